@@ -1,0 +1,5 @@
+//! Who a session is and what it may do.
+
+pub mod identity;
+
+pub use identity::{Identity, Rights};

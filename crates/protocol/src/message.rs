@@ -1,0 +1,87 @@
+//! The nouns: what an event carries, independent of how a codec writes it.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// The arguments of an event or an acknowledgement.
+///
+/// `text` is the JSON of the arguments joined by commas, without the enclosing brackets, so that a codec can put an
+/// event name before it or an offset behind it by copying bytes: `{"id":1},"x"`. Binary arguments appear in it as
+/// `{"_placeholder":true,"num":n}` and stand in `attachments` at index `n`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Args {
+    text: String,
+    attachments: Vec<Bytes>,
+}
+
+impl Args {
+    /// No arguments.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// One argument, whatever serialises to JSON; a value that cannot be serialised becomes `null`.
+    #[must_use]
+    pub fn one(value: &impl Serialize) -> Self {
+        let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+        Self { text, attachments: Vec::new() }
+    }
+
+    /// One argument whose JSON is already known to be valid.
+    #[must_use]
+    pub fn raw(value: &RawValue) -> Self {
+        Self { text: value.get().to_owned(), attachments: Vec::new() }
+    }
+
+    /// From the text between the brackets of a JSON array that a decoder has validated, and its attachments.
+    #[must_use]
+    pub fn from_validated(text: String, attachments: Vec<Bytes>) -> Self {
+        Self { text, attachments }
+    }
+
+    /// Several arguments.
+    #[must_use]
+    pub fn many(values: &[serde_json::Value]) -> Self {
+        let text = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        Self { text, attachments: Vec::new() }
+    }
+
+    /// The JSON of the arguments, comma-separated, without brackets; empty when there are none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The binary attachments that the placeholders in [`Args::text`] refer to.
+    #[must_use]
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Each argument as JSON text, in order.
+    #[must_use]
+    pub fn split(&self) -> Vec<Box<RawValue>> {
+        serde_json::from_str(&format!("[{}]", self.text)).unwrap_or_default()
+    }
+
+    /// Each argument as a value, in order; placeholders stay as they are.
+    #[must_use]
+    pub fn values(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&format!("[{}]", self.text)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_split_and_join() {
+        let args = Args::many(&[serde_json::json!({"a": 1}), serde_json::json!("x")]);
+        assert_eq!(args.text(), r#"{"a":1},"x""#);
+        assert_eq!(args.split()[1].get(), r#""x""#);
+        assert_eq!(Args::none().values(), Vec::<serde_json::Value>::new());
+    }
+}
