@@ -2,4 +2,16 @@
 //!
 //! No sockets, no HTTP, no vendor, no codec by name. Modules in the order in which a message meets them.
 
+pub mod address;
+pub mod admission;
+pub mod app;
+pub mod channel;
+pub mod command;
+pub mod delivery;
+pub mod handler;
+pub mod hub;
 pub mod policy;
+pub mod presence;
+pub mod socket;
+
+pub use hub::Hub;

@@ -1,0 +1,26 @@
+//! One tenant: its rules, its namespace and its times. Nothing crosses from one app to another.
+
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use crate::handler::Handlers;
+
+/// Index of an app on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(pub u16);
+
+/// What an app is.
+#[derive(Debug)]
+pub struct App {
+    /// Its index.
+    pub id: AppId,
+    /// Its name in the configuration and the API.
+    pub name: String,
+    /// Its Socket.IO namespace, beginning with `/`.
+    pub namespace: String,
+    /// How long a client may go without a sign of life that the app counts; `None`: transport heartbeats suffice.
+    pub idle_timeout: Option<Duration>,
+    /// What embedding code registered.
+    pub handlers: RwLock<Handlers>,
+}

@@ -1,0 +1,264 @@
+//! What a client or a backend may ask. Every door (socket, HTTP, sources, embedding) builds one of these; nothing
+//! else changes the hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_protocol::message::Args;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::address::Address;
+use crate::app::AppId;
+use crate::delivery::{Audience, Delivery};
+use crate::policy::Identity;
+
+/// Longest channel name in bytes.
+pub const CHANNEL_MAX: usize = 200;
+
+/// Longest event name in bytes.
+pub const EVENT_MAX: usize = 200;
+
+/// Most channels that one command may name.
+pub const CHANNELS_PER_COMMAND: usize = 1_000;
+
+/// One publication as its author describes it.
+#[derive(Clone)]
+pub struct Publish {
+    /// Channels; [`crate::channel::EVERYONE`] means every session of the app. A session's own id names that session.
+    pub to: Vec<String>,
+    /// Members of these channels do not hear it; a session's id names that session.
+    pub except: Vec<String>,
+    /// The event name.
+    pub event: String,
+    /// The payload.
+    pub args: Args,
+    /// An id chosen by the publisher, else one is made.
+    pub id: Option<String>,
+    /// Whether the app's dialect shapes the payload (publications of backends) or it is already what clients
+    /// expect (relayed client messages, embedding).
+    pub shape: bool,
+    /// Who among the members may hear it.
+    pub audience: Option<Audience>,
+    /// Dropped for sessions whose connection is busy.
+    pub volatile: bool,
+    /// Whether transports may compress it.
+    pub compress: bool,
+}
+
+impl Publish {
+    /// A live, shaped publication to some channels.
+    #[must_use]
+    pub fn new(to: Vec<String>, event: impl Into<String>, args: Args) -> Self {
+        Self {
+            to,
+            except: Vec::new(),
+            event: event.into(),
+            args,
+            id: None,
+            shape: true,
+            audience: None,
+            volatile: false,
+            compress: true,
+        }
+    }
+}
+
+impl std::fmt::Debug for Publish {
+    /// Payloads stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publish")
+            .field("to", &self.to)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which sessions a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Select {
+    /// All sessions of the app.
+    Everyone,
+    /// Members of at least one of `to`, without members of `except`.
+    Channels {
+        /// Any of these.
+        to: Vec<Arc<str>>,
+        /// None of these.
+        except: Vec<Arc<str>>,
+    },
+    /// One session.
+    Socket(Address),
+    /// All sessions of one user.
+    User(Arc<str>),
+}
+
+/// How a session ends by command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// Leaves the namespace; the connection stays. Stock clients do not come back by themselves.
+    Namespace,
+    /// Closes the connection. Stock clients reconnect.
+    Transport,
+}
+
+/// The closed set of what can be asked of the hub.
+#[derive(Debug)]
+pub enum Command {
+    /// Tell members of channels something.
+    Publish(Publish),
+    /// The same, and collect the members' acknowledgements until all have answered or the time is over.
+    PublishWithAck(Publish, Duration),
+    /// Put sessions into channels, without asking the policy (a backend decided).
+    Join(Select, Vec<String>),
+    /// Take sessions out of channels.
+    Leave(Select, Vec<String>),
+    /// End sessions.
+    Disconnect(Select, Goodbye),
+    /// Describe sessions.
+    Describe(Select),
+    /// Look again at every session's credentials: revocations have changed.
+    Recheck,
+}
+
+/// What a command led to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The publication has its place in the order.
+    Published(Published),
+    /// What the members answered.
+    Acked(Acked),
+    /// The sessions that were asked for.
+    Sockets(Vec<SocketInfo>),
+    /// It was handed to the owners of the sessions.
+    Done,
+}
+
+/// How far a publication is certain to have come when its publisher is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Its order is fixed; it is being delivered.
+    Accepted,
+}
+
+/// The answer to a publisher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// The publication's id.
+    pub id: Arc<str>,
+    /// How certain it is.
+    pub level: Level,
+}
+
+/// What the members of a channel answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acked {
+    /// The publication's id.
+    pub id: Arc<str>,
+    /// Sessions that were sent the event.
+    pub reached: usize,
+    /// The answers, in the order in which they came.
+    pub answers: Vec<Args>,
+}
+
+/// A session as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SocketInfo {
+    /// Its id, as its client knows it.
+    pub id: String,
+    /// The user.
+    pub user: Arc<str>,
+    /// A name to show, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// Roles of the user.
+    pub roles: Vec<Arc<str>>,
+    /// `websocket` or `polling`.
+    pub transport: &'static str,
+    /// The client's address, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    pub connected_at: u64,
+    /// Channels it is in.
+    pub channels: Vec<Arc<str>>,
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No such app on this node.
+    #[error("no such app: {0}")]
+    UnknownApp(String),
+    /// A channel name that no client could be in.
+    #[error(
+        "{0:?} is not a channel name: 1 to {CHANNEL_MAX} bytes, no control characters, not reserved"
+    )]
+    BadChannel(String),
+    /// An event name that no client could hear.
+    #[error(
+        "{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO"
+    )]
+    BadEvent(String),
+    /// Nobody was named.
+    #[error("`to` names no channel")]
+    NoTarget,
+    /// Too many channels at once.
+    #[error("a command may name at most {CHANNELS_PER_COMMAND} channels")]
+    TooManyChannels,
+    /// The node is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// What the hub hands to shards, besides deliveries.
+#[derive(Debug)]
+pub enum Control {
+    /// See [`Command::Join`].
+    Join(AppId, Select, Vec<Arc<str>>),
+    /// See [`Command::Leave`].
+    Leave(AppId, Select, Vec<Arc<str>>),
+    /// See [`Command::Disconnect`].
+    Disconnect(AppId, Select, Goodbye),
+    /// See [`Command::Describe`]; the answer of one shard.
+    Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
+    /// See [`Command::Recheck`].
+    Recheck(AppId),
+    /// An embedding handler acknowledges a client's event.
+    Answer(Address, u64, Args),
+    /// A refreshed identity for one session.
+    Refresh(Address, Arc<Identity>),
+}
+
+/// What waits in a shard's mailbox. Deliveries are bounded by the permits at the door, controls by their authors,
+/// who each have one under way.
+#[derive(Debug)]
+pub enum Mail {
+    /// A publication.
+    Deliver(Arc<Delivery>),
+    /// Everything else.
+    Control(Control),
+}
+
+/// Whether a channel can have that name.
+#[must_use]
+pub fn is_channel_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= CHANNEL_MAX && !name.chars().any(char::is_control)
+}
+
+/// Whether an event can have that name: not one that Socket.IO clients keep for themselves.
+#[must_use]
+pub fn is_event_name(name: &str) -> bool {
+    const RESERVED: [&str; 6] = [
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+    ];
+    !name.is_empty()
+        && name.len() <= EVENT_MAX
+        && !name.chars().any(char::is_control)
+        && !RESERVED.contains(&name)
+}

@@ -1,0 +1,87 @@
+//! One publication on its way from the hub to the shards that have members for it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_protocol::message::Args;
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use crate::address::Address;
+use crate::admission::Permit;
+use crate::app::AppId;
+use crate::policy::Rights;
+
+/// Decides per distinct set of rights, never per session, who among the members may hear a publication.
+pub type Audience = Arc<dyn Fn(&Rights) -> bool + Send + Sync>;
+
+/// Whom a delivery is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every session in at least one of these channels, once.
+    Channels(SmallVec<[Arc<str>; 2]>),
+    /// One session.
+    Socket(Address),
+}
+
+/// What shards get. Shared by all of them; dropped by the last one that has flushed it.
+pub struct Delivery {
+    /// The app in which it happens.
+    pub app: AppId,
+    /// Its id, as the publisher was told.
+    pub id: Arc<str>,
+    /// Whom it is for.
+    pub to: Target,
+    /// Members of these channels do not hear it.
+    pub except: SmallVec<[Arc<str>; 1]>,
+    /// This session does not hear it (the sender, where the app says so).
+    pub except_socket: Option<Address>,
+    /// The event name as clients see it.
+    pub event: Arc<str>,
+    /// The arguments as Socket.IO clients see them.
+    pub args: Args,
+    /// The frame as raw WebSocket clients see it, where the app has any.
+    pub native: Option<String>,
+    /// Who among the members may hear it; `None`: all.
+    pub audience: Option<Audience>,
+    /// Dropped for a session whose connection is busy.
+    pub volatile: bool,
+    /// Whether transports may compress it.
+    pub compress: bool,
+    /// Set when the publisher waits for acknowledgements.
+    pub ack: Option<AckRequest>,
+    /// Returned when the last shard has flushed.
+    pub permit: Option<Permit>,
+}
+
+impl fmt::Debug for Delivery {
+    /// Payloads stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A publisher's wish to hear acknowledgements.
+#[derive(Debug, Clone)]
+pub struct AckRequest {
+    /// Where shards report; bounded by the number of sessions reached.
+    pub answers: mpsc::UnboundedSender<AckReport>,
+    /// After this a session's answer no longer counts.
+    pub timeout: Duration,
+}
+
+/// What a shard reports to a waiting publisher.
+#[derive(Debug)]
+pub enum AckReport {
+    /// So many sessions of this shard were sent the event; one such report per interested shard.
+    Reached(usize),
+    /// One session answered.
+    Answer(Args),
+    /// One session closed before it answered.
+    Gone,
+}

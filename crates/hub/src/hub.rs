@@ -1,0 +1,427 @@
+//! The one entrance: takes commands from every door and hands the consequences to the shards.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_protocol::message::Args;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::address::Address;
+use crate::admission::Door;
+use crate::app::{App, AppId};
+use crate::channel::{Channels, EVERYONE};
+use crate::command::{
+    Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish,
+    Published, Select, SocketInfo, is_channel_name, is_event_name,
+};
+use crate::delivery::{AckReport, AckRequest, Delivery, Target};
+use crate::handler::{Event, Handlers};
+use crate::policy::Identity;
+use crate::presence::Presence;
+use crate::socket::Socket;
+
+/// A shard's mailbox, seen from outside.
+pub type Mailbox = mpsc::UnboundedSender<Mail>;
+
+struct Inner {
+    apps: Vec<App>,
+    node: u16,
+    channels: Channels,
+    presence: Presence,
+    door: Door,
+    mailboxes: Vec<Mailbox>,
+    background: Handle,
+}
+
+/// The hub of a node; clones share everything.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("node", &self.inner.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub for `apps` whose ids are their indices, with one mailbox per shard; handlers run on `background`.
+    #[must_use]
+    pub fn new(apps: Vec<App>, mailboxes: Vec<Mailbox>, background: Handle) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                apps,
+                node: rand::random(),
+                channels: Channels::default(),
+                presence: Presence::default(),
+                door: Door::default(),
+                mailboxes,
+                background,
+            }),
+        }
+    }
+
+    /// The number of this node in session ids.
+    #[must_use]
+    pub fn node(&self) -> u16 {
+        self.inner.node
+    }
+
+    /// One app. Ids come from this hub, so the index holds.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> &App {
+        &self.inner.apps[usize::from(id.0)]
+    }
+
+    /// All apps, by id.
+    #[must_use]
+    pub fn apps(&self) -> &[App] {
+        &self.inner.apps
+    }
+
+    /// The app of that name.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownApp`].
+    pub fn find_app(&self, name: &str) -> Result<&App, CommandError> {
+        let found = self.inner.apps.iter().find(|app| app.name == name);
+        found.ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
+    }
+
+    /// Channels of this node.
+    #[must_use]
+    pub fn channels(&self) -> &Channels {
+        &self.inner.channels
+    }
+
+    /// Users of this node.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.inner.presence
+    }
+
+    /// Runs `task` beside the shards.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.background.spawn(task);
+    }
+
+    /// Executes one command; whoever calls has checked that its author may give it.
+    ///
+    /// # Errors
+    /// [`CommandError`]: nothing was changed.
+    pub async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, CommandError> {
+        match command {
+            Command::Publish(publish) => self
+                .publish(app, publish, None)
+                .await
+                .map(|(published, _)| Outcome::Published(published)),
+            Command::PublishWithAck(publish, wait) => self
+                .publish_with_ack(app, publish, wait)
+                .await
+                .map(Outcome::Acked),
+            Command::Join(select, channels) => {
+                let channels = names(&channels)?;
+                self.control_all(&select, |select| {
+                    Control::Join(app, select, channels.clone())
+                });
+                Ok(Outcome::Done)
+            }
+            Command::Leave(select, channels) => {
+                let channels = names(&channels)?;
+                self.control_all(&select, |select| {
+                    Control::Leave(app, select, channels.clone())
+                });
+                Ok(Outcome::Done)
+            }
+            Command::Disconnect(select, how) => {
+                self.control_all(&select, |select| Control::Disconnect(app, select, how));
+                Ok(Outcome::Done)
+            }
+            Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
+            Command::Recheck => {
+                self.control_all(&Select::Everyone, |_| Control::Recheck(app));
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Hands `control` to one shard; a shard that is gone does not miss it.
+    pub fn control(&self, shard: u8, control: Control) {
+        if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
+            let _ = mailbox.send(Mail::Control(control));
+        }
+    }
+
+    /// Hands a control to every shard that `select` can concern.
+    fn control_all(&self, select: &Select, make: impl Fn(Select) -> Control) {
+        if let Select::Socket(address) = select {
+            if address.node == self.inner.node {
+                self.control(address.shard, make(select.clone()));
+            }
+            return;
+        }
+        for shard in 0..self.inner.mailboxes.len() {
+            self.control(u8::try_from(shard).unwrap_or(u8::MAX), make(select.clone()));
+        }
+    }
+
+    async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.control_all(select, |select| {
+            Control::Describe(app, select, sender.clone())
+        });
+        drop(sender);
+        let mut found = Vec::new();
+        while let Some(some) = receiver.recv().await {
+            found.extend(some);
+        }
+        found
+    }
+
+    async fn publish_with_ack(
+        &self,
+        app: AppId,
+        publish: Publish,
+        wait: Duration,
+    ) -> Result<Acked, CommandError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let request = AckRequest {
+            answers: sender,
+            timeout: wait,
+        };
+        let (published, shards) = self.publish(app, publish, Some(request)).await?;
+        Ok(collect(published.id, shards, receiver, wait).await)
+    }
+
+    /// Fixes the order of a publication and hands it to the shards; returns how many.
+    async fn publish(
+        &self,
+        app: AppId,
+        publish: Publish,
+        ack: Option<AckRequest>,
+    ) -> Result<(Published, usize), CommandError> {
+        if !is_event_name(&publish.event) {
+            return Err(CommandError::BadEvent(publish.event));
+        }
+        let targets = self.targets(&publish.to)?;
+        let size = publish.args.text().len()
+            + publish
+                .args
+                .attachments()
+                .iter()
+                .map(bytes::Bytes::len)
+                .sum::<usize>();
+        let permit = self
+            .inner
+            .door
+            .enter(size)
+            .await
+            .ok_or(CommandError::ShuttingDown)?;
+        let id: Arc<str> = publish
+            .id
+            .as_deref()
+            .map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let delivery = Arc::new(Delivery {
+            app,
+            id: Arc::clone(&id),
+            to: targets,
+            except: names(&publish.except)?.into(),
+            except_socket: None,
+            event: publish.event.into(),
+            args: publish.args,
+            native: None,
+            audience: publish.audience,
+            volatile: publish.volatile,
+            compress: publish.compress,
+            ack,
+            permit: Some(permit),
+        });
+        let shards = self.push(&delivery);
+        Ok((
+            Published {
+                id,
+                level: Level::Accepted,
+            },
+            shards,
+        ))
+    }
+
+    fn push(&self, delivery: &Arc<Delivery>) -> usize {
+        let mut pushed = 0;
+        let mut push = |shard: u8| {
+            if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
+                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(delivery))).is_ok());
+            }
+        };
+        match &delivery.to {
+            Target::Socket(address) => {
+                if address.node == self.inner.node {
+                    push(address.shard);
+                }
+            }
+            Target::Channels(channels) => self.inner.channels.publish(delivery.app, channels, push),
+        }
+        pushed
+    }
+
+    /// Where a publication goes: a single session id is that session, everything else channels.
+    fn targets(&self, to: &[String]) -> Result<Target, CommandError> {
+        if let [one] = to
+            && let Ok(address) = one.parse::<Address>()
+            && address.node == self.inner.node
+        {
+            return Ok(Target::Socket(address));
+        }
+        if to.is_empty() {
+            return Err(CommandError::NoTarget);
+        }
+        Ok(Target::Channels(names(to)?.into()))
+    }
+}
+
+/// Checks names and makes them shareable.
+fn names(names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
+    if names.len() > CHANNELS_PER_COMMAND {
+        return Err(CommandError::TooManyChannels);
+    }
+    let check = |name: &String| {
+        if name == EVERYONE || is_channel_name(name) {
+            Ok(Arc::from(name.as_str()))
+        } else {
+            Err(CommandError::BadChannel(name.clone()))
+        }
+    };
+    names.iter().map(check).collect()
+}
+
+/// Waits until every shard has reported and every reached session has answered, or until the time is over.
+async fn collect(
+    id: Arc<str>,
+    mut shards: usize,
+    mut reports: mpsc::UnboundedReceiver<AckReport>,
+    wait: Duration,
+) -> Acked {
+    let (mut reached, mut gone, mut answers) = (0, 0, Vec::new());
+    let gather = async {
+        while shards > 0 || answers.len() + gone < reached {
+            match reports.recv().await {
+                Some(AckReport::Reached(count)) => {
+                    shards -= 1;
+                    reached += count;
+                }
+                Some(AckReport::Answer(args)) => answers.push(args),
+                Some(AckReport::Gone) => gone += 1,
+                None => break,
+            }
+        }
+    };
+    // Partial answers are the answer when the time is over.
+    let _ = tokio::time::timeout(wait, gather).await;
+    Acked {
+        id,
+        reached,
+        answers,
+    }
+}
+
+/// Embedding: what a Rust program registers with its server.
+impl Hub {
+    fn with_handlers(
+        &self,
+        app: &str,
+        change: impl FnOnce(&mut Handlers),
+    ) -> Result<(), CommandError> {
+        change(&mut self.find_app(app)?.handlers.write());
+        Ok(())
+    }
+
+    /// Runs `handler` for every event of that name that a client of `app` sends.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn on<F, R>(&self, app: &str, event: &str, handler: F) -> Result<(), CommandError>
+    where
+        F: Fn(Socket, Event) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.with_handlers(app, |handlers| {
+            handlers.events.insert(
+                event.into(),
+                Arc::new(move |socket, event| Box::pin(handler(socket, event))),
+            );
+        })
+    }
+
+    /// Runs `handler` for every client of `app` that connects, with what it sent along (`auth`).
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn on_connect<F, R>(&self, app: &str, handler: F) -> Result<(), CommandError>
+    where
+        F: Fn(Socket, Value) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.with_handlers(app, |handlers| {
+            handlers.connect = Some(Arc::new(move |socket, auth| {
+                Box::pin(handler(socket, auth))
+            }));
+        })
+    }
+
+    /// Runs `handler` for every client of `app` that is gone, with Socket.IO's reason.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn on_disconnect<F, R>(&self, app: &str, handler: F) -> Result<(), CommandError>
+    where
+        F: Fn(Socket, &'static str) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.with_handlers(app, |handlers| {
+            handlers.disconnect = Some(Arc::new(move |socket, reason| {
+                Box::pin(handler(socket, reason))
+            }));
+        })
+    }
+
+    /// Lets `decide` say who a client of `app` is, from its `auth` object; the error is what the client hears.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn authenticate<F>(&self, app: &str, decide: F) -> Result<(), CommandError>
+    where
+        F: Fn(&Value) -> Result<Identity, String> + Send + Sync + 'static,
+    {
+        self.with_handlers(app, |handlers| {
+            handlers.authenticate = Some(Arc::new(decide))
+        })
+    }
+
+    /// Tells everybody in `channel` of `app`, as embedding code does.
+    ///
+    /// # Errors
+    /// As [`Hub::execute`].
+    pub async fn emit(
+        &self,
+        app: &str,
+        channel: &str,
+        event: &str,
+        args: Args,
+    ) -> Result<Published, CommandError> {
+        let app = self.find_app(app)?.id;
+        let publish = Publish {
+            shape: false,
+            ..Publish::new(vec![channel.to_owned()], event, args)
+        };
+        self.publish(app, publish, None)
+            .await
+            .map(|(published, _)| published)
+    }
+}

@@ -1,0 +1,146 @@
+//! Who is online: users of an app and how many connections each has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::app::AppId;
+
+/// One user's presence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserPresence {
+    /// The user id.
+    pub user: Arc<str>,
+    /// A name to show, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// Whether any connection is open.
+    pub online: bool,
+    /// What the user says of themselves (`online`, `busy`, ...), else derived from `online`.
+    pub status: Arc<str>,
+    /// Open connections.
+    pub connections: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    name: Option<Arc<str>>,
+    status: Option<Arc<str>>,
+    connections: usize,
+}
+
+/// Presence of all apps of a node. One lock: it is taken on connect and disconnect, never on delivery.
+#[derive(Debug, Default)]
+pub struct Presence {
+    apps: Mutex<HashMap<AppId, HashMap<Arc<str>, Entry>>>,
+}
+
+impl Presence {
+    /// Counts one more connection and returns how many the user now has.
+    pub fn connect(&self, app: AppId, user: &Arc<str>, name: Option<&Arc<str>>) -> usize {
+        let mut apps = self.apps.lock();
+        let entry = apps
+            .entry(app)
+            .or_default()
+            .entry(Arc::clone(user))
+            .or_default();
+        entry.connections += 1;
+        if entry.name.is_none() {
+            entry.name = name.cloned();
+        }
+        entry.connections
+    }
+
+    /// Counts one connection less and returns how many are left; the last one forgets the user and the status.
+    pub fn disconnect(&self, app: AppId, user: &Arc<str>) -> usize {
+        let mut apps = self.apps.lock();
+        let Some(users) = apps.get_mut(&app) else {
+            return 0;
+        };
+        let Some(entry) = users.get_mut(user) else {
+            return 0;
+        };
+        entry.connections = entry.connections.saturating_sub(1);
+        let left = entry.connections;
+        if left == 0 {
+            users.remove(user);
+        }
+        left
+    }
+
+    /// Notes what an online user says of themselves.
+    pub fn set_status(&self, app: AppId, user: &str, status: &str) {
+        if let Some(entry) = self
+            .apps
+            .lock()
+            .get_mut(&app)
+            .and_then(|users| users.get_mut(user))
+        {
+            entry.status = Some(Arc::from(status));
+        }
+    }
+
+    /// One user, online or not.
+    #[must_use]
+    pub fn user(&self, app: AppId, user: &str) -> UserPresence {
+        let apps = self.apps.lock();
+        let entry = apps.get(&app).and_then(|users| users.get(user));
+        describe(&Arc::from(user), entry)
+    }
+
+    /// How many users of an app are online.
+    #[must_use]
+    pub fn count(&self, app: AppId) -> usize {
+        self.apps.lock().get(&app).map_or(0, HashMap::len)
+    }
+
+    /// All online users of an app, sorted by id.
+    #[must_use]
+    pub fn users(&self, app: AppId) -> Vec<UserPresence> {
+        let apps = self.apps.lock();
+        let Some(users) = apps.get(&app) else {
+            return Vec::new();
+        };
+        let mut found: Vec<_> = users
+            .iter()
+            .map(|(user, entry)| describe(user, Some(entry)))
+            .collect();
+        found.sort_unstable_by(|a, b| a.user.cmp(&b.user));
+        found
+    }
+}
+
+fn describe(user: &Arc<str>, entry: Option<&Entry>) -> UserPresence {
+    let connections = entry.map_or(0, |entry| entry.connections);
+    let derived = if connections > 0 { "online" } else { "offline" };
+    UserPresence {
+        user: Arc::clone(user),
+        name: entry.and_then(|entry| entry.name.clone()),
+        online: connections > 0,
+        status: entry
+            .and_then(|entry| entry.status.clone())
+            .unwrap_or_else(|| Arc::from(derived)),
+        connections,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_online_until_the_last_connection_closes() {
+        let presence = Presence::default();
+        let user: Arc<str> = "u1".into();
+        assert_eq!(presence.connect(AppId(0), &user, None), 1);
+        assert_eq!(presence.connect(AppId(0), &user, None), 2);
+        presence.set_status(AppId(0), "u1", "busy");
+        assert_eq!(presence.disconnect(AppId(0), &user), 1);
+        assert_eq!(&*presence.user(AppId(0), "u1").status, "busy");
+        assert_eq!(presence.disconnect(AppId(0), &user), 0);
+        assert!(!presence.user(AppId(0), "u1").online);
+        assert_eq!(presence.count(AppId(0)), 0);
+    }
+}
