@@ -1,0 +1,119 @@
+//! Heartbeats as absolute deadlines, and everything else about a session that happens by the clock.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use oyez_protocol::code::Code;
+use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::websocket::frame;
+use tokio::time::Instant;
+
+use crate::session::{Dialog, Reason, Session};
+use crate::settings::Heartbeat;
+use crate::shard::Shard;
+use crate::shard::outbox::Encoded;
+
+/// When to ping and when to give up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pulse {
+    /// The next ping that the server sends; Engine.IO 3 clients ping by themselves.
+    pub ping_at: Option<Instant>,
+    /// Without an answer the session is dead.
+    pub dead_at: Instant,
+}
+
+impl Pulse {
+    /// The deadlines after a sign of life at `now`. Both are counted from `now`, so rounding in timers does not add up.
+    pub(crate) fn after(now: Instant, dialog: Dialog, heartbeat: &Heartbeat) -> Self {
+        let dead_at = now + heartbeat.interval + heartbeat.timeout;
+        match dialog {
+            Dialog::Engine { version: Version::V3, .. } => Self { ping_at: None, dead_at },
+            Dialog::Engine { version: Version::V4, .. } => Self { ping_at: Some(now + heartbeat.interval), dead_at },
+            Dialog::Native => Self { ping_at: Some(now + heartbeat.interval), dead_at: now + heartbeat.timeout },
+        }
+    }
+}
+
+impl Shard {
+    /// A pong (or, of version 3, a ping) arrived.
+    pub(crate) fn beat(&self, session: &Session) {
+        let heartbeat = self.heartbeat(session);
+        let mut pulse = Pulse::after(Instant::now(), session.dialog, heartbeat);
+        if session.dialog == Dialog::Native {
+            // The rhythm of a raw connection is its own; only the deadline moves.
+            pulse.ping_at = session.pulse.get().ping_at;
+        }
+        session.pulse.set(pulse);
+    }
+
+    /// Ends a session whose deadline has passed even if no timer has fired yet. Returns whether it is alive.
+    pub(crate) fn check_alive(&self, session: &Rc<Session>) -> bool {
+        if session.closed.get().is_none() && session.pulse.get().dead_at <= Instant::now() {
+            self.close(session, Reason { code: Code::PingTimeout, word: "ping timeout" });
+        }
+        session.closed.get().is_none()
+    }
+
+    /// Makes sure that the session is looked at when its next deadline comes.
+    pub(crate) fn schedule(&self, session: &Session) {
+        let pulse = session.pulse.get();
+        let members = session.members.borrow();
+        let times = members.iter().filter_map(|member| member.times.get().next());
+        let next = times.chain(pulse.ping_at).chain(session.connect_by.get()).fold(pulse.dead_at, Instant::min);
+        if session.scheduled.get().is_none_or(|at| next < at) {
+            session.scheduled.set(Some(next));
+            self.deadlines.add(next, session.address);
+        }
+    }
+
+    /// Does what is due for one session.
+    pub(crate) fn look(self: &Rc<Self>, session: &Rc<Session>) {
+        session.scheduled.set(None);
+        if !self.check_alive(session) {
+            return;
+        }
+        let now = Instant::now();
+        if session.connect_by.get().is_some_and(|at| at <= now) {
+            self.close(session, Reason { code: Code::ConnectTimeout, word: "forced close" });
+            return;
+        }
+        self.ping(session, now);
+        let members = session.members.borrow().clone();
+        for member in members {
+            self.look_at_member(session, &member, now);
+        }
+        if session.closed.get().is_none() {
+            self.schedule(session);
+            self.flush(session);
+        }
+    }
+
+    fn ping(&self, session: &Rc<Session>, now: Instant) {
+        let mut pulse = session.pulse.get();
+        if pulse.ping_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let version = session.dialog.version();
+        if session.dialog == Dialog::Native {
+            let mut bytes = Vec::new();
+            frame::encode(frame::Opcode::Ping, false, &[], &mut bytes);
+            self.queue(session, Encoded::frame(bytes, version));
+            pulse.ping_at = Some(now + self.heartbeat(session).interval);
+        } else {
+            self.queue(session, Encoded::engine(PacketType::Ping, "", version));
+            pulse.ping_at = None;
+        }
+        session.pulse.set(pulse);
+    }
+
+    fn heartbeat(&self, session: &Session) -> &Heartbeat {
+        let front = self.settings.front(session.front);
+        match (session.dialog, &front.native) {
+            (Dialog::Native, Some(native)) => &native.heartbeat,
+            _ => &front.engine.heartbeat,
+        }
+    }
+}
+
+/// How long before its token ends a client is warned.
+pub(crate) const WARNING: Duration = Duration::from_secs(60);

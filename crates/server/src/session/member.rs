@@ -1,0 +1,122 @@
+//! A session's membership of one namespace: who it is there, which channels it is in, whose answers it owes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use oyez_hub::address::Address;
+use oyez_hub::app::AppId;
+use oyez_hub::delivery::{AckReport, AckRequest};
+use oyez_hub::policy::Identity;
+use oyez_hub::socket::Lane;
+use tokio::time::Instant;
+
+use crate::session::Session;
+
+/// Acknowledgements that one client may owe at once; the oldest expectation is given up for a new one.
+const OWED_MAX: usize = 1_024;
+
+/// Times at which a membership is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    /// Without a sign of life that the app counts, it ends.
+    pub idle_at: Option<Instant>,
+    /// The client is warned that its token ends.
+    pub warn_at: Option<Instant>,
+    /// The token ends.
+    pub expire_at: Option<Instant>,
+}
+
+impl Times {
+    /// The earliest of them.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        [self.idle_at, self.warn_at, self.expire_at].into_iter().flatten().min()
+    }
+}
+
+/// One client in one namespace.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Its id on the wire; the slot is its place in the shard's table of members.
+    pub address: Address,
+    /// The app whose namespace it is.
+    pub app: AppId,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The connection it came over.
+    pub session: Weak<Session>,
+    /// Who the client is; replaced by a refresh.
+    pub identity: RefCell<Arc<Identity>>,
+    /// Channels and the place in each one's list.
+    pub channels: RefCell<HashMap<Arc<str>, usize>>,
+    /// Deadlines.
+    pub times: Cell<Times>,
+    /// Answers that publishers wait for, by ack id.
+    owed: RefCell<HashMap<u64, (AckRequest, Instant)>>,
+    /// Where embedding code hears of it.
+    pub lane: Option<Lane>,
+    /// The last delivery that reached it, so that one in several channels arrives once.
+    pub mark: Cell<u64>,
+    /// Milliseconds since the Unix epoch.
+    pub connected_at: u64,
+}
+
+impl Member {
+    /// A new membership without channels.
+    pub(crate) fn new(
+        address: Address,
+        app: AppId,
+        namespace: Arc<str>,
+        session: &Rc<Session>,
+        identity: Arc<Identity>,
+        lane: Option<Lane>,
+        connected_at: u64,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            app,
+            namespace,
+            session: Rc::downgrade(session),
+            identity: RefCell::new(identity),
+            channels: RefCell::default(),
+            times: Cell::default(),
+            owed: RefCell::default(),
+            lane,
+            mark: Cell::new(0),
+            connected_at,
+        })
+    }
+
+    /// Expects an answer to `id`.
+    pub(crate) fn owe(&self, id: u64, request: &AckRequest) {
+        let now = Instant::now();
+        let mut owed = self.owed.borrow_mut();
+        if owed.len() >= OWED_MAX {
+            owed.retain(|_, (_, until)| *until > now);
+        }
+        if owed.len() >= OWED_MAX
+            && let Some(oldest) = owed.keys().min().copied()
+            && let Some((request, _)) = owed.remove(&oldest)
+        {
+            let _ = request.answers.send(AckReport::Gone);
+        }
+        owed.insert(id, (request.clone(), now + request.timeout));
+    }
+
+    /// The client answered `id`; answers that nobody waits for are ignored, as in Node.
+    pub(crate) fn answered(&self, id: u64, args: oyez_protocol::message::Args) {
+        if let Some((request, until)) = self.owed.borrow_mut().remove(&id)
+            && until > Instant::now()
+        {
+            let _ = request.answers.send(AckReport::Answer(args));
+        }
+    }
+
+    /// The client is gone and will answer nothing.
+    pub(crate) fn forgive(&self) {
+        for (_, (request, _)) in self.owed.borrow_mut().drain() {
+            let _ = request.answers.send(AckReport::Gone);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! One client as a shard knows it: its transport, its outbox, its heartbeat, and its membership of namespaces.
+
+pub(crate) mod codec;
+pub(crate) mod driver;
+pub(crate) mod fault;
+pub(crate) mod handshake;
+pub(crate) mod heartbeat;
+pub(crate) mod member;
+pub(crate) mod upgrade;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use oyez_hub::address::Address;
+use oyez_protocol::engineio::packet::Version;
+use oyez_protocol::socketio::text::Decoder;
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::settings::FrontId;
+use crate::shard::outbox::Outbox;
+use crate::transport::polling::Polling;
+pub(crate) use fault::{Fault, Reason};
+pub(crate) use handshake::Request;
+pub(crate) use heartbeat::Pulse;
+pub(crate) use member::Member;
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialog {
+    /// Engine.IO of that version, with Socket.IO on it; `base64` where the client cannot take binary.
+    Engine {
+        /// Protocol version.
+        version: Version,
+        /// `b64=1` was asked for.
+        base64: bool,
+    },
+    /// Raw JSON messages.
+    Native,
+}
+
+impl Dialog {
+    /// The Engine.IO version; raw messages are framed as version 4 does.
+    pub(crate) fn version(self) -> Version {
+        match self {
+            Self::Engine { version, .. } => version,
+            Self::Native => Version::V4,
+        }
+    }
+}
+
+/// Which Socket.IO parser a client uses; known from its first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Parser {
+    /// The default one.
+    Text,
+    /// `socket.io-msgpack-parser`.
+    MsgPack,
+}
+
+/// How bytes come and go at the moment.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// A websocket; `deflate` where compression was negotiated.
+    WebSocket {
+        /// The connection.
+        stream: Rc<TcpStream>,
+        /// Whether frames may be compressed.
+        deflate: bool,
+    },
+    /// HTTP requests.
+    Polling(Polling),
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its name, and where it lives.
+    pub address: Address,
+    /// The door through which it came: settings.
+    pub front: FrontId,
+    /// What it speaks.
+    pub dialog: Dialog,
+    /// The Socket.IO parser in use.
+    pub parser: Cell<Parser>,
+    /// The request that opened it.
+    pub request: Request,
+    /// The transport.
+    pub link: RefCell<Link>,
+    /// What waits to be sent.
+    pub outbox: RefCell<Outbox>,
+    /// Assembles packets from messages.
+    pub decoder: RefCell<Decoder>,
+    /// Heartbeat deadlines.
+    pub pulse: Cell<Pulse>,
+    /// A namespace must be joined by then; `None` once one was.
+    pub connect_by: Cell<Option<Instant>>,
+    /// When the shard will look at this session next.
+    pub scheduled: Cell<Option<Instant>>,
+    /// Memberships, one per namespace.
+    pub members: RefCell<SmallVec<[Rc<Member>; 1]>>,
+    /// Whether it is on the shard's list of sessions to flush.
+    pub dirty: Cell<bool>,
+    /// Whether the kernel takes no more for now.
+    pub blocked: Cell<bool>,
+    /// Wakes the connection's task.
+    pub waker: RefCell<Option<Waker>>,
+    /// Why it ended, once it has.
+    pub closed: Cell<Option<Reason>>,
+}
+
+impl Session {
+    /// `websocket` or `polling`.
+    pub(crate) fn transport(&self) -> &'static str {
+        match *self.link.borrow() {
+            Link::WebSocket { .. } => "websocket",
+            Link::Polling(_) => "polling",
+        }
+    }
+
+    /// Has the connection's task look again.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The membership in a namespace.
+    pub(crate) fn member(&self, namespace: &str) -> Option<Rc<Member>> {
+        self.members.borrow().iter().find(|member| &*member.namespace == namespace).cloned()
+    }
+}

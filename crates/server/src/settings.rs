@@ -1,0 +1,116 @@
+//! What the transports of a node need to know, checked and ready.
+
+use std::time::Duration;
+
+use oyez_hub::app::AppId;
+
+/// Index of a front.
+pub(crate) type FrontId = usize;
+
+/// Heartbeat times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// From one sign of life to the next ping.
+    pub interval: Duration,
+    /// Engine.IO: from the ping to the answer. Raw WebSocket: from one pong to the next.
+    pub timeout: Duration,
+}
+
+/// Which pages of a browser may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Every page; credentials (cookies) are then never allowed.
+    Any,
+    /// Pages of these origins, compared as browsers write them (`https://app.example.com`).
+    List(Vec<String>),
+}
+
+impl Origins {
+    /// Whether a request with this `Origin` may pass; one without comes from no page.
+    #[must_use]
+    pub fn allow(&self, origin: Option<&str>) -> bool {
+        match (self, origin) {
+            (_, None) | (Self::Any, _) => true,
+            (Self::List(list), Some(origin)) => list.iter().any(|allowed| allowed == origin),
+        }
+    }
+}
+
+/// Engine.IO on one or more paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Paths, each beginning and ending with `/`.
+    pub paths: Vec<String>,
+    /// Heartbeat of Engine.IO.
+    pub heartbeat: Heartbeat,
+    /// An upgrade must be finished by then.
+    pub upgrade_timeout: Duration,
+    /// A namespace must be joined by then.
+    pub connect_timeout: Duration,
+    /// Largest message in bytes.
+    pub max_payload: usize,
+    /// Whether clients of Engine.IO 3 are served.
+    pub allow_v3: bool,
+    /// Whether permessage-deflate is offered.
+    pub deflate: bool,
+    /// Whether polling responses are compressed for clients that accept it.
+    pub http_compression: bool,
+}
+
+impl Default for Engine {
+    /// The defaults of Socket.IO 4.
+    fn default() -> Self {
+        Self {
+            paths: vec!["/socket.io/".to_owned()],
+            heartbeat: Heartbeat { interval: Duration::from_millis(25_000), timeout: Duration::from_millis(20_000) },
+            upgrade_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(45),
+            max_payload: 1_000_000,
+            allow_v3: false,
+            deflate: false,
+            http_compression: true,
+        }
+    }
+}
+
+/// Raw JSON messages on a plain WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Native {
+    /// The path, without a trailing slash.
+    pub path: String,
+    /// WebSocket pings.
+    pub heartbeat: Heartbeat,
+    /// Largest message in bytes.
+    pub max_payload: usize,
+    /// The field that names the kind of a message.
+    pub type_field: String,
+}
+
+/// One way in: a set of paths and what is spoken there. Several apps may share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// Socket.IO.
+    pub engine: Engine,
+    /// Plain WebSocket.
+    pub native: Option<Native>,
+    /// Who may connect from a browser.
+    pub origins: Origins,
+    /// Apps that are reached this way, in order of preference.
+    pub apps: Vec<AppId>,
+    /// Bytes that may wait for one client.
+    pub outbox_bytes: usize,
+}
+
+/// All transports of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The ways in.
+    pub fronts: Vec<Front>,
+}
+
+impl Settings {
+    /// One front; ids come from these settings.
+    pub(crate) fn front(&self, id: FrontId) -> &Front {
+        &self.fronts[id]
+    }
+}

@@ -1,0 +1,102 @@
+//! What other threads ask of this shard's members, besides deliveries.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oyez_hub::app::AppId;
+use oyez_hub::command::{Control, Goodbye, Select, SocketInfo};
+use oyez_protocol::code::Code;
+use oyez_protocol::socketio::packet::Packet;
+
+use crate::session::codec::Variant;
+use crate::session::{Member, Reason};
+use crate::shard::Shard;
+
+impl Shard {
+    /// Does what another thread asks.
+    pub(crate) fn control(self: &Rc<Self>, control: &Control) {
+        match control {
+            Control::Join(app, select, channels) => self.each(*app, select, |member| {
+                for name in channels {
+                    self.join(member, name);
+                }
+            }),
+            Control::Leave(app, select, channels) => self.each(*app, select, |member| {
+                for name in channels {
+                    self.leave(member, name);
+                }
+            }),
+            Control::Disconnect(app, select, how) => self.each(*app, select, |member| self.dismiss(member, *how)),
+            Control::Describe(app, select, reply) => {
+                let mut found = Vec::new();
+                self.each(*app, select, |member| found.extend(describe(member)));
+                let _ = reply.send(found);
+            }
+            Control::Recheck(app) => self.recheck(*app),
+            Control::Answer(address, id, args) => {
+                if let Some(member) = self.member(*address)
+                    && let Some(session) = member.session.upgrade()
+                {
+                    self.queue_dirty(&session, Variant::of(&session).ack(&member.namespace, *id, args));
+                }
+            }
+            Control::Refresh(address, identity) => {
+                if let Some(member) = self.member(*address) {
+                    *member.identity.borrow_mut() = Arc::clone(identity);
+                }
+            }
+        }
+    }
+
+    /// Ends one membership by command.
+    pub(crate) fn dismiss(&self, member: &Rc<Member>, how: Goodbye) {
+        let Some(session) = member.session.upgrade() else { return };
+        self.queue_dirty(&session, Variant::of(&session).packet(&Packet::Disconnect { nsp: member.namespace.to_string() }));
+        match how {
+            Goodbye::Namespace => self.expel(&session, member, "server namespace disconnect"),
+            Goodbye::Transport => self.close(&session, Reason { code: Code::Kicked, word: "server namespace disconnect" }),
+        }
+    }
+
+    fn each(&self, app: AppId, select: &Select, mut act: impl FnMut(&Rc<Member>)) {
+        let found: Vec<Rc<Member>> = match select {
+            Select::Socket(address) => self.member(*address).into_iter().collect(),
+            Select::Everyone => self.all_members(),
+            Select::User(user) => {
+                self.all_members().into_iter().filter(|member| member.identity.borrow().user == *user).collect()
+            }
+            Select::Channels { to, except } => {
+                let within = |names: &[Arc<str>], member: &Member| {
+                    let channels = member.channels.borrow();
+                    names.iter().any(|name| channels.contains_key(name))
+                };
+                let mut slots: Vec<u32> = to.iter().flat_map(|name| self.room(app, name)).collect();
+                slots.sort_unstable();
+                slots.dedup();
+                let members = slots.into_iter().filter_map(|slot| self.member_at(slot));
+                members.filter(|member| !within(except, member)).collect()
+            }
+        };
+        for member in found.iter().filter(|member| member.app == app) {
+            act(member);
+        }
+    }
+}
+
+fn describe(member: &Rc<Member>) -> Option<SocketInfo> {
+    let session = member.session.upgrade()?;
+    let identity = member.identity.borrow();
+    let mut channels: Vec<_> =
+        member.channels.borrow().keys().filter(|name| &***name != oyez_hub::channel::EVERYONE).cloned().collect();
+    channels.sort_unstable();
+    Some(SocketInfo {
+        id: member.wire_id(&session),
+        user: Arc::clone(&identity.user),
+        name: identity.name.clone(),
+        roles: identity.rights.roles.clone(),
+        transport: session.transport(),
+        address: session.request.peer.map(|peer| peer.to_string()),
+        connected_at: member.connected_at,
+        channels,
+    })
+}

@@ -1,0 +1,51 @@
+//! What shards hand to each other: connections, and polling requests that arrived at the wrong one.
+
+use std::net::{SocketAddr, TcpStream};
+
+use oyez_hub::address::Address;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::session::upgrade::Moved;
+use crate::shard::Shard;
+use crate::transport::polling::{PollAnswer, PollRequest};
+
+/// Another shard, seen from this one. What waits there is bounded by the connections that caused it: each has at
+/// most one letter under way.
+pub(crate) type Peer = mpsc::UnboundedSender<Letter>;
+
+/// What arrives from other threads.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// A connection that nobody has read from yet.
+    Connection(TcpStream, SocketAddr),
+    /// A websocket that wants to take over a polling session of this shard.
+    Probe(Box<Moved>),
+    /// A polling request for a session of this shard. Dropping the receiver means that the client gave up.
+    Poll(Address, PollRequest, oneshot::Sender<PollAnswer>),
+}
+
+impl Shard {
+    /// Takes in one letter.
+    pub(crate) fn open(self: &std::rc::Rc<Self>, letter: Letter) {
+        let shard = std::rc::Rc::clone(self);
+        match letter {
+            Letter::Connection(stream, peer) => {
+                tokio::task::spawn_local(crate::http::connection::serve(shard, stream, peer));
+            }
+            Letter::Probe(moved) => {
+                tokio::task::spawn_local(async move { shard.adopt(*moved).await });
+            }
+            Letter::Poll(address, request, mut reply) => {
+                tokio::task::spawn_local(async move {
+                    tokio::select! {
+                        answer = shard.poll_here(address, request) => {
+                            let _ = reply.send(answer);
+                        }
+                        () = reply.closed() => {}
+                    }
+                });
+            }
+        }
+    }
+}
+

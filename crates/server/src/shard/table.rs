@@ -1,0 +1,157 @@
+//! Who is on this shard: opening, finding and ending sessions and memberships.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use oyez_hub::address::Address;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::handler::Happening;
+use oyez_protocol::code::Code;
+use oyez_protocol::engineio::packet::PacketType;
+use oyez_protocol::websocket::frame;
+
+use crate::observe::event;
+use crate::session::{Link, Member, Reason, Session};
+use crate::shard::Shard;
+use crate::shard::outbox::Encoded;
+
+impl Shard {
+    /// Gives a new session its place; `make` gets its name.
+    pub(crate) fn admit(&self, make: impl FnOnce(Address) -> Session) -> Rc<Session> {
+        let mut sessions = self.sessions.borrow_mut();
+        let entry = sessions.vacant_entry();
+        let session = Rc::new(make(self.address(entry.key())));
+        entry.insert(Rc::clone(&session));
+        self.load.fetch_add(1, Ordering::Relaxed);
+        session
+    }
+
+    fn address(&self, key: usize) -> Address {
+        let slot = u32::try_from(key).unwrap_or(u32::MAX);
+        Address { node: self.hub.node(), shard: self.id, slot, nonce: rand::random() }
+    }
+
+    /// The session of that name, if it lives here.
+    pub(crate) fn session(&self, address: Address) -> Option<Rc<Session>> {
+        let here = address.node == self.hub.node() && address.shard == self.id;
+        if here { self.session_at(address.slot, address.nonce) } else { None }
+    }
+
+    pub(crate) fn session_at(&self, slot: u32, nonce: u64) -> Option<Rc<Session>> {
+        let sessions = self.sessions.borrow();
+        sessions.get(slot as usize).filter(|session| session.address.nonce == nonce).cloned()
+    }
+
+    /// Gives a new membership its place; `make` gets its name.
+    pub(crate) fn enroll(&self, make: impl FnOnce(Address) -> Rc<Member>) -> Rc<Member> {
+        let mut members = self.members.borrow_mut();
+        let entry = members.vacant_entry();
+        let member = make(self.address(entry.key()));
+        entry.insert(Rc::clone(&member));
+        drop(members);
+        self.join(&member, &Arc::from(EVERYONE));
+        member
+    }
+
+    /// The membership of that name; a client of Engine.IO 3 is also known by its session's name.
+    pub(crate) fn member(&self, address: Address) -> Option<Rc<Member>> {
+        let found = self.members.borrow().get(address.slot as usize).filter(|m| m.address == address).cloned();
+        found.or_else(|| self.session(address)?.members.borrow().first().cloned())
+    }
+
+    pub(crate) fn member_at(&self, slot: u32) -> Option<Rc<Member>> {
+        self.members.borrow().get(slot as usize).cloned()
+    }
+
+    /// All memberships, for the rare walk over everybody.
+    pub(crate) fn all_members(&self) -> Vec<Rc<Member>> {
+        self.members.borrow().iter().map(|(_, member)| Rc::clone(member)).collect()
+    }
+
+    /// Members of a channel.
+    pub(crate) fn room(&self, member_app: oyez_hub::app::AppId, name: &Arc<str>) -> Vec<u32> {
+        self.rooms.borrow().members(member_app, name).to_vec()
+    }
+
+    /// Puts a member into a channel; returns whether it was new there.
+    pub(crate) fn join(&self, member: &Member, name: &Arc<str>) -> bool {
+        let mut channels = member.channels.borrow_mut();
+        if channels.contains_key(name) {
+            return false;
+        }
+        let place = self.rooms.borrow_mut().add(member.app, name, member.address.slot);
+        channels.insert(Arc::clone(name), place);
+        self.hub.channels().join(member.app, name, self.id);
+        true
+    }
+
+    /// Takes a member out of a channel; returns whether it was there.
+    pub(crate) fn leave(&self, member: &Member, name: &Arc<str>) -> bool {
+        let Some(place) = member.channels.borrow_mut().remove(name) else { return false };
+        self.hub.channels().leave(member.app, name, self.id);
+        let moved = self.rooms.borrow_mut().remove(member.app, name, place);
+        if let Some(slot) = moved
+            && let Some(other) = self.member_at(slot)
+            && let Some(at) = other.channels.borrow_mut().get_mut(name)
+        {
+            *at = place;
+        }
+        true
+    }
+
+    /// Ends a membership; the connection stays.
+    pub(crate) fn expel(&self, session: &Session, member: &Rc<Member>, word: &'static str) {
+        session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
+        let channels: Vec<_> = member.channels.borrow().keys().cloned().collect();
+        for name in &channels {
+            self.leave(member, name);
+        }
+        member.forgive();
+        self.members.borrow_mut().try_remove(member.address.slot as usize);
+        self.went_offline(member);
+        if let Some(lane) = member.lane.clone() {
+            // The lane may be full; its client is gone, so waiting for a place slows nobody down.
+            self.hub.spawn(async move {
+                let _ = lane.send(Happening::Disconnected(word)).await;
+            });
+        }
+        event::disconnected(self.hub.app(member.app), member, session, word);
+    }
+
+    /// Ends a session: its memberships, its place, and its connection.
+    pub(crate) fn close(&self, session: &Rc<Session>, reason: Reason) {
+        if session.closed.replace(Some(reason)).is_some() {
+            return;
+        }
+        let members = session.members.borrow().clone();
+        for member in &members {
+            self.expel(session, member, reason.word);
+        }
+        self.sessions.borrow_mut().try_remove(session.address.slot as usize);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        let version = session.dialog.version();
+        match &*session.link.borrow() {
+            Link::WebSocket { .. } => {
+                let mut bytes = Vec::new();
+                frame::encode_close(reason.code.close_code(), reason.code.name(), &mut bytes);
+                session.outbox.borrow_mut().push(Encoded::frame(bytes, version), usize::MAX);
+            }
+            Link::Polling(polling) => {
+                session.outbox.borrow_mut().push(Encoded::engine(PacketType::Close, "", version), usize::MAX);
+                polling.wake();
+            }
+        }
+        self.flush(session);
+        session.wake();
+    }
+
+    /// Ends everything when the node goes down, and gives the connections' tasks a turn to say goodbye.
+    pub(crate) async fn close_all(&self) {
+        let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
+        for session in sessions {
+            self.close(&session, Reason { code: Code::GoingAway, word: "server shutting down" });
+        }
+        tokio::task::yield_now().await;
+    }
+}
