@@ -3,4 +3,23 @@
 //! Nothing here knows a clock, a socket or a runtime. Modules in the order in which a message meets them:
 //! nouns first, then the codecs from the outermost (frames) to the innermost (events).
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::needless_pass_by_value,
+        reason = "a failed unwrap is a failed test"
+    )
+)]
+
+pub mod code;
 pub mod message;
+
+pub mod websocket;
+
+pub mod engineio;
+
+pub mod native;
+pub mod socketio;
+
+mod json;
