@@ -1,1 +1,16 @@
-//! Placeholder that the next commit fills.
+//! How bytes come and go: connections, transports, sessions, HTTP. Embeds in any Rust program.
+//!
+//! A connection is accepted by `acceptor`, owned by a `shard`, read and written by a `transport`, understood by a
+//! `session`'s driver; everything else is `http`.
+
+mod acceptor;
+mod clock;
+mod http;
+pub mod observe;
+mod server;
+mod session;
+pub mod settings;
+mod shard;
+mod transport;
+
+pub use server::{Server, app_id, default_shards};

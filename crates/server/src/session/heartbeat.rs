@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::session::{Dialog, Reason, Session};
 use crate::settings::Heartbeat;
 use crate::shard::Shard;
-use crate::shard::outbox::Encoded;
+use crate::shard::outbox::Parcel;
 
 /// When to ping and when to give up.
 #[derive(Debug, Clone, Copy)]
@@ -96,11 +96,11 @@ impl Shard {
         let version = session.dialog.version();
         if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
-            frame::encode(frame::Opcode::Ping, false, &[], &mut bytes);
-            self.queue(session, Encoded::frame(bytes, version));
+            frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
+            self.queue(session, Parcel::frame(bytes));
             pulse.ping_at = Some(now + self.heartbeat(session).interval);
         } else {
-            self.queue(session, Encoded::engine(PacketType::Ping, "", version));
+            self.queue(session, Parcel::engine(PacketType::Ping, "", version));
             pulse.ping_at = None;
         }
         session.pulse.set(pulse);

@@ -6,6 +6,7 @@ pub(crate) mod fault;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod member;
+pub(crate) mod presence;
 pub(crate) mod upgrade;
 
 use std::cell::{Cell, RefCell};

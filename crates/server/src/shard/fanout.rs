@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 use crate::session::codec::Variant;
 use crate::session::{Member, Session};
 use crate::shard::Shard;
-use crate::shard::outbox::Encoded;
+use crate::shard::outbox::Parcel;
 
 /// What one fan-out keeps between members.
 struct Fanout<'a> {
     delivery: &'a Delivery,
     stamp: u64,
     ack: Option<u64>,
-    encoded: SmallVec<[(Variant, Rc<Encoded>); 2]>,
+    encoded: SmallVec<[(Variant, Rc<Parcel>); 2]>,
     /// The audience's word on each distinct set of rights met so far.
     admitted: SmallVec<[(Arc<Rights>, bool); 4]>,
     reached: usize,
@@ -108,7 +108,7 @@ impl Fanout<'_> {
         word
     }
 
-    fn packet(&mut self, session: &Session, member: &Member) -> Rc<Encoded> {
+    fn packet(&mut self, session: &Session, member: &Member) -> Rc<Parcel> {
         let variant = Variant::of(session);
         if let Some((_, packet)) = self.encoded.iter().find(|(known, _)| *known == variant) {
             return Rc::clone(packet);

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::session::{Fault, Link, Session};
 use crate::shard::Shard;
-use crate::shard::outbox::{Encoded, Queued};
+use crate::shard::outbox::{Parcel, Queued};
 
 /// Sessions written to before other work of the shard gets a turn.
 const CHUNK: usize = 256;
@@ -26,7 +26,7 @@ enum Wrote {
 
 impl Shard {
     /// Queues a packet; it is written when the caller, or the shard's next turn, flushes.
-    pub(crate) fn queue(&self, session: &Rc<Session>, packet: Rc<Encoded>) {
+    pub(crate) fn queue(&self, session: &Rc<Session>, packet: Rc<Parcel>) {
         if session.closed.get().is_some() {
             return;
         }
@@ -37,7 +37,7 @@ impl Shard {
     }
 
     /// Queues a packet and puts the session on the list for [`Shard::flush_dirty`].
-    pub(crate) fn queue_dirty(&self, session: &Rc<Session>, packet: Rc<Encoded>) {
+    pub(crate) fn queue_dirty(&self, session: &Rc<Session>, packet: Rc<Parcel>) {
         self.queue(session, packet);
         if !session.dirty.replace(true) {
             self.dirty.borrow_mut().push(Rc::clone(session));
@@ -86,7 +86,7 @@ impl Shard {
 }
 
 fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Wrote {
-    let frames = |packet: &Encoded| if deflate { packet.deflated_frames().len() } else { packet.frames().len() };
+    let frames = |packet: &Parcel| if deflate { packet.deflated_frames().len() } else { packet.frames().len() };
     loop {
         let mut outbox = session.outbox.borrow_mut();
         if outbox.is_empty() {

@@ -9,7 +9,7 @@ pub(crate) mod outbox;
 pub(crate) mod rooms;
 pub(crate) mod table;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -130,6 +130,11 @@ impl Shard {
         }
         clock.abort();
         self.close_all().await;
+    }
+
+    /// The buffer into which all connections of this thread read. Never held across an await.
+    pub(crate) fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
+        self.scratch.borrow_mut()
     }
 
     async fn watch_deadlines(self: Rc<Self>) {

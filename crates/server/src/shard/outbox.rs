@@ -5,66 +5,73 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use oyez_protocol::engineio::packet::{Data, Packet, PacketType, Version};
-use oyez_protocol::websocket::deflate::Compressor;
-use oyez_protocol::websocket::frame;
-use smallvec::SmallVec;
+use oyez_protocol::engineio::packet::{Packet, PacketType, Version};
+use oyez_protocol::socketio::Encoded;
+use oyez_protocol::websocket::frame::{self, Framing, Opcode};
 
-/// Packets shorter than this are sent as they are, even where compression was negotiated: deflate would cost more
+/// Messages shorter than this are sent as they are, even where compression was negotiated: deflate would cost more
 /// than it saves (the threshold of `ws` and engine.io).
 const COMPRESS_FROM: usize = 1_024;
 
-/// One message of the transport.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// A text message; for Engine.IO it begins with the packet's type digit.
-    Text(String),
-    /// A binary message, as the application means it.
-    Binary(Bytes),
+/// What a parcel is made of.
+#[derive(Debug)]
+enum Content {
+    /// A Socket.IO packet.
+    Message(Encoded),
+    /// A packet of Engine.IO itself.
+    Engine(PacketType, String),
+    /// A raw message.
+    Native(String),
+    /// A WebSocket control frame; means nothing to other transports.
+    Frame(Bytes),
 }
 
-/// One packet, encoded once per shard and variant, shared by every outbox that holds it.
+/// What is sent as one unit: encoded once per shard and variant, shared by every outbox that holds it.
 #[derive(Debug)]
-pub(crate) struct Encoded {
-    parts: SmallVec<[Part; 1]>,
+pub(crate) struct Parcel {
+    content: Content,
     version: Version,
+    base64: bool,
     compress: bool,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
 }
 
-impl Encoded {
-    /// A packet of one or more transport messages that must stay together.
-    pub(crate) fn new(parts: SmallVec<[Part; 1]>, version: Version, compress: bool) -> Rc<Self> {
-        Rc::new(Self { parts, version, compress, frames: OnceCell::new(), deflated: OnceCell::new() })
+impl Parcel {
+    fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
+        Rc::new(Self { content, version, base64, compress, frames: OnceCell::new(), deflated: OnceCell::new() })
     }
 
-    /// Bytes for a WebSocket as they are: a control frame. Means nothing to other transports.
-    pub(crate) fn frame(bytes: Vec<u8>, version: Version) -> Rc<Self> {
-        let packet = Self { parts: SmallVec::new(), version, compress: false, frames: OnceCell::new(), deflated: OnceCell::new() };
-        let _ = packet.frames.set(bytes.into());
-        Rc::new(packet)
-    }
-
-    /// A packet of one text message.
-    pub(crate) fn text(text: String, version: Version) -> Rc<Self> {
-        Self::new(SmallVec::from_iter([Part::Text(text)]), version, true)
+    /// A Socket.IO packet; `base64` where the client cannot take binary.
+    pub(crate) fn message(encoded: Encoded, version: Version, base64: bool, compress: bool) -> Rc<Self> {
+        Self::of(Content::Message(encoded), version, base64, compress)
     }
 
     /// A packet of Engine.IO itself.
     pub(crate) fn engine(kind: PacketType, data: &str, version: Version) -> Rc<Self> {
-        let mut text = String::with_capacity(1 + data.len());
-        text.push(kind.digit());
-        text.push_str(data);
-        Self::text(text, version)
+        Self::of(Content::Engine(kind, data.to_owned()), version, false, false)
+    }
+
+    /// A raw message.
+    pub(crate) fn native(text: String, compress: bool) -> Rc<Self> {
+        Self::of(Content::Native(text), Version::V4, false, compress)
+    }
+
+    /// Bytes for a WebSocket as they are: a control frame.
+    pub(crate) fn frame(bytes: Vec<u8>) -> Rc<Self> {
+        Self::of(Content::Frame(bytes.into()), Version::V4, false, false)
     }
 
     /// Bytes that it will occupy, about.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| match part {
-            Part::Text(text) => text.len() + 4,
-            Part::Binary(bytes) => bytes.len() + 4,
-        }).sum()
+        match &self.content {
+            Content::Message(encoded) => {
+                encoded.text.len() + 8 + encoded.attachments.iter().map(|bytes| bytes.len() + 8).sum::<usize>()
+            }
+            Content::Engine(_, data) => data.len() + 8,
+            Content::Native(text) => text.len() + 8,
+            Content::Frame(bytes) => bytes.len(),
+        }
     }
 
     /// Complete, unmasked WebSocket frames.
@@ -78,49 +85,45 @@ impl Encoded {
         if !self.compress || self.len() < COMPRESS_FROM {
             return self.frames();
         }
-        self.deflated.get_or_init(|| self.write(Some(&mut Compressor::new())))
+        self.deflated.get_or_init(|| self.write(Some(COMPRESS_FROM)))
     }
 
-    fn write(&self, mut compressor: Option<&mut Compressor>) -> Bytes {
-        let mut out = Vec::with_capacity(self.len() + 10 * self.parts.len());
-        for part in &self.parts {
-            match (part, compressor.as_deref_mut()) {
-                (Part::Text(text), None) => frame::encode(frame::Opcode::Text, false, text.as_bytes(), &mut out),
-                (Part::Text(text), Some(deflate)) => {
-                    frame::encode(frame::Opcode::Text, true, &deflate.compress(text.as_bytes()), &mut out);
-                }
-                (Part::Binary(bytes), None) => {
-                    frame::encode(frame::Opcode::Binary, false, &self.binary(bytes), &mut out);
-                }
-                (Part::Binary(bytes), Some(deflate)) => {
-                    frame::encode(frame::Opcode::Binary, true, &deflate.compress(&self.binary(bytes)), &mut out);
-                }
+    fn write(&self, deflate: Option<usize>) -> Bytes {
+        let mut out = Vec::with_capacity(self.len() + 8);
+        match &self.content {
+            Content::Message(encoded) => {
+                frame::append_message(&mut out, encoded, Framing { version: self.version, base64: self.base64, deflate });
             }
+            Content::Engine(kind, data) => {
+                let mut digit = [0; 4];
+                let head = kind.digit().encode_utf8(&mut digit);
+                frame::append_data(&mut out, Opcode::Text, head.as_bytes(), data.as_bytes(), None);
+            }
+            Content::Native(text) => frame::append_data(&mut out, Opcode::Text, b"", text.as_bytes(), deflate),
+            Content::Frame(bytes) => return bytes.clone(),
         }
         out.into()
     }
 
-    /// Engine.IO 3 marks a binary message with its packet type.
-    fn binary(&self, bytes: &Bytes) -> Bytes {
-        match self.version {
-            Version::V4 => bytes.clone(),
-            Version::V3 => [&[4u8], &bytes[..]].concat().into(),
+    /// Appends its packets to a polling payload.
+    pub(crate) fn packets<'a>(&'a self, out: &mut Vec<Packet<'a>>) {
+        match &self.content {
+            Content::Message(encoded) => out.extend(encoded.packets()),
+            Content::Engine(kind, data) => out.push(Packet::text(*kind, data)),
+            Content::Native(_) | Content::Frame(_) => {}
         }
     }
 
-    /// As packets of a polling payload.
-    pub(crate) fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
-        self.parts.iter().map(|part| match part {
-            Part::Text(text) => Packet::decode_text(text, self.version).unwrap_or(Packet::text(PacketType::Noop, "")),
-            Part::Binary(bytes) => Packet { kind: PacketType::Message, data: Data::Binary(bytes.clone()) },
-        })
+    /// Whether a polling response with it may be compressed.
+    pub(crate) fn compress(&self) -> bool {
+        self.compress
     }
 }
 
 /// The queue of one session: bounded in bytes and packets, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Rc<Encoded>>,
+    queue: VecDeque<Rc<Parcel>>,
     bytes: usize,
     /// How much of the first packet's frames is already written.
     written: usize,
@@ -139,7 +142,7 @@ pub(crate) enum Queued {
 
 impl Outbox {
     /// Queues a packet; when the budget is exceeded the oldest packets that are not half written are given up.
-    pub(crate) fn push(&mut self, packet: Rc<Encoded>, budget: usize) -> Queued {
+    pub(crate) fn push(&mut self, packet: Rc<Parcel>, budget: usize) -> Queued {
         self.bytes += packet.len();
         self.queue.push_back(packet);
         let mut outcome = Queued::Kept;
@@ -154,20 +157,13 @@ impl Outbox {
         outcome
     }
 
-    /// Puts a packet before all that is not yet begun (control frames).
-    pub(crate) fn push_first(&mut self, packet: Rc<Encoded>) {
-        self.bytes += packet.len();
-        let at = usize::from(self.written > 0).min(self.queue.len());
-        self.queue.insert(at, packet);
-    }
-
     /// Nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Packets that wait, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Encoded>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Parcel>> {
         self.queue.iter()
     }
 
@@ -177,7 +173,7 @@ impl Outbox {
     }
 
     /// Notes that `count` bytes of the frames were written; `size` tells how long a packet's frames are.
-    pub(crate) fn advance(&mut self, mut count: usize, size: impl Fn(&Encoded) -> usize) {
+    pub(crate) fn advance(&mut self, mut count: usize, size: impl Fn(&Parcel) -> usize) {
         while let Some(first) = self.queue.front() {
             let left = size(first) - self.written;
             if count < left {
@@ -192,7 +188,7 @@ impl Outbox {
     }
 
     /// Takes everything; its memory goes too, so that an idle session owns none.
-    pub(crate) fn take(&mut self) -> VecDeque<Rc<Encoded>> {
+    pub(crate) fn take(&mut self) -> VecDeque<Rc<Parcel>> {
         self.bytes = 0;
         self.written = 0;
         std::mem::take(&mut self.queue)
@@ -210,8 +206,8 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn packet(text: &str) -> Rc<Encoded> {
-        Encoded::text(text.to_owned(), Version::V4)
+    fn packet(text: &str) -> Rc<Parcel> {
+        Parcel::native(text.to_owned(), false)
     }
 
     #[test]
@@ -223,8 +219,8 @@ mod tests {
         }
         outbox.advance(2, |packet| packet.frames().len());
         assert_eq!(outbox.push(packet("dddd"), budget), Queued::DroppedOldest);
-        let left: Vec<_> = outbox.iter().map(|packet| packet.parts[0].clone()).collect();
-        assert_eq!(left, ["aaaa", "cccc", "dddd"].map(|text| Part::Text(text.to_owned())));
+        let left: Vec<_> = outbox.iter().map(|packet| packet.frames()[2..].to_vec()).collect();
+        assert_eq!(left, [b"aaaa", b"cccc", b"dddd"]);
         let all: usize = outbox.iter().map(|packet| packet.frames().len()).sum();
         outbox.advance(all - 2, |packet| packet.frames().len());
         assert!(outbox.is_empty());

@@ -14,7 +14,7 @@ use oyez_protocol::websocket::frame;
 use crate::observe::event;
 use crate::session::{Link, Member, Reason, Session};
 use crate::shard::Shard;
-use crate::shard::outbox::Encoded;
+use crate::shard::outbox::Parcel;
 
 impl Shard {
     /// Gives a new session its place; `make` gets its name.
@@ -133,12 +133,10 @@ impl Shard {
         let version = session.dialog.version();
         match &*session.link.borrow() {
             Link::WebSocket { .. } => {
-                let mut bytes = Vec::new();
-                frame::encode_close(reason.code.close_code(), reason.code.name(), &mut bytes);
-                session.outbox.borrow_mut().push(Encoded::frame(bytes, version), usize::MAX);
+                session.outbox.borrow_mut().push(Parcel::frame(frame::close(reason.code)), usize::MAX);
             }
             Link::Polling(polling) => {
-                session.outbox.borrow_mut().push(Encoded::engine(PacketType::Close, "", version), usize::MAX);
+                session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
                 polling.wake();
             }
         }

@@ -1,0 +1,58 @@
+//! One TCP connection: hyper parses its requests; realtime ones are answered by the shard, others by the router.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+
+use crate::http::engine;
+use crate::shard::Shard;
+
+/// Time for a request's headers to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves one connection until it ends or becomes a websocket.
+pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let stop = shard.stop.clone();
+    let service = service_fn(|request| {
+        let shard = Rc::clone(&shard);
+        async move { Ok::<_, Infallible>(answer(shard, request, peer).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        // A connection that breaks is its client's affair.
+        _ = &mut connection => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    if let Some(route) = engine::route(&shard.settings, &request) {
+        return engine::answer(shard, request, route, peer.ip()).await;
+    }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match shard.router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+

@@ -1,0 +1,328 @@
+//! Requests of Engine.IO and of raw WebSockets: told apart by path and query, refused with Node's errors, or turned
+//! into sessions.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use oyez_hub::address::Address;
+use oyez_protocol::code::EngineError;
+use oyez_protocol::engineio::packet::Version;
+use oyez_protocol::engineio::payload::Body as Payload;
+use oyez_protocol::websocket::handshake;
+use oyez_protocol::websocket::reader::{Limits, Reader};
+use tokio::net::TcpStream;
+
+use crate::http::cors;
+use crate::session::upgrade::Moved;
+use crate::session::{Dialog, Link, Request as Facts};
+use crate::settings::{Engine, FrontId, Settings};
+use crate::shard::Shard;
+use crate::shard::mailbox::Letter;
+use crate::transport::polling::{PollAnswer, PollRequest, Polling};
+use crate::transport::websocket::{self, Socket};
+
+/// Polling responses shorter than this are not worth compressing (Node's threshold).
+const COMPRESS_FROM: usize = 1_024;
+
+/// Which door a request knocks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    front: FrontId,
+    native: bool,
+}
+
+/// Finds the door of a request; `None`: it is for the router.
+pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Route> {
+    let path = request.uri().path();
+    let query = request.uri().query().unwrap_or_default();
+    let asks = |name: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
+    let engine = asks("EIO") || asks("transport");
+    for (front, settings) in settings.fronts.iter().enumerate() {
+        let native = settings.native.as_ref().is_some_and(|native| native.path == path);
+        if native && !engine {
+            return Some(Route { front, native: true });
+        }
+        let hit = settings.engine.paths.iter().any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)));
+        // The root is everybody's: there only a request that speaks Engine.IO is meant.
+        if hit && (engine || path != "/") {
+            return Some(Route { front, native: false });
+        }
+    }
+    None
+}
+
+/// Answers a realtime request.
+pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: IpAddr) -> Response<Body> {
+    let settings = std::sync::Arc::clone(&shard.settings);
+    let front = settings.front(route.front);
+    let headers = request.headers().clone();
+    if request.method() == Method::OPTIONS {
+        let mut response = cors::preflight(&headers);
+        cors::permit(&mut response, &front.origins, &headers);
+        return response;
+    }
+    let facts = facts(&request, peer);
+    let mut response = if !front.origins.allow(facts.origin.as_deref()) {
+        refuse(EngineError::Forbidden, is_upgrade(&headers))
+    } else if route.native {
+        crate::http::native::answer(shard, request, route.front, facts).await
+    } else {
+        engine(&shard, request, route.front, facts, &front.engine).await
+    };
+    if !is_upgrade(&headers) {
+        cors::permit(&mut response, &front.origins, &headers);
+    }
+    response
+}
+
+async fn engine(shard: &Rc<Shard>, request: Request<Incoming>, front: FrontId, facts: Facts, engine: &Engine) -> Response<Body> {
+    let upgrade = is_upgrade(request.headers());
+    let refused = |error| refuse(error, upgrade);
+    let version = match facts.query("EIO") {
+        Some("4") => Version::V4,
+        Some("3") if engine.allow_v3 => Version::V3,
+        _ => return refused(EngineError::UnsupportedVersion),
+    };
+    let dialog = Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
+    match (facts.query("transport"), upgrade) {
+        (Some("websocket"), true) => accept(shard, request, front, dialog, facts, engine).await,
+        (Some("polling"), false) => polling(shard, request, front, dialog, facts, engine).await,
+        (Some("websocket" | "polling"), _) => refused(EngineError::BadRequest),
+        _ => refused(EngineError::TransportUnknown),
+    }
+}
+
+async fn polling(
+    shard: &Rc<Shard>,
+    request: Request<Incoming>,
+    front: FrontId,
+    dialog: Dialog,
+    facts: Facts,
+    engine: &Engine,
+) -> Response<Body> {
+    let headers = request.headers().clone();
+    let answer = match (facts.query("sid").map(str::to_owned), request.method()) {
+        (None, &Method::GET) => {
+            let session = shard.open_session(front, dialog, facts, Link::Polling(Polling::default()));
+            if let Err(fault) = shard.greet(&session).await {
+                shard.close(&session, fault.into());
+            }
+            shard.poll_here(session.address, PollRequest::Get).await
+        }
+        (None, _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
+        (Some(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
+        (Some(sid), &Method::POST) => {
+            let octets = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+            match Limited::new(request.into_body(), engine.max_payload).collect().await {
+                Ok(body) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
+                Err(_) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+            }
+        }
+        (Some(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    respond(answer, &headers, engine)
+}
+
+fn respond(answer: PollAnswer, request: &HeaderMap, engine: &Engine) -> Response<Body> {
+    match answer {
+        PollAnswer::Packets(payload, compress) => {
+            let (body, kind) = match payload {
+                Payload::Text(text) => (Bytes::from(text), "text/plain; charset=UTF-8"),
+                Payload::Binary(bytes) => (Bytes::from(bytes), "application/octet-stream"),
+            };
+            let mut response = Response::new(Body::empty());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let squeezed = if compress && engine.http_compression { squeeze(&body, request) } else { None };
+            if let Some((coding, _)) = &squeezed {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+                headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+            }
+            *response.body_mut() = squeezed.map_or(body, |(_, bytes)| bytes.into()).into();
+            response
+        }
+        PollAnswer::Taken => {
+            let mut response = Response::new(Body::from("ok"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        PollAnswer::Refused(error) => refuse(error, false),
+        PollAnswer::Failed(status) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response
+        }
+    }
+}
+
+/// The body as the client prefers it compressed, where that is worth it.
+fn squeeze(body: &Bytes, request: &HeaderMap) -> Option<(&'static str, Vec<u8>)> {
+    let accepted = request.get(ACCEPT_ENCODING)?.to_str().ok()?;
+    let accepts = |coding| handshake::has_token(accepted, coding);
+    if body.len() < COMPRESS_FROM {
+        return None;
+    }
+    let level = Compression::fast();
+    // Writing to memory does not fail.
+    if accepts("gzip") {
+        let mut encoder = GzEncoder::new(Vec::new(), level);
+        encoder.write_all(body).ok()?;
+        return Some(("gzip", encoder.finish().ok()?));
+    }
+    if accepts("deflate") {
+        let mut encoder = DeflateEncoder::new(Vec::new(), level);
+        encoder.write_all(body).ok()?;
+        return Some(("deflate", encoder.finish().ok()?));
+    }
+    None
+}
+
+/// An error as Node writes it: JSON for polling, bare text for a websocket.
+fn refuse(error: EngineError, upgrade: bool) -> Response<Body> {
+    if upgrade {
+        let mut response = Response::new(Body::from(error.code().message()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    let mut response = Response::new(Body::from(error.json_body()));
+    *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+async fn accept(
+    shard: &Rc<Shard>,
+    mut request: Request<Incoming>,
+    front: FrontId,
+    dialog: Dialog,
+    facts: Facts,
+    engine: &Engine,
+) -> Response<Body> {
+    let owner = match facts.query("sid") {
+        None => None,
+        Some(sid) => match sid.parse::<Address>() {
+            Ok(address) if address.node == shard.hub.node() => Some(address),
+            _ => return refuse(EngineError::SessionUnknown, true),
+        },
+    };
+    let (response, deflate) = match upgrade_response(request.headers(), engine.deflate) {
+        Ok(agreed) => agreed,
+        Err(response) => return response,
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let shard = Rc::clone(shard);
+    let max_message = engine.max_payload;
+    tokio::task::spawn_local(async move {
+        let Some((stream, unread)) = taken_over(upgraded).await else { return };
+        match owner {
+            Some(address) => hand_over(&shard, address, stream, unread, deflate),
+            None => start(shard, front, dialog, facts, stream, unread, Limits { max_message, deflate }).await,
+        }
+    });
+    response
+}
+
+/// Agrees to a websocket, or says what is wrong with the request.
+pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Response<Body>, bool), Response<Body>> {
+    let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let asked = handshake::Request {
+        connection: get(CONNECTION),
+        upgrade: get(UPGRADE),
+        version: get(SEC_WEBSOCKET_VERSION),
+        key: get(SEC_WEBSOCKET_KEY),
+        extensions: get(SEC_WEBSOCKET_EXTENSIONS),
+    };
+    let agreed = handshake::answer(&asked, deflate).map_err(|error| {
+        let mut response = Response::new(Body::from(error.to_string()));
+        *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+    })?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let out = response.headers_mut();
+    out.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    out.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&agreed.accept) {
+        out.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(extensions) = agreed.extensions {
+        out.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
+    }
+    Ok((response, agreed.extensions.is_some()))
+}
+
+/// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
+pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(TcpStream, BytesMut)> {
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    let stream = parts.io.into_inner();
+    // A small message that waits for a bigger one would be late.
+    let _ = stream.set_nodelay(true);
+    Some((stream, BytesMut::from(&parts.read_buf[..])))
+}
+
+fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: BytesMut, deflate: bool) {
+    let Ok(stream) = stream.into_std() else { return };
+    if let Some(peer) = shard.peers.get(usize::from(session.shard)) {
+        let _ = peer.send(Letter::Probe(Box::new(Moved { session, stream, unread, deflate })));
+    }
+}
+
+async fn start(
+    shard: Rc<Shard>,
+    front: FrontId,
+    dialog: Dialog,
+    facts: Facts,
+    stream: TcpStream,
+    mut unread: BytesMut,
+    limits: Limits,
+) {
+    let stream = Rc::new(stream);
+    let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
+    let session = shard.open_session(front, dialog, facts, link);
+    let mut socket = Socket { stream, reader: Reader::new(limits), inbox: Default::default() };
+    let greeted = shard.greet(&session).await;
+    let heard = socket.take(&mut unread, |_| {});
+    if let Err(fault) = greeted.and(heard) {
+        shard.close(&session, fault.into());
+    }
+    shard.flush(&session);
+    websocket::run(shard, session, socket).await;
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
+    let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    Facts {
+        peer: Some(peer),
+        origin: get(ORIGIN),
+        authorization: get(AUTHORIZATION),
+        cookie: get(COOKIE),
+        subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
+        host: get(HOST),
+        query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
+    }
+}

@@ -1,0 +1,28 @@
+//! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
+
+use oyez_hub::app::App;
+use tracing::{error, info, warn};
+
+use crate::session::{Member, Session};
+
+/// A client has joined a namespace.
+pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
+    let identity = member.identity.borrow();
+    info!(event = "connect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), peer = ?session.request.peer);
+}
+
+/// A client has left, and why.
+pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason: &str) {
+    let identity = member.identity.borrow();
+    info!(event = "disconnect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), reason);
+}
+
+/// A connection could not be accepted.
+pub(crate) fn accept_failed(error: &std::io::Error) {
+    warn!(event = "accept_failed", %error);
+}
+
+/// A shard's thread could not start; the others serve on.
+pub(crate) fn shard_failed(error: &std::io::Error) {
+    error!(event = "shard_failed", %error);
+}

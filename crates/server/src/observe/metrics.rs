@@ -1,0 +1,93 @@
+//! Counters for Prometheus.
+
+use std::sync::atomic::AtomicU64;
+
+use oyez_hub::app::AppId;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// One app's share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AppLabel {
+    app: String,
+}
+
+/// The counters of one app, looked up once.
+#[derive(Debug)]
+struct AppCounters {
+    connections: Counter,
+    sent: Counter,
+    received: Counter,
+    subscriptions: Counter,
+}
+
+/// All counters of a node.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    apps: Vec<AppCounters>,
+    /// Packets given up for clients that read too slowly.
+    pub(crate) dropped: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// Counters for the apps of these names, in the order of their ids.
+    #[must_use]
+    pub fn new<'a>(apps: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut registry = Registry::default();
+        let family = |registry: &mut Registry, name: &str, help: &str| {
+            let family = Family::<AppLabel, Counter>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        // The client library appends `_total` to the names of counters.
+        let connections = family(&mut registry, "websocket_connections", "Connections accepted");
+        let sent = family(&mut registry, "websocket_messages_sent", "Messages sent to clients");
+        let received = family(&mut registry, "websocket_messages_received", "Messages received from clients");
+        let subscriptions = family(&mut registry, "websocket_subscriptions", "Channels joined");
+        let dropped = Counter::default();
+        registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
+        let counters = apps.into_iter().map(|app| {
+            let label = AppLabel { app: app.to_owned() };
+            AppCounters {
+                connections: connections.get_or_create_owned(&label),
+                sent: sent.get_or_create_owned(&label),
+                received: received.get_or_create_owned(&label),
+                subscriptions: subscriptions.get_or_create_owned(&label),
+            }
+        });
+        let apps = counters.collect();
+        Self { registry, apps, dropped }
+    }
+
+    fn app(&self, app: AppId) -> Option<&AppCounters> {
+        self.apps.get(usize::from(app.0))
+    }
+
+    pub(crate) fn connected(&self, app: AppId) {
+        self.app(app).inspect(|app| drop(app.connections.inc()));
+    }
+
+    pub(crate) fn sent(&self, app: AppId, count: usize) {
+        self.app(app).inspect(|app| drop(app.sent.inc_by(count as u64)));
+    }
+
+    pub(crate) fn received(&self, app: AppId) {
+        self.app(app).inspect(|app| drop(app.received.inc()));
+    }
+
+    pub(crate) fn subscribed(&self, app: AppId) {
+        self.app(app).inspect(|app| drop(app.subscriptions.inc()));
+    }
+
+    /// All of them in the text format of Prometheus (OpenMetrics).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut out, &self.registry);
+        out
+    }
+}

@@ -1,0 +1,130 @@
+//! A node: shards, an acceptor, and the runtime beside them. The caller brings the listener and says when to stop.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use oyez_hub::Hub;
+use oyez_hub::app::{App, AppId};
+use oyez_hub::command::Mail;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::acceptor::{self, Lane};
+use crate::observe::metrics::Metrics;
+use crate::settings::Settings;
+use crate::shard::mailbox::Letter;
+use crate::shard::{Parts, Shard};
+
+/// A mailbox that waits for its shard's thread.
+struct Inlet {
+    mail: mpsc::UnboundedReceiver<Mail>,
+    letters: mpsc::UnboundedReceiver<Letter>,
+}
+
+/// A server that is built but does not serve yet.
+pub struct Server {
+    hub: Hub,
+    settings: Arc<Settings>,
+    metrics: Arc<Metrics>,
+    router: Router,
+    inlets: Vec<Inlet>,
+    peers: Vec<mpsc::UnboundedSender<Letter>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("shards", &self.inlets.len()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server for `apps` (whose ids are their indices) behind `settings`, with `shards` threads for connections;
+    /// handlers and remote calls run on `background`.
+    #[must_use]
+    pub fn new(apps: Vec<App>, settings: Settings, shards: usize, background: Handle) -> Self {
+        let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str())));
+        let shards = shards.clamp(1, usize::from(u8::MAX));
+        let (mailboxes, mails): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
+        let (peers, letters): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
+        let inlets = mails.into_iter().zip(letters).map(|(mail, letters)| Inlet { mail, letters }).collect();
+        let hub = Hub::new(apps, mailboxes, background);
+        Self { hub, settings: Arc::new(settings), metrics, router: Router::new(), inlets, peers }
+    }
+
+    /// The hub, to publish and to register handlers.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Requests that are not realtime connections go to `router`.
+    #[must_use]
+    pub fn with_router(mut self, router: Router) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Serves connections of `listener` until `stop` is cancelled, then closes them and returns.
+    ///
+    /// # Errors
+    /// When the listener or a thread cannot be used.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let mut lanes = Vec::new();
+        let mut threads = Vec::new();
+        for (index, inlet) in self.inlets.into_iter().enumerate() {
+            let load = Arc::new(AtomicUsize::new(0));
+            lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });
+            let parts = Parts {
+                id: u8::try_from(index).unwrap_or(u8::MAX),
+                hub: self.hub.clone(),
+                settings: Arc::clone(&self.settings),
+                peers: self.peers.clone(),
+                router: self.router.clone(),
+                metrics: Arc::clone(&self.metrics),
+                load,
+                stop: stop.clone(),
+            };
+            threads.push(start_shard(parts, inlet)?);
+        }
+        let accepted = acceptor::run(listener, lanes, stop.clone()).await;
+        stop.cancel();
+        for thread in threads {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        accepted
+    }
+}
+
+fn start_shard(parts: Parts, inlet: Inlet) -> io::Result<JoinHandle<()>> {
+    let name = format!("shard-{}", parts.id);
+    thread::Builder::new().name(name).spawn(move || {
+        let built = Builder::new_current_thread().enable_all().build_local(Default::default());
+        match built {
+            Ok(runtime) => runtime.block_on(Shard::new(parts).run(inlet.mail, inlet.letters)),
+            Err(error) => crate::observe::event::shard_failed(&error),
+        }
+    })
+}
+
+/// How many shards to run: one per core that this process may use.
+#[must_use]
+pub fn default_shards() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The id of the app at `index`; ids are indices.
+#[must_use]
+pub fn app_id(index: usize) -> AppId {
+    AppId(u16::try_from(index).unwrap_or(u16::MAX))
+}

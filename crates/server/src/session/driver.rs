@@ -1,0 +1,127 @@
+//! What a client's messages mean: packets to commands, step by step, in the order in which they came.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use oyez_hub::handler::{Event, Happening};
+use oyez_hub::socket::Ack;
+use oyez_protocol::code::Code;
+use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, Version};
+use oyez_protocol::message::Args;
+use oyez_protocol::socketio::{Packet, msgpack};
+
+use crate::session::{Dialog, Fault, Member, Parser, Session};
+use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
+use crate::transport::websocket::Message;
+
+impl Shard {
+    /// A message of a websocket.
+    pub(crate) async fn on_message(self: &Rc<Self>, session: &Rc<Session>, message: Message) -> Result<(), Fault> {
+        let version = session.dialog.version();
+        let bad = |error: oyez_protocol::engineio::Error| Fault::Protocol(error.code());
+        match (session.dialog, message) {
+            (Dialog::Native, Message::Pong) => {
+                self.beat(session);
+                Ok(())
+            }
+            (Dialog::Native, message) => self.on_native(session, message).await,
+            (_, Message::Pong) => Ok(()),
+            (_, Message::Text(text)) => {
+                let packet = EnginePacket::decode_text(&text, version).map_err(bad)?;
+                self.on_packet(session, packet).await
+            }
+            (_, Message::Binary(bytes)) => {
+                let packet = EnginePacket::decode_binary(bytes, version).map_err(bad)?;
+                self.on_packet(session, packet).await
+            }
+        }
+    }
+
+    /// A packet of Engine.IO.
+    pub(crate) async fn on_packet(self: &Rc<Self>, session: &Rc<Session>, packet: EnginePacket<'_>) -> Result<(), Fault> {
+        let version = session.dialog.version();
+        match (packet.kind, packet.data) {
+            (PacketType::Message, Data::Text(text)) => self.on_text(session, text).await,
+            (PacketType::Message, Data::Binary(bytes)) => self.on_binary(session, bytes).await,
+            (PacketType::Ping, _) if version == Version::V3 => {
+                self.beat(session);
+                self.queue(session, Parcel::engine(PacketType::Pong, "", version));
+                Ok(())
+            }
+            (PacketType::Pong, _) if version == Version::V4 => {
+                self.beat(session);
+                self.schedule(session);
+                self.sign_of_life(session);
+                Ok(())
+            }
+            // Heartbeats go the other way.
+            (PacketType::Ping, _) => Err(Fault::Protocol(Code::ParseError)),
+            (PacketType::Close, _) => Err(Fault::Closed),
+            // Unasked, but Node tolerates them.
+            (PacketType::Pong | PacketType::Open | PacketType::Upgrade | PacketType::Noop, _) => Ok(()),
+        }
+    }
+
+    async fn on_text(self: &Rc<Self>, session: &Rc<Session>, text: &str) -> Result<(), Fault> {
+        let packet = session.decoder.borrow_mut().push_text(text).map_err(|error| Fault::Protocol(error.code()))?;
+        match packet {
+            Some(packet) => self.on_socketio(session, packet).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_binary(self: &Rc<Self>, session: &Rc<Session>, bytes: Bytes) -> Result<(), Fault> {
+        let waiting = session.decoder.borrow().is_waiting();
+        if !waiting && session.members.borrow().is_empty() {
+            // Nothing was said in text yet: this client uses the msgpack parser.
+            session.parser.set(Parser::MsgPack);
+        }
+        let packet = match session.parser.get() {
+            Parser::MsgPack => msgpack::decode(&bytes).map(Some),
+            Parser::Text => session.decoder.borrow_mut().push_binary(bytes),
+        };
+        match packet.map_err(|error| Fault::Protocol(error.code()))? {
+            Some(packet) => self.on_socketio(session, packet).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn on_socketio(self: &Rc<Self>, session: &Rc<Session>, packet: Packet) -> Result<(), Fault> {
+        self.sign_of_life(session);
+        if let Packet::Connect { nsp, query, auth } = packet {
+            return self.connect(session, nsp, query, auth).await;
+        }
+        let member = session.member(packet.nsp()).ok_or(Fault::State)?;
+        match packet {
+            Packet::Event { ack, name, args, .. } => {
+                self.metrics.received(member.app);
+                self.on_event(session, &member, name, args, ack).await;
+                Ok(())
+            }
+            Packet::Ack { id, args, .. } => {
+                member.answered(id, args);
+                Ok(())
+            }
+            Packet::Disconnect { .. } => {
+                self.expel(session, &member, "client namespace disconnect");
+                Ok(())
+            }
+            Packet::Connect { .. } | Packet::ConnectError { .. } => Err(Fault::State),
+        }
+    }
+
+    async fn on_event(&self, session: &Rc<Session>, member: &Rc<Member>, name: String, args: Args, ack: Option<u64>) {
+        let Some(lane) = &member.lane else { return };
+        let ack = ack.map(|id| Ack::new(self.hub.clone(), member.address, id));
+        // A full lane means that this client's handlers are busy: it is read no further until one is done.
+        let _ = lane.send(Happening::Event(Event { name: name.into(), args, ack })).await;
+        let _ = session;
+    }
+
+    async fn on_native(self: &Rc<Self>, _session: &Rc<Session>, _message: Message) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn sign_of_life(&self, _session: &Session) {}
+}

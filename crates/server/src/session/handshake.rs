@@ -1,0 +1,217 @@
+//! From a request to a session, and from a CONNECT packet to a membership.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oyez_hub::address::Address;
+use oyez_hub::app::App;
+use oyez_hub::handler::Happening;
+use oyez_hub::policy::Identity;
+use oyez_hub::socket::{Socket, open_lane};
+use oyez_protocol::engineio::open::Open;
+use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::socketio::text::Decoder;
+use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::observe::event;
+use crate::session::codec::Variant;
+use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Session};
+use crate::settings::FrontId;
+use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
+
+/// What is kept of the HTTP request that opened a session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    /// The client's address.
+    pub peer: Option<IpAddr>,
+    /// `Origin`, of a browser.
+    pub origin: Option<String>,
+    /// `Authorization`.
+    pub authorization: Option<String>,
+    /// `Cookie`.
+    pub cookie: Option<String>,
+    /// `Sec-WebSocket-Protocol`.
+    pub subprotocol: Option<String>,
+    /// `Host`.
+    pub host: Option<String>,
+    /// The query, decoded.
+    pub query: Vec<(String, String)>,
+}
+
+impl Request {
+    /// The first value of a query parameter.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Shard {
+    /// Opens a session; the caller starts its transport.
+    pub(crate) fn open_session(&self, front: FrontId, dialog: Dialog, request: Request, link: Link) -> Rc<Session> {
+        let settings = self.settings.front(front);
+        let heartbeat = match (&settings.native, dialog) {
+            (Some(native), Dialog::Native) => &native.heartbeat,
+            _ => &settings.engine.heartbeat,
+        };
+        let now = Instant::now();
+        let session = self.admit(|address| Session {
+            address,
+            front,
+            dialog,
+            parser: Cell::new(Parser::Text),
+            request,
+            link: RefCell::new(link),
+            outbox: RefCell::default(),
+            decoder: RefCell::new(Decoder::new(dialog.version(), DEFAULT_MAX_ATTACHMENTS)),
+            pulse: Cell::new(Pulse::after(now, dialog, heartbeat)),
+            connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
+            scheduled: Cell::new(None),
+            members: RefCell::default(),
+            dirty: Cell::new(false),
+            blocked: Cell::new(false),
+            waker: RefCell::default(),
+            closed: Cell::new(None),
+        });
+        self.schedule(&session);
+        session
+    }
+
+    /// The open packet, and for a client of Engine.IO 3 the CONNECT that it expects unasked.
+    pub(crate) async fn greet(self: &Rc<Self>, session: &Rc<Session>) -> Result<(), Fault> {
+        let engine = &self.settings.front(session.front).engine;
+        let sid = session.address.encode();
+        let upgrades: &[&str] = if session.transport() == "polling" { &["websocket"] } else { &[] };
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let open = Open {
+            sid: &sid,
+            upgrades,
+            ping_interval: millis(engine.heartbeat.interval),
+            ping_timeout: millis(engine.heartbeat.timeout),
+            max_payload: engine.max_payload as u64,
+        };
+        let version = session.dialog.version();
+        self.queue(session, Parcel::engine(PacketType::Open, &open.json(), version));
+        if version == Version::V3 {
+            self.connect(session, "/".to_owned(), None, None).await?;
+        }
+        Ok(())
+    }
+
+    /// A CONNECT packet: finds the app, learns who the client is, and answers.
+    pub(crate) async fn connect(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        nsp: String,
+        query: Option<String>,
+        auth: Option<Box<RawValue>>,
+    ) -> Result<(), Fault> {
+        if session.member(&nsp).is_some() {
+            return Err(Fault::State);
+        }
+        let auth = auth_value(session, query.as_deref(), auth.as_deref());
+        let front = self.settings.front(session.front);
+        let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespace == nsp);
+        let mut refusal = ConnectError { message: "Invalid namespace".to_owned(), data: None };
+        for app in apps {
+            match self.authenticate(session, app, &auth).await {
+                Ok(identity) => {
+                    self.welcome(session, app, &nsp, identity, auth).await;
+                    return Ok(());
+                }
+                Err(error) => refusal = error,
+            }
+        }
+        self.refuse(session, nsp, &refusal);
+        Ok(())
+    }
+
+    async fn authenticate(&self, _session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
+        match app.handlers.read().authenticate(auth) {
+            Some(Ok(identity)) => Ok(Arc::new(identity)),
+            Some(Err(message)) => Err(ConnectError { message, data: None }),
+            None => Ok(Arc::new(Identity::default())),
+        }
+    }
+
+    async fn welcome(self: &Rc<Self>, session: &Rc<Session>, app: &App, nsp: &str, identity: Arc<Identity>, auth: Value) {
+        let member = self.enroll(|address| {
+            let lane = app.handlers.read().any().then(|| {
+                let wire = wire_address(session, address);
+                open_lane(&self.hub, Socket::new(self.hub.clone(), app.id, wire, Arc::clone(&identity)))
+            });
+            Member::new(address, app.id, nsp.into(), session, identity, lane, clock::unix_millis())
+        });
+        session.members.borrow_mut().push(Rc::clone(&member));
+        session.connect_by.set(None);
+        let sid = member.wire_id(session);
+        let reply = match session.dialog.version() {
+            Version::V3 => None,
+            Version::V4 => to_raw_value(&serde_json::json!({ "sid": sid })).ok(),
+        };
+        let packet = Packet::Connect { nsp: nsp.to_owned(), query: None, auth: reply };
+        self.queue(session, Variant::of(session).packet(&packet));
+        event::connected(app, &member, session);
+        self.metrics.connected(app.id);
+        if let Some(lane) = &member.lane {
+            let _ = lane.send(Happening::Connected(auth)).await;
+        }
+        self.went_online(&member);
+        self.schedule(session);
+    }
+
+    fn refuse(&self, session: &Rc<Session>, nsp: String, refusal: &ConnectError) {
+        let error = match session.dialog.version() {
+            // Version 2 clients get the bare text, except of an unknown namespace, as from Node.
+            Version::V3 if refusal.message != "Invalid namespace" => to_raw_value(&refusal.message),
+            _ => to_raw_value(refusal),
+        };
+        let Ok(error) = error else { return };
+        self.queue(session, Variant::of(session).packet(&Packet::ConnectError { nsp, error }));
+    }
+}
+
+/// What a client hears that may not connect.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct ConnectError {
+    /// The error's message.
+    pub message: String,
+    /// Details, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl Member {
+    /// Its id as the client knows it: clients of Engine.IO 3 use the session's.
+    pub(crate) fn wire_id(&self, session: &Session) -> String {
+        wire_address(session, self.address).encode()
+    }
+}
+
+fn wire_address(session: &Session, member: Address) -> Address {
+    match session.dialog.version() {
+        Version::V3 => session.address,
+        Version::V4 => member,
+    }
+}
+
+/// What the client sent along: the `auth` object, or, of version 3, the query of the namespace and of the request.
+fn auth_value(session: &Session, query: Option<&str>, auth: Option<&RawValue>) -> Value {
+    if let Some(auth) = auth {
+        return serde_json::from_str(auth.get()).unwrap_or_default();
+    }
+    let mut fields = serde_json::Map::new();
+    if session.dialog.version() == Version::V3 {
+        fields.extend(session.request.query.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))));
+        let own = query.unwrap_or_default();
+        let own = form_urlencoded::parse(own.as_bytes());
+        fields.extend(own.map(|(key, value)| (key.into_owned(), Value::from(value.as_ref()))));
+    }
+    Value::Object(fields)
+}

@@ -1,0 +1,167 @@
+//! From polling to websocket: a probe, a word, and then everything that waited goes over the new connection.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::net::TcpStream as StdStream;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use oyez_hub::address::Address;
+use oyez_protocol::engineio::packet::{Packet, PacketType};
+use oyez_protocol::websocket::frame::{self, Opcode};
+use oyez_protocol::websocket::reader::{Limits, Reader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::session::{Link, Session};
+use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
+use crate::transport::websocket::{self, Message, Socket};
+
+/// A websocket on its way to the shard that owns its session.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// The session that it names.
+    pub session: Address,
+    /// The connection, registered nowhere.
+    pub stream: StdStream,
+    /// What was already read from it.
+    pub unread: BytesMut,
+    /// Whether compression was negotiated.
+    pub deflate: bool,
+}
+
+/// How far a probe is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was said.
+    Fresh,
+    /// The probe was answered; polling is released.
+    Probed,
+    /// The websocket is the session's transport.
+    Upgraded,
+    /// It said something else, or went away; the session stays on polling.
+    Failed,
+}
+
+/// A websocket that wants to become a session's transport.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    socket: RefCell<Option<Socket>>,
+    stream: Rc<TcpStream>,
+    deflate: bool,
+    stage: Cell<Stage>,
+}
+
+impl Probe {
+    /// Whether the client is about to leave polling.
+    pub(crate) fn is_probed(&self) -> bool {
+        self.stage.get() == Stage::Probed
+    }
+
+    fn say(&self, text: &[u8]) {
+        let mut bytes = Vec::new();
+        frame::append(&mut bytes, Opcode::Text, false, text);
+        // A fresh connection's buffer takes seven bytes; if not, the probe times out.
+        let _ = self.stream.try_write(&bytes);
+    }
+}
+
+impl Shard {
+    /// Takes in a websocket for one of this shard's polling sessions and serves it from then on.
+    pub(crate) async fn adopt(self: Rc<Self>, moved: Moved) {
+        let Ok(stream) = TcpStream::from_std(moved.stream) else { return };
+        let stream = Rc::new(stream);
+        let Some(session) = self.session(moved.session).filter(|session| self.check_alive(session)) else { return };
+        let front = self.settings.front(session.front);
+        let reader = Reader::new(Limits { max_message: front.engine.max_payload, deflate: moved.deflate });
+        let probe = Rc::new(Probe {
+            socket: RefCell::new(Some(Socket { stream: Rc::clone(&stream), reader, inbox: Default::default() })),
+            stream: Rc::clone(&stream),
+            deflate: moved.deflate,
+            stage: Cell::new(Stage::Fresh),
+        });
+        match &*session.link.borrow() {
+            Link::Polling(polling) if polling.probe.borrow().is_none() => {
+                polling.probe.replace(Some(Rc::clone(&probe)));
+            }
+            // Already upgraded, or being upgraded by another connection: this one is closed.
+            _ => return,
+        }
+        let mut unread = moved.unread;
+        self.hear(&session, &probe, &mut unread);
+        let probing = async {
+            while matches!(probe.stage.get(), Stage::Fresh | Stage::Probed) && session.closed.get().is_none() {
+                if stream.readable().await.is_err() {
+                    probe.stage.set(Stage::Failed);
+                }
+                self.pump(&session, &probe);
+            }
+        };
+        let _ = timeout(front.engine.upgrade_timeout, probing).await;
+        if probe.stage.get() == Stage::Upgraded {
+            let socket = probe.socket.borrow_mut().take();
+            drop((probe, stream));
+            if let Some(socket) = socket {
+                websocket::run(self, session, socket).await;
+            }
+        } else if let Link::Polling(polling) = &*session.link.borrow() {
+            polling.probe.replace(None);
+        }
+    }
+
+    /// Reads what the probing websocket has to say now, without waiting.
+    pub(crate) fn pump(self: &Rc<Self>, session: &Rc<Session>, probe: &Probe) {
+        loop {
+            if !matches!(probe.stage.get(), Stage::Fresh | Stage::Probed) {
+                return;
+            }
+            let mut scratch = self.scratch();
+            let read = probe.stream.try_read(&mut scratch);
+            match read {
+                Ok(0) => probe.stage.set(Stage::Failed),
+                Ok(count) => self.hear(session, probe, &mut scratch[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => probe.stage.set(Stage::Failed),
+            }
+        }
+    }
+
+    fn hear(self: &Rc<Self>, session: &Rc<Session>, probe: &Probe, bytes: &mut [u8]) {
+        let mut slot = probe.socket.borrow_mut();
+        let Some(socket) = slot.as_mut() else { return };
+        if socket.take(bytes, |pong| drop(probe.stream.try_write(&pong))).is_err() {
+            probe.stage.set(Stage::Failed);
+            return;
+        }
+        while !matches!(probe.stage.get(), Stage::Upgraded | Stage::Failed) {
+            let Some(message) = socket.inbox.pop_front() else { break };
+            probe.stage.set(self.step(session, probe, &message));
+        }
+    }
+
+    fn step(self: &Rc<Self>, session: &Rc<Session>, probe: &Probe, message: &Message) -> Stage {
+        let version = session.dialog.version();
+        let Message::Text(text) = message else { return Stage::Failed };
+        match (probe.stage.get(), Packet::decode_text(text, version)) {
+            (Stage::Fresh, Ok(packet)) if packet == Packet::text(PacketType::Ping, "probe") => {
+                probe.say(b"3probe");
+                // The waiting GET is released; the client leaves polling after it.
+                if session.outbox.borrow().is_empty() {
+                    self.queue(session, Parcel::engine(PacketType::Noop, "", version));
+                }
+                self.flush(session);
+                Stage::Probed
+            }
+            (Stage::Probed, Ok(packet)) if packet.kind == PacketType::Upgrade => {
+                let link = Link::WebSocket { stream: Rc::clone(&probe.stream), deflate: probe.deflate };
+                if let Link::Polling(polling) = session.link.replace(link) {
+                    polling.wake();
+                }
+                self.flush(session);
+                Stage::Upgraded
+            }
+            _ => Stage::Failed,
+        }
+    }
+}

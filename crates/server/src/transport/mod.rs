@@ -1,0 +1,4 @@
+//! How bytes travel: a websocket, or HTTP requests. A session may move from the second to the first.
+
+pub(crate) mod polling;
+pub(crate) mod websocket;

@@ -1,0 +1,234 @@
+//! HTTP long-polling: a GET waits for packets, a POST brings some. Requests may arrive at any shard; the session's
+//! own one answers.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use oyez_hub::address::Address;
+use oyez_protocol::code::EngineError;
+use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::engineio::payload::{self, Body};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::session::upgrade::Probe;
+use crate::session::{Dialog, Fault, Link, Session};
+use crate::shard::Shard;
+use crate::shard::mailbox::Letter;
+use crate::shard::outbox::Parcel;
+
+/// While a websocket takes over, a GET is answered with a noop after this long (as Node does).
+const NOOP_AFTER: Duration = Duration::from_millis(100);
+
+/// A polling session's requests.
+#[derive(Debug, Default)]
+pub(crate) struct Polling {
+    /// The GET that waits for packets.
+    waiting: RefCell<Option<oneshot::Sender<()>>>,
+    /// Whether a POST is being handled.
+    posting: Cell<bool>,
+    /// The websocket that wants to take over.
+    pub probe: RefCell<Option<Rc<Probe>>>,
+}
+
+impl Polling {
+    /// Has the waiting GET look at the outbox.
+    pub(crate) fn wake(&self) {
+        if let Some(waiting) = self.waiting.borrow_mut().take() {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Whether a GET waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.borrow().is_some()
+    }
+}
+
+/// A polling request, its HTTP taken off.
+#[derive(Debug)]
+pub(crate) enum PollRequest {
+    /// Wants packets.
+    Get,
+    /// Brings packets; `octets` when the body is binary.
+    Post {
+        /// The body.
+        body: Bytes,
+        /// Its content type is `application/octet-stream`.
+        octets: bool,
+    },
+}
+
+/// What to answer.
+#[derive(Debug)]
+pub(crate) enum PollAnswer {
+    /// Packets; whether they may be compressed.
+    Packets(Body, bool),
+    /// A POST was taken.
+    Taken,
+    /// Refused.
+    Refused(EngineError),
+    /// Neither GET nor POST can be meant (Node answers 500).
+    Failed(StatusCode),
+}
+
+/// Closes the session when a GET is dropped before it was answered: its client has gone.
+struct Waiting<'a> {
+    shard: &'a Rc<Shard>,
+    session: &'a Rc<Session>,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shard.close(self.session, Fault::Broken.into());
+        }
+    }
+}
+
+impl Shard {
+    /// Answers a polling request, here or by asking the shard that owns the session. Dropping the future tells the
+    /// owner that the client gave up.
+    pub(crate) async fn poll(self: &Rc<Self>, sid: &str, request: PollRequest) -> PollAnswer {
+        let Ok(address) = sid.parse::<Address>() else { return PollAnswer::Refused(EngineError::SessionUnknown) };
+        if address.node != self.hub.node() {
+            return PollAnswer::Refused(EngineError::SessionUnknown);
+        }
+        if address.shard == self.id {
+            return self.poll_here(address, request).await;
+        }
+        let Some(peer) = self.peers.get(usize::from(address.shard)) else {
+            return PollAnswer::Refused(EngineError::SessionUnknown);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let _ = peer.send(Letter::Poll(address, request, sender));
+        receiver.await.unwrap_or(PollAnswer::Refused(EngineError::SessionUnknown))
+    }
+
+    /// Answers a polling request for a session of this shard.
+    pub(crate) async fn poll_here(self: &Rc<Self>, address: Address, request: PollRequest) -> PollAnswer {
+        let Some(session) = self.session(address).filter(|session| self.check_alive(session)) else {
+            return PollAnswer::Refused(EngineError::SessionUnknown);
+        };
+        let probe = match &*session.link.borrow() {
+            Link::Polling(polling) => polling.probe.borrow().clone(),
+            Link::WebSocket { .. } => return PollAnswer::Refused(EngineError::BadRequest),
+        };
+        if let Some(probe) = &probe {
+            // The websocket may already hold the word that ends polling.
+            self.pump(&session, probe);
+            if session.transport() == "websocket" {
+                return PollAnswer::Refused(EngineError::BadRequest);
+            }
+        }
+        match request {
+            PollRequest::Get => self.get(&session, probe.is_some_and(|probe| probe.is_probed())).await,
+            PollRequest::Post { body, octets } => self.post(&session, &body, octets).await,
+        }
+    }
+
+    async fn get(self: &Rc<Self>, session: &Rc<Session>, upgrading: bool) -> PollAnswer {
+        if session.outbox.borrow().is_empty() {
+            let woken = {
+                let link = session.link.borrow();
+                let Link::Polling(polling) = &*link else { return PollAnswer::Refused(EngineError::BadRequest) };
+                if polling.is_waiting() {
+                    drop(link);
+                    self.close(session, Fault::State.into());
+                    return PollAnswer::Refused(EngineError::BadRequest);
+                }
+                let (sender, receiver) = oneshot::channel();
+                polling.waiting.replace(Some(sender));
+                receiver
+            };
+            let mut waiting = Waiting { shard: self, session, answered: false };
+            if upgrading {
+                tokio::select! {
+                    _ = woken => {}
+                    () = tokio::time::sleep_until(Instant::now() + NOOP_AFTER) => {}
+                }
+            } else {
+                let _ = woken.await;
+            }
+            waiting.answered = true;
+            match &*session.link.borrow() {
+                Link::Polling(polling) => drop(polling.waiting.replace(None)),
+                Link::WebSocket { .. } => return noop(),
+            }
+        }
+        drain(session)
+    }
+
+    async fn post(self: &Rc<Self>, session: &Rc<Session>, body: &Bytes, octets: bool) -> PollAnswer {
+        let overlaps = match &*session.link.borrow() {
+            Link::Polling(polling) => polling.posting.replace(true),
+            Link::WebSocket { .. } => false,
+        };
+        let result = if overlaps { Err(Fault::State) } else { self.take_payload(session, body, octets).await };
+        if let Link::Polling(polling) = &*session.link.borrow() {
+            polling.posting.set(false);
+        }
+        self.flush(session);
+        match result {
+            Ok(()) | Err(Fault::Closed) => {
+                if result.is_err() {
+                    // The client said goodbye: its waiting GET hears a noop, not a close.
+                    self.queue(session, Parcel::engine(PacketType::Noop, "", session.dialog.version()));
+                    self.flush(session);
+                    self.close(session, Fault::Closed.into());
+                }
+                PollAnswer::Taken
+            }
+            Err(fault) => {
+                self.close(session, fault.into());
+                PollAnswer::Refused(EngineError::BadRequest)
+            }
+        }
+    }
+
+    async fn take_payload(self: &Rc<Self>, session: &Rc<Session>, body: &Bytes, octets: bool) -> Result<(), Fault> {
+        let version = session.dialog.version();
+        if octets && version == Version::V4 {
+            return Err(Fault::State);
+        }
+        let bad = |error: oyez_protocol::engineio::Error| Fault::Protocol(error.code());
+        let packets = if octets {
+            payload::decode_octets(body).map_err(bad)?
+        } else {
+            let text = std::str::from_utf8(body).map_err(|_| Fault::Protocol(oyez_protocol::code::Code::ParseError))?;
+            payload::decode(text, version).map_err(bad)?
+        };
+        for packet in packets {
+            self.on_packet(session, packet).await?;
+            if session.closed.get().is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What releases a GET that is no longer needed.
+fn noop() -> PollAnswer {
+    PollAnswer::Packets(Body::Text(PacketType::Noop.digit().to_string()), false)
+}
+
+/// Everything that waits, as one payload; a noop when nothing does (an upgrade released the GET).
+fn drain(session: &Session) -> PollAnswer {
+    let version = session.dialog.version();
+    let parcels = session.outbox.borrow_mut().take();
+    let compress = parcels.iter().any(|parcel| parcel.compress());
+    let mut packets = Vec::with_capacity(parcels.len());
+    for parcel in &parcels {
+        parcel.packets(&mut packets);
+    }
+    if packets.is_empty() {
+        packets.push(oyez_protocol::engineio::packet::Packet::text(PacketType::Noop, ""));
+    }
+    let octets = !matches!(session.dialog, Dialog::Engine { base64: true, .. });
+    PollAnswer::Packets(payload::encode(&packets, version, octets), compress)
+}

@@ -1,0 +1,160 @@
+//! The task of one websocket: reads frames into the shard's scratch buffer and hands messages to the session's
+//! driver. Writing is done by whoever has something to say; this task only continues what the kernel did not take.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use oyez_protocol::code::Code;
+use oyez_protocol::websocket::frame;
+use oyez_protocol::websocket::reader::{Event, Reader};
+use tokio::net::TcpStream;
+
+use crate::session::{Fault, Session};
+use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
+
+/// How long a client may take to answer a close frame before the connection is dropped.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a frame meant, taken out of the scratch buffer so that others can use it while the driver waits.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+    /// The answer to a WebSocket ping.
+    Pong,
+}
+
+/// A connection and what it has said so far.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// The connection.
+    pub stream: Rc<TcpStream>,
+    /// Assembles frames.
+    pub reader: Reader,
+    /// Messages that are not yet handled.
+    pub inbox: VecDeque<Message>,
+}
+
+impl Socket {
+    /// Takes bytes that have arrived: messages go to the inbox, pings are answered.
+    ///
+    /// # Errors
+    /// A fault of the frame layer, or the client's goodbye.
+    pub(crate) fn take(&mut self, mut bytes: &mut [u8], pong: impl Fn(Vec<u8>)) -> Result<(), Fault> {
+        while let Some(event) = self.reader.read(&mut bytes).map_err(|violation| Fault::Protocol(violation.code()))? {
+            match event {
+                Event::Text(text) => self.inbox.push_back(Message::Text(text.into_owned())),
+                Event::Binary(bytes) => self.inbox.push_back(Message::Binary(bytes)),
+                Event::Pong(_) => self.inbox.push_back(Message::Pong),
+                Event::Ping(payload) => {
+                    let mut answer = Vec::new();
+                    frame::append(&mut answer, frame::Opcode::Pong, false, &payload);
+                    pong(answer);
+                }
+                Event::Close(..) => return Err(Fault::Closed),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves a session's websocket until either side ends it.
+pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
+    // Whatever the connection's former owner (hyper, a probe) left registered is replaced by this task's waker;
+    // otherwise the finished task's memory would stay for the life of the socket.
+    poll_fn(|cx| {
+        let _ = socket.stream.poll_read_ready(cx);
+        let _ = socket.stream.poll_write_ready(cx);
+        session.waker.replace(Some(cx.waker().clone()));
+        Poll::Ready(())
+    })
+    .await;
+    if let Err(fault) = serve(&shard, &session, &mut socket).await {
+        shard.close(&session, fault.into());
+    }
+    say_goodbye(&shard, &session, &socket.stream).await;
+    session.waker.replace(None);
+}
+
+async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
+    loop {
+        while let Some(message) = socket.inbox.pop_front() {
+            let result = shard.on_message(session, message).await;
+            shard.flush(session);
+            result?;
+            if session.closed.get().is_some() {
+                return Ok(());
+            }
+        }
+        poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
+        if session.closed.get().is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for bytes, and meanwhile writes what an earlier write left over.
+fn poll_input(cx: &mut Context<'_>, shard: &Shard, session: &Rc<Session>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
+    session.waker.replace(Some(cx.waker().clone()));
+    if session.closed.get().is_some() {
+        return Poll::Ready(Ok(()));
+    }
+    shard.flush(session);
+    let mut scratch = shard.scratch();
+    loop {
+        ready!(socket.stream.poll_read_ready(cx)).map_err(|_| Fault::Broken)?;
+        match socket.stream.try_read(&mut scratch) {
+            Ok(0) => return Poll::Ready(Err(Fault::Closed)),
+            Ok(count) => {
+                let stream = Rc::clone(&socket.stream);
+                let taken = socket.take(&mut scratch[..count], |pong| {
+                    shard.queue(session, Parcel::frame(pong));
+                });
+                drop(stream);
+                return Poll::Ready(taken);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return Poll::Ready(Err(Fault::Broken)),
+        }
+    }
+}
+
+/// Writes what is left, the close frame last, and waits a moment for the client to close too: data that arrives on
+/// a closed socket would make the kernel throw the close frame away.
+async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStream) {
+    if session.closed.get().is_none_or(|reason| reason.code == Code::Normal) {
+        shard.flush(session);
+        return;
+    }
+    let goodbye = async {
+        while !session.outbox.borrow().is_empty() {
+            shard.flush(session);
+            if session.outbox.borrow().is_empty() || stream.writable().await.is_err() {
+                break;
+            }
+        }
+        // Half-closing tells the client that nothing follows the close frame.
+        let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+        loop {
+            if stream.readable().await.is_err() {
+                break;
+            }
+            let mut scratch = shard.scratch();
+            match stream.try_read(&mut scratch) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, goodbye).await;
+}
