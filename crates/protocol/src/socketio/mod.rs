@@ -1,5 +1,6 @@
 //! Socket.IO: namespaces, events and acknowledgements, in the text codec and in msgpack.
 
+pub mod msgpack;
 pub mod packet;
 pub mod text;
 
