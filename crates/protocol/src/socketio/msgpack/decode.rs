@@ -20,18 +20,10 @@ const MAX_DEPTH: usize = 127;
 /// After an error the connection must be closed.
 pub fn decode(message: &Bytes, max_attachments: usize) -> Result<Packet, Error> {
     let fields = Fields::read(message)?;
-    let mut writer = Writer {
-        max_attachments,
-        text: String::new(),
-        attachments: Vec::new(),
-    };
+    let mut writer = Writer { max_attachments, text: String::new(), attachments: Vec::new() };
     let nsp = fields.nsp.ok_or(Error::Namespace)?;
     match fields.kind.ok_or(Error::UnknownType)? {
-        0 => Ok(Packet::Connect {
-            nsp,
-            query: None,
-            auth: writer.optional(fields.data)?,
-        }),
+        0 => Ok(Packet::Connect { nsp, query: None, auth: writer.optional(fields.data)? }),
         1 => match writer.optional(fields.data)? {
             None => Ok(Packet::Disconnect { nsp }),
             Some(_) => Err(Error::Payload),
@@ -41,30 +33,22 @@ pub fn decode(message: &Bytes, max_attachments: usize) -> Result<Packet, Error> 
             let items = data.array()?.checked_sub(1).ok_or(Error::Payload)?;
             let name = name(data.token()?)?;
             let args = writer.args(&mut data, items)?;
-            Ok(Packet::Event {
-                nsp,
-                ack: fields.id,
-                name,
-                args,
-            })
+            Ok(Packet::Event { nsp, ack: fields.id, name, args })
         }
         3 => {
             let id = fields.id.ok_or(Error::AckId)?;
             let mut data = fields.data.ok_or(Error::Payload)?;
             let items = data.array()?;
-            Ok(Packet::Ack {
-                nsp,
-                id,
-                args: writer.args(&mut data, items)?,
-            })
+            Ok(Packet::Ack { nsp, id, args: writer.args(&mut data, items)? })
         }
         4 => {
             let mut data = fields.data.ok_or(Error::Payload)?;
-            let token = data.token()?;
-            Ok(Packet::ConnectError {
-                nsp,
-                error: writer.raw(&mut data, token)?,
-            })
+            match data.token()? {
+                token @ (Token::Map(_) | Token::Text(_)) => {
+                    Ok(Packet::ConnectError { nsp, error: writer.raw(&mut data, token)? })
+                }
+                _ => Err(Error::Payload),
+            }
         }
         _ => Err(Error::UnknownType),
     }
@@ -79,11 +63,7 @@ fn name(token: Token<'_>) -> Result<String, Error> {
         Token::Float(n) if n.is_finite() => n.to_string(),
         _ => return Err(Error::Payload),
     };
-    if RESERVED.contains(&name.as_str()) {
-        Err(Error::ReservedName)
-    } else {
-        Ok(name)
-    }
+    if RESERVED.contains(&name.as_str()) { Err(Error::ReservedName) } else { Ok(name) }
 }
 
 /// The fields of a packet's map, in whatever order they came; unknown ones are passed over.
@@ -109,18 +89,11 @@ impl<'b> Fields<'b> {
             let Token::Text(key) = reader.token()? else {
                 return Err(Error::Msgpack);
             };
-            let value = Reader {
-                message,
-                at: reader.at,
-            };
+            let value = Reader { message, at: reader.at };
             reader.skip()?;
             fields.set(key, value)?;
         }
-        if reader.at == message.len() {
-            Ok(fields)
-        } else {
-            Err(Error::Msgpack)
-        }
+        if reader.at == message.len() { Ok(fields) } else { Err(Error::Msgpack) }
     }
 
     fn set(&mut self, key: &[u8], mut value: Reader<'b>) -> Result<(), Error> {
@@ -185,9 +158,12 @@ impl<'b> Reader<'b> {
             0xc2 | 0xc3 => Token::Bool(marker == 0xc3),
             0xc4..=0xc6 => {
                 let length = self.length(marker - 0xc4)?;
-                let start = self.at;
-                self.take(length)?;
-                Token::Binary(start, self.at)
+                self.binary(length)?
+            }
+            0xc7..=0xc9 => {
+                let length = self.length(marker - 0xc7)?;
+                self.extension::<0>()?;
+                self.binary(length)?
             }
             0xca => Token::Float(f32::from_be_bytes(self.fixed()?).into()),
             0xcb => Token::Float(f64::from_be_bytes(self.fixed()?)),
@@ -200,9 +176,7 @@ impl<'b> Reader<'b> {
             0xd2 => signed(i32::from_be_bytes(self.fixed()?).into()),
             0xd3 => signed(i64::from_be_bytes(self.fixed()?)),
             0xd4 => self.extension::<1>().map(|_| Token::Undefined)?,
-            0xd7 => self
-                .extension::<8>()
-                .map(|ms| Token::Date(i64::from_be_bytes(ms)))?,
+            0xd7 => self.extension::<8>().map(|ms| Token::Date(i64::from_be_bytes(ms)))?,
             0xd9..=0xdb => {
                 let length = self.length(marker - 0xd9)?;
                 Token::Text(self.take(length)?)
@@ -217,7 +191,7 @@ impl<'b> Reader<'b> {
             }
             0xe0..=0xff => Token::Signed(i8::from_be_bytes([marker]).into()),
             // Never used, and the extensions nobody sends.
-            0xc1 | 0xc7..=0xc9 | 0xd5 | 0xd6 | 0xd8 => return Err(Error::Msgpack),
+            0xc1 | 0xd5 | 0xd6 | 0xd8 => return Err(Error::Msgpack),
         })
     }
 
@@ -244,29 +218,22 @@ impl<'b> Reader<'b> {
     }
 
     /// An array or map, refused when the rest of the message cannot hold so many entries.
-    fn container(
-        &self,
-        token: fn(usize) -> Token<'b>,
-        entries: usize,
-        least: usize,
-    ) -> Result<Token<'b>, Error> {
+    fn container(&self, token: fn(usize) -> Token<'b>, entries: usize, least: usize) -> Result<Token<'b>, Error> {
         let room = (self.message.len() - self.at) / least;
-        if entries <= room {
-            Ok(token(entries))
-        } else {
-            Err(Error::Msgpack)
-        }
+        if entries <= room { Ok(token(entries)) } else { Err(Error::Msgpack) }
+    }
+
+    fn binary(&mut self, length: usize) -> Result<Token<'b>, Error> {
+        let start = self.at;
+        self.take(length)?;
+        Ok(Token::Binary(start, self.at))
     }
 
     /// An extension of type 0 with `N` bytes.
     fn extension<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let [kind] = self.fixed()?;
         let data = self.fixed()?;
-        if kind == 0 {
-            Ok(data)
-        } else {
-            Err(Error::Msgpack)
-        }
+        if kind == 0 { Ok(data) } else { Err(Error::Msgpack) }
     }
 
     /// A length of one, two or four bytes.
@@ -279,17 +246,13 @@ impl<'b> Reader<'b> {
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let bytes = *self.message[self.at..]
-            .first_chunk()
-            .ok_or(Error::Msgpack)?;
+        let bytes = *self.message[self.at..].first_chunk().ok_or(Error::Msgpack)?;
         self.at += N;
         Ok(bytes)
     }
 
     fn take(&mut self, length: usize) -> Result<&'b [u8], Error> {
-        let bytes = self.message[self.at..]
-            .get(..length)
-            .ok_or(Error::Msgpack)?;
+        let bytes = self.message[self.at..].get(..length).ok_or(Error::Msgpack)?;
         self.at += length;
         Ok(bytes)
     }
@@ -344,12 +307,7 @@ impl Writer {
         RawValue::from_string(std::mem::take(&mut self.text)).map_err(|_| Error::Payload)
     }
 
-    fn value(
-        &mut self,
-        data: &mut Reader<'_>,
-        token: Token<'_>,
-        depth: usize,
-    ) -> Result<(), Error> {
+    fn value(&mut self, data: &mut Reader<'_>, token: Token<'_>, depth: usize) -> Result<(), Error> {
         if depth == MAX_DEPTH && matches!(token, Token::Array(_) | Token::Map(_)) {
             return Err(Error::Payload);
         }
@@ -411,11 +369,8 @@ impl Writer {
         if self.attachments.len() == self.max_attachments {
             return Err(Error::TooManyAttachments);
         }
-        let num = itoa::Buffer::new()
-            .format(self.attachments.len())
-            .to_owned();
-        self.text
-            .extend([r#"{"_placeholder":true,"num":"#, &num, "}"]);
+        let num = itoa::Buffer::new().format(self.attachments.len()).to_owned();
+        self.text.extend([r#"{"_placeholder":true,"num":"#, &num, "}"]);
         self.attachments.push(bytes);
         Ok(())
     }
@@ -431,16 +386,11 @@ pub(super) fn iso_date(ms: i64) -> Option<String> {
     // Days to year, month and day by counting from 1 March 0000 (Howard Hinnant, chrono-compatible date algorithms).
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let year = match year {
         0..=9999 => format!("{year:04}"),
@@ -448,7 +398,5 @@ pub(super) fn iso_date(ms: i64) -> Option<String> {
     };
     let (hour, minute) = (time / 3_600_000, time / 60_000 % 60);
     let (second, milli) = (time / 1_000 % 60, time % 1_000);
-    Some(format!(
-        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
-    ))
+    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }

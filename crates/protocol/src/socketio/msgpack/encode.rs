@@ -11,21 +11,14 @@ use crate::socketio::{Encoded, Packet};
 pub fn encode(packet: &Packet) -> Encoded {
     let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
     match packet {
-        Packet::Event {
-            nsp,
-            ack,
-            name,
-            args,
-        } => encode_event(nsp, *ack, name, args),
+        Packet::Event { nsp, ack, name, args } => encode_event(nsp, *ack, name, args),
         Packet::Ack { nsp, id, args } => encode_ack(nsp, *id, args),
         Packet::Connect { nsp, auth, .. } => match auth {
             Some(auth) => finish(0, nsp, None, |out| push_value(out, &json(auth.get()), &[])),
             None => without_data(0, nsp),
         },
         Packet::Disconnect { nsp } => without_data(1, nsp),
-        Packet::ConnectError { nsp, error } => {
-            finish(4, nsp, None, |out| push_value(out, &json(error.get()), &[]))
-        }
+        Packet::ConnectError { nsp, error } => finish(4, nsp, None, |out| push_value(out, &json(error.get()), &[])),
     }
 }
 
@@ -56,10 +49,7 @@ fn without_data(kind: u8, nsp: &str) -> Encoded {
     out.push(kind);
     push_text(&mut out, "nsp");
     push_text(&mut out, nsp);
-    Encoded {
-        text: String::new(),
-        attachments: vec![out.into()],
-    }
+    Encoded { text: String::new(), attachments: vec![out.into()] }
 }
 
 fn finish(kind: u8, nsp: &str, id: Option<u64>, data: impl FnOnce(&mut Vec<u8>)) -> Encoded {
@@ -74,10 +64,7 @@ fn finish(kind: u8, nsp: &str, id: Option<u64>, data: impl FnOnce(&mut Vec<u8>))
     }
     push_text(&mut out, "nsp");
     push_text(&mut out, nsp);
-    Encoded {
-        text: String::new(),
-        attachments: vec![out.into()],
-    }
+    Encoded { text: String::new(), attachments: vec![out.into()] }
 }
 
 /// How a kind of value writes its length: within the marker (as many as `fix`), or in one, two or four bytes behind a
@@ -87,27 +74,12 @@ struct Head {
     markers: [u8; 3],
 }
 
-const TEXT: Head = Head {
-    fix: (0xa0, 32),
-    markers: [0xd9, 0xda, 0xdb],
-};
-const BINARY: Head = Head {
-    fix: (0, 0),
-    markers: [0xc4, 0xc5, 0xc6],
-};
-const ARRAY: Head = Head {
-    fix: (0x90, 16),
-    markers: [0, 0xdc, 0xdd],
-};
-const MAP: Head = Head {
-    fix: (0x80, 16),
-    markers: [0, 0xde, 0xdf],
-};
+const TEXT: Head = Head { fix: (0xa0, 32), markers: [0xd9, 0xda, 0xdb] };
+const BINARY: Head = Head { fix: (0, 0), markers: [0xc4, 0xc5, 0xc6] };
+const ARRAY: Head = Head { fix: (0x90, 16), markers: [0, 0xdc, 0xdd] };
+const MAP: Head = Head { fix: (0x80, 16), markers: [0, 0xde, 0xdf] };
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each arm's range fits, and nothing has 4 GiB"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits, and nothing has 4 GiB")]
 #[expect(clippy::needless_pass_by_value, reason = "constants read better so")]
 fn push_head(out: &mut Vec<u8>, head: Head, length: usize) {
     match length {
@@ -175,10 +147,7 @@ fn placeholder<'a>(object: &Map<String, Value>, attachments: &'a [Bytes]) -> Opt
     attachments.get(usize::try_from(object.get("num")?.as_u64()?).ok()?)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each arm's range fits its type"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits its type")]
 fn push_unsigned(out: &mut Vec<u8>, n: u64) {
     match n {
         0..=0x7f => out.push(n as u8),

@@ -12,16 +12,11 @@ use crate::socketio::{Error, Packet};
 
 fn bytes(hex: &str) -> Bytes {
     let hex: String = hex.split_whitespace().collect();
-    (0..hex.len() / 2)
-        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-        .collect()
+    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
 }
 
 fn args(text: &str, attachments: &[&'static [u8]]) -> Args {
-    let attachments = attachments
-        .iter()
-        .map(|bytes| Bytes::from_static(bytes))
-        .collect();
+    let attachments = attachments.iter().map(|bytes| Bytes::from_static(bytes)).collect();
     Args::from_validated(text.to_owned(), attachments)
 }
 
@@ -48,55 +43,25 @@ fn refused(hex: &str, error: Error) {
 
 /// An event `x` with one argument, whose msgpack is `hex`.
 fn event_with(hex: &str) -> Bytes {
-    bytes(&format!(
-        "83 a474797065 02 a464617461 92 a178 {hex} a36e7370 a12f"
-    ))
+    bytes(&format!("83 a474797065 02 a464617461 92 a178 {hex} a36e7370 a12f"))
 }
 
 #[test]
 fn packets_of_the_reference_client() {
-    let connect = |auth| Packet::Connect {
-        nsp: root(),
-        query: None,
-        auth,
-    };
-    check(
-        "83a47479706500a46461746181a17401a36e7370a12f",
-        connect(Some(raw(r#"{"t":1}"#))),
-    );
-    check(
-        "83 a474797065 00 a464617461 d40000 a36e7370 a12f",
-        connect(None),
-    );
-    let event = Packet::Event {
-        nsp: root(),
-        ack: Some(0),
-        name: "e".to_owned(),
-        args: args(r#"{"a":1}"#, &[]),
-    };
-    check(
-        "85a47479706502a46461746192a16581a16101a76f7074696f6e7381a8636f6d7072657373c3a2696400a36e7370a12f",
-        event,
-    );
+    let connect = |auth| Packet::Connect { nsp: root(), query: None, auth };
+    check("83a47479706500a46461746181a17401a36e7370a12f", connect(Some(raw(r#"{"t":1}"#))));
+    check("83 a474797065 00 a464617461 d40000 a36e7370 a12f", connect(None));
+    let event = Packet::Event { nsp: root(), ack: Some(0), name: "e".to_owned(), args: args(r#"{"a":1}"#, &[]) };
+    check("85a47479706502a46461746192a16581a16101a76f7074696f6e7381a8636f6d7072657373c3a2696400a36e7370a12f", event);
     let answer = args(r#""ok",{"_placeholder":true,"num":0}"#, &[b"\x01"]);
     check(
         "84a2696400a47479706503a46461746192a26f6bc40101a36e7370a12f",
-        Packet::Ack {
-            nsp: root(),
-            id: 0,
-            args: answer,
-        },
+        Packet::Ack { nsp: root(), id: 0, args: answer },
     );
-    check(
-        "82a47479706501a36e7370a12f",
-        Packet::Disconnect { nsp: root() },
-    );
+    check("82a47479706501a36e7370a12f", Packet::Disconnect { nsp: root() });
     check(
         "83a47479706504a36e7370a52f6e6f7065a46461746181a76d657373616765b1496e76616c6964206e616d657370616365",
-        Packet::ConnectError {
-            nsp: "/nope".to_owned(),
-            error: raw(r#"{"message":"Invalid namespace"}"#),
-        },
+        Packet::ConnectError { nsp: "/nope".to_owned(), error: raw(r#"{"message":"Invalid namespace"}"#) },
     );
 }
 
@@ -134,15 +99,11 @@ fn values_become_json() {
     value("dc 0002 01 02", "[1,2]");
     value("de 0001 a161 90", r#"{"a":[]}"#);
     value("c5 0001 ff", r#"{"_placeholder":true,"num":0}"#);
-    value(
-        "92 c400 c400",
-        r#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
-    );
+    value("c7 02 00 0102", r#"{"_placeholder":true,"num":0}"#);
+    value("c8 0000 00", r#"{"_placeholder":true,"num":0}"#);
+    value("92 c400 c400", r#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#);
     // Without a binary, an object that looks like a placeholder is an object.
-    value(
-        "82 ac5f706c616365686f6c646572 c3 a36e756d 00",
-        r#"{"_placeholder":true,"num":0}"#,
-    );
+    value("82 ac5f706c616365686f6c646572 c3 a36e756d 00", r#"{"_placeholder":true,"num":0}"#);
 }
 
 #[test]
@@ -158,59 +119,22 @@ fn refusals() {
     refused("82 a474797065 01 a36e7370 a12f 00", Error::Msgpack);
     refused("83 a474797065 01 a36e7370 a12f", Error::Msgpack);
     refused("82 a474797065 01 05 a12f", Error::Msgpack);
-    refused(
-        "83 a474797065 01 a464617461 80 a36e7370 a12f",
-        Error::Payload,
-    );
-    refused(
-        "83 a474797065 00 a464617461 90 a36e7370 a12f",
-        Error::Payload,
-    );
-    refused(
-        "83 a474797065 00 a464617461 81a161c400 a36e7370 a12f",
-        Error::TooManyAttachments,
-    );
+    refused("83 a474797065 01 a464617461 80 a36e7370 a12f", Error::Payload);
+    refused("83 a474797065 00 a464617461 90 a36e7370 a12f", Error::Payload);
+    refused("83 a474797065 00 a464617461 81a161c400 a36e7370 a12f", Error::TooManyAttachments);
     refused("82 a474797065 02 a36e7370 a12f", Error::Payload);
-    refused(
-        "83 a474797065 02 a464617461 90 a36e7370 a12f",
-        Error::Payload,
-    );
-    refused(
-        "83 a474797065 02 a464617461 80 a36e7370 a12f",
-        Error::Payload,
-    );
-    refused(
-        "83 a474797065 02 a464617461 91c0 a36e7370 a12f",
-        Error::Payload,
-    );
-    refused(
-        "83 a474797065 02 a464617461 91aa646973636f6e6e656374 a36e7370 a12f",
-        Error::ReservedName,
-    );
+    refused("83 a474797065 02 a464617461 90 a36e7370 a12f", Error::Payload);
+    refused("83 a474797065 02 a464617461 80 a36e7370 a12f", Error::Payload);
+    refused("83 a474797065 02 a464617461 91c0 a36e7370 a12f", Error::Payload);
+    refused("83 a474797065 02 a464617461 91aa646973636f6e6e656374 a36e7370 a12f", Error::ReservedName);
     refused("83 a474797065 03 a464617461 90 a36e7370 a12f", Error::AckId);
-    refused(
-        "84 a474797065 03 a26964 ff a464617461 90 a36e7370 a12f",
-        Error::AckId,
-    );
-    for value in [
-        "c1",
-        "c7 00 00",
-        "d4 01 00",
-        "d5 00 0000",
-        "d6 ff 00000000",
-        "dd ffffffff",
-        "df ffffffff",
-    ] {
-        assert_eq!(
-            decode(&event_with(value), 1),
-            Err(Error::Msgpack),
-            "{value}"
-        );
+    refused("84 a474797065 03 a26964 ff a464617461 90 a36e7370 a12f", Error::AckId);
+    for value in
+        ["c1", "c7 00 01", "c8 0001 00", "d4 01 00", "d5 00 0000", "d6 ff 00000000", "dd ffffffff", "df ffffffff"]
+    {
+        assert_eq!(decode(&event_with(value), 1), Err(Error::Msgpack), "{value}");
     }
-    assert_eq!(
-        decode(&event_with("92 c400 c400"), 1),
-        Err(Error::TooManyAttachments)
-    );
+    assert_eq!(decode(&event_with("92 c400 c400"), 1), Err(Error::TooManyAttachments));
     assert_eq!(decode(&event_with("81 c0 c0"), 1), Err(Error::Payload));
     let forged = "92 c400 82 ac5f706c616365686f6c646572 c3 a36e756d 00";
     assert_eq!(decode(&event_with(forged), 1), Err(Error::Attachments));
