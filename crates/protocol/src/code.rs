@@ -237,39 +237,12 @@ mod tests {
             assert_eq!(error.http_status(), status);
             assert_eq!(error.json_body(), body);
         }
-        check(
-            EngineError::TransportUnknown,
-            400,
-            r#"{"code":0,"message":"Transport unknown"}"#,
-        );
-        check(
-            EngineError::SessionUnknown,
-            400,
-            r#"{"code":1,"message":"Session ID unknown"}"#,
-        );
-        check(
-            EngineError::BadHandshakeMethod,
-            400,
-            r#"{"code":2,"message":"Bad handshake method"}"#,
-        );
-        check(
-            EngineError::BadRequest,
-            400,
-            r#"{"code":3,"message":"Bad request"}"#,
-        );
-        check(
-            EngineError::Forbidden,
-            403,
-            r#"{"code":4,"message":"Forbidden"}"#,
-        );
-        check(
-            EngineError::UnsupportedVersion,
-            400,
-            r#"{"code":5,"message":"Unsupported protocol version"}"#,
-        );
-        assert_eq!(
-            EngineError::Forbidden.json_body_saying("no \"way\""),
-            r#"{"code":4,"message":"no \"way\""}"#
-        );
+        check(EngineError::TransportUnknown, 400, r#"{"code":0,"message":"Transport unknown"}"#);
+        check(EngineError::SessionUnknown, 400, r#"{"code":1,"message":"Session ID unknown"}"#);
+        check(EngineError::BadHandshakeMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#);
+        check(EngineError::BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#);
+        check(EngineError::Forbidden, 403, r#"{"code":4,"message":"Forbidden"}"#);
+        check(EngineError::UnsupportedVersion, 400, r#"{"code":5,"message":"Unsupported protocol version"}"#);
+        assert_eq!(EngineError::Forbidden.json_body_saying("no \"way\""), r#"{"code":4,"message":"no \"way\""}"#);
     }
 }

@@ -33,10 +33,7 @@ pub(crate) fn mend_surrogates(text: &str) -> Cow<'_, str> {
 /// The UTF-16 unit of a `\uXXXX` escape that starts at `at`.
 fn escaped_unit(text: &str, at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-    digits
-        .bytes()
-        .all(|b| b.is_ascii_hexdigit())
-        .then(|| u16::from_str_radix(digits, 16).ok())?
+    digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// Checks that `text` is one JSON value that `serde_json` can read (128 levels at most), and that each of its placeholders

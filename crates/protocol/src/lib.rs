@@ -5,11 +5,7 @@
 
 #![cfg_attr(
     test,
-    allow(
-        clippy::unwrap_used,
-        clippy::needless_pass_by_value,
-        reason = "a failed unwrap is a failed test"
-    )
+    allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a failed unwrap is a failed test")
 )]
 
 pub mod code;

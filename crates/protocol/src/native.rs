@@ -44,14 +44,9 @@ impl Error {
 /// # Errors
 /// [`Error`] says what is missing.
 pub fn parse(text: &str, type_field: &str) -> Result<Frame, Error> {
-    let value: Value =
-        serde_json::from_str(&json::mend_surrogates(text)).map_err(|_| Error::Json)?;
+    let value: Value = serde_json::from_str(&json::mend_surrogates(text)).map_err(|_| Error::Json)?;
     let object = value.as_object().ok_or(Error::NotAnObject)?;
-    let kind = object
-        .get(type_field)
-        .and_then(Value::as_str)
-        .ok_or(Error::NoType)?
-        .to_owned();
+    let kind = object.get(type_field).and_then(Value::as_str).ok_or(Error::NoType)?.to_owned();
     Ok(Frame { kind, value })
 }
 
@@ -64,18 +59,11 @@ mod tests {
     fn frames() {
         #[track_caller]
         fn check(text: &str, field: &str, expect: Result<(&str, Value), Error>) {
-            let expect = expect.map(|(kind, value)| Frame {
-                kind: kind.to_owned(),
-                value,
-            });
+            let expect = expect.map(|(kind, value)| Frame { kind: kind.to_owned(), value });
             assert_eq!(parse(text, field), expect);
         }
         let join = json!({"type": "join_room", "room": "a"});
-        check(
-            r#"{"type":"join_room","room":"a"}"#,
-            "type",
-            Ok(("join_room", join)),
-        );
+        check(r#"{"type":"join_room","room":"a"}"#, "type", Ok(("join_room", join)));
         check(r#"{"op":"x"}"#, "op", Ok(("x", json!({"op": "x"}))));
         check(
             r#"{"type":"chat","content":"\ud83d"}"#,

@@ -100,19 +100,13 @@ impl<'a> Packet<'a> {
     /// A packet with text.
     #[must_use]
     pub const fn text(kind: PacketType, text: &'a str) -> Self {
-        Self {
-            kind,
-            data: Data::Text(text),
-        }
+        Self { kind, data: Data::Text(text) }
     }
 
     /// A binary message.
     #[must_use]
     pub const fn binary(bytes: Bytes) -> Self {
-        Self {
-            kind: PacketType::Message,
-            data: Data::Binary(bytes),
-        }
+        Self { kind: PacketType::Message, data: Data::Binary(bytes) }
     }
 
     /// Reads a text packet, the base64 form of a binary included.
@@ -199,11 +193,7 @@ mod tests {
         check("1", V4, Ok(Packet::text(PacketType::Close, "")));
         check("2probe", V4, Ok(Packet::text(PacketType::Ping, "probe")));
         check("3probe", V3, Ok(Packet::text(PacketType::Pong, "probe")));
-        check(
-            "42[\"é\"]",
-            V4,
-            Ok(Packet::text(PacketType::Message, "2[\"é\"]")),
-        );
+        check("42[\"é\"]", V4, Ok(Packet::text(PacketType::Message, "2[\"é\"]")));
         check("5", V4, Ok(Packet::text(PacketType::Upgrade, "")));
         check("6", V4, Ok(Packet::text(PacketType::Noop, "")));
         check("", V4, Err(Error::Empty));
@@ -215,40 +205,21 @@ mod tests {
     #[test]
     fn binary_as_text() {
         check("bAQIDBA==", V4, Ok(Packet::binary(vec![1, 2, 3, 4].into())));
-        check(
-            "b4AQIDBA==",
-            V3,
-            Ok(Packet::binary(vec![1, 2, 3, 4].into())),
-        );
+        check("b4AQIDBA==", V3, Ok(Packet::binary(vec![1, 2, 3, 4].into())));
         check("b", V4, Ok(Packet::binary(Bytes::new())));
         check("b!", V4, Err(Error::Base64));
         check("bé", V4, Err(Error::Base64));
         check("bAQ==", V3, Err(Error::UnknownType));
         check("b", V3, Err(Error::UnknownType));
-        assert_eq!(
-            Packet::decode_text("bAQ", V4),
-            Ok(Packet::binary(vec![1].into()))
-        );
+        assert_eq!(Packet::decode_text("bAQ", V4), Ok(Packet::binary(vec![1].into())));
     }
 
     #[test]
     fn binary_messages() {
-        assert_eq!(
-            Packet::decode_binary(vec![4, 1].into(), V4),
-            Ok(Packet::binary(vec![4, 1].into()))
-        );
-        assert_eq!(
-            Packet::decode_binary(vec![4, 1].into(), V3),
-            Ok(Packet::binary(vec![1].into()))
-        );
-        assert_eq!(
-            Packet::decode_binary(vec![1, 1].into(), V3),
-            Err(Error::UnknownType)
-        );
+        assert_eq!(Packet::decode_binary(vec![4, 1].into(), V4), Ok(Packet::binary(vec![4, 1].into())));
+        assert_eq!(Packet::decode_binary(vec![4, 1].into(), V3), Ok(Packet::binary(vec![1].into())));
+        assert_eq!(Packet::decode_binary(vec![1, 1].into(), V3), Err(Error::UnknownType));
         assert_eq!(Packet::decode_binary(Bytes::new(), V3), Err(Error::Empty));
-        assert_eq!(
-            Packet::decode_binary(Bytes::new(), V4),
-            Ok(Packet::binary(Bytes::new()))
-        );
+        assert_eq!(Packet::decode_binary(Bytes::new(), V4), Ok(Packet::binary(Bytes::new())));
     }
 }

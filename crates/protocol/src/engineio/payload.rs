@@ -55,11 +55,7 @@ fn decode_v3(mut body: &str) -> Result<Vec<Packet<'_>>, Error> {
         push(&mut packets, Packet::decode_text(text, Version::V3)?)?;
         body = rest;
     }
-    if packets.is_empty() {
-        Err(Error::Empty)
-    } else {
-        Ok(packets)
-    }
+    if packets.is_empty() { Err(Error::Empty) } else { Ok(packets) }
 }
 
 /// Reads the `application/octet-stream` body of a version 3 POST, at most [`MAX_PACKETS`] packets.
@@ -70,17 +66,10 @@ pub fn decode_octets(body: &Bytes) -> Result<Vec<Packet<'_>>, Error> {
     let mut packets = Vec::new();
     let mut at = 0;
     while let Some((&marker, rest)) = body[at..].split_first() {
-        let digits = rest
-            .iter()
-            .take(MAX_DIGITS + 1)
-            .position(|&b| b == 0xff)
-            .ok_or(Error::Length)?;
+        let digits = rest.iter().take(MAX_DIGITS + 1).position(|&b| b == 0xff).ok_or(Error::Length)?;
         let length = parse_length(rest[..digits].iter().copied())?;
         let start = at + 1 + digits + 1;
-        let end = start
-            .checked_add(length)
-            .filter(|&end| end <= body.len())
-            .ok_or(Error::Length)?;
+        let end = start.checked_add(length).filter(|&end| end <= body.len()).ok_or(Error::Length)?;
         let packet = match marker {
             0 => {
                 let text = std::str::from_utf8(&body[start..end]).map_err(|_| Error::Utf8)?;
@@ -92,11 +81,7 @@ pub fn decode_octets(body: &Bytes) -> Result<Vec<Packet<'_>>, Error> {
         push(&mut packets, packet)?;
         at = end;
     }
-    if packets.is_empty() {
-        Err(Error::Empty)
-    } else {
-        Ok(packets)
-    }
+    if packets.is_empty() { Err(Error::Empty) } else { Ok(packets) }
 }
 
 fn push<'a>(packets: &mut Vec<Packet<'a>>, packet: Packet<'a>) -> Result<(), Error> {
@@ -136,11 +121,7 @@ fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
 /// unless its query says `b64=1`). Version 4 is always text.
 #[must_use]
 pub fn encode(packets: &[Packet<'_>], version: Version, octets: bool) -> Body {
-    let has_binary = || {
-        packets
-            .iter()
-            .any(|packet| matches!(packet.data, Data::Binary(_)))
-    };
+    let has_binary = || packets.iter().any(|packet| matches!(packet.data, Data::Binary(_)));
     match version {
         Version::V4 => Body::Text(encode_v4(packets)),
         Version::V3 if octets && has_binary() => Body::Binary(encode_octets(packets)),
@@ -178,18 +159,9 @@ fn encode_octets(packets: &[Packet<'_>]) -> Vec<u8> {
         };
         out.push(marker);
         let mut length = itoa::Buffer::new();
-        out.extend(
-            length
-                .format(data.len() + 1)
-                .bytes()
-                .map(|digit| digit - b'0'),
-        );
+        out.extend(length.format(data.len() + 1).bytes().map(|digit| digit - b'0'));
         out.push(0xff);
-        out.push(if marker == 1 {
-            V3_MESSAGE
-        } else {
-            packet.kind.digit() as u8
-        });
+        out.push(if marker == 1 { V3_MESSAGE } else { packet.kind.digit() as u8 });
         out.extend_from_slice(data);
     }
     out

@@ -1,5 +1,6 @@
 //! Socket.IO: namespaces, events and acknowledgements, in the text codec and in msgpack.
 
+pub mod msgpack;
 pub mod packet;
 pub mod text;
 
@@ -11,14 +12,8 @@ use crate::code::Code;
 pub const DEFAULT_MAX_ATTACHMENTS: usize = 10;
 
 /// Names that belong to the library on both sides; no client may send them.
-const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Why a Socket.IO packet was refused. Each of these ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

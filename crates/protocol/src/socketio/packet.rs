@@ -48,7 +48,7 @@ pub enum Packet {
     ConnectError {
         /// The namespace.
         nsp: String,
-        /// A JSON object with a `message` (Engine.IO 4), or any JSON (3).
+        /// A JSON object with a `message`, or to clients of Engine.IO 3 perhaps a string.
         error: Box<RawValue>,
     },
 }
@@ -72,37 +72,14 @@ impl PartialEq for Packet {
     fn eq(&self, other: &Self) -> bool {
         let raw = |value: &Option<Box<RawValue>>| value.as_ref().map(|v| v.get().to_owned());
         match (self, other) {
-            (
-                Self::Connect { nsp, query, auth },
-                Self::Connect {
-                    nsp: n,
-                    query: q,
-                    auth: a,
-                },
-            ) => (nsp, query, raw(auth)) == (n, q, raw(a)),
+            (Self::Connect { nsp, query, auth }, Self::Connect { nsp: n, query: q, auth: a }) => {
+                (nsp, query, raw(auth)) == (n, q, raw(a))
+            }
             (Self::Disconnect { nsp }, Self::Disconnect { nsp: n }) => nsp == n,
-            (
-                Self::Event {
-                    nsp,
-                    ack,
-                    name,
-                    args,
-                },
-                Self::Event {
-                    nsp: n,
-                    ack: a,
-                    name: m,
-                    args: r,
-                },
-            ) => (nsp, ack, name, args) == (n, a, m, r),
-            (
-                Self::Ack { nsp, id, args },
-                Self::Ack {
-                    nsp: n,
-                    id: i,
-                    args: r,
-                },
-            ) => (nsp, id, args) == (n, i, r),
+            (Self::Event { nsp, ack, name, args }, Self::Event { nsp: n, ack: a, name: m, args: r }) => {
+                (nsp, ack, name, args) == (n, a, m, r)
+            }
+            (Self::Ack { nsp, id, args }, Self::Ack { nsp: n, id: i, args: r }) => (nsp, id, args) == (n, i, r),
             (Self::ConnectError { nsp, error }, Self::ConnectError { nsp: n, error: e }) => {
                 (nsp, error.get()) == (n, e.get())
             }
@@ -126,11 +103,6 @@ impl Encoded {
         let text = Some(self.text.as_str()).filter(|text| !text.is_empty());
         text.map(|text| engineio::Packet::text(engineio::PacketType::Message, text))
             .into_iter()
-            .chain(
-                self.attachments
-                    .iter()
-                    .cloned()
-                    .map(engineio::Packet::binary),
-            )
+            .chain(self.attachments.iter().cloned().map(engineio::Packet::binary))
     }
 }

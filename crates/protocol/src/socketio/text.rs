@@ -34,11 +34,7 @@ impl Decoder {
     /// A decoder that takes at most `max_attachments` binaries per packet.
     #[must_use]
     pub const fn new(version: Version, max_attachments: usize) -> Self {
-        Self {
-            version,
-            max_attachments,
-            waiting: None,
-        }
+        Self { version, max_attachments, waiting: None }
     }
 
     /// Takes a text message; gives the packet, or none while attachments are due.
@@ -55,12 +51,7 @@ impl Decoder {
         if head.attachments == 0 {
             return Ok(Some(packet.with_args(args.to_owned(), Vec::new())));
         }
-        let waiting = Waiting {
-            packet,
-            text: args.to_owned(),
-            attachments: Vec::new(),
-            expected: head.attachments,
-        };
+        let waiting = Waiting { packet, text: args.to_owned(), attachments: Vec::new(), expected: head.attachments };
         self.waiting = Some(Box::new(waiting));
         Ok(None)
     }
@@ -76,9 +67,7 @@ impl Decoder {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        Ok(Some(
-            waiting.packet.with_args(waiting.text, waiting.attachments),
-        ))
+        Ok(Some(waiting.packet.with_args(waiting.text, waiting.attachments)))
     }
 
     /// Whether a packet waits for attachments.
@@ -117,10 +106,7 @@ impl<'a> Head<'a> {
         let mut attachments = 0;
         if matches!(kind, b'5' | b'6') {
             let (digits, after) = rest.split_once('-').ok_or(Error::Attachments)?;
-            attachments = parse_number(digits)
-                .ok_or(Error::Attachments)?
-                .try_into()
-                .unwrap_or(usize::MAX);
+            attachments = parse_number(digits).ok_or(Error::Attachments)?.try_into().unwrap_or(usize::MAX);
             if attachments > max_attachments {
                 return Err(Error::TooManyAttachments);
             }
@@ -131,54 +117,30 @@ impl<'a> Head<'a> {
             (nsp, rest) = rest.split_once(',').unwrap_or((rest, ""));
         }
         let (digits, payload) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
-        let id = if digits.is_empty() {
-            None
-        } else {
-            Some(parse_number(digits).ok_or(Error::AckId)?)
-        };
-        Ok(Self {
-            kind,
-            attachments,
-            nsp,
-            id,
-            payload,
-        })
+        let id = if digits.is_empty() { None } else { Some(parse_number(digits).ok_or(Error::AckId)?) };
+        Ok(Self { kind, attachments, nsp, id, payload })
     }
 
     /// The packet without its arguments, and the text of those.
     fn packet(&self, version: Version) -> Result<(Packet, &'a str), Error> {
         let packet = match self.kind {
             b'0' => self.connect(version)?,
-            b'1' if self.payload.is_empty() => Packet::Disconnect {
-                nsp: self.nsp.to_owned(),
-            },
+            b'1' if self.payload.is_empty() => Packet::Disconnect { nsp: self.nsp.to_owned() },
             b'1' => return Err(Error::Payload),
             b'2' | b'5' => {
                 let (name, text) = split_event(self.array()?)?;
-                let packet = Packet::Event {
-                    nsp: self.nsp.to_owned(),
-                    ack: self.id,
-                    name,
-                    args: Args::none(),
-                };
+                let packet = Packet::Event { nsp: self.nsp.to_owned(), ack: self.id, name, args: Args::none() };
                 return Ok((packet, text));
             }
             b'3' | b'6' => {
                 let id = self.id.ok_or(Error::AckId)?;
                 let text = self.array()?;
-                return Ok((
-                    Packet::Ack {
-                        nsp: self.nsp.to_owned(),
-                        id,
-                        args: Args::none(),
-                    },
-                    text,
-                ));
+                return Ok((Packet::Ack { nsp: self.nsp.to_owned(), id, args: Args::none() }, text));
             }
-            _ => Packet::ConnectError {
-                nsp: self.nsp.to_owned(),
-                error: raw(self.payload)?,
-            },
+            _ if self.payload.trim_ascii_start().starts_with(['{', '"']) => {
+                Packet::ConnectError { nsp: self.nsp.to_owned(), error: raw(self.payload.trim_ascii())? }
+            }
+            _ => return Err(Error::Payload),
         };
         Ok((packet, ""))
     }
@@ -193,27 +155,15 @@ impl<'a> Head<'a> {
             (Version::V3, Some((nsp, query))) => (nsp, Some(query.to_owned())),
             _ => (self.nsp, None),
         };
-        Ok(Packet::Connect {
-            nsp: nsp.to_owned(),
-            query,
-            auth,
-        })
+        Ok(Packet::Connect { nsp: nsp.to_owned(), query, auth })
     }
 
     /// What stands between the brackets of the payload, checked.
     fn array(&self) -> Result<&'a str, Error> {
         let text = self.payload.trim_ascii();
-        let inner = text
-            .strip_prefix('[')
-            .and_then(|text| text.strip_suffix(']'))
-            .ok_or(Error::Payload)?;
-        json::check(text, self.attachments).map_err(|error| {
-            if error.is_data() {
-                Error::Attachments
-            } else {
-                Error::Payload
-            }
-        })?;
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).ok_or(Error::Payload)?;
+        json::check(text, self.attachments)
+            .map_err(|error| if error.is_data() { Error::Attachments } else { Error::Payload })?;
         Ok(inner.trim_ascii())
     }
 }
@@ -242,10 +192,7 @@ pub(super) fn split_event(items: &str) -> Result<(String, &str), Error> {
         return Err(Error::ReservedName);
     }
     let rest = rest.trim_ascii_start();
-    Ok((
-        name,
-        rest.strip_prefix(',').unwrap_or(rest).trim_ascii_start(),
-    ))
+    Ok((name, rest.strip_prefix(',').unwrap_or(rest).trim_ascii_start()))
 }
 
 /// The first item of an event: a string, or none for a number.
@@ -288,12 +235,7 @@ impl Visitor<'_> for NameVisitor {
 pub fn encode(packet: &Packet) -> Encoded {
     let mut text = String::new();
     match packet {
-        Packet::Event {
-            nsp,
-            ack,
-            name,
-            args,
-        } => return encode_event(nsp, *ack, name, args),
+        Packet::Event { nsp, ack, name, args } => return encode_event(nsp, *ack, name, args),
         Packet::Ack { nsp, id, args } => return encode_ack(nsp, *id, args),
         Packet::Connect { nsp, query, auth } => {
             text.push('0');
@@ -313,10 +255,7 @@ pub fn encode(packet: &Packet) -> Encoded {
             text.push_str(error.get());
         }
     }
-    Encoded {
-        text,
-        attachments: Vec::new(),
-    }
+    Encoded { text, attachments: Vec::new() }
 }
 
 /// Writes an event, without building a packet first.
@@ -331,10 +270,7 @@ pub fn encode_event(nsp: &str, ack: Option<u64>, name: &str, args: &Args) -> Enc
         text.push_str(args.text());
     }
     text.push(']');
-    Encoded {
-        text,
-        attachments: args.attachments().to_vec(),
-    }
+    Encoded { text, attachments: args.attachments().to_vec() }
 }
 
 /// Writes an acknowledgement.
@@ -343,10 +279,7 @@ pub fn encode_ack(nsp: &str, id: u64, args: &Args) -> Encoded {
     let mut text = String::with_capacity(nsp.len() + args.text().len() + 32);
     push_head(&mut text, ['3', '6'], nsp, Some(id), args);
     text.extend(["[", args.text(), "]"]);
-    Encoded {
-        text,
-        attachments: args.attachments().to_vec(),
-    }
+    Encoded { text, attachments: args.attachments().to_vec() }
 }
 
 /// Appends type, attachments, namespace and id; `types` are those without and with attachments.

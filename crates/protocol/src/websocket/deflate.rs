@@ -68,12 +68,7 @@ pub fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> {
     })
 }
 
-fn drive_inflate(
-    state: &mut Decompress,
-    mut input: &[u8],
-    max: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), Violation> {
+fn drive_inflate(state: &mut Decompress, mut input: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), Violation> {
     loop {
         if out.capacity() - out.len() < STEP {
             // One byte beyond the limit is room enough to see that it was passed.
@@ -121,25 +116,12 @@ mod tests {
             assert_eq!(inflate(payload, 100), Ok(expect.as_bytes().to_vec()));
         }
         check(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], "Hello"); // 7.2.3.1
-        check(
-            &[
-                0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
-            ],
-            "Hello",
-        ); // 7.2.3.3
+        check(&[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00], "Hello"); // 7.2.3.3
         check(&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00], "Hello"); // 7.2.3.4
-        check(
-            &[
-                0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
-            ],
-            "Hello",
-        ); // 7.2.3.5
+        check(&[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00], "Hello"); // 7.2.3.5
         check(&[0x00], "");
         check(&[], "");
-        assert_eq!(
-            compress(&[b"Hel", b"lo"]),
-            [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]
-        );
+        assert_eq!(compress(&[b"Hel", b"lo"]), [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
         assert_eq!(compress(&[]), [0x00]);
     }
 
@@ -148,16 +130,10 @@ mod tests {
         let bomb = compress(&[&vec![0; 10_000_000]]);
         assert!(bomb.len() < 20_000);
         assert_eq!(inflate(&bomb, 1_000_000), Err(Violation::TooBig));
-        assert_eq!(
-            inflate(&bomb, 10_000_000).map(|out| out.len()),
-            Ok(10_000_000)
-        );
+        assert_eq!(inflate(&bomb, 10_000_000).map(|out| out.len()), Ok(10_000_000));
         assert_eq!(inflate(&compress(&[b"abc"]), 0), Err(Violation::TooBig));
         assert_eq!(inflate(&compress(&[b""]), 0), Ok(Vec::new()));
-        assert!(matches!(
-            inflate(&[0xff; 10], 100),
-            Err(Violation::Payload(_))
-        ));
+        assert!(matches!(inflate(&[0xff; 10], 100), Err(Violation::Payload(_))));
         // The state is fresh after a failure.
         assert_eq!(inflate(&compress(&[b"abc"]), 3), Ok(b"abc".to_vec()));
     }

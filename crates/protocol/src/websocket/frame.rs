@@ -48,10 +48,7 @@ impl Opcode {
 }
 
 /// Appends the header of a final, unmasked frame with `length` bytes of payload; `compressed` sets RSV1.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each arm's range fits its type"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits its type")]
 pub fn append_header(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, length: usize) {
     out.push(0x80 | if compressed { 0x40 } else { 0 } | opcode as u8);
     match length {
@@ -69,11 +66,7 @@ pub fn append_header(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, length
 
 /// Appends one complete frame. A control frame's payload is cut to 125 bytes.
 pub fn append(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, payload: &[u8]) {
-    let payload = if opcode.is_control() {
-        &payload[..payload.len().min(125)]
-    } else {
-        payload
-    };
+    let payload = if opcode.is_control() { &payload[..payload.len().min(125)] } else { payload };
     out.reserve(MAX_HEADER + payload.len());
     append_header(out, opcode, compressed, payload.len());
     out.extend_from_slice(payload);
@@ -115,22 +108,14 @@ impl Framing {
     /// Bare frames without compression.
     #[must_use]
     pub const fn plain(version: Version) -> Self {
-        Self {
-            version,
-            base64: false,
-            deflate: None,
-        }
+        Self { version, base64: false, deflate: None }
     }
 }
 
 /// All frames of one packet, in one buffer: the text and each attachment, as Engine.IO messages.
 #[must_use]
 pub fn message_frames(encoded: &Encoded, version: Version) -> Vec<u8> {
-    let binaries: usize = encoded
-        .attachments
-        .iter()
-        .map(|bytes| bytes.len() + 1 + MAX_HEADER)
-        .sum();
+    let binaries: usize = encoded.attachments.iter().map(|bytes| bytes.len() + 1 + MAX_HEADER).sum();
     let mut out = Vec::with_capacity(encoded.text.len() + 1 + MAX_HEADER + binaries);
     append_message(&mut out, encoded, Framing::plain(version));
     out
@@ -139,13 +124,7 @@ pub fn message_frames(encoded: &Encoded, version: Version) -> Vec<u8> {
 /// Appends all frames of one packet.
 pub fn append_message(out: &mut Vec<u8>, encoded: &Encoded, framing: Framing) {
     if !encoded.text.is_empty() {
-        append_data(
-            out,
-            Opcode::Text,
-            b"4",
-            encoded.text.as_bytes(),
-            framing.deflate,
-        );
+        append_data(out, Opcode::Text, b"4", encoded.text.as_bytes(), framing.deflate);
     }
     for bytes in &encoded.attachments {
         match framing {
@@ -154,16 +133,10 @@ pub fn append_message(out: &mut Vec<u8>, encoded: &Encoded, framing: Framing) {
                 push_base64(&mut text, bytes, framing.version);
                 append_data(out, Opcode::Text, b"", text.as_bytes(), framing.deflate);
             }
-            Framing {
-                version: Version::V3,
-                ..
-            } => {
+            Framing { version: Version::V3, .. } => {
                 append_data(out, Opcode::Binary, &[V3_MESSAGE], bytes, framing.deflate);
             }
-            Framing {
-                version: Version::V4,
-                ..
-            } => {
+            Framing { version: Version::V4, .. } => {
                 append_data(out, Opcode::Binary, b"", bytes, framing.deflate);
             }
         }
@@ -171,13 +144,7 @@ pub fn append_message(out: &mut Vec<u8>, encoded: &Encoded, framing: Framing) {
 }
 
 /// Appends a data frame whose payload is `head` and `body`, compressed if it has at least `threshold` bytes.
-pub fn append_data(
-    out: &mut Vec<u8>,
-    opcode: Opcode,
-    head: &[u8],
-    body: &[u8],
-    threshold: Option<usize>,
-) {
+pub fn append_data(out: &mut Vec<u8>, opcode: Opcode, head: &[u8], body: &[u8], threshold: Option<usize>) {
     let length = head.len() + body.len();
     if threshold.is_some_and(|threshold| length >= threshold) {
         append(out, opcode, true, &deflate::compress(&[head, body]));
@@ -218,10 +185,7 @@ mod tests {
         append_close(&mut out, Some(1009), &"é".repeat(100));
         assert_eq!(out.len(), 2 + 2 + 122);
         assert_eq!(&out[..4], [0x88, 124, 0x03, 0xf1]);
-        assert_eq!(
-            close(Code::Kicked),
-            [b"\x88\x08\x11\x95".as_slice(), b"kicked"].concat()
-        );
+        assert_eq!(close(Code::Kicked), [b"\x88\x08\x11\x95".as_slice(), b"kicked"].concat());
         out.clear();
         append(&mut out, Opcode::Ping, false, &[7; 200]);
         assert_eq!(out.len(), 2 + 125);
@@ -229,34 +193,15 @@ mod tests {
 
     #[test]
     fn a_packet_becomes_one_buffer() {
-        let encoded = Encoded {
-            text: "51-[\"x\"]".to_owned(),
-            attachments: vec![Bytes::from_static(b"\x01\x02")],
-        };
+        let encoded = Encoded { text: "51-[\"x\"]".to_owned(), attachments: vec![Bytes::from_static(b"\x01\x02")] };
         let text = b"\x81\x0951-[\"x\"]".as_slice();
         let text = [&text[..2], b"4", &text[2..]].concat();
-        assert_eq!(
-            message_frames(&encoded, Version::V4),
-            [&text[..], b"\x82\x02\x01\x02"].concat()
-        );
-        assert_eq!(
-            message_frames(&encoded, Version::V3),
-            [&text[..], b"\x82\x03\x04\x01\x02"].concat()
-        );
+        assert_eq!(message_frames(&encoded, Version::V4), [&text[..], b"\x82\x02\x01\x02"].concat());
+        assert_eq!(message_frames(&encoded, Version::V3), [&text[..], b"\x82\x03\x04\x01\x02"].concat());
         let mut out = Vec::new();
-        append_message(
-            &mut out,
-            &encoded,
-            Framing {
-                base64: true,
-                ..Framing::plain(Version::V4)
-            },
-        );
+        append_message(&mut out, &encoded, Framing { base64: true, ..Framing::plain(Version::V4) });
         assert_eq!(out, [&text[..], b"\x81\x05bAQI="].concat());
-        let binary = Encoded {
-            text: String::new(),
-            attachments: vec![Bytes::from_static(b"\x80")],
-        };
+        let binary = Encoded { text: String::new(), attachments: vec![Bytes::from_static(b"\x80")] };
         assert_eq!(message_frames(&binary, Version::V4), b"\x82\x01\x80");
     }
 }

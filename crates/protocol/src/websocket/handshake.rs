@@ -8,8 +8,7 @@ use sha1::{Digest, Sha1};
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What we agree to: both sides start each message afresh.
-const DEFLATE_ANSWER: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const DEFLATE_ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /// The headers of an upgrade request that matter; several of one name are joined by commas.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,9 +62,7 @@ impl HandshakeError {
 /// Whether a comma-separated header names `token`, in any case.
 #[must_use]
 pub fn has_token(header: &str, token: &str) -> bool {
-    header
-        .split(',')
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+    header.split(',').any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 /// Checks an upgrade request and says what to answer; `deflate` says whether we want permessage-deflate.
@@ -82,10 +79,7 @@ pub fn answer(request: &Request<'_>, deflate: bool) -> Result<Response, Handshak
     }
     let accept = accept_key(request.key.unwrap_or_default().trim())?;
     let agreed = deflate && request.extensions.is_some_and(offers_deflate);
-    Ok(Response {
-        accept,
-        extensions: agreed.then_some(DEFLATE_ANSWER),
-    })
+    Ok(Response { accept, extensions: agreed.then_some(DEFLATE_ANSWER) })
 }
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
@@ -119,12 +113,7 @@ fn acceptable<'a>(parameters: impl Iterator<Item = &'a str>) -> bool {
             None => (parameter, None),
         };
         let valid = match (name, value) {
-            (
-                "server_no_context_takeover"
-                | "client_no_context_takeover"
-                | "client_max_window_bits",
-                None,
-            ) => true,
+            ("server_no_context_takeover" | "client_no_context_takeover" | "client_max_window_bits", None) => true,
             ("client_max_window_bits", Some(bits)) => {
                 matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
             }
@@ -156,10 +145,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc() {
-        let expect = Response {
-            accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned(),
-            extensions: None,
-        };
+        let expect = Response { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned(), extensions: None };
         assert_eq!(answer(&request(), true), Ok(expect));
     }
 
@@ -170,103 +156,32 @@ mod tests {
             assert_eq!(answer(&request, true), Err(expect));
             assert_eq!(expect.http_status(), status);
         }
-        check(
-            Request {
-                connection: None,
-                ..request()
-            },
-            HandshakeError::NotAnUpgrade,
-            400,
-        );
-        check(
-            Request {
-                connection: Some("close"),
-                ..request()
-            },
-            HandshakeError::NotAnUpgrade,
-            400,
-        );
-        check(
-            Request {
-                upgrade: Some("h2c"),
-                ..request()
-            },
-            HandshakeError::NotAnUpgrade,
-            400,
-        );
-        check(
-            Request {
-                version: None,
-                ..request()
-            },
-            HandshakeError::Version,
-            426,
-        );
-        check(
-            Request {
-                version: Some("8"),
-                ..request()
-            },
-            HandshakeError::Version,
-            426,
-        );
-        check(
-            Request {
-                key: None,
-                ..request()
-            },
-            HandshakeError::Key,
-            400,
-        );
-        check(
-            Request {
-                key: Some("c2hvcnQ="),
-                ..request()
-            },
-            HandshakeError::Key,
-            400,
-        );
-        check(
-            Request {
-                key: Some("!"),
-                ..request()
-            },
-            HandshakeError::Key,
-            400,
-        );
+        check(Request { connection: None, ..request() }, HandshakeError::NotAnUpgrade, 400);
+        check(Request { connection: Some("close"), ..request() }, HandshakeError::NotAnUpgrade, 400);
+        check(Request { upgrade: Some("h2c"), ..request() }, HandshakeError::NotAnUpgrade, 400);
+        check(Request { version: None, ..request() }, HandshakeError::Version, 426);
+        check(Request { version: Some("8"), ..request() }, HandshakeError::Version, 426);
+        check(Request { key: None, ..request() }, HandshakeError::Key, 400);
+        check(Request { key: Some("c2hvcnQ="), ..request() }, HandshakeError::Key, 400);
+        check(Request { key: Some("!"), ..request() }, HandshakeError::Key, 400);
     }
 
     #[test]
     fn deflate_offers() {
         #[track_caller]
         fn check(offer: &str, agreed: bool) {
-            let request = Request {
-                extensions: Some(offer),
-                ..request()
-            };
+            let request = Request { extensions: Some(offer), ..request() };
             assert_eq!(answer(&request, true).unwrap().extensions.is_some(), agreed);
             assert_eq!(answer(&request, false).unwrap().extensions, None);
         }
         check("permessage-deflate", true);
         check("permessage-deflate; client_max_window_bits", true);
-        check(
-            "permessage-deflate;client_max_window_bits=\"12\" ; server_no_context_takeover",
-            true,
-        );
-        check(
-            "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover",
-            true,
-        );
-        check(
-            "permessage-deflate; server_max_window_bits=10, permessage-deflate",
-            true,
-        );
+        check("permessage-deflate;client_max_window_bits=\"12\" ; server_no_context_takeover", true);
+        check("x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover", true);
+        check("permessage-deflate; server_max_window_bits=10, permessage-deflate", true);
         check("permessage-deflate; server_max_window_bits=10", false);
         check("permessage-deflate; client_max_window_bits=7", false);
-        check(
-            "permessage-deflate; client_max_window_bits; client_max_window_bits",
-            false,
-        );
+        check("permessage-deflate; client_max_window_bits; client_max_window_bits", false);
         check("permessage-deflate; unknown", false);
         check("permessage-deflate; server_no_context_takeover=1", false);
         check("permessage-bzip2", false);

@@ -89,11 +89,7 @@ impl Reader {
     /// A reader for a connection after its handshake.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            closed: false,
-            partial: None,
-        }
+        Self { limits, closed: false, partial: None }
     }
 
     /// Whether nothing is kept: no frame or message is unfinished.
@@ -132,11 +128,7 @@ impl Reader {
 
     /// Takes one frame, or what there is of it.
     fn step<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, Violation> {
-        if self
-            .partial
-            .as_ref()
-            .is_some_and(|partial| partial.head_length > 0)
-        {
+        if self.partial.as_ref().is_some_and(|partial| partial.head_length > 0) {
             return self.resume(input);
         }
         match self.header(input)? {
@@ -172,16 +164,10 @@ impl Reader {
     }
 
     /// Adds `input` to the frame in `partial`; gives its header when the frame is whole.
-    fn resume_with(
-        &self,
-        partial: &mut Partial,
-        input: &mut &mut [u8],
-    ) -> Result<Option<Header>, Violation> {
+    fn resume_with(&self, partial: &mut Partial, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         let header = loop {
             let fragments = partial.message.as_ref();
-            if let Some(header) =
-                parse_header(&partial.head[..partial.head_length], self.limits, fragments)?
-            {
+            if let Some(header) = parse_header(&partial.head[..partial.head_length], self.limits, fragments)? {
                 break header;
             }
             if input.is_empty() {
@@ -196,9 +182,7 @@ impl Reader {
         unmask(piece, key_at(header.key, have));
         if partial.payload.capacity() - have < piece.len() {
             // Twice what has come, never beyond what was announced: a header alone costs the client nothing, and us nothing.
-            partial
-                .payload
-                .reserve_exact((header.length - have).min(piece.len() + have));
+            partial.payload.reserve_exact((header.length - have).min(piece.len() + have));
         }
         partial.payload.extend_from_slice(piece);
         Ok((partial.payload.len() == header.length).then_some(header))
@@ -213,53 +197,30 @@ impl Reader {
     }
 
     /// Makes an event of a whole frame, or adds it to its message.
-    fn finish<'a>(
-        &mut self,
-        header: Header,
-        payload: Payload<'a>,
-    ) -> Result<Option<Event<'a>>, Violation> {
+    fn finish<'a>(&mut self, header: Header, payload: Payload<'a>) -> Result<Option<Event<'a>>, Violation> {
         match header.opcode {
             Opcode::Ping => return Ok(Some(Event::Ping(payload.into_bytes()))),
             Opcode::Pong => return Ok(Some(Event::Pong(payload.into_bytes()))),
             Opcode::Close => return close(payload).map(Some),
             Opcode::Text | Opcode::Binary if header.last => {
-                return self
-                    .whole(header.opcode, header.compressed, payload)
-                    .map(Some);
+                return self.whole(header.opcode, header.compressed, payload).map(Some);
             }
             Opcode::Text | Opcode::Binary => {
-                let Header {
-                    opcode, compressed, ..
-                } = header;
-                let message = Message {
-                    opcode,
-                    compressed,
-                    fragments: 1,
-                    data: payload.into_vec(),
-                };
+                let Header { opcode, compressed, .. } = header;
+                let message = Message { opcode, compressed, fragments: 1, data: payload.into_vec() };
                 self.partial.get_or_insert_default().message = Some(message);
                 return Ok(None);
             }
             Opcode::Continuation => {}
         }
-        let Some(mut message) = self
-            .partial
-            .as_mut()
-            .and_then(|partial| partial.message.take())
-        else {
+        let Some(mut message) = self.partial.as_mut().and_then(|partial| partial.message.take()) else {
             return Err(Violation::Protocol("continuation without a message"));
         };
         message.fragments += 1;
         message.data.extend_from_slice(payload.as_slice());
         if header.last {
             self.partial = None;
-            return self
-                .whole(
-                    message.opcode,
-                    message.compressed,
-                    Payload::Kept(message.data),
-                )
-                .map(Some);
+            return self.whole(message.opcode, message.compressed, Payload::Kept(message.data)).map(Some);
         }
         if message.fragments > FREE_FRAGMENTS + message.data.len() / BYTES_PER_FRAGMENT {
             return Err(Violation::Protocol("too many fragments"));
@@ -269,17 +230,9 @@ impl Reader {
     }
 
     /// Makes an event of a whole message.
-    fn whole<'a>(
-        &self,
-        opcode: Opcode,
-        compressed: bool,
-        payload: Payload<'a>,
-    ) -> Result<Event<'a>, Violation> {
+    fn whole<'a>(&self, opcode: Opcode, compressed: bool, payload: Payload<'a>) -> Result<Event<'a>, Violation> {
         let payload = if compressed {
-            Payload::Kept(deflate::inflate(
-                payload.as_slice(),
-                self.limits.max_message,
-            )?)
+            Payload::Kept(deflate::inflate(payload.as_slice(), self.limits.max_message)?)
         } else {
             payload
         };
@@ -298,11 +251,7 @@ fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
 }
 
 /// Reads a header and checks it against the rules, the limits and the message it continues; none when bytes are missing.
-fn parse_header(
-    bytes: &[u8],
-    limits: Limits,
-    message: Option<&Message>,
-) -> Result<Option<Header>, Violation> {
+fn parse_header(bytes: &[u8], limits: Limits, message: Option<&Message>) -> Result<Option<Header>, Violation> {
     let &[first, second, ref rest @ ..] = bytes else {
         return Ok(None);
     };
@@ -327,13 +276,7 @@ fn parse_header(
     let Some((length, rest)) = parse_length(second & 0x7f, rest)? else {
         return Ok(None);
     };
-    let before = message.map_or(0, |message| {
-        if opcode.is_control() {
-            0
-        } else {
-            message.data.len()
-        }
-    });
+    let before = message.map_or(0, |message| if opcode.is_control() { 0 } else { message.data.len() });
     if !opcode.is_control() && length > limits.max_message.saturating_sub(before) {
         return Err(Violation::TooBig);
     }
@@ -341,14 +284,7 @@ fn parse_header(
         return Ok(None);
     };
     let size = bytes.len() - rest.len() + key.len();
-    Ok(Some(Header {
-        last,
-        compressed,
-        opcode,
-        key: *key,
-        length,
-        size,
-    }))
+    Ok(Some(Header { last, compressed, opcode, key: *key, length, size }))
 }
 
 /// The length of the payload, and the bytes behind it; none when bytes are missing.

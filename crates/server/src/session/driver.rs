@@ -8,7 +8,7 @@ use oyez_hub::socket::Ack;
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, Version};
 use oyez_protocol::message::Args;
-use oyez_protocol::socketio::{Packet, msgpack};
+use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet, msgpack};
 
 use crate::session::{Dialog, Fault, Member, Parser, Session};
 use crate::shard::Shard;
@@ -78,7 +78,7 @@ impl Shard {
             session.parser.set(Parser::MsgPack);
         }
         let packet = match session.parser.get() {
-            Parser::MsgPack => msgpack::decode(&bytes).map(Some),
+            Parser::MsgPack => msgpack::decode(&bytes, DEFAULT_MAX_ATTACHMENTS).map(Some),
             Parser::Text => session.decoder.borrow_mut().push_binary(bytes),
         };
         match packet.map_err(|error| Fault::Protocol(error.code()))? {

@@ -29,7 +29,7 @@ pub(crate) use heartbeat::Pulse;
 pub(crate) use member::Member;
 
 /// What a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dialog {
     /// Engine.IO of that version, with Socket.IO on it; `base64` where the client cannot take binary.
     Engine {

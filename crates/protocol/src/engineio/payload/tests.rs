@@ -24,42 +24,19 @@ fn refuse(body: &str, version: Version, expect: Error) {
 #[test]
 fn version_4() {
     check("4hello", V4, &[message("hello")]);
-    check(
-        "4a\u{1e}2\u{1e}4é",
-        V4,
-        &[
-            message("a"),
-            Packet::text(PacketType::Ping, ""),
-            message("é"),
-        ],
-    );
-    check(
-        "4a\u{1e}bAQIDBA==",
-        V4,
-        &[message("a"), Packet::binary(vec![1, 2, 3, 4].into())],
-    );
+    check("4a\u{1e}2\u{1e}4é", V4, &[message("a"), Packet::text(PacketType::Ping, ""), message("é")]);
+    check("4a\u{1e}bAQIDBA==", V4, &[message("a"), Packet::binary(vec![1, 2, 3, 4].into())]);
     refuse("", V4, Error::Empty);
     refuse("abc", V4, Error::UnknownType);
     refuse("4a\u{1e}", V4, Error::Empty);
     refuse("4a\u{1e}\u{1e}4b", V4, Error::Empty);
-    refuse(
-        &vec!["4"; MAX_PACKETS + 1].join("\u{1e}"),
-        V4,
-        Error::TooManyPackets,
-    );
-    assert_eq!(
-        decode(&vec!["4"; MAX_PACKETS].join("\u{1e}"), V4).map(|p| p.len()),
-        Ok(MAX_PACKETS)
-    );
+    refuse(&vec!["4"; MAX_PACKETS + 1].join("\u{1e}"), V4, Error::TooManyPackets);
+    assert_eq!(decode(&vec!["4"; MAX_PACKETS].join("\u{1e}"), V4).map(|p| p.len()), Ok(MAX_PACKETS));
 }
 
 #[test]
 fn version_3_counts_utf16_units() {
-    check(
-        "2:4015:42[\"echo\",\"é€\"]",
-        V3,
-        &[message("0"), message("2[\"echo\",\"é€\"]")],
-    );
+    check("2:4015:42[\"echo\",\"é€\"]", V3, &[message("0"), message("2[\"echo\",\"é€\"]")]);
     check("3:4😀", V3, &[message("😀")]);
     let header = "51-[\"bin-back\",{\"_placeholder\":true,\"num\":0}]";
     let packets = [message(header), Packet::binary(vec![1, 2, 3, 4].into())];
@@ -87,15 +64,9 @@ fn version_3_octets() {
     assert_eq!(encode(&packets, V3, true), Body::Binary(bytes.clone()));
     assert_eq!(decode_octets(&bytes.into()).as_deref(), Ok(&packets[..]));
     // The length of text counts UTF-8 bytes here.
-    assert_eq!(
-        decode_octets(&Bytes::from_static(b"\x00\x03\xff4\xc3\xa9")),
-        Ok(vec![message("é")])
-    );
+    assert_eq!(decode_octets(&Bytes::from_static(b"\x00\x03\xff4\xc3\xa9")), Ok(vec![message("é")]));
     // A batch of text alone stays text.
-    assert_eq!(
-        encode(&packets[..1], V3, true),
-        Body::Text(format!("46:4{text}"))
-    );
+    assert_eq!(encode(&packets[..1], V3, true), Body::Text(format!("46:4{text}")));
 }
 
 #[test]
@@ -113,10 +84,7 @@ fn version_3_octets_refused() {
     refuse(b"\x02\x01\xff4", Error::UnknownType);
     refuse(b"\x01\x01\xff\x00", Error::UnknownType);
     refuse(b"\x00\x02\xff4\xff", Error::Utf8);
-    refuse(
-        b"\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff4",
-        Error::Length,
-    );
+    refuse(b"\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff4", Error::Length);
 }
 
 fn any_packet() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {

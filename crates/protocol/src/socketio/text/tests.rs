@@ -6,49 +6,27 @@ use super::Version::{V3, V4};
 use super::*;
 
 fn args(text: &str, attachments: &[&'static [u8]]) -> Args {
-    Args::from_validated(
-        text.to_owned(),
-        attachments.iter().map(|b| Bytes::from_static(b)).collect(),
-    )
+    Args::from_validated(text.to_owned(), attachments.iter().map(|b| Bytes::from_static(b)).collect())
 }
 
 fn event(nsp: &str, ack: Option<u64>, name: &str, args: Args) -> Packet {
-    Packet::Event {
-        nsp: nsp.to_owned(),
-        ack,
-        name: name.to_owned(),
-        args,
-    }
+    Packet::Event { nsp: nsp.to_owned(), ack, name: name.to_owned(), args }
 }
 
 fn connect(nsp: &str, query: Option<&str>, auth: Option<&str>) -> Packet {
     let auth = auth.map(|text| RawValue::from_string(text.to_owned()).unwrap());
-    Packet::Connect {
-        nsp: nsp.to_owned(),
-        query: query.map(str::to_owned),
-        auth,
-    }
+    Packet::Connect { nsp: nsp.to_owned(), query: query.map(str::to_owned), auth }
 }
 
 fn disconnect(nsp: &str) -> Packet {
-    Packet::Disconnect {
-        nsp: nsp.to_owned(),
-    }
+    Packet::Disconnect { nsp: nsp.to_owned() }
 }
 
 fn ack(nsp: &str, id: u64, args: Args) -> Packet {
-    Packet::Ack {
-        nsp: nsp.to_owned(),
-        id,
-        args,
-    }
+    Packet::Ack { nsp: nsp.to_owned(), id, args }
 }
 
-fn decode(
-    version: Version,
-    text: &str,
-    binaries: &[&'static [u8]],
-) -> Result<Option<Packet>, Error> {
+fn decode(version: Version, text: &str, binaries: &[&'static [u8]]) -> Result<Option<Packet>, Error> {
     let mut decoder = Decoder::new(version, 10);
     let mut packet = decoder.push_text(text)?;
     for binary in binaries {
@@ -81,34 +59,15 @@ fn refused(text: &str, error: Error) {
 #[test]
 fn connections() {
     both("0", &[], connect("/", None, None));
-    both(
-        r#"0{"token":"t"}"#,
-        &[],
-        connect("/", None, Some(r#"{"token":"t"}"#)),
-    );
-    both(
-        r#"0/custom,{"a":1}"#,
-        &[],
-        connect("/custom", None, Some(r#"{"a":1}"#)),
-    );
+    both(r#"0{"token":"t"}"#, &[], connect("/", None, Some(r#"{"token":"t"}"#)));
+    both(r#"0/custom,{"a":1}"#, &[], connect("/custom", None, Some(r#"{"a":1}"#)));
     both("0/custom,", &[], connect("/custom", None, None));
     reads(V4, "0/custom", connect("/custom", None, None));
     // The query belongs to the name in version 4, and is split from it in version 3.
     reads(V4, "0/custom?a=1,", connect("/custom?a=1", None, None));
-    reads(
-        V3,
-        "0/custom?token=abc,",
-        connect("/custom", Some("token=abc"), None),
-    );
-    reads(
-        V3,
-        "0/custom?token=abc",
-        connect("/custom", Some("token=abc"), None),
-    );
-    assert_eq!(
-        encode(&connect("/custom", Some("token=abc"), None)).text,
-        "0/custom?token=abc,"
-    );
+    reads(V3, "0/custom?token=abc,", connect("/custom", Some("token=abc"), None));
+    reads(V3, "0/custom?token=abc", connect("/custom", Some("token=abc"), None));
+    assert_eq!(encode(&connect("/custom", Some("token=abc"), None)).text, "0/custom?token=abc,");
     refused("0[]", Error::Payload);
     refused("0\"x\"", Error::Payload);
     refused("0null", Error::Payload);
@@ -123,69 +82,29 @@ fn disconnections_and_errors() {
     reads(V4, "1/custom", disconnect("/custom"));
     refused(r#"1{"a":1}"#, Error::Payload);
     let error = RawValue::from_string(r#"{"message":"Invalid namespace"}"#.to_owned()).unwrap();
-    both(
-        r#"4/nope,{"message":"Invalid namespace"}"#,
-        &[],
-        Packet::ConnectError {
-            nsp: "/nope".to_owned(),
-            error,
-        },
-    );
+    both(r#"4/nope,{"message":"Invalid namespace"}"#, &[], Packet::ConnectError { nsp: "/nope".to_owned(), error });
     refused("4", Error::Payload);
+    refused("4[]", Error::Payload);
+    // A bare number would read back as an acknowledgement id.
+    refused("4\n35", Error::Payload);
 }
 
 #[test]
 fn events() {
-    both(
-        r#"2["message",1,"2",{"3":[true]}]"#,
-        &[],
-        event("/", None, "message", args(r#"1,"2",{"3":[true]}"#, &[])),
-    );
+    both(r#"2["message",1,"2",{"3":[true]}]"#, &[], event("/", None, "message", args(r#"1,"2",{"3":[true]}"#, &[])));
     both(r#"2["m"]"#, &[], event("/", None, "m", Args::none()));
-    both(
-        r#"2["a\"\n"]"#,
-        &[],
-        event("/", None, "a\"\n", Args::none()),
-    );
-    both(
-        r#"21["q",1]"#,
-        &[],
-        event("/", Some(1), "q", args("1", &[])),
-    );
-    both(
-        r#"2/custom,456["q"]"#,
-        &[],
-        event("/custom", Some(456), "q", Args::none()),
-    );
-    both(
-        r#"218446744073709551615["q"]"#,
-        &[],
-        event("/", Some(u64::MAX), "q", Args::none()),
-    );
+    both(r#"2["a\"\n"]"#, &[], event("/", None, "a\"\n", Args::none()));
+    both(r#"21["q",1]"#, &[], event("/", Some(1), "q", args("1", &[])));
+    both(r#"2/custom,456["q"]"#, &[], event("/custom", Some(456), "q", Args::none()));
+    both(r#"218446744073709551615["q"]"#, &[], event("/", Some(u64::MAX), "q", Args::none()));
     reads(V4, "2[5,1]", event("/", None, "5", args("1", &[])));
     reads(V4, "2[-1.5]", event("/", None, "-1.5", Args::none()));
-    reads(
-        V4,
-        "2 [ \"a\" , 1 , 2 ] ",
-        event("/", None, "a", args("1 , 2", &[])),
-    );
-    reads(
-        V4,
-        r#"2["a,]",","]"#,
-        event("/", None, "a,]", args("\",\"", &[])),
-    );
-    reads(
-        V4,
-        r#"2["a","\ud83d"]"#,
-        event("/", None, "a", args(r#""\ufffd""#, &[])),
-    );
+    reads(V4, "2 [ \"a\" , 1 , 2 ] ", event("/", None, "a", args("1 , 2", &[])));
+    reads(V4, r#"2["a,]",","]"#, event("/", None, "a,]", args("\",\"", &[])));
+    reads(V4, r#"2["a","\ud83d"]"#, event("/", None, "a", args(r#""\ufffd""#, &[])));
     // Without attachments a placeholder is an ordinary object.
     let object = r#"{"_placeholder":true,"num":0}"#;
-    reads(
-        V4,
-        &format!("2[\"a\",{object}]"),
-        event("/", None, "a", args(object, &[])),
-    );
+    reads(V4, &format!("2[\"a\",{object}]"), event("/", None, "a", args(object, &[])));
 }
 
 #[test]
@@ -208,10 +127,7 @@ fn events_refused() {
     refused("2[\"\\u00\"]", Error::Payload);
     refused("218446744073709551616[\"q\"]", Error::AckId);
     refused("2/custom", Error::Payload);
-    refused(
-        &format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)),
-        Error::Payload,
-    );
+    refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::Payload);
     for name in RESERVED {
         refused(&format!("2[\"{name}\"]"), Error::ReservedName);
     }
@@ -220,11 +136,7 @@ fn events_refused() {
 #[test]
 fn acknowledgements() {
     both("30[]", &[], ack("/", 0, Args::none()));
-    both(
-        r#"3/custom,11["r",2]"#,
-        &[],
-        ack("/custom", 11, args(r#""r",2"#, &[])),
-    );
+    both(r#"3/custom,11["r",2]"#, &[], ack("/custom", 11, args(r#""r",2"#, &[])));
     refused("3[\"r\"]", Error::AckId);
     refused("31", Error::Payload);
     refused("31{}", Error::Payload);
@@ -234,27 +146,11 @@ fn acknowledgements() {
 fn attachments() {
     let one = r#"{"_placeholder":true,"num":0}"#;
     let two = r#"{"a":[{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]}"#;
-    both(
-        &format!(r#"51-["bin",{one}]"#),
-        &[b"\x01\x02"],
-        event("/", None, "bin", args(one, &[b"\x01\x02"])),
-    );
-    both(
-        &format!(r#"52-/n,7["bin",{two}]"#),
-        &[b"a", b""],
-        event("/n", Some(7), "bin", args(two, &[b"a", b""])),
-    );
-    both(
-        &format!("61-0[{one}]"),
-        &[b"x"],
-        ack("/", 0, args(one, &[b"x"])),
-    );
+    both(&format!(r#"51-["bin",{one}]"#), &[b"\x01\x02"], event("/", None, "bin", args(one, &[b"\x01\x02"])));
+    both(&format!(r#"52-/n,7["bin",{two}]"#), &[b"a", b""], event("/n", Some(7), "bin", args(two, &[b"a", b""])));
+    both(&format!("61-0[{one}]"), &[b"x"], ack("/", 0, args(one, &[b"x"])));
     // Announced but not referred to: dropped by nobody, used by nobody.
-    both(
-        r#"51-["bin"]"#,
-        &[b"x"],
-        event("/", None, "bin", args("", &[b"x"])),
-    );
+    both(r#"51-["bin"]"#, &[b"x"], event("/", None, "bin", args("", &[b"x"])));
     // The reference server delivers this one and then breaks; it is a plain event.
     reads(V4, r#"50-["bin"]"#, event("/", None, "bin", Args::none()));
 }
@@ -270,14 +166,8 @@ fn attachments_refused() {
     refused("511-[\"bin\"]", Error::TooManyAttachments);
     refused("518446744073709551615-[\"bin\"]", Error::TooManyAttachments);
     refused("599999999999999999999999-[\"bin\"]", Error::Attachments);
-    refused(
-        r#"51-["bin",{"_placeholder":true,"num":5}]"#,
-        Error::Attachments,
-    );
-    refused(
-        r#"51-["bin",{"_placeholder":true,"num":"0"}]"#,
-        Error::Attachments,
-    );
+    refused(r#"51-["bin",{"_placeholder":true,"num":5}]"#, Error::Attachments);
+    refused(r#"51-["bin",{"_placeholder":true,"num":"0"}]"#, Error::Attachments);
     refused(r#"51-["bin",{"_placeholder":true}]"#, Error::Attachments);
     refused("51-[]", Error::Payload);
     refused("51-{}", Error::Payload);
@@ -286,14 +176,8 @@ fn attachments_refused() {
 #[test]
 fn order_of_messages() {
     let mut decoder = Decoder::new(V4, 2);
-    assert_eq!(
-        decoder.push_binary(Bytes::new()),
-        Err(Error::UnexpectedBinary)
-    );
-    assert_eq!(
-        decoder.push_text("53-[\"x\"]"),
-        Err(Error::TooManyAttachments)
-    );
+    assert_eq!(decoder.push_binary(Bytes::new()), Err(Error::UnexpectedBinary));
+    assert_eq!(decoder.push_text("53-[\"x\"]"), Err(Error::TooManyAttachments));
     assert_eq!(decoder.push_text("51-[\"x\"]"), Ok(None));
     assert_eq!(decoder.push_text("2[\"x\"]"), Err(Error::UnexpectedText));
 }

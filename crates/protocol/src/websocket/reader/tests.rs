@@ -6,10 +6,7 @@ use tungstenite::protocol::{Role, WebSocket};
 use super::super::frame;
 use super::*;
 
-const LIMITS: Limits = Limits {
-    max_message: 1000,
-    deflate: true,
-};
+const LIMITS: Limits = Limits { max_message: 1000, deflate: true };
 const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// One masked frame with any first byte.
@@ -61,11 +58,7 @@ fn own(event: Event<'_>) -> Event<'static> {
 fn check(frames: &[Vec<u8>], expect: &[Event<'static>], violation: Option<Violation>) {
     let bytes = frames.concat();
     for size in [1, 2, 3, 7, bytes.len().max(1)] {
-        assert_eq!(
-            events(LIMITS, &bytes, size),
-            (expect.to_vec(), violation),
-            "in pieces of {size}"
-        );
+        assert_eq!(events(LIMITS, &bytes, size), (expect.to_vec(), violation), "in pieces of {size}");
     }
 }
 
@@ -81,117 +74,37 @@ fn bytes(bytes: &[u8]) -> Bytes {
 fn messages() {
     check(&[masked(0x81, b"Hello")], &[text("Hello")], None);
     check(&[masked(0x81, b"")], &[text("")], None);
-    check(
-        &[masked(0x82, &[0xff; 300])],
-        &[Event::Binary(bytes(&[0xff; 300]))],
-        None,
-    );
-    check(
-        &[masked(0x81, b"a"), masked(0x81, "é".as_bytes())],
-        &[text("a"), text("é")],
-        None,
-    );
-    check(
-        &[masked(0x01, b"Hel"), masked(0x80, b"lo")],
-        &[text("Hello")],
-        None,
-    );
+    check(&[masked(0x82, &[0xff; 300])], &[Event::Binary(bytes(&[0xff; 300]))], None);
+    check(&[masked(0x81, b"a"), masked(0x81, "é".as_bytes())], &[text("a"), text("é")], None);
+    check(&[masked(0x01, b"Hel"), masked(0x80, b"lo")], &[text("Hello")], None);
     // A character may be cut by a fragment's border.
-    check(
-        &[
-            masked(0x01, b"\xc3"),
-            masked(0x00, b""),
-            masked(0x80, b"\xa9"),
-        ],
-        &[text("é")],
-        None,
-    );
-    check(
-        &[masked(0x82, &[1; 1000])],
-        &[Event::Binary(bytes(&[1; 1000]))],
-        None,
-    );
+    check(&[masked(0x01, b"\xc3"), masked(0x00, b""), masked(0x80, b"\xa9")], &[text("é")], None);
+    check(&[masked(0x82, &[1; 1000])], &[Event::Binary(bytes(&[1; 1000]))], None);
 }
 
 #[test]
 fn control_frames() {
-    let between = [
-        masked(0x01, b"a"),
-        masked(0x89, b"p"),
-        masked(0x8a, b""),
-        masked(0x80, b"b"),
-    ];
-    check(
-        &between,
-        &[
-            Event::Ping(bytes(b"p")),
-            Event::Pong(Bytes::new()),
-            text("ab"),
-        ],
-        None,
-    );
-    check(
-        &[masked(0x89, &[7; 125])],
-        &[Event::Ping(bytes(&[7; 125]))],
-        None,
-    );
-    check(
-        &[masked(0x89, &[7; 126])],
-        &[],
-        Some(Violation::Protocol("fragmented or long control frame")),
-    );
-    check(
-        &[masked(0x09, b"")],
-        &[],
-        Some(Violation::Protocol("fragmented or long control frame")),
-    );
+    let between = [masked(0x01, b"a"), masked(0x89, b"p"), masked(0x8a, b""), masked(0x80, b"b")];
+    check(&between, &[Event::Ping(bytes(b"p")), Event::Pong(Bytes::new()), text("ab")], None);
+    check(&[masked(0x89, &[7; 125])], &[Event::Ping(bytes(&[7; 125]))], None);
+    check(&[masked(0x89, &[7; 126])], &[], Some(Violation::Protocol("fragmented or long control frame")));
+    check(&[masked(0x09, b"")], &[], Some(Violation::Protocol("fragmented or long control frame")));
     // A limit on messages is none on control frames.
-    let full = [
-        masked(0x02, &[1; 1000]),
-        masked(0x89, &[7; 125]),
-        masked(0x80, b""),
-    ];
-    check(
-        &full,
-        &[
-            Event::Ping(bytes(&[7; 125])),
-            Event::Binary(bytes(&[1; 1000])),
-        ],
-        None,
-    );
+    let full = [masked(0x02, &[1; 1000]), masked(0x89, &[7; 125]), masked(0x80, b"")];
+    check(&full, &[Event::Ping(bytes(&[7; 125])), Event::Binary(bytes(&[1; 1000]))], None);
 }
 
 #[test]
 fn closes() {
     let close = |code, reason: &str| Event::Close(code, Cow::Owned(reason.to_owned()));
     check(&[masked(0x88, b"")], &[close(None, "")], None);
-    check(
-        &[masked(0x88, b"\x03\xe8bye")],
-        &[close(Some(1000), "bye")],
-        None,
-    );
+    check(&[masked(0x88, b"\x03\xe8bye")], &[close(Some(1000), "bye")], None);
     check(&[masked(0x88, b"\x13\x87")], &[close(Some(4999), "")], None);
-    check(
-        &[masked(0x88, b""), masked(0x81, b"late"), vec![0xff; 20]],
-        &[close(None, "")],
-        None,
-    );
-    check(
-        &[masked(0x88, b"\x03")],
-        &[],
-        Some(Violation::Protocol("close code of one byte")),
-    );
-    check(
-        &[masked(0x88, b"\x03\xe8\xff")],
-        &[],
-        Some(Violation::Payload("invalid UTF-8")),
-    );
+    check(&[masked(0x88, b""), masked(0x81, b"late"), vec![0xff; 20]], &[close(None, "")], None);
+    check(&[masked(0x88, b"\x03")], &[], Some(Violation::Protocol("close code of one byte")));
+    check(&[masked(0x88, b"\x03\xe8\xff")], &[], Some(Violation::Payload("invalid UTF-8")));
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
-        check(
-            &[masked(0x88, &code.to_be_bytes())],
-            &[],
-            Some(Violation::Protocol("invalid close code")),
-        );
+        check(&[masked(0x88, &code.to_be_bytes())], &[], Some(Violation::Protocol("invalid close code")));
     }
 }
 
@@ -210,63 +123,24 @@ fn broken_rules() {
     refuse(&[masked(0x41, b"\0"), masked(0xc0, b"")], "reserved bit");
     refuse(&[vec![0x81, 0x00]], "frame without mask");
     refuse(&[masked(0x80, b"")], "continuation without a message");
-    refuse(
-        &[masked(0x01, b""), masked(0x81, b"")],
-        "message within a message",
-    );
+    refuse(&[masked(0x01, b""), masked(0x81, b"")], "message within a message");
     refuse(&[vec![0x82, 0xfe, 0, 125]], "malformed length");
-    refuse(
-        &[vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]],
-        "malformed length",
-    );
-    refuse(
-        &[vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]],
-        "malformed length",
-    );
-    let crumbs: Vec<_> = std::iter::once(masked(0x02, b""))
-        .chain((0..1100).map(|_| masked(0, b"")))
-        .collect();
+    refuse(&[vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]], "malformed length");
+    refuse(&[vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]], "malformed length");
+    let crumbs: Vec<_> = std::iter::once(masked(0x02, b"")).chain((0..1100).map(|_| masked(0, b""))).collect();
     refuse(&crumbs, "too many fragments");
-    let no_deflate = Limits {
-        deflate: false,
-        ..LIMITS
-    };
-    assert_eq!(
-        events(no_deflate, &masked(0xc1, b""), 99).1,
-        Some(Violation::Protocol("reserved bit"))
-    );
+    let no_deflate = Limits { deflate: false, ..LIMITS };
+    assert_eq!(events(no_deflate, &masked(0xc1, b""), 99).1, Some(Violation::Protocol("reserved bit")));
 }
 
 #[test]
 fn payloads_refused() {
-    check(
-        &[masked(0x81, b"\xff")],
-        &[],
-        Some(Violation::Payload("invalid UTF-8")),
-    );
-    check(
-        &[masked(0x01, b"\xc3"), masked(0x80, b"")],
-        &[],
-        Some(Violation::Payload("invalid UTF-8")),
-    );
+    check(&[masked(0x81, b"\xff")], &[], Some(Violation::Payload("invalid UTF-8")));
+    check(&[masked(0x01, b"\xc3"), masked(0x80, b"")], &[], Some(Violation::Payload("invalid UTF-8")));
     // Refused by its header alone.
-    check(
-        &[vec![0x82, 0xfe, 0x03, 0xe9]],
-        &[],
-        Some(Violation::TooBig),
-    );
-    check(
-        &[vec![
-            0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        ]],
-        &[],
-        Some(Violation::TooBig),
-    );
-    check(
-        &[masked(0x02, &[1; 1000]), masked(0x80, b"x")],
-        &[],
-        Some(Violation::TooBig),
-    );
+    check(&[vec![0x82, 0xfe, 0x03, 0xe9]], &[], Some(Violation::TooBig));
+    check(&[vec![0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]], &[], Some(Violation::TooBig));
+    check(&[masked(0x02, &[1; 1000]), masked(0x80, b"x")], &[], Some(Violation::TooBig));
 }
 
 #[test]
@@ -280,21 +154,9 @@ fn compressed_messages() {
         &[Event::Ping(Bytes::new()), text(&long)],
         None,
     );
-    check(
-        &[masked(0xc1, &deflate::compress(&[&[b'a'; 1001]]))],
-        &[],
-        Some(Violation::TooBig),
-    );
-    check(
-        &[masked(0xc1, &deflate::compress(&[b"\xff"]))],
-        &[],
-        Some(Violation::Payload("invalid UTF-8")),
-    );
-    check(
-        &[masked(0xc2, &[0xff; 9])],
-        &[],
-        Some(Violation::Payload("invalid deflate data")),
-    );
+    check(&[masked(0xc1, &deflate::compress(&[&[b'a'; 1001]]))], &[], Some(Violation::TooBig));
+    check(&[masked(0xc1, &deflate::compress(&[b"\xff"]))], &[], Some(Violation::Payload("invalid UTF-8")));
+    check(&[masked(0xc2, &[0xff; 9])], &[], Some(Violation::Payload("invalid deflate data")));
 }
 
 #[test]
@@ -312,8 +174,7 @@ fn nothing_is_kept_when_idle() {
 
 /// What tungstenite writes as a client, and what it meant.
 fn from_tungstenite(messages: &[tungstenite::Message]) -> Vec<u8> {
-    let mut socket =
-        WebSocket::from_raw_socket(std::io::Cursor::new(Vec::new()), Role::Client, None);
+    let mut socket = WebSocket::from_raw_socket(std::io::Cursor::new(Vec::new()), Role::Client, None);
     for message in messages {
         socket.write(message.clone()).unwrap();
     }

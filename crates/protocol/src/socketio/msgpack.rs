@@ -1,0 +1,14 @@
+//! The msgpack codec, as socket.io-msgpack-parser 3 speaks it: one binary message per packet, a map `{type, data?, nsp, id?}`.
+//!
+//! Binaries stand in place on the wire and become attachments with placeholders, so that the rest of the server sees one
+//! kind of packet. Three extensions of type 0 come from its msgpack library (notepack 2): `undefined`, dates and
+//! `ArrayBuffer`s.
+
+mod decode;
+mod encode;
+
+pub use decode::decode;
+pub use encode::{encode, encode_ack, encode_event};
+
+#[cfg(test)]
+mod tests;
