@@ -9,7 +9,7 @@ use super::{Bench, needs, node};
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     let files = bench.files(&["tests/browser"], node::is_test)?;
     if files.is_empty() {
-        return Ok(Counts::none("no test files"));
+        return Ok(bench.nothing());
     }
     let chromium = match needs::node_packages(bench.root).and_then(|()| needs::chromium()) {
         Ok(chromium) => chromium,

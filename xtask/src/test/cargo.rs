@@ -23,7 +23,7 @@ pub(super) fn docs(root: &Path, filter: Option<&str>) -> Result<Counts> {
 ///
 /// This tool is left out: it runs while cargo would replace it.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
-    let args = ["build", "--quiet", "--workspace", "--exclude", "xtask", "--bins", "--examples"];
+    let args = ["build", "--workspace", "--exclude", "xtask", "--bins", "--examples"];
     ensure!(stream::succeeds(cargo(root).args(args)), "the binary does not build: see above");
     let binary = env::current_exe().context("cannot find this tool")?.with_file_name("oyez");
     ensure!(binary.exists(), "cargo built no {}", binary.display());
@@ -33,10 +33,10 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
 fn test(root: &Path, targets: &[&str], filter: Option<&str>) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut command = cargo(root);
-    command.args(["test", "--quiet", "--workspace", "--no-fail-fast"]).args(targets).args(filter);
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).args(filter).args(["--", "--quiet"]);
     let success = stream::lines(&mut command, |line| {
         add(&mut counts, line);
-        !line.is_empty()
+        !(line.is_empty() || line == "running 0 tests" || line.contains(" 0 passed; 0 failed; 0 ignored;"))
     })?;
     Ok(counts.and_exit(success))
 }

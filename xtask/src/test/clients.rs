@@ -16,7 +16,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     let wanted = |path: &str| path.ends_with(".py") && path.starts_with("tests/clients/test_");
     let files = bench.files(&["tests/clients"], wanted)?;
     if files.is_empty() {
-        return Ok(Counts::none("no test files"));
+        return Ok(bench.nothing());
     }
     let python = match needs::python(bench.root) {
         Ok(python) => python,

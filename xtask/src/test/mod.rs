@@ -69,7 +69,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     for stage in Stage::value_variants().iter().filter(chosen) {
         println!("── {}", stage.name());
         let start = Instant::now();
-        let counts = bench.run(*stage).with_context(|| format!("stage {}", stage.name()))?;
+        let counts = bench.run(*stage).unwrap_or_else(Counts::broken);
         let row = Row { stage: stage.name(), counts, time: start.elapsed() };
         println!("── {row}");
         rows.push(row);
@@ -106,6 +106,12 @@ impl Bench<'_> {
         files.retain(|path| wanted(path) && self.filter.is_none_or(|filter| path.contains(filter)));
         files.sort();
         Ok(files)
+    }
+
+    /// The counts of a stage that has no files to run.
+    fn nothing(&self) -> Counts {
+        let note = if self.filter.is_some() { "no file matches the filter" } else { "no test files" };
+        Counts { note: Some(note.to_owned()), ..Counts::default() }
     }
 
     /// The binary under test, built when first asked for.

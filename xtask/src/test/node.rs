@@ -16,7 +16,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     let wanted = |path: &str| is_test(path) && (path.starts_with("tests/") || path.contains("/e2e/"));
     let files = bench.files(&["tests/e2e", "examples"], wanted)?;
     if files.is_empty() {
-        return Ok(Counts::none("no test files"));
+        return Ok(bench.nothing());
     }
     if let Err(missing) = needs::node_packages(bench.root) {
         return Ok(Counts::missing(&files, missing));

@@ -14,9 +14,10 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// There is nothing to run.
-    pub(super) fn none(note: &str) -> Self {
-        Self { note: Some(note.to_owned()), ..Self::default() }
+    /// The stage itself went wrong: one failure.
+    #[expect(clippy::needless_pass_by_value, reason = "it takes the error of a Result")]
+    pub(super) fn broken(error: anyhow::Error) -> Self {
+        Self { failed: 1, note: Some(format!("{error:#}")), ..Self::default() }
     }
 
     /// So many test files cannot run, for this reason.
