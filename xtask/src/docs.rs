@@ -21,7 +21,7 @@ pub(crate) struct Options {
 
 /// Builds the binary, asks it for each page, and writes or compares them. False when a page is stale.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
-    let binary = cargo::build(root)?;
+    let binary = cargo::build(root)?.join("oyez");
     let mut fresh = true;
     for (command, page) in PAGES {
         let output = Command::new(&binary).arg(command).output().with_context(|| format!("{}", binary.display()))?;

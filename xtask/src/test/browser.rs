@@ -15,6 +15,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
         Ok(chromium) => chromium,
         Err(missing) => return Ok(Counts::missing(&files, missing)),
     };
-    let binary = bench.binary()?;
-    node::test(bench.root, &files, 1, &[("OYEZ_BIN", &binary), ("OYEZ_CHROMIUM", &chromium)])
+    let mut variables = bench.programs()?;
+    variables.push(("OYEZ_CHROMIUM", chromium));
+    node::test(bench.root, &files, 1, variables)
 }

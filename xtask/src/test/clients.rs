@@ -1,4 +1,4 @@
-//! Stock clients in other languages: `tests/clients/test_*.py` with Python's own `unittest`.
+//! Stock clients in other languages: `tests/clients/*.py` with Python's own `unittest`.
 
 use std::process::Command;
 
@@ -11,9 +11,9 @@ use super::{Bench, needs, stream};
 const RUNNER: &str =
     "import sys, unittest as u; u.main(module=None, testRunner=u.TextTestRunner(stream=sys.stdout, verbosity=2))";
 
-/// Runs each `tests/clients/test_*.py` in an environment that has what `tests/clients/requirements.txt` names.
+/// Runs `tests/clients/*.py` in an environment that has what `tests/clients/requirements.txt` names.
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
-    let wanted = |path: &str| path.ends_with(".py") && path.starts_with("tests/clients/test_");
+    let wanted = |path: &str| path.ends_with(".py");
     let files = bench.files(&["tests/clients"], wanted)?;
     if files.is_empty() {
         return Ok(bench.nothing());
@@ -22,9 +22,9 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
         Ok(python) => python,
         Err(missing) => return Ok(Counts::missing(&files, missing)),
     };
-    let binary = bench.binary()?;
+    let programs = bench.programs()?;
     let mut command = Command::new(python);
-    command.current_dir(bench.root.join("tests/clients")).env("OYEZ_BIN", binary).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.current_dir(bench.root.join("tests/clients")).envs(programs).env("PYTHONDONTWRITEBYTECODE", "1");
     command.args(["-c", RUNNER]);
     command.args(files.iter().filter_map(|path| path.strip_prefix("tests/clients/")?.strip_suffix(".py")));
     let mut report = Report::default();

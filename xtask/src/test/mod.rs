@@ -20,6 +20,9 @@ use clap::ValueEnum;
 
 use summary::{Counts, Row};
 
+/// The programs that tests run: the variable in which a test finds its path, and where cargo puts it.
+const PROGRAMS: &[(&str, &str)] = &[("OYEZ_BIN", "oyez"), ("OYEZ_CONFORMANCE_BIN", "examples/conformance")];
+
 /// How `cargo xtask test` is called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -64,7 +67,7 @@ impl Stage {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let ci = options.ci || env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     let chosen = |stage: &&Stage| options.only.is_empty() || options.only.contains(stage);
-    let mut bench = Bench { root, filter: options.filter.as_deref(), binary: None };
+    let mut bench = Bench { root, filter: options.filter.as_deref(), built: None };
     let mut rows = Vec::new();
     for stage in Stage::value_variants().iter().filter(chosen) {
         println!("── {}", stage.name());
@@ -82,8 +85,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
 struct Bench<'a> {
     root: &'a Path,
     filter: Option<&'a str>,
-    /// The binary under test, once it is built.
-    binary: Option<PathBuf>,
+    /// Where the programs under test lie, once they are built.
+    built: Option<PathBuf>,
 }
 
 impl Bench<'_> {
@@ -114,14 +117,15 @@ impl Bench<'_> {
         Counts { note: Some(note.to_owned()), ..Counts::default() }
     }
 
-    /// The binary under test, built when first asked for.
-    fn binary(&mut self) -> Result<PathBuf> {
-        if let Some(binary) = &self.binary {
-            return Ok(binary.clone());
-        }
-        let binary = cargo::build(self.root)?;
-        self.binary = Some(binary.clone());
-        Ok(binary)
+    /// The variables that name the programs under test, which are built when first asked for.
+    fn programs(&mut self) -> Result<Vec<(&'static str, PathBuf)>> {
+        let folder = match self.built.take() {
+            Some(folder) => folder,
+            None => cargo::build(self.root)?,
+        };
+        let programs = PROGRAMS.iter().map(|(variable, program)| (*variable, folder.join(program))).collect();
+        self.built = Some(folder);
+        Ok(programs)
     }
 }
 

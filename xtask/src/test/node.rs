@@ -1,6 +1,6 @@
 //! Stock JavaScript clients against the real binary, run by Node's own test runner.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -10,6 +10,9 @@ use super::{Bench, needs, stream};
 
 /// The longest that one test may take, in milliseconds: a test that hangs fails.
 const TEST_MS: &str = "120000";
+
+/// Names of variables and the paths they hold.
+type Variables = Vec<(&'static str, PathBuf)>;
 
 /// Runs `tests/e2e/**/*.test.mjs` and `examples/*/e2e/**/*.test.mjs`, two files at a time.
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
@@ -21,8 +24,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     if let Err(missing) = needs::node_packages(bench.root) {
         return Ok(Counts::missing(&files, missing));
     }
-    let binary = bench.binary()?;
-    test(bench.root, &files, 2, &[("OYEZ_BIN", &binary)])
+    let programs = bench.programs()?;
+    test(bench.root, &files, 2, programs)
 }
 
 /// What Node's runner is given.
@@ -31,10 +34,10 @@ pub(super) fn is_test(path: &str) -> bool {
 }
 
 /// Runs test files, so many at a time, with these variables set.
-pub(super) fn test(root: &Path, files: &[String], at_once: u32, variables: &[(&str, &Path)]) -> Result<Counts> {
+pub(super) fn test(root: &Path, files: &[String], at_once: u32, variables: Variables) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut command = Command::new("node");
-    command.current_dir(root).envs(variables.iter().copied()).arg("--test");
+    command.current_dir(root).envs(variables).arg("--test");
     command.args([format!("--test-concurrency={at_once}"), format!("--test-timeout={TEST_MS}")]);
     // People read "spec" on the terminal while the tests run; the counts come from TAP.
     command.args(["--test-reporter=spec", "--test-reporter-destination=stderr"]);

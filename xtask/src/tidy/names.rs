@@ -10,8 +10,12 @@ const EMPTY_WORDS: &[&str] =
     &["manager", "managers", "helper", "helpers", "util", "utils", "utility", "utilities", "factory", "factories"];
 /// After these a Rust name is declared.
 const DECLARES: &[&str] = &["struct", "enum", "trait", "type", "fn", "mod", "union", "const", "static"];
-/// After these a JavaScript or TypeScript name is declared.
-const SCRIPT_DECLARES: &[&str] = &["class", "function", "const", "let", "var", "interface", "type", "enum"];
+/// After these a JavaScript or TypeScript name is declared; variables count where the line is not indented, since a
+/// local one may hold what somebody else calls a `Manager`.
+const SCRIPT_DECLARES: &[&str] = &["class", "function", "interface", "type", "enum"];
+const SCRIPT_VARIABLES: &[&str] = &["const", "let", "var"];
+/// Lines that begin so declare nothing: comments, and what others named.
+const NO_DECLARATION: &[&str] = &["//", "/*", "*", "import "];
 /// Macros of unfinished work.
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 /// Calls that keep other tests, or this one, from running.
@@ -57,8 +61,13 @@ pub(super) fn script(path: &str, text: &str) -> Vec<Finding> {
             let remedy = format!("`{silencer}`: every test runs, or is deleted");
             findings.push(Finding::new(path, line, "silent-test", remedy));
         }
+        if NO_DECLARATION.iter().any(|start| words.trim_start().starts_with(start)) {
+            continue;
+        }
+        let outer = !words.starts_with(char::is_whitespace);
+        let declares = |word| SCRIPT_DECLARES.contains(word) || outer && SCRIPT_VARIABLES.contains(word);
         let words: Vec<&str> = words.split_whitespace().collect();
-        for pair in words.windows(2).filter(|pair| SCRIPT_DECLARES.contains(&pair[0])) {
+        for pair in words.windows(2).filter(|pair| declares(&pair[0])) {
             let name = pair[1].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
             findings.extend(empty_word(name).map(|word| named(path, line, &word)));
         }

@@ -59,7 +59,9 @@ fn names_say_something() {
     check("crates/server/src/utils/mod.rs", "//! Doc.\n", &["1 empty-name"]);
     check("tests/e2e/helpers.mjs", "", &["1 empty-name"]);
     check("clients/x.ts", "export class RoomManager {}\nconst { a } = b;", &["1 empty-name"]);
+    check("clients/x.ts", "// The class Manager\nimport type Manager from 'x';", &[]);
     check("clients/x.ts", "const socketFactory = () => {};", &["1 empty-name"]);
+    check("clients/x.ts", "test('x', () => {\n  const manager = new Manager(url);\n});", &[]);
 }
 
 #[test]
