@@ -119,13 +119,11 @@ impl Bench<'_> {
 
     /// The variables that name the programs under test, which are built when first asked for.
     fn programs(&mut self) -> Result<Vec<(&'static str, PathBuf)>> {
-        let folder = match self.built.take() {
+        let folder = match &mut self.built {
             Some(folder) => folder,
-            None => cargo::build(self.root)?,
+            none => none.insert(cargo::build(self.root)?),
         };
-        let programs = PROGRAMS.iter().map(|(variable, program)| (*variable, folder.join(program))).collect();
-        self.built = Some(folder);
-        Ok(programs)
+        Ok(PROGRAMS.iter().map(|(variable, program)| (*variable, folder.join(program))).collect())
     }
 }
 

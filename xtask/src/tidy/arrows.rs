@@ -60,12 +60,8 @@ fn arrow(path: &str) -> Option<(&str, Option<&'static Arrow>)> {
 pub(super) fn manifest(path: &str, text: &str) -> Vec<Finding> {
     let Some((name, arrow)) = arrow(path) else { return Vec::new() };
     let Some(arrow) = arrow else {
-        return vec![Finding::new(
-            path,
-            1,
-            "arrow",
-            format!("`{name}` is new: say in xtask/src/tidy/arrows.rs what it may see"),
-        )];
+        let remedy = format!("`{name}` is new: say in xtask/src/tidy/arrows.rs what it may see");
+        return vec![Finding::new(path, 1, "arrow", remedy)];
     };
     let table: Table = match text.parse() {
         Ok(table) => table,
@@ -111,15 +107,10 @@ pub(super) fn source(path: &str, tokens: &TokenStream) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     for named in paths(tokens) {
-        let forbidden =
-            |never: &&&str| never.split("::").eq(named.path.iter().map(String::as_str).take(never.split("::").count()));
-        if let Some(never) = arrow.never.iter().find(forbidden) {
-            findings.push(Finding::new(
-                path,
-                named.line,
-                "arrow",
-                format!("`{name}` must not use `{never}`{}", reason(never)),
-            ));
+        let path_named = named.path.join("::") + "::";
+        if let Some(never) = arrow.never.iter().find(|never| path_named.starts_with(&format!("{never}::"))) {
+            let remedy = format!("`{name}` must not use `{never}`{}", reason(never));
+            findings.push(Finding::new(path, named.line, "arrow", remedy));
         }
     }
     findings
