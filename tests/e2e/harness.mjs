@@ -12,6 +12,12 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const API_KEY = 'test-api-key-0123456789-abcdefghijklmnopqrstuvwxyz';
 export const SECRET = 'test-jwt-secret-0123456789-abcdefghijklmnopqrstuvwxyz';
 const START_MS = 20_000;
+const STOP_MS = 10_000;
+
+// No server outlives the tests, however they end.
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.on('SIGTERM', () => process.exit(143)); // the test runner gives up on a file that hangs
 
 /** The binary under test: $OYEZ_BIN, else the debug or release build, whichever exists. */
 export function binary() {
@@ -36,7 +42,8 @@ export async function serve(config, { env = {}, args = [] } = {}) {
 /** Wraps a spawned server process: waits until it listens, and returns {url, port, logs, api, publish, stop}. */
 export async function attach(child) {
   const logs = [];
-  const exited = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+  running.add(child);
+  const exited = new Promise((resolve) => child.once('exit', (code) => { running.delete(child); resolve(code); }));
   const listening = new Promise((resolve) => {
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {
@@ -50,7 +57,7 @@ export async function attach(child) {
     listening,
     exited.then((code) => { throw new Error(`server exited with ${code}:\n${logs.join('\n')}`); }),
     delay(START_MS, undefined, { ref: false }).then(() => { throw new Error(`server did not start:\n${logs.join('\n')}`); }),
-  ]);
+  ]).catch((error) => { child.kill('SIGKILL'); throw error; });
   const api = async (path, { method, body, token = API_KEY, headers = {} } = {}) => {
     const response = await fetch(url + path, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
@@ -72,7 +79,16 @@ export async function attach(child) {
       if (answer.status !== 200) throw new Error(`publish ${answer.status}: ${answer.text}`);
       return answer.json;
     },
-    stop: async () => { child.kill('SIGTERM'); return exited; },
+    /** Asks the server to end and gives its exit code; fails when it does not end. */
+    stop: async () => {
+      child.kill('SIGTERM');
+      let stubborn = false;
+      const last = setTimeout(() => { stubborn = true; child.kill('SIGKILL'); }, STOP_MS);
+      const code = await exited;
+      clearTimeout(last);
+      if (stubborn) throw new Error(`server did not end within ${STOP_MS} ms of SIGTERM:\n${logs.join('\n')}`);
+      return code;
+    },
   };
 }
 
