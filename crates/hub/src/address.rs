@@ -48,9 +48,7 @@ impl FromStr for Address {
             return Err(NotAnAddress);
         }
         let mut bytes = [0u8; 15];
-        let written = URL_SAFE_NO_PAD
-            .decode_slice(text, &mut bytes)
-            .map_err(|_| NotAnAddress)?;
+        let written = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| NotAnAddress)?;
         if written != bytes.len() {
             return Err(NotAnAddress);
         }
@@ -86,22 +84,11 @@ mod tests {
 
     #[test]
     fn a_name_leads_back_to_its_owner() {
-        let address = Address {
-            node: 7,
-            shard: 3,
-            slot: 70_000,
-            nonce: u64::MAX - 5,
-        };
+        let address = Address { node: 7, shard: 3, slot: 70_000, nonce: u64::MAX - 5 };
         let text = address.encode();
         assert_eq!(text.len(), 20);
         assert_eq!(text.parse(), Ok(address));
-        for wrong in [
-            "",
-            "zzz",
-            "!!!!!!!!!!!!!!!!!!!!",
-            "AAAAAAAAAAAAAAAAAAAAA",
-            "héhéhéhéhé",
-        ] {
+        for wrong in ["", "zzz", "!!!!!!!!!!!!!!!!!!!!", "AAAAAAAAAAAAAAAAAAAAA", "héhéhéhéhé"] {
             assert_eq!(wrong.parse::<Address>(), Err(NotAnAddress), "{wrong}");
         }
     }

@@ -30,10 +30,7 @@ pub struct Permit {
 
 impl Default for Door {
     fn default() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(PERMITS)),
-            bytes: Arc::new(Semaphore::new(BYTES)),
-        }
+        Self { places: Arc::new(Semaphore::new(PERMITS)), bytes: Arc::new(Semaphore::new(BYTES)) }
     }
 }
 
@@ -43,14 +40,8 @@ impl Door {
     pub async fn enter(&self, size: usize) -> Option<Permit> {
         let bytes = u32::try_from(size.clamp(1, BYTES)).ok()?;
         let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        let bytes = Arc::clone(&self.bytes)
-            .acquire_many_owned(bytes)
-            .await
-            .ok()?;
-        Some(Permit {
-            _place: place,
-            _bytes: bytes,
-        })
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok()?;
+        Some(Permit { _place: place, _bytes: bytes })
     }
 
     /// Lets nobody in any more.

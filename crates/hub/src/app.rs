@@ -24,3 +24,17 @@ pub struct App {
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
+
+impl App {
+    /// An app whose rules are Rust: everything about it is decided by handlers.
+    #[must_use]
+    pub fn embedded(id: AppId, name: &str, namespace: &str) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            idle_timeout: None,
+            handlers: RwLock::default(),
+        }
+    }
+}

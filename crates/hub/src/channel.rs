@@ -44,10 +44,7 @@ pub struct Channels {
 
 impl Default for Channels {
     fn default() -> Self {
-        Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-        }
+        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 }
 
@@ -91,10 +88,8 @@ impl Channels {
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();
         order.dedup();
-        let mut guards: SmallVec<[(usize, MutexGuard<'_, HashMap<Key, Channel>>); 2]> = order
-            .iter()
-            .map(|&stripe| (stripe, self.stripes[stripe].lock()))
-            .collect();
+        let mut guards: SmallVec<[(usize, MutexGuard<'_, HashMap<Key, Channel>>); 2]> =
+            order.iter().map(|&stripe| (stripe, self.stripes[stripe].lock())).collect();
         let mut interested: SmallVec<[bool; 64]> = SmallVec::new();
         for key in &keys {
             let stripe = self.stripe(key);
@@ -124,9 +119,7 @@ impl Channels {
     pub fn members(&self, app: AppId, name: &str) -> usize {
         let key = (app, Arc::from(name));
         let stripe = self.stripes[self.stripe(&key)].lock();
-        stripe.get(&key).map_or(0, |channel| {
-            channel.members.iter().map(|count| *count as usize).sum()
-        })
+        stripe.get(&key).map_or(0, |channel| channel.members.iter().map(|count| *count as usize).sum())
     }
 
     /// All channels of an app that have members, with their counts, in no order. Takes each lock in turn, so the
@@ -137,10 +130,7 @@ impl Channels {
         for stripe in &self.stripes {
             for ((owner, name), channel) in stripe.lock().iter() {
                 if *owner == app && &**name != EVERYONE {
-                    found.push((
-                        Arc::clone(name),
-                        channel.members.iter().map(|count| *count as usize).sum(),
-                    ));
+                    found.push((Arc::clone(name), channel.members.iter().map(|count| *count as usize).sum()));
                 }
             }
         }

@@ -67,10 +67,7 @@ impl Publish {
 impl std::fmt::Debug for Publish {
     /// Payloads stay out of logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publish")
-            .field("to", &self.to)
-            .field("event", &self.event)
-            .finish_non_exhaustive()
+        f.debug_struct("Publish").field("to", &self.to).field("event", &self.event).finish_non_exhaustive()
     }
 }
 
@@ -191,14 +188,10 @@ pub enum CommandError {
     #[error("no such app: {0}")]
     UnknownApp(String),
     /// A channel name that no client could be in.
-    #[error(
-        "{0:?} is not a channel name: 1 to {CHANNEL_MAX} bytes, no control characters, not reserved"
-    )]
+    #[error("{0:?} is not a channel name: 1 to {CHANNEL_MAX} bytes, no control characters, not reserved")]
     BadChannel(String),
     /// An event name that no client could hear.
-    #[error(
-        "{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO"
-    )]
+    #[error("{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO")]
     BadEvent(String),
     /// Nobody was named.
     #[error("`to` names no channel")]
@@ -249,16 +242,7 @@ pub fn is_channel_name(name: &str) -> bool {
 /// Whether an event can have that name: not one that Socket.IO clients keep for themselves.
 #[must_use]
 pub fn is_event_name(name: &str) -> bool {
-    const RESERVED: [&str; 6] = [
-        "connect",
-        "connect_error",
-        "disconnect",
-        "disconnecting",
-        "newListener",
-        "removeListener",
-    ];
-    !name.is_empty()
-        && name.len() <= EVENT_MAX
-        && !name.chars().any(char::is_control)
-        && !RESERVED.contains(&name)
+    const RESERVED: [&str; 6] =
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+    !name.is_empty() && name.len() <= EVENT_MAX && !name.chars().any(char::is_control) && !RESERVED.contains(&name)
 }

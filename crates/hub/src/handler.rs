@@ -52,9 +52,7 @@ pub struct Handlers {
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handlers")
-            .field("events", &self.events.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Handlers").field("events", &self.events.keys()).finish_non_exhaustive()
     }
 }
 
@@ -75,9 +73,7 @@ impl Handlers {
         let socket = socket.clone();
         match happening {
             Happening::Connected(auth) => self.connect.as_ref().map(|run| run(socket, auth)),
-            Happening::Disconnected(reason) => {
-                self.disconnect.as_ref().map(|run| run(socket, reason))
-            }
+            Happening::Disconnected(reason) => self.disconnect.as_ref().map(|run| run(socket, reason)),
             Happening::Event(event) => self.events.get(&event.name).map(|run| run(socket, event)),
         }
     }

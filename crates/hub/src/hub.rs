@@ -15,8 +15,8 @@ use crate::admission::Door;
 use crate::app::{App, AppId};
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
-    Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish,
-    Published, Select, SocketInfo, is_channel_name, is_event_name,
+    Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
+    SocketInfo, is_channel_name, is_event_name,
 };
 use crate::delivery::{AckReport, AckRequest, Delivery, Target};
 use crate::handler::{Event, Handlers};
@@ -45,9 +45,7 @@ pub struct Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
-            .field("node", &self.inner.node)
-            .finish_non_exhaustive()
+        f.debug_struct("Hub").field("node", &self.inner.node).finish_non_exhaustive()
     }
 }
 
@@ -118,26 +116,20 @@ impl Hub {
     /// [`CommandError`]: nothing was changed.
     pub async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, CommandError> {
         match command {
-            Command::Publish(publish) => self
-                .publish(app, publish, None)
-                .await
-                .map(|(published, _)| Outcome::Published(published)),
-            Command::PublishWithAck(publish, wait) => self
-                .publish_with_ack(app, publish, wait)
-                .await
-                .map(Outcome::Acked),
+            Command::Publish(publish) => {
+                self.publish(app, publish, None).await.map(|(published, _)| Outcome::Published(published))
+            }
+            Command::PublishWithAck(publish, wait) => {
+                self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
+            }
             Command::Join(select, channels) => {
                 let channels = names(&channels)?;
-                self.control_all(&select, |select| {
-                    Control::Join(app, select, channels.clone())
-                });
+                self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
                 let channels = names(&channels)?;
-                self.control_all(&select, |select| {
-                    Control::Leave(app, select, channels.clone())
-                });
+                self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
                 Ok(Outcome::Done)
             }
             Command::Disconnect(select, how) => {
@@ -174,9 +166,7 @@ impl Hub {
 
     async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        self.control_all(select, |select| {
-            Control::Describe(app, select, sender.clone())
-        });
+        self.control_all(select, |select| Control::Describe(app, select, sender.clone()));
         drop(sender);
         let mut found = Vec::new();
         while let Some(some) = receiver.recv().await {
@@ -185,17 +175,9 @@ impl Hub {
         found
     }
 
-    async fn publish_with_ack(
-        &self,
-        app: AppId,
-        publish: Publish,
-        wait: Duration,
-    ) -> Result<Acked, CommandError> {
+    async fn publish_with_ack(&self, app: AppId, publish: Publish, wait: Duration) -> Result<Acked, CommandError> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let request = AckRequest {
-            answers: sender,
-            timeout: wait,
-        };
+        let request = AckRequest { answers: sender, timeout: wait };
         let (published, shards) = self.publish(app, publish, Some(request)).await?;
         Ok(collect(published.id, shards, receiver, wait).await)
     }
@@ -211,23 +193,9 @@ impl Hub {
             return Err(CommandError::BadEvent(publish.event));
         }
         let targets = self.targets(&publish.to)?;
-        let size = publish.args.text().len()
-            + publish
-                .args
-                .attachments()
-                .iter()
-                .map(bytes::Bytes::len)
-                .sum::<usize>();
-        let permit = self
-            .inner
-            .door
-            .enter(size)
-            .await
-            .ok_or(CommandError::ShuttingDown)?;
-        let id: Arc<str> = publish
-            .id
-            .as_deref()
-            .map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
+        let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
+        let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let delivery = Arc::new(Delivery {
             app,
             id: Arc::clone(&id),
@@ -244,13 +212,7 @@ impl Hub {
             permit: Some(permit),
         });
         let shards = self.push(&delivery);
-        Ok((
-            Published {
-                id,
-                level: Level::Accepted,
-            },
-            shards,
-        ))
+        Ok((Published { id, level: Level::Accepted }, shards))
     }
 
     fn push(&self, delivery: &Arc<Delivery>) -> usize {
@@ -324,20 +286,12 @@ async fn collect(
     };
     // Partial answers are the answer when the time is over.
     let _ = tokio::time::timeout(wait, gather).await;
-    Acked {
-        id,
-        reached,
-        answers,
-    }
+    Acked { id, reached, answers }
 }
 
 /// Embedding: what a Rust program registers with its server.
 impl Hub {
-    fn with_handlers(
-        &self,
-        app: &str,
-        change: impl FnOnce(&mut Handlers),
-    ) -> Result<(), CommandError> {
+    fn with_handlers(&self, app: &str, change: impl FnOnce(&mut Handlers)) -> Result<(), CommandError> {
         change(&mut self.find_app(app)?.handlers.write());
         Ok(())
     }
@@ -352,10 +306,7 @@ impl Hub {
         R: Future<Output = ()> + Send + 'static,
     {
         self.with_handlers(app, |handlers| {
-            handlers.events.insert(
-                event.into(),
-                Arc::new(move |socket, event| Box::pin(handler(socket, event))),
-            );
+            handlers.events.insert(event.into(), Arc::new(move |socket, event| Box::pin(handler(socket, event))));
         })
     }
 
@@ -369,9 +320,7 @@ impl Hub {
         R: Future<Output = ()> + Send + 'static,
     {
         self.with_handlers(app, |handlers| {
-            handlers.connect = Some(Arc::new(move |socket, auth| {
-                Box::pin(handler(socket, auth))
-            }));
+            handlers.connect = Some(Arc::new(move |socket, auth| Box::pin(handler(socket, auth))));
         })
     }
 
@@ -385,9 +334,7 @@ impl Hub {
         R: Future<Output = ()> + Send + 'static,
     {
         self.with_handlers(app, |handlers| {
-            handlers.disconnect = Some(Arc::new(move |socket, reason| {
-                Box::pin(handler(socket, reason))
-            }));
+            handlers.disconnect = Some(Arc::new(move |socket, reason| Box::pin(handler(socket, reason))));
         })
     }
 
@@ -399,29 +346,16 @@ impl Hub {
     where
         F: Fn(&Value) -> Result<Identity, String> + Send + Sync + 'static,
     {
-        self.with_handlers(app, |handlers| {
-            handlers.authenticate = Some(Arc::new(decide))
-        })
+        self.with_handlers(app, |handlers| handlers.authenticate = Some(Arc::new(decide)))
     }
 
     /// Tells everybody in `channel` of `app`, as embedding code does.
     ///
     /// # Errors
     /// As [`Hub::execute`].
-    pub async fn emit(
-        &self,
-        app: &str,
-        channel: &str,
-        event: &str,
-        args: Args,
-    ) -> Result<Published, CommandError> {
+    pub async fn emit(&self, app: &str, channel: &str, event: &str, args: Args) -> Result<Published, CommandError> {
         let app = self.find_app(app)?.id;
-        let publish = Publish {
-            shape: false,
-            ..Publish::new(vec![channel.to_owned()], event, args)
-        };
-        self.publish(app, publish, None)
-            .await
-            .map(|(published, _)| published)
+        let publish = Publish { shape: false, ..Publish::new(vec![channel.to_owned()], event, args) };
+        self.publish(app, publish, None).await.map(|(published, _)| published)
     }
 }

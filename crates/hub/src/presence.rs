@@ -41,11 +41,7 @@ impl Presence {
     /// Counts one more connection and returns how many the user now has.
     pub fn connect(&self, app: AppId, user: &Arc<str>, name: Option<&Arc<str>>) -> usize {
         let mut apps = self.apps.lock();
-        let entry = apps
-            .entry(app)
-            .or_default()
-            .entry(Arc::clone(user))
-            .or_default();
+        let entry = apps.entry(app).or_default().entry(Arc::clone(user)).or_default();
         entry.connections += 1;
         if entry.name.is_none() {
             entry.name = name.cloned();
@@ -72,12 +68,7 @@ impl Presence {
 
     /// Notes what an online user says of themselves.
     pub fn set_status(&self, app: AppId, user: &str, status: &str) {
-        if let Some(entry) = self
-            .apps
-            .lock()
-            .get_mut(&app)
-            .and_then(|users| users.get_mut(user))
-        {
+        if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
             entry.status = Some(Arc::from(status));
         }
     }
@@ -103,10 +94,7 @@ impl Presence {
         let Some(users) = apps.get(&app) else {
             return Vec::new();
         };
-        let mut found: Vec<_> = users
-            .iter()
-            .map(|(user, entry)| describe(user, Some(entry)))
-            .collect();
+        let mut found: Vec<_> = users.iter().map(|(user, entry)| describe(user, Some(entry))).collect();
         found.sort_unstable_by(|a, b| a.user.cmp(&b.user));
         found
     }
@@ -119,9 +107,7 @@ fn describe(user: &Arc<str>, entry: Option<&Entry>) -> UserPresence {
         user: Arc::clone(user),
         name: entry.and_then(|entry| entry.name.clone()),
         online: connections > 0,
-        status: entry
-            .and_then(|entry| entry.status.clone())
-            .unwrap_or_else(|| Arc::from(derived)),
+        status: entry.and_then(|entry| entry.status.clone()).unwrap_or_else(|| Arc::from(derived)),
         connections,
     }
 }

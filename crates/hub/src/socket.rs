@@ -60,10 +60,7 @@ impl Ack {
 
     /// Sends the answer; a client that is gone does not hear it.
     pub fn send(self, args: Args) {
-        self.hub.control(
-            self.socket.shard,
-            Control::Answer(self.socket, self.id, args),
-        );
+        self.hub.control(self.socket.shard, Control::Answer(self.socket, self.id, args));
     }
 }
 
@@ -71,12 +68,7 @@ impl Socket {
     /// The handle of one session.
     #[must_use]
     pub fn new(hub: Hub, app: AppId, address: Address, identity: Arc<Identity>) -> Self {
-        Self {
-            hub,
-            app,
-            address,
-            identity,
-        }
+        Self { hub, app, address, identity }
     }
 
     /// Its id, as the client knows it.
@@ -104,35 +96,17 @@ impl Socket {
     /// # Errors
     /// As [`Socket::emit`].
     pub async fn emit_args(&self, event: &str, args: Args) -> Result<(), CommandError> {
-        let publish = Publish {
-            shape: false,
-            ..Publish::new(vec![self.id()], event, args)
-        };
-        self.hub
-            .execute(self.app, Command::Publish(publish))
-            .await
-            .map(|_| ())
+        let publish = Publish { shape: false, ..Publish::new(vec![self.id()], event, args) };
+        self.hub.execute(self.app, Command::Publish(publish)).await.map(|_| ())
     }
 
     /// Sends an event and waits for the client's answer; `None` when it does not answer in time.
     ///
     /// # Errors
     /// As [`Socket::emit`].
-    pub async fn emit_with_ack(
-        &self,
-        event: &str,
-        args: Args,
-        wait: Duration,
-    ) -> Result<Option<Args>, CommandError> {
-        let publish = Publish {
-            shape: false,
-            ..Publish::new(vec![self.id()], event, args)
-        };
-        match self
-            .hub
-            .execute(self.app, Command::PublishWithAck(publish, wait))
-            .await?
-        {
+    pub async fn emit_with_ack(&self, event: &str, args: Args, wait: Duration) -> Result<Option<Args>, CommandError> {
+        let publish = Publish { shape: false, ..Publish::new(vec![self.id()], event, args) };
+        match self.hub.execute(self.app, Command::PublishWithAck(publish, wait)).await? {
             Outcome::Acked(acked) => Ok(acked.answers.into_iter().next()),
             _ => Ok(None),
         }
@@ -142,21 +116,13 @@ impl Socket {
     ///
     /// # Errors
     /// As [`Socket::emit`], and when `channel` cannot be a channel's name.
-    pub async fn broadcast(
-        &self,
-        channel: &str,
-        event: &str,
-        data: &impl Serialize,
-    ) -> Result<(), CommandError> {
+    pub async fn broadcast(&self, channel: &str, event: &str, data: &impl Serialize) -> Result<(), CommandError> {
         let publish = Publish {
             shape: false,
             except: vec![self.id()],
             ..Publish::new(vec![channel.to_owned()], event, Args::one(data))
         };
-        self.hub
-            .execute(self.app, Command::Publish(publish))
-            .await
-            .map(|_| ())
+        self.hub.execute(self.app, Command::Publish(publish)).await.map(|_| ())
     }
 
     /// Puts the client into a channel.
@@ -164,11 +130,7 @@ impl Socket {
     /// # Errors
     /// When `channel` cannot be a channel's name.
     pub async fn join(&self, channel: &str) -> Result<(), CommandError> {
-        self.command(Command::Join(
-            Select::Socket(self.address),
-            vec![channel.to_owned()],
-        ))
-        .await
+        self.command(Command::Join(Select::Socket(self.address), vec![channel.to_owned()])).await
     }
 
     /// Takes the client out of a channel.
@@ -176,11 +138,7 @@ impl Socket {
     /// # Errors
     /// When `channel` cannot be a channel's name.
     pub async fn leave(&self, channel: &str) -> Result<(), CommandError> {
-        self.command(Command::Leave(
-            Select::Socket(self.address),
-            vec![channel.to_owned()],
-        ))
-        .await
+        self.command(Command::Leave(Select::Socket(self.address), vec![channel.to_owned()])).await
     }
 
     /// Ends the client's session.
@@ -188,8 +146,7 @@ impl Socket {
     /// # Errors
     /// Never today; the signature leaves room for a node that has gone.
     pub async fn disconnect(&self, how: Goodbye) -> Result<(), CommandError> {
-        self.command(Command::Disconnect(Select::Socket(self.address), how))
-            .await
+        self.command(Command::Disconnect(Select::Socket(self.address), how)).await
     }
 
     async fn command(&self, command: Command) -> Result<(), CommandError> {

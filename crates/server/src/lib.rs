@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod clock;
+mod embed;
 mod http;
 pub mod observe;
 mod server;
@@ -13,4 +14,9 @@ pub mod settings;
 mod shard;
 mod transport;
 
+pub use embed::ServerBuilder;
+pub use oyez_hub::Hub;
+pub use oyez_hub::handler::Event;
+pub use oyez_hub::socket::{Ack, Socket};
+pub use oyez_protocol::message::Args;
 pub use server::{Server, app_id, default_shards};

@@ -89,8 +89,10 @@ pub struct Native {
 /// One way in: a set of paths and what is spoken there. Several apps may share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
-    /// Socket.IO.
+    /// Engine.IO, and on it Socket.IO.
     pub engine: Engine,
+    /// Nothing is spoken on Engine.IO: each of its messages is an event `message` of the first app.
+    pub bare: bool,
     /// Plain WebSocket.
     pub native: Option<Native>,
     /// Who may connect from a browser.

@@ -55,4 +55,3 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr) 
         Err(never) => match never {},
     }
 }
-

@@ -57,7 +57,11 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
         if native && !engine {
             return Some(Route { front, native: true });
         }
-        let hit = settings.engine.paths.iter().any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)));
+        let hit = settings
+            .engine
+            .paths
+            .iter()
+            .any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)));
         // The root is everybody's: there only a request that speaks Engine.IO is meant.
         if hit && (engine || path != "/") {
             return Some(Route { front, native: false });
@@ -90,7 +94,13 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     response
 }
 
-async fn engine(shard: &Rc<Shard>, request: Request<Incoming>, front: FrontId, facts: Facts, engine: &Engine) -> Response<Body> {
+async fn engine(
+    shard: &Rc<Shard>,
+    request: Request<Incoming>,
+    front: FrontId,
+    facts: Facts,
+    engine: &Engine,
+) -> Response<Body> {
     let upgrade = is_upgrade(request.headers());
     let refused = |error| refuse(error, upgrade);
     let version = match facts.query("EIO") {
@@ -98,7 +108,8 @@ async fn engine(shard: &Rc<Shard>, request: Request<Incoming>, front: FrontId, f
         Some("3") if engine.allow_v3 => Version::V3,
         _ => return refused(EngineError::UnsupportedVersion),
     };
-    let dialog = Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
+    let dialog =
+        Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
     match (facts.query("transport"), upgrade) {
         (Some("websocket"), true) => accept(shard, request, front, dialog, facts, engine).await,
         (Some("polling"), false) => polling(shard, request, front, dialog, facts, engine).await,
@@ -127,7 +138,8 @@ async fn polling(
         (None, _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
         (Some(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
         (Some(sid), &Method::POST) => {
-            let octets = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+            let octets =
+                headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
             match Limited::new(request.into_body(), engine.max_payload).collect().await {
                 Ok(body) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
                 Err(_) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),

@@ -11,7 +11,12 @@ use crate::settings::FrontId;
 use crate::shard::Shard;
 
 /// Answers a request on a raw path.
-pub(crate) async fn answer(_shard: Rc<Shard>, _request: Request<Incoming>, _front: FrontId, _facts: Facts) -> Response<Body> {
+pub(crate) async fn answer(
+    _shard: Rc<Shard>,
+    _request: Request<Incoming>,
+    _front: FrontId,
+    _facts: Facts,
+) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_FOUND;
     response

@@ -67,19 +67,27 @@ impl Metrics {
     }
 
     pub(crate) fn connected(&self, app: AppId) {
-        self.app(app).inspect(|app| drop(app.connections.inc()));
+        if let Some(app) = self.app(app) {
+            app.connections.inc();
+        }
     }
 
     pub(crate) fn sent(&self, app: AppId, count: usize) {
-        self.app(app).inspect(|app| drop(app.sent.inc_by(count as u64)));
+        if let Some(app) = self.app(app) {
+            app.sent.inc_by(count as u64);
+        }
     }
 
     pub(crate) fn received(&self, app: AppId) {
-        self.app(app).inspect(|app| drop(app.received.inc()));
+        if let Some(app) = self.app(app) {
+            app.received.inc();
+        }
     }
 
     pub(crate) fn subscribed(&self, app: AppId) {
-        self.app(app).inspect(|app| drop(app.subscriptions.inc()));
+        if let Some(app) = self.app(app) {
+            app.subscriptions.inc();
+        }
     }
 
     /// All of them in the text format of Prometheus (OpenMetrics).

@@ -33,7 +33,14 @@ impl Variant {
     }
 
     /// An event.
-    pub(crate) fn event(self, namespace: &str, ack: Option<u64>, name: &str, args: &Args, compress: bool) -> Rc<Parcel> {
+    pub(crate) fn event(
+        self,
+        namespace: &str,
+        ack: Option<u64>,
+        name: &str,
+        args: &Args,
+        compress: bool,
+    ) -> Rc<Parcel> {
         let encoded = match self.parser {
             Parser::Text => text::encode_event(namespace, ack, name, args),
             Parser::MsgPack => msgpack::encode(&Packet::Event {
@@ -42,6 +49,7 @@ impl Variant {
                 name: name.to_owned(),
                 args: args.clone(),
             }),
+            Parser::Bare => bare(args),
         };
         self.parcel(encoded, compress)
     }
@@ -56,6 +64,8 @@ impl Variant {
         let encoded = match self.parser {
             Parser::Text => text::encode(packet),
             Parser::MsgPack => msgpack::encode(packet),
+            // Bare Engine.IO has no packets besides messages.
+            Parser::Bare => Encoded::default(),
         };
         self.parcel(encoded, true)
     }
@@ -66,4 +76,17 @@ impl Variant {
             Dialog::Native => Parcel::message(encoded, Version::V4, false, compress),
         }
     }
+}
+
+/// The first argument as a message: binary, a string, or any other value as JSON.
+fn bare(args: &Args) -> Encoded {
+    if !args.attachments().is_empty() {
+        return Encoded { text: String::new(), attachments: args.attachments().to_vec() };
+    }
+    let text = match args.values().into_iter().next() {
+        Some(serde_json::Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    Encoded { text, attachments: Vec::new() }
 }

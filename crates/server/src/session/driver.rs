@@ -10,7 +10,7 @@ use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, 
 use oyez_protocol::message::Args;
 use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet, msgpack};
 
-use crate::session::{Dialog, Fault, Member, Parser, Session};
+use crate::session::{Dialog, Fault, MESSAGE, Member, Parser, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 use crate::transport::websocket::Message;
@@ -39,7 +39,11 @@ impl Shard {
     }
 
     /// A packet of Engine.IO.
-    pub(crate) async fn on_packet(self: &Rc<Self>, session: &Rc<Session>, packet: EnginePacket<'_>) -> Result<(), Fault> {
+    pub(crate) async fn on_packet(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        packet: EnginePacket<'_>,
+    ) -> Result<(), Fault> {
         let version = session.dialog.version();
         match (packet.kind, packet.data) {
             (PacketType::Message, Data::Text(text)) => self.on_text(session, text).await,
@@ -64,6 +68,9 @@ impl Shard {
     }
 
     async fn on_text(self: &Rc<Self>, session: &Rc<Session>, text: &str) -> Result<(), Fault> {
+        if session.parser.get() == Parser::Bare {
+            return self.on_bare(session, Args::one(&text)).await;
+        }
         let packet = session.decoder.borrow_mut().push_text(text).map_err(|error| Fault::Protocol(error.code()))?;
         match packet {
             Some(packet) => self.on_socketio(session, packet).await,
@@ -73,18 +80,31 @@ impl Shard {
 
     async fn on_binary(self: &Rc<Self>, session: &Rc<Session>, bytes: Bytes) -> Result<(), Fault> {
         let waiting = session.decoder.borrow().is_waiting();
-        if !waiting && session.members.borrow().is_empty() {
+        let text = session.parser.get() == Parser::Text;
+        if text && !waiting && session.members.borrow().is_empty() {
             // Nothing was said in text yet: this client uses the msgpack parser.
             session.parser.set(Parser::MsgPack);
         }
         let packet = match session.parser.get() {
             Parser::MsgPack => msgpack::decode(&bytes, DEFAULT_MAX_ATTACHMENTS).map(Some),
+            Parser::Bare => {
+                let placeholder = r#"{"_placeholder":true,"num":0}"#.to_owned();
+                return self.on_bare(session, Args::from_validated(placeholder, vec![bytes])).await;
+            }
             Parser::Text => session.decoder.borrow_mut().push_binary(bytes),
         };
         match packet.map_err(|error| Fault::Protocol(error.code()))? {
             Some(packet) => self.on_socketio(session, packet).await,
             None => Ok(()),
         }
+    }
+
+    /// A message of bare Engine.IO.
+    async fn on_bare(self: &Rc<Self>, session: &Rc<Session>, args: Args) -> Result<(), Fault> {
+        let member = session.member("").ok_or(Fault::State)?;
+        self.metrics.received(member.app);
+        self.on_event(session, &member, MESSAGE.to_owned(), args, None).await;
+        Ok(())
     }
 
     async fn on_socketio(self: &Rc<Self>, session: &Rc<Session>, packet: Packet) -> Result<(), Fault> {

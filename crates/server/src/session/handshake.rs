@@ -65,7 +65,7 @@ impl Shard {
             address,
             front,
             dialog,
-            parser: Cell::new(Parser::Text),
+            parser: Cell::new(if settings.bare { Parser::Bare } else { Parser::Text }),
             request,
             link: RefCell::new(link),
             outbox: RefCell::default(),
@@ -98,7 +98,9 @@ impl Shard {
         };
         let version = session.dialog.version();
         self.queue(session, Parcel::engine(PacketType::Open, &open.json(), version));
-        if version == Version::V3 {
+        if self.settings.front(session.front).bare {
+            self.connect(session, String::new(), None, None).await?;
+        } else if version == Version::V3 {
             self.connect(session, "/".to_owned(), None, None).await?;
         }
         Ok(())
@@ -140,7 +142,14 @@ impl Shard {
         }
     }
 
-    async fn welcome(self: &Rc<Self>, session: &Rc<Session>, app: &App, nsp: &str, identity: Arc<Identity>, auth: Value) {
+    async fn welcome(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        app: &App,
+        nsp: &str,
+        identity: Arc<Identity>,
+        auth: Value,
+    ) {
         let member = self.enroll(|address| {
             let lane = app.handlers.read().any().then(|| {
                 let wire = wire_address(session, address);
@@ -156,7 +165,9 @@ impl Shard {
             Version::V4 => to_raw_value(&serde_json::json!({ "sid": sid })).ok(),
         };
         let packet = Packet::Connect { nsp: nsp.to_owned(), query: None, auth: reply };
-        self.queue(session, Variant::of(session).packet(&packet));
+        if session.parser.get() != Parser::Bare {
+            self.queue(session, Variant::of(session).packet(&packet));
+        }
         event::connected(app, &member, session);
         self.metrics.connected(app.id);
         if let Some(lane) = &member.lane {

@@ -42,6 +42,9 @@ pub(crate) enum Dialog {
     Native,
 }
 
+/// What every message of bare Engine.IO is called.
+pub(crate) const MESSAGE: &str = "message";
+
 impl Dialog {
     /// The Engine.IO version; raw messages are framed as version 4 does.
     pub(crate) fn version(self) -> Version {
@@ -59,6 +62,8 @@ pub(crate) enum Parser {
     Text,
     /// `socket.io-msgpack-parser`.
     MsgPack,
+    /// None: bare Engine.IO.
+    Bare,
 }
 
 /// How bytes come and go at the moment.

@@ -24,5 +24,11 @@ impl Shard {
     pub(crate) fn recheck(&self, _app: AppId) {}
 
     /// What is due for one member.
-    pub(crate) fn look_at_member(&self, _session: &Rc<crate::session::Session>, _member: &Rc<Member>, _now: tokio::time::Instant) {}
+    pub(crate) fn look_at_member(
+        &self,
+        _session: &Rc<crate::session::Session>,
+        _member: &Rc<Member>,
+        _now: tokio::time::Instant,
+    ) {
+    }
 }

@@ -51,10 +51,15 @@ impl Shard {
     /// Ends one membership by command.
     pub(crate) fn dismiss(&self, member: &Rc<Member>, how: Goodbye) {
         let Some(session) = member.session.upgrade() else { return };
-        self.queue_dirty(&session, Variant::of(&session).packet(&Packet::Disconnect { nsp: member.namespace.to_string() }));
+        self.queue_dirty(
+            &session,
+            Variant::of(&session).packet(&Packet::Disconnect { nsp: member.namespace.to_string() }),
+        );
         match how {
             Goodbye::Namespace => self.expel(&session, member, "server namespace disconnect"),
-            Goodbye::Transport => self.close(&session, Reason { code: Code::Kicked, word: "server namespace disconnect" }),
+            Goodbye::Transport => {
+                self.close(&session, Reason { code: Code::Kicked, word: "server namespace disconnect" })
+            }
         }
     }
 

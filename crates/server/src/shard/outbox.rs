@@ -92,7 +92,11 @@ impl Parcel {
         let mut out = Vec::with_capacity(self.len() + 8);
         match &self.content {
             Content::Message(encoded) => {
-                frame::append_message(&mut out, encoded, Framing { version: self.version, base64: self.base64, deflate });
+                frame::append_message(
+                    &mut out,
+                    encoded,
+                    Framing { version: self.version, base64: self.base64, deflate },
+                );
             }
             Content::Engine(kind, data) => {
                 let mut digit = [0; 4];

@@ -102,7 +102,12 @@ async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) ->
 }
 
 /// Waits for bytes, and meanwhile writes what an earlier write left over.
-fn poll_input(cx: &mut Context<'_>, shard: &Shard, session: &Rc<Session>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
+fn poll_input(
+    cx: &mut Context<'_>,
+    shard: &Shard,
+    session: &Rc<Session>,
+    socket: &mut Socket,
+) -> Poll<Result<(), Fault>> {
     session.waker.replace(Some(cx.waker().clone()));
     if session.closed.get().is_some() {
         return Poll::Ready(Ok(()));

@@ -1,0 +1,112 @@
+//! Building a server whose apps are Rust code: namespaces and handlers instead of a configuration file.
+
+use std::io;
+use std::net::TcpListener;
+
+use oyez_hub::Hub;
+use oyez_hub::app::App;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{Server, app_id, default_shards};
+use crate::settings::{Engine, Front, Origins, Settings};
+
+/// Bytes that may wait for one client unless the builder says otherwise.
+const OUTBOX_BYTES: usize = 1024 * 1024;
+
+/// Collects what an embedded server needs.
+#[derive(Debug)]
+pub struct ServerBuilder {
+    namespaces: Vec<String>,
+    bare: Option<(String, String)>,
+    engine: Engine,
+    origins: Origins,
+    shards: usize,
+}
+
+impl Server {
+    /// A server with the defaults of Socket.IO 4 and the namespace `/`, one thread per core, pages of no foreign
+    /// origin allowed.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            namespaces: vec!["/".to_owned()],
+            bare: None,
+            engine: Engine::default(),
+            origins: Origins::List(Vec::new()),
+            shards: default_shards(),
+        }
+    }
+
+    /// Serves until `stop` is cancelled; a convenience for [`Server::serve`] with an address.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn listen(self, address: &str, stop: CancellationToken) -> io::Result<()> {
+        self.serve(TcpListener::bind(address)?, stop).await
+    }
+}
+
+impl ServerBuilder {
+    /// Adds a namespace; its name is also the name of its app in [`Hub::on`].
+    #[must_use]
+    pub fn namespace(mut self, name: &str) -> Self {
+        if !self.namespaces.iter().any(|known| known == name) {
+            self.namespaces.push(name.to_owned());
+        }
+        self
+    }
+
+    /// Also serves Engine.IO without Socket.IO on `path` (`/.../`): its messages are the events `message` of the app
+    /// `name`, whose own events `message` go out as messages.
+    #[must_use]
+    pub fn engine_io(mut self, path: &str, name: &str) -> Self {
+        self.bare = Some((path.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// Sets paths, heartbeats and limits.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Sets which pages may connect.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Sets the number of threads for connections.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The server; to be called within a tokio runtime, on which its handlers will run.
+    #[must_use]
+    pub fn build(self) -> Server {
+        let app = |(index, name): (usize, &String)| App::embedded(app_id(index), name, name);
+        let mut apps: Vec<App> = self.namespaces.iter().enumerate().map(app).collect();
+        let front = Front {
+            engine: self.engine,
+            bare: false,
+            native: None,
+            origins: self.origins,
+            apps: apps.iter().map(|app| app.id).collect(),
+            outbox_bytes: OUTBOX_BYTES,
+        };
+        let mut fronts = vec![front.clone()];
+        if let Some((path, name)) = self.bare {
+            let app = App::embedded(app_id(apps.len()), &name, "");
+            let engine = Engine { paths: vec![path], ..front.engine.clone() };
+            fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
+            apps.push(app);
+        }
+        Server::new(apps, Settings { fronts }, self.shards, Handle::current())
+    }
+}
+
