@@ -1,5 +1,8 @@
 //! Who a session is and what it may do.
 
+pub mod fetch;
+mod flight;
 pub mod identity;
+pub mod token;
 
 pub use identity::{Identity, Rights};
