@@ -1,5 +1,6 @@
 //! Who a session is and what it may do.
 
+mod expiring;
 pub mod fetch;
 mod flight;
 pub mod identity;

@@ -4,12 +4,16 @@
 //! environment: the time is an argument, keys are configuration, and what must be asked over HTTP goes through
 //! [`Fetch`]. Tokens never appear in an error or in a log.
 
+mod authjs;
 mod claims;
+pub mod cookie;
 mod error;
+mod introspect;
 mod jwks;
 mod jwt;
 mod keys;
 mod mint;
+mod revocation;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +23,21 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 pub use jsonwebtoken::Algorithm;
 
+use self::authjs::AuthJsVerifier;
+pub use self::authjs::{AuthJsSpec, MAX_COOKIE_NAMES, MAX_SECRETS};
 use self::claims::Dates;
 pub use self::claims::{ClaimRules, Claims, MAX_LEEWAY_SECONDS};
 pub use self::error::{SpecError, TokenError};
+use self::introspect::Introspector;
+pub use self::introspect::{IntrospectSpec, MAX_ANSWER_BYTES, MAX_CONCURRENT_QUESTIONS, Question};
 pub use self::jwks::{JwksSpec, MAX_JWKS_BYTES, MIN_REFRESH_SECONDS};
 pub use self::jwt::JwtSpec;
 use self::jwt::JwtVerifier;
 pub use self::keys::{KeyMaterial, KeySpec, MAX_KEY_SET, MAX_KEYS};
 pub use self::mint::mint;
+pub use self::revocation::{
+    DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError,
+};
 use crate::policy::fetch::Fetch;
 
 /// The longest token that is looked at, in bytes.
@@ -43,6 +54,10 @@ const MAX_TOKEN_ID_BYTES: usize = 256;
 pub enum VerifierSpec {
     /// Signed JWTs.
     Jwt(JwtSpec),
+    /// Encrypted session tokens of Auth.js.
+    AuthJs(AuthJsSpec),
+    /// Opaque tokens, asked about over HTTP.
+    Introspect(IntrospectSpec),
 }
 
 /// A token that was accepted: its claims may be believed.
@@ -98,6 +113,8 @@ pub struct Verifier {
 #[derive(Debug)]
 enum Way {
     Jwt(JwtVerifier),
+    AuthJs(AuthJsVerifier),
+    Introspect(Box<Introspector>),
 }
 
 impl Verifier {
@@ -168,18 +185,28 @@ impl Way {
     fn new(spec: VerifierSpec, fetch: Option<&Arc<dyn Fetch>>) -> Result<Self, SpecError> {
         match spec {
             VerifierSpec::Jwt(spec) => JwtVerifier::new(spec, fetch).map(Self::Jwt),
+            VerifierSpec::AuthJs(spec) => AuthJsVerifier::new(&spec).map(Self::AuthJs),
+            VerifierSpec::Introspect(spec) => {
+                let fetch = fetch.ok_or(SpecError::NoFetch("introspection"))?;
+                Introspector::new(spec, Arc::clone(fetch))
+                    .map(|asks| Self::Introspect(Box::new(asks)))
+            }
         }
     }
 
     fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
         match self {
             Self::Jwt(jwt) => jwt.verify_now(token, now),
+            Self::AuthJs(sessions) => Some(sessions.verify(token, now)),
+            Self::Introspect(asks) => asks.verify_now(token, now),
         }
     }
 
     async fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
         match self {
             Self::Jwt(jwt) => jwt.verify(token, now).await,
+            Self::AuthJs(sessions) => sessions.verify(token, now),
+            Self::Introspect(asks) => asks.verify(token, now).await,
         }
     }
 }

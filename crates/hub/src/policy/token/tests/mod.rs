@@ -4,15 +4,26 @@
 
 #[rustfmt::skip] // tables: a row is a line
 mod attacks;
+mod authjs;
+mod introspect;
+mod jwks;
+mod random;
+mod revocation;
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 
 /// The tests' time, in seconds since the Unix epoch.
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -119,4 +130,56 @@ pub(super) fn verdict(verifier: &Verifier, token: &str, now: u64) -> Result<(), 
 #[track_caller]
 pub(super) fn same<T: PartialEq + Debug>(name: &str, got: &T, want: &T) {
     assert!(got == want, "{name}: got {got:?}, want {want:?}");
+}
+
+/// Somebody to ask: gives the prepared answers in turn, the last one for ever, and remembers every request.
+#[derive(Default)]
+pub(super) struct Backend {
+    answers: Mutex<VecDeque<Result<(u16, String), FetchError>>>,
+    pub(super) requests: Mutex<Vec<FetchRequest>>,
+    /// How long it thinks, by the paused clock of the test.
+    pub(super) delay: Duration,
+}
+
+impl Backend {
+    pub(super) fn new<const N: usize>(answers: [Result<(u16, String), FetchError>; N]) -> Self {
+        Self {
+            answers: Mutex::new(answers.into()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.requests.lock().len()
+    }
+
+    /// From now on, this answer.
+    pub(super) fn answer(&self, answer: Result<(u16, String), FetchError>) {
+        *self.answers.lock() = [answer].into();
+    }
+}
+
+#[async_trait]
+impl Fetch for Backend {
+    async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
+        self.requests.lock().push(request);
+        tokio::time::sleep(self.delay).await;
+        let mut answers = self.answers.lock();
+        let next = if answers.len() > 1 {
+            answers.pop_front()
+        } else {
+            answers.front().cloned()
+        };
+        let (status, body) = next.expect("an answer is prepared")?;
+        Ok(FetchResponse {
+            status,
+            body: body.into(),
+        })
+    }
+}
+
+/// The same backend as a test sees it and as a verifier uses it.
+pub(super) fn shared(backend: Backend) -> (Arc<Backend>, Arc<dyn Fetch>) {
+    let backend = Arc::new(backend);
+    (Arc::clone(&backend), backend)
 }
