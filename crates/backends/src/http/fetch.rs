@@ -1,5 +1,6 @@
 //! The hub's [`Fetch`] over reqwest and rustls.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,13 +23,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_PER_HOST: usize = 16;
 
 /// How requests leave this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HttpOptions {
     /// The URL of a proxy for all requests. The environment's `HTTP_PROXY` and the like count for nothing unless the
     /// program reads them and passes one on.
     pub proxy: Option<String>,
     /// PEM certificates that are trusted besides the system's.
     pub extra_roots: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for HttpOptions {
+    /// A proxy's URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (proxy, extra_roots) = (self.proxy.is_some(), self.extra_roots.is_some());
+        f.debug_struct("HttpOptions")
+            .field("proxy", &proxy)
+            .field("extra_roots", &extra_roots)
+            .finish()
+    }
 }
 
 /// An HTTP client that follows no redirects and keeps no cookies.

@@ -5,9 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
-type Flights<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
+type Flights<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>;
 
 /// Calls under way, by question. At most `most` at once: the next different question is refused, not queued.
 #[derive(Debug)]
@@ -16,11 +16,15 @@ pub(crate) struct SingleFlight<K, V> {
     most: usize,
 }
 
-impl<K: Eq + Hash, V: Clone> SingleFlight<K, V> {
+impl<K, V> SingleFlight<K, V>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
     /// Allows `most` different questions at once.
     pub(crate) fn new(most: usize) -> Self {
         Self {
-            flights: Mutex::default(),
+            flights: Flights::default(),
             most,
         }
     }
@@ -30,50 +34,55 @@ impl<K: Eq + Hash, V: Clone> SingleFlight<K, V> {
         self.flights.lock().contains_key(key)
     }
 
-    /// Gives the answer of the call that is under way for `key`, or calls; `None` when too many are under way. When
-    /// the caller that started a call goes away, the next one that waits calls again.
-    pub(crate) async fn run<F: Future<Output = V>>(
-        &self,
-        key: &K,
-        call: impl FnOnce() -> F,
-    ) -> Option<V>
+    /// Gives the answer of the call that is under way for `key`, or calls; `None` when too many are under way, or the
+    /// runtime of the caller that began it has stopped. A call runs to its end whoever goes away meanwhile: a client
+    /// that connects and leaves must not undo what others wait for.
+    pub(crate) async fn run<F>(&self, key: K, call: impl FnOnce() -> F) -> Option<V>
     where
-        K: Clone,
+        F: Future<Output = V> + Send + 'static,
     {
-        let cell = {
+        let mut answer = self.join(key, call)?;
+        answer.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    fn join<F>(&self, key: K, call: impl FnOnce() -> F) -> Option<watch::Receiver<Option<V>>>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (sender, receiver) = watch::channel(None);
+        {
             let mut flights = self.flights.lock();
-            if flights.len() >= self.most && !flights.contains_key(key) {
+            if let Some(under_way) = flights.get(&key) {
+                return Some(under_way.clone());
+            }
+            if flights.len() >= self.most {
                 return None;
             }
-            Arc::clone(flights.entry(key.clone()).or_default())
-        };
+            flights.insert(key.clone(), receiver.clone());
+        }
         let landing = Landing {
-            flights: &self.flights,
+            flights: Arc::clone(&self.flights),
             key,
-            cell,
         };
-        Some(landing.cell.get_or_init(call).await.clone())
+        let call = call();
+        tokio::spawn(async move {
+            let answer = call.await;
+            drop(landing);
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(answer));
+        });
+        Some(receiver)
     }
 }
 
-/// Ends a flight when it has its answer or its last passenger leaves, also when that one is dropped midway.
-struct Landing<'a, K: Eq + Hash, V> {
-    flights: &'a Flights<K, V>,
-    key: &'a K,
-    cell: Arc<OnceCell<V>>,
+/// Ends a flight, also when its call panics or its runtime stops.
+struct Landing<K: Eq + Hash, V> {
+    flights: Flights<K, V>,
+    key: K,
 }
 
-impl<K: Eq + Hash, V> Drop for Landing<'_, K, V> {
+impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        // Clones are made under the lock only, so two means the map's and ours.
-        let over = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
-        if over
-            && flights
-                .get(self.key)
-                .is_some_and(|current| Arc::ptr_eq(current, &self.cell))
-        {
-            flights.remove(self.key);
-        }
+        self.flights.lock().remove(&self.key);
     }
 }

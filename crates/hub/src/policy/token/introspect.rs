@@ -15,7 +15,7 @@ use super::claims::{ClaimRules, Claims, parse_object};
 use super::error::{SpecError, TokenError, within};
 use super::jwks::check_timeout;
 use crate::policy::expiring::ExpiringMap;
-use crate::policy::fetch::{Fetch, FetchRequest, Method, is_http_url};
+use crate::policy::fetch::{Fetch, FetchError, FetchRequest, Method, is_http_url};
 use crate::policy::flight::SingleFlight;
 
 /// The most tokens that are being asked about at once; further ones are refused as [`TokenError::Unavailable`].
@@ -50,7 +50,7 @@ pub struct IntrospectSpec {
     pub refusal_seconds: u64,
     /// The most answers that are kept (1 to 1,000,000); beyond that, those go that would end soonest.
     pub cache_entries: usize,
-    /// How long one question may take (1 ms to 60 s), waiting for another's included.
+    /// How long one question may take (1 ms to 60 s).
     pub timeout: Duration,
     /// What is asked of the claims in the answer.
     pub rules: ClaimRules,
@@ -144,20 +144,26 @@ impl Introspector {
     }
 
     /// Decides, asking the backend if need be.
-    pub(super) async fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
+    pub(super) async fn verify(
+        self: &Arc<Self>,
+        token: &str,
+        now: u64,
+    ) -> Result<Verified, TokenError> {
         if let Some(outcome) = self.verify_now(token, now) {
             return outcome;
         }
         let key = key_of(token);
-        let asked = self.flight.run(&key, || async {
-            let answer = self.ask(token).await;
-            self.keep(key, &answer, now);
+        let (this, asked) = (Arc::clone(self), token.to_owned());
+        let answer = self.flight.run(key, || async move {
+            let answer = this.ask(&asked).await;
+            this.keep(key, &answer, now);
             answer
         });
-        match tokio::time::timeout(self.spec.timeout, asked).await {
-            Ok(Some(answer)) => self.judge(token, answer, now),
-            Ok(None) | Err(_) => Err(TokenError::Unavailable),
-        }
+        self.judge(
+            token,
+            answer.await.unwrap_or(Err(TokenError::Unavailable)),
+            now,
+        )
     }
 
     /// Dates are checked at each use, for a kept answer may outlive its token.
@@ -190,7 +196,8 @@ impl Introspector {
     }
 
     async fn ask(&self, token: &str) -> Answer {
-        let answer = match self.fetch.fetch(self.request(token)).await {
+        let asked = tokio::time::timeout(self.spec.timeout, self.fetch.fetch(self.request(token)));
+        let answer = match asked.await.unwrap_or(Err(FetchError::Timeout)) {
             Ok(answer) => answer,
             Err(why) => {
                 tracing::warn!(url = %self.spec.url, %why, "introspection failed");

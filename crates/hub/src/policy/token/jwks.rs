@@ -115,8 +115,11 @@ impl RemoteKeys {
     }
 
     /// Asks for the keys, together with everybody else who does so now, unless they were asked for just before.
-    pub(super) async fn refresh(&self, now: u64) {
-        self.flight.run(&(), || self.fetch_keys(now)).await;
+    pub(super) async fn refresh(self: &Arc<Self>, now: u64) {
+        let this = Arc::clone(self);
+        self.flight
+            .run((), || async move { this.fetch_keys(now).await })
+            .await;
     }
 
     async fn fetch_keys(&self, now: u64) {

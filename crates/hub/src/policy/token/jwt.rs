@@ -34,7 +34,7 @@ pub struct JwtSpec {
 pub(super) struct JwtVerifier {
     algorithms: Vec<Algorithm>,
     keys: KeySet,
-    remote: Option<RemoteKeys>,
+    remote: Option<Arc<RemoteKeys>>,
     rules: ClaimRules,
 }
 
@@ -56,7 +56,7 @@ impl JwtVerifier {
         }
         let remote = match (spec.jwks, fetch) {
             (None, _) => None,
-            (Some(jwks), Some(fetch)) => Some(RemoteKeys::new(jwks, Arc::clone(fetch))?),
+            (Some(jwks), Some(fetch)) => Some(Arc::new(RemoteKeys::new(jwks, Arc::clone(fetch))?)),
             (Some(_), None) => return Err(SpecError::NoFetch("a JWKS URL")),
         };
         for &algorithm in &spec.algorithms {

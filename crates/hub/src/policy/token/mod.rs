@@ -114,7 +114,7 @@ pub struct Verifier {
 enum Way {
     Jwt(JwtVerifier),
     AuthJs(AuthJsVerifier),
-    Introspect(Box<Introspector>),
+    Introspect(Arc<Introspector>),
 }
 
 impl Verifier {
@@ -162,7 +162,8 @@ impl Verifier {
         if undecided { None } else { Some(Err(refusal)) }
     }
 
-    /// Verifies, asking others where need be. `now` is in seconds since the Unix epoch.
+    /// Verifies, asking others where need be. `now` is in seconds since the Unix epoch. Call it inside a tokio runtime
+    /// with a timer; what it has begun to ask, it asks to the end even when this future is dropped.
     ///
     /// # Errors
     /// The most telling reason of all ways why the token is refused.
@@ -189,7 +190,7 @@ impl Way {
             VerifierSpec::Introspect(spec) => {
                 let fetch = fetch.ok_or(SpecError::NoFetch("introspection"))?;
                 Introspector::new(spec, Arc::clone(fetch))
-                    .map(|asks| Self::Introspect(Box::new(asks)))
+                    .map(|asks| Self::Introspect(Arc::new(asks)))
             }
         }
     }

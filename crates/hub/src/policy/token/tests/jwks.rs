@@ -175,6 +175,25 @@ async fn without_any_keys_the_answer_is_unavailable_and_soon_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_connects_and_leaves_does_not_stop_the_refresh() {
+    let backend = Backend {
+        delay: Duration::from_secs(1),
+        ..Backend::new([set(&[Pair::Rsa.jwk("1", RS256)])])
+    };
+    let (backend, fetch) = shared(backend);
+    let verifier = Arc::new(remote(&fetch));
+    let login = |id: &str| {
+        let (verifier, token) = (Arc::clone(&verifier), token(Pair::Rsa, RS256, Some(id)));
+        tokio::spawn(async move { verify(&verifier, &token, NOW).await })
+    };
+    let (leaving, staying) = (login("no such key"), login("1"));
+    tokio::task::yield_now().await;
+    leaving.abort();
+    assert_eq!(staying.await.unwrap(), Ok(()));
+    assert_eq!(backend.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_publisher_that_hangs_is_given_up() {
     let slow = Backend {
         delay: Duration::from_secs(3600),
