@@ -46,47 +46,26 @@ fn tokens_of_the_real_library_decode_with_their_secret_alone() {
     ];
     for (name, token, secret) in minted {
         for secrets in [&[secret][..], &["older", secret], &[FIRST, SECOND]] {
-            let verified = sessions(secrets)
-                .verify_now(token, MINTED + 5)
-                .unwrap()
-                .unwrap();
+            let verified = sessions(secrets).verify_now(token, MINTED + 5).unwrap().unwrap();
             assert_eq!(verified.claims["name"], "\u{5f20}\u{4f1f}", "{name}");
             assert_eq!(verified.claims["roles"], json!(["tenant_admin"]), "{name}");
-            assert_eq!(
-                *verified.token_id,
-                *verified.claims["jti"].as_str().unwrap(),
-                "{name}"
-            );
+            assert_eq!(*verified.token_id, *verified.claims["jti"].as_str().unwrap(), "{name}");
         }
-        let stranger = if token == NEXT_AUTH_4 {
-            TokenError::BadSignature
-        } else {
-            TokenError::UnknownKey
-        };
-        same(
-            name,
-            &verdict(&sessions(&["stranger"]), token, MINTED),
-            &Err(stranger),
-        );
+        let stranger = if token == NEXT_AUTH_4 { TokenError::BadSignature } else { TokenError::UnknownKey };
+        same(name, &verdict(&sessions(&["stranger"]), token, MINTED), &Err(stranger));
     }
 }
 
 #[test]
 fn the_vector_of_the_seed_decodes_until_it_expires() {
     let secrets = ["test-auth-secret-0123456789"];
-    let strict = AuthJsSpec {
-        leeway_seconds: 0,
-        ..AuthJsSpec::new(vec![secrets[0].into()])
-    };
+    let strict = AuthJsSpec { leeway_seconds: 0, ..AuthJsSpec::new(vec![secrets[0].into()]) };
     let strict = Verifier::new(vec![VerifierSpec::AuthJs(strict)], None).unwrap();
     let verified = strict.verify_now(SEED, SEED_EXPIRY - 1).unwrap().unwrap();
     assert_eq!(verified.claims["id"], "u1");
     assert_eq!(verified.claims["isPlatform"], true);
     assert_eq!(verified.claims["departmentId"], Value::Null);
-    assert_eq!(
-        (verified.issued_at, verified.expires_at),
-        (Some(SEED_EXPIRY - 86_400), Some(SEED_EXPIRY))
-    );
+    assert_eq!((verified.issued_at, verified.expires_at), (Some(SEED_EXPIRY - 86_400), Some(SEED_EXPIRY)));
     assert_eq!(&*verified.token_id, "0940d55c-7077-44ff-9c99-cba056b39c71");
     let expired = Err(TokenError::Expired { at: SEED_EXPIRY });
     assert_eq!(verdict(&strict, SEED, SEED_EXPIRY), expired);
@@ -97,16 +76,10 @@ fn the_vector_of_the_seed_decodes_until_it_expires() {
 
 #[test]
 fn the_cookie_name_salts_the_key() {
-    let spec = AuthJsSpec {
-        cookie_names: vec![SECURE.into()],
-        ..AuthJsSpec::new(vec![FIRST.into()])
-    };
+    let spec = AuthJsSpec { cookie_names: vec![SECURE.into()], ..AuthJsSpec::new(vec![FIRST.into()]) };
     let only = Verifier::new(vec![VerifierSpec::AuthJs(spec)], None).unwrap();
     assert_eq!(verdict(&only, FIRST_SECURE, MINTED), Ok(()));
-    assert_eq!(
-        verdict(&only, FIRST_PLAIN, MINTED),
-        Err(TokenError::UnknownKey)
-    );
+    assert_eq!(verdict(&only, FIRST_PLAIN, MINTED), Err(TokenError::UnknownKey));
     assert!(FIRST_PLAIN.len() > 100 && PLAIN != SECURE);
 }
 
@@ -118,10 +91,7 @@ fn nothing_in_a_session_can_be_changed() {
             let old = token.as_bytes()[position];
             let mut changed = token.to_owned();
             changed.replace_range(position..=position, if old == b'A' { "B" } else { "A" });
-            assert!(
-                verdict(&verifier, &changed, MINTED).is_err(),
-                "byte {position}"
-            );
+            assert!(verdict(&verifier, &changed, MINTED).is_err(), "byte {position}");
         }
     }
 }
@@ -129,104 +99,32 @@ fn nothing_in_a_session_can_be_changed() {
 #[test]
 fn what_is_no_session_is_refused() {
     let parts: Vec<&str> = FIRST_PLAIN.split('.').collect();
-    let header = |value: Value| {
-        format!(
-            "{}..{}.{}.{}",
-            encode(value.to_string()),
-            parts[2],
-            parts[3],
-            parts[4]
-        )
-    };
-    let (malformed, not_allowed) = (
-        Err(TokenError::Malformed),
-        Err(TokenError::AlgorithmNotAllowed),
-    );
+    let header = |value: Value| format!("{}..{}.{}.{}", encode(value.to_string()), parts[2], parts[3], parts[4]);
+    let (malformed, not_allowed) = (Err(TokenError::Malformed), Err(TokenError::AlgorithmNotAllowed));
     let wrong = Err(TokenError::BadSignature);
     let enc = "A256CBC-HS512";
     let join = |iv: &str, text: &str, tag: &str| format!("{}..{iv}.{text}.{tag}", parts[0]);
     let rows = [
         ("good", FIRST_PLAIN.to_owned(), Ok(())),
-        (
-            "a JWT",
-            sign(
-                Pair::Secret(FIRST.as_bytes()),
-                Algorithm::HS256,
-                None,
-                &claims(),
-            ),
-            malformed,
-        ),
+        ("a JWT", sign(Pair::Secret(FIRST.as_bytes()), Algorithm::HS256, None, &claims()), malformed),
         ("six parts", format!("{FIRST_PLAIN}.x"), malformed),
-        (
-            "a wrapped key",
-            FIRST_PLAIN.replacen("..", ".AAAA.", 1),
-            malformed,
-        ),
-        (
-            "another alg",
-            header(json!({"alg": "RSA-OAEP", "enc": enc})),
-            not_allowed,
-        ),
-        (
-            "password based",
-            header(json!({"alg": "PBES2-HS256+A128KW", "enc": enc, "p2c": 1e9})),
-            not_allowed,
-        ),
-        (
-            "another enc",
-            header(json!({"alg": "dir", "enc": "A128CBC-HS256"})),
-            not_allowed,
-        ),
+        ("a wrapped key", FIRST_PLAIN.replacen("..", ".AAAA.", 1), malformed),
+        ("another alg", header(json!({"alg": "RSA-OAEP", "enc": enc})), not_allowed),
+        ("password based", header(json!({"alg": "PBES2-HS256+A128KW", "enc": enc, "p2c": 1e9})), not_allowed),
+        ("another enc", header(json!({"alg": "dir", "enc": "A128CBC-HS256"})), not_allowed),
         ("no enc", header(json!({"alg": "dir"})), malformed),
-        (
-            "compressed",
-            header(json!({"alg": "dir", "enc": enc, "zip": "DEF"})),
-            malformed,
-        ),
-        (
-            "critical",
-            header(json!({"alg": "dir", "enc": enc, "crit": []})),
-            malformed,
-        ),
-        (
-            "header replaced",
-            header(json!({"alg": "dir", "enc": enc})),
-            wrong,
-        ),
-        (
-            "unknown kid",
-            header(json!({"alg": "dir", "enc": enc, "kid": "x"})),
-            Err(TokenError::UnknownKey),
-        ),
-        (
-            "kid not a string",
-            header(json!({"alg": "dir", "enc": enc, "kid": 1})),
-            malformed,
-        ),
+        ("compressed", header(json!({"alg": "dir", "enc": enc, "zip": "DEF"})), malformed),
+        ("critical", header(json!({"alg": "dir", "enc": enc, "crit": []})), malformed),
+        ("header replaced", header(json!({"alg": "dir", "enc": enc})), wrong),
+        ("unknown kid", header(json!({"alg": "dir", "enc": enc, "kid": "x"})), Err(TokenError::UnknownKey)),
+        ("kid not a string", header(json!({"alg": "dir", "enc": enc, "kid": 1})), malformed),
         ("no IV", join("", parts[3], parts[4]), wrong),
-        (
-            "short IV",
-            join(&parts[2][..10], parts[3], parts[4]),
-            malformed,
-        ),
-        (
-            "IV of GCM's length",
-            join(&encode([0; 12]), parts[3], parts[4]),
-            wrong,
-        ),
+        ("short IV", join(&parts[2][..10], parts[3], parts[4]), malformed),
+        ("IV of GCM's length", join(&encode([0; 12]), parts[3], parts[4]), wrong),
         ("no text", join(parts[2], "", parts[4]), wrong),
-        (
-            "text cut by a block",
-            join(parts[2], &parts[3][..64], parts[4]),
-            wrong,
-        ),
+        ("text cut by a block", join(parts[2], &parts[3][..64], parts[4]), wrong),
         ("no tag", join(parts[2], parts[3], ""), wrong),
-        (
-            "half a tag",
-            join(parts[2], parts[3], &encode([0; 16])),
-            wrong,
-        ),
+        ("half a tag", join(parts[2], parts[3], &encode([0; 16])), wrong),
         ("all empty", "....".to_owned(), malformed),
     ];
     let verifier = sessions(&[FIRST]);
@@ -248,18 +146,8 @@ fn chunked_cookies_verify() {
 fn mistakes_in_the_configuration_are_told() {
     let build = |spec: AuthJsSpec| Verifier::new(vec![VerifierSpec::AuthJs(spec)], None).map(drop);
     assert_eq!(build(AuthJsSpec::new(vec![])), Err(SpecError::EmptySecret));
-    assert_eq!(
-        build(AuthJsSpec::new(vec![String::new()])),
-        Err(SpecError::EmptySecret)
-    );
+    assert_eq!(build(AuthJsSpec::new(vec![String::new()])), Err(SpecError::EmptySecret));
     let many = build(AuthJsSpec::new(vec!["s".into(); 9]));
-    assert_eq!(
-        many,
-        Err(SpecError::TooMany {
-            what: "secrets",
-            count: 9,
-            most: 8
-        })
-    );
+    assert_eq!(many, Err(SpecError::TooMany { what: "secrets", count: 9, most: 8 }));
     assert!(!format!("{:?}", AuthJsSpec::new(vec!["hidden".into()])).contains("hidden"));
 }

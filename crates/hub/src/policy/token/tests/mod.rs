@@ -4,6 +4,7 @@
 
 #[rustfmt::skip] // tables: a row is a line
 mod attacks;
+#[rustfmt::skip]
 mod authjs;
 mod introspect;
 mod jwks;
