@@ -1,0 +1,5 @@
+//! Other people's HTTP servers: key sets, introspection, an app's own backend.
+
+mod fetch;
+
+pub use fetch::{HttpFetch, HttpOptions, MAX_RESPONSE_BYTES};
