@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use oyez_protocol::message::Args;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::policy::Identity;
 use crate::socket::{Ack, Socket};
@@ -36,6 +37,8 @@ pub enum Happening {
     Event(Event),
     /// The client is gone; the reason is Socket.IO's.
     Disconnected(&'static str),
+    /// Not the client's: answered when the handlers of all earlier happenings have started.
+    Settled(oneshot::Sender<()>),
 }
 
 /// Decides who a client is, from its `auth` object; `Err` is the message of the connect error.
@@ -74,6 +77,10 @@ impl Handlers {
         match happening {
             Happening::Connected(auth) => self.connect.as_ref().map(|run| run(socket, auth)),
             Happening::Disconnected(reason) => self.disconnect.as_ref().map(|run| run(socket, reason)),
+            Happening::Settled(reply) => {
+                let _ = reply.send(());
+                None
+            }
             Happening::Event(event) => self.events.get(&event.name).map(|run| run(socket, event)),
         }
     }

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 
 use crate::session::{Link, Session};
 use crate::shard::Shard;
-use crate::shard::outbox::Parcel;
 use crate::transport::websocket::{self, Message, Socket};
 
 /// A websocket on its way to the shard that owns its session.
@@ -147,10 +146,9 @@ impl Shard {
             (Stage::Fresh, Ok(packet)) if packet == Packet::text(PacketType::Ping, "probe") => {
                 probe.say(b"3probe");
                 // The waiting GET is released; the client leaves polling after it.
-                if session.outbox.borrow().is_empty() {
-                    self.queue(session, Parcel::engine(PacketType::Noop, "", version));
+                if let Link::Polling(polling) = &*session.link.borrow() {
+                    polling.wake();
                 }
-                self.flush(session);
                 Stage::Probed
             }
             (Stage::Probed, Ok(packet)) if packet.kind == PacketType::Upgrade => {

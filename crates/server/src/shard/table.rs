@@ -12,7 +12,7 @@ use oyez_protocol::engineio::packet::PacketType;
 use oyez_protocol::websocket::frame;
 
 use crate::observe::event;
-use crate::session::{Link, Member, Reason, Session};
+use crate::session::{Fault, Link, Member, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
@@ -136,7 +136,10 @@ impl Shard {
                 session.outbox.borrow_mut().push(Parcel::frame(frame::close(reason.code)), usize::MAX);
             }
             Link::Polling(polling) => {
-                session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
+                // A client that said goodbye itself only needs its waiting GET released.
+                if reason != Fault::Closed.into() {
+                    session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
+                }
                 polling.wake();
             }
         }

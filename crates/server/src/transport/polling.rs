@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use oyez_hub::address::Address;
+use oyez_hub::handler::Happening;
 use oyez_protocol::code::EngineError;
 use oyez_protocol::engineio::packet::{PacketType, Version};
 use oyez_protocol::engineio::payload::{self, Body};
@@ -18,7 +19,6 @@ use crate::session::upgrade::Probe;
 use crate::session::{Dialog, Fault, Link, Session};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
-use crate::shard::outbox::Parcel;
 
 /// While a websocket takes over, a GET is answered with a noop after this long (as Node does).
 const NOOP_AFTER: Duration = Duration::from_millis(100);
@@ -175,17 +175,25 @@ impl Shard {
         self.flush(session);
         match result {
             Ok(()) | Err(Fault::Closed) => {
-                if result.is_err() {
-                    // The client said goodbye: its waiting GET hears a noop, not a close.
-                    self.queue(session, Parcel::engine(PacketType::Noop, "", session.dialog.version()));
-                    self.flush(session);
-                    self.close(session, Fault::Closed.into());
+                if let Err(fault) = result {
+                    self.close(session, fault.into());
                 }
                 PollAnswer::Taken
             }
             Err(fault) => {
                 self.close(session, fault.into());
                 PollAnswer::Refused(EngineError::BadRequest)
+            }
+        }
+    }
+
+    /// Lets handlers start on what was posted, so that what they say at once is there for the next GET, all together.
+    async fn settle(&self, session: &Session) {
+        let lanes: Vec<_> = session.members.borrow().iter().filter_map(|member| member.lane.clone()).collect();
+        for lane in lanes {
+            let (sender, receiver) = oneshot::channel();
+            if lane.send(Happening::Settled(sender)).await.is_ok() {
+                let _ = receiver.await;
             }
         }
     }
@@ -208,6 +216,7 @@ impl Shard {
                 break;
             }
         }
+        self.settle(session).await;
         Ok(())
     }
 }
