@@ -262,24 +262,34 @@ pub fn encode(packet: &Packet) -> Encoded {
 #[must_use]
 pub fn encode_event(nsp: &str, ack: Option<u64>, name: &str, args: &Args) -> Encoded {
     let mut text = String::with_capacity(nsp.len() + name.len() + args.text().len() + 32);
-    push_head(&mut text, ['2', '5'], nsp, ack, args);
+    append_event(&mut text, nsp, ack, name, args);
+    Encoded { text, attachments: args.attachments().to_vec() }
+}
+
+/// Appends the text of an event; its attachments must follow as binary messages.
+pub fn append_event(text: &mut String, nsp: &str, ack: Option<u64>, name: &str, args: &Args) {
+    push_head(text, ['2', '5'], nsp, ack, args);
     text.push('[');
-    json::push_string(&mut text, name);
+    json::push_string(text, name);
     if !args.text().is_empty() {
         text.push(',');
         text.push_str(args.text());
     }
     text.push(']');
-    Encoded { text, attachments: args.attachments().to_vec() }
 }
 
 /// Writes an acknowledgement.
 #[must_use]
 pub fn encode_ack(nsp: &str, id: u64, args: &Args) -> Encoded {
     let mut text = String::with_capacity(nsp.len() + args.text().len() + 32);
-    push_head(&mut text, ['3', '6'], nsp, Some(id), args);
-    text.extend(["[", args.text(), "]"]);
+    append_ack(&mut text, nsp, id, args);
     Encoded { text, attachments: args.attachments().to_vec() }
+}
+
+/// Appends the text of an acknowledgement; its attachments must follow as binary messages.
+pub fn append_ack(text: &mut String, nsp: &str, id: u64, args: &Args) {
+    push_head(text, ['3', '6'], nsp, Some(id), args);
+    text.extend(["[", args.text(), "]"]);
 }
 
 /// Appends type, attachments, namespace and id; `types` are those without and with attachments.

@@ -73,7 +73,7 @@ fn drive_inflate(state: &mut Decompress, mut input: &[u8], max: usize, out: &mut
         if out.capacity() - out.len() < STEP {
             // One byte beyond the limit is room enough to see that it was passed.
             let room = out.len().max(2 * input.len()).max(STEP);
-            out.reserve_exact(room.min(max + 1 - out.len()).max(1));
+            out.reserve_exact(room.min(max.saturating_add(1) - out.len()).max(1));
         }
         let (before, length) = (state.total_in(), out.len());
         let status = state

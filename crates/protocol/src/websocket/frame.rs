@@ -194,8 +194,7 @@ mod tests {
     #[test]
     fn a_packet_becomes_one_buffer() {
         let encoded = Encoded { text: "51-[\"x\"]".to_owned(), attachments: vec![Bytes::from_static(b"\x01\x02")] };
-        let text = b"\x81\x0951-[\"x\"]".as_slice();
-        let text = [&text[..2], b"4", &text[2..]].concat();
+        let text = [b"\x81\x09", b"451-[\"x\"]".as_slice()].concat();
         assert_eq!(message_frames(&encoded, Version::V4), [&text[..], b"\x82\x02\x01\x02"].concat());
         assert_eq!(message_frames(&encoded, Version::V3), [&text[..], b"\x82\x03\x04\x01\x02"].concat());
         let mut out = Vec::new();

@@ -132,7 +132,7 @@ impl Reader {
             return self.resume(input);
         }
         match self.header(input)? {
-            Some(header) if input.len() >= header.size + header.length => {
+            Some(header) if input.len() >= header.length.saturating_add(header.size) => {
                 let payload = &mut take(input, header.size + header.length)[header.size..];
                 unmask(payload, header.key);
                 self.finish(header, Payload::Lent(payload))
