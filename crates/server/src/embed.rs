@@ -109,4 +109,3 @@ impl ServerBuilder {
         Server::new(apps, Settings { fronts }, self.shards, Handle::current())
     }
 }
-

@@ -42,7 +42,12 @@ fn register(hub: &Hub, namespace: &str) -> Result<(), Box<dyn std::error::Error>
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let server = Server::builder().namespace("/custom").engine(engine()).engine_io("/engine.io/", ENGINE).origins(Origins::Any).build();
+    let server = Server::builder()
+        .namespace("/custom")
+        .engine(engine())
+        .engine_io("/engine.io/", ENGINE)
+        .origins(Origins::Any)
+        .build();
     register(server.hub(), "/")?;
     register(server.hub(), "/custom")?;
     server.hub().on(ENGINE, "message", async |socket: Socket, event: Event| {

@@ -36,10 +36,7 @@ impl fmt::Debug for HttpOptions {
     /// A proxy's URL may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (proxy, extra_roots) = (self.proxy.is_some(), self.extra_roots.is_some());
-        f.debug_struct("HttpOptions")
-            .field("proxy", &proxy)
-            .field("extra_roots", &extra_roots)
-            .finish()
+        f.debug_struct("HttpOptions").field("proxy", &proxy).field("extra_roots", &extra_roots).finish()
     }
 }
 
@@ -71,10 +68,7 @@ impl HttpFetch {
         if let Some(pem) = &options.extra_roots {
             builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(failed)?);
         }
-        Ok(Self {
-            client: builder.build().map_err(failed)?,
-            runtime,
-        })
+        Ok(Self { client: builder.build().map_err(failed)?, runtime })
     }
 }
 
@@ -83,9 +77,7 @@ impl Fetch for HttpFetch {
     async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
         // When the caller goes away the exchange goes on, at most until its timeout.
         let exchange = self.runtime.spawn(exchange(self.client.clone(), request));
-        exchange
-            .await
-            .map_err(|_| FetchError::Failed("the HTTP runtime has stopped".to_owned()))?
+        exchange.await.map_err(|_| FetchError::Failed("the HTTP runtime has stopped".to_owned()))?
     }
 }
 
@@ -94,9 +86,7 @@ async fn exchange(client: Client, request: FetchRequest) -> Result<FetchResponse
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
     };
-    let mut builder = client
-        .request(method, &request.url)
-        .timeout(request.timeout);
+    let mut builder = client.request(method, &request.url).timeout(request.timeout);
     for (name, value) in &request.headers {
         builder = builder.header(header_name(name)?, header_value(name, value)?);
     }
@@ -105,21 +95,13 @@ async fn exchange(client: Client, request: FetchRequest) -> Result<FetchResponse
     }
     let response = builder.send().await.map_err(failed)?;
     let status = response.status().as_u16();
-    Ok(FetchResponse {
-        status,
-        body: read(response).await?,
-    })
+    Ok(FetchResponse { status, body: read(response).await? })
 }
 
 /// Reads a body of at most [`MAX_RESPONSE_BYTES`], whatever its headers say.
 async fn read(mut response: Response) -> Result<Bytes, FetchError> {
-    let too_large = FetchError::TooLarge {
-        most: MAX_RESPONSE_BYTES,
-    };
-    if response
-        .content_length()
-        .is_some_and(|length| length > MAX_RESPONSE_BYTES as u64)
-    {
+    let too_large = FetchError::TooLarge { most: MAX_RESPONSE_BYTES };
+    if response.content_length().is_some_and(|length| length > MAX_RESPONSE_BYTES as u64) {
         return Err(too_large);
     }
     let mut body = BytesMut::new();
@@ -133,17 +115,13 @@ async fn read(mut response: Response) -> Result<Bytes, FetchError> {
 }
 
 fn header_name(name: &str) -> Result<HeaderName, FetchError> {
-    name.parse()
-        .map_err(|_| FetchError::Failed(format!("{name:?} is not a header name")))
+    name.parse().map_err(|_| FetchError::Failed(format!("{name:?} is not a header name")))
 }
 
 /// Marked as sensitive, so that no layer logs it.
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, FetchError> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| {
-        FetchError::Failed(format!(
-            "the value of header {name:?} has characters that cannot be sent"
-        ))
-    })?;
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| FetchError::Failed(format!("the value of header {name:?} has characters that cannot be sent")))?;
     value.set_sensitive(true);
     Ok(value)
 }

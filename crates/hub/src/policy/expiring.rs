@@ -16,11 +16,7 @@ pub(crate) struct ExpiringMap<K, V> {
 impl<K: Ord + Hash + Clone, V> ExpiringMap<K, V> {
     /// An empty map for `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            by_end: BTreeSet::new(),
-            capacity,
-        }
+        Self { entries: HashMap::new(), by_end: BTreeSet::new(), capacity }
     }
 
     /// The value of `key` and when it ends, unless that is over at `now`.
@@ -28,10 +24,7 @@ impl<K: Ord + Hash + Clone, V> ExpiringMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.entries
-            .get(key)
-            .filter(|(_, end)| now < *end)
-            .map(|(value, end)| (value, *end))
+        self.entries.get(key).filter(|(_, end)| now < *end).map(|(value, end)| (value, *end))
     }
 
     /// Drops what is over at `now`; each entry is looked at only when it ends.

@@ -44,10 +44,7 @@ impl fmt::Debug for FetchRequest {
     /// Headers and body carry credentials, and so may the query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.url.split(['?', '#']).next().unwrap_or_default();
-        f.debug_struct("FetchRequest")
-            .field("method", &self.method)
-            .field("url", &url)
-            .finish_non_exhaustive()
+        f.debug_struct("FetchRequest").field("method", &self.method).field("url", &url).finish_non_exhaustive()
     }
 }
 
@@ -81,9 +78,7 @@ pub enum FetchError {
 /// Whether a URL is absolute and of a scheme that [`Fetch`] speaks.
 #[must_use]
 pub fn is_http_url(url: &str) -> bool {
-    let host = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     host.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':']))
         && url.bytes().all(|byte| byte.is_ascii_graphic())
 }

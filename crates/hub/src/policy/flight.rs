@@ -23,10 +23,7 @@ where
 {
     /// Allows `most` different questions at once.
     pub(crate) fn new(most: usize) -> Self {
-        Self {
-            flights: Flights::default(),
-            most,
-        }
+        Self { flights: Flights::default(), most }
     }
 
     /// Whether this question is being asked.
@@ -60,10 +57,7 @@ where
             }
             flights.insert(key.clone(), receiver.clone());
         }
-        let landing = Landing {
-            flights: Arc::clone(&self.flights),
-            key,
-        };
+        let landing = Landing { flights: Arc::clone(&self.flights), key };
         let call = call();
         tokio::spawn(async move {
             let answer = call.await;

@@ -43,14 +43,8 @@ impl AuthJsSpec {
     /// The cookie names and the leeway that Auth.js has unless told otherwise.
     #[must_use]
     pub fn new(secrets: Vec<String>) -> Self {
-        let cookie_names = ["authjs.session-token", "__Secure-authjs.session-token"]
-            .map(str::to_owned)
-            .to_vec();
-        Self {
-            secrets,
-            cookie_names,
-            leeway_seconds: 15,
-        }
+        let cookie_names = ["authjs.session-token", "__Secure-authjs.session-token"].map(str::to_owned).to_vec();
+        Self { secrets, cookie_names, leeway_seconds: 15 }
     }
 }
 
@@ -77,19 +71,14 @@ impl AuthJsVerifier {
         if spec.secrets.is_empty() || spec.secrets.iter().any(String::is_empty) {
             return Err(SpecError::EmptySecret);
         }
-        for (what, count, most) in [
-            ("secrets", spec.secrets.len(), MAX_SECRETS),
-            ("cookie names", spec.cookie_names.len(), MAX_COOKIE_NAMES),
-        ] {
+        for (what, count, most) in
+            [("secrets", spec.secrets.len(), MAX_SECRETS), ("cookie names", spec.cookie_names.len(), MAX_COOKIE_NAMES)]
+        {
             if count > most {
                 return Err(SpecError::TooMany { what, count, most });
             }
         }
-        let rules = ClaimRules {
-            leeway_seconds: spec.leeway_seconds,
-            require_expiry: true,
-            ..ClaimRules::default()
-        };
+        let rules = ClaimRules { leeway_seconds: spec.leeway_seconds, require_expiry: true, ..ClaimRules::default() };
         rules.validate()?;
         let mut keys = Vec::new();
         for secret in spec.secrets.iter().map(String::as_bytes) {
@@ -98,17 +87,10 @@ impl AuthJsVerifier {
                 keys.push(SessionKey::cbc_hs512(&derive::<64>(secret, name, &info)));
                 keys.push(SessionKey::gcm(&derive::<32>(secret, name, &info)));
             }
-            keys.push(SessionKey::gcm(&derive::<32>(
-                secret,
-                "",
-                "NextAuth.js Generated Encryption Key",
-            )));
+            keys.push(SessionKey::gcm(&derive::<32>(secret, "", "NextAuth.js Generated Encryption Key")));
         }
         let keys = keys.into_iter().collect::<Result<_, _>>();
-        Ok(Self {
-            keys: keys.map_err(|Unspecified| SpecError::BadKey("key derivation failed".into()))?,
-            rules,
-        })
+        Ok(Self { keys: keys.map_err(|Unspecified| SpecError::BadKey("key derivation failed".into()))?, rules })
     }
 
     /// Decrypts a session and checks its dates at `now`.
@@ -121,11 +103,7 @@ impl AuthJsVerifier {
     /// A `kid` selects the key, as in `@auth/core`; without one all keys of the encryption are tried.
     fn decrypt(&self, jwe: &Jwe<'_>) -> Result<Claims, TokenError> {
         let mut refusal = TokenError::UnknownKey;
-        for key in self
-            .keys
-            .iter()
-            .filter(|key| key.encryption() == jwe.encryption)
-        {
+        for key in self.keys.iter().filter(|key| key.encryption() == jwe.encryption) {
             if jwe.key_id.as_ref().is_none_or(|id| *id == key.thumbprint) {
                 match key.open(jwe) {
                     Ok(plain) => return parse_object(&plain),
@@ -147,9 +125,7 @@ fn derive<const LENGTH: usize>(secret: &[u8], salt: &str, info: &str) -> [u8; LE
     }
     let mut key = [0; LENGTH];
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt.as_bytes()).extract(secret);
-    let filled = prk
-        .expand(&[info.as_bytes()], Length(LENGTH))
-        .and_then(|okm| okm.fill(&mut key));
+    let filled = prk.expand(&[info.as_bytes()], Length(LENGTH)).and_then(|okm| okm.fill(&mut key));
     // It fails only for keys beyond 255 times 32 bytes.
     assert!(filled.is_ok(), "an HKDF key of {LENGTH} bytes");
     key
@@ -186,18 +162,12 @@ impl SessionKey {
         let mac = hmac::Key::new(hmac::HMAC_SHA512, mac);
         let aes = PaddedBlockDecryptingKey::cbc_pkcs7(UnboundCipherKey::new(&AES_256, aes)?)?;
         let cipher = Cipher::CbcHs512(Box::new((mac, aes)));
-        Ok(Self {
-            thumbprint: thumbprint(&SHA512, key),
-            cipher,
-        })
+        Ok(Self { thumbprint: thumbprint(&SHA512, key), cipher })
     }
 
     fn gcm(key: &[u8; 32]) -> Result<Self, Unspecified> {
         let cipher = Cipher::Gcm(LessSafeKey::new(UnboundKey::new(&aead::AES_256_GCM, key)?));
-        Ok(Self {
-            thumbprint: thumbprint(&SHA256, key),
-            cipher,
-        })
+        Ok(Self { thumbprint: thumbprint(&SHA256, key), cipher })
     }
 
     fn encryption(&self) -> Encryption {
@@ -226,8 +196,7 @@ impl SessionKey {
                 tag.update(&text);
                 tag.update(&(aad.len() as u64 * 8).to_be_bytes());
                 verify_slices_are_equal(&tag.sign().as_ref()[..TAG_BYTES], &jwe.tag)?;
-                aes.decrypt(&mut text, DecryptionContext::Iv128((&iv).into()))?
-                    .len()
+                aes.decrypt(&mut text, DecryptionContext::Iv128((&iv).into()))?.len()
             }
         };
         text.truncate(plain);
@@ -255,8 +224,7 @@ impl<'a> Jwe<'a> {
     fn parse(token: &'a str) -> Result<Self, TokenError> {
         let mut parts = token.split('.');
         let mut part = || parts.next().ok_or(TokenError::Malformed);
-        let (header, wrapped_key, iv, ciphertext, tag) =
-            (part()?, part()?, part()?, part()?, part()?);
+        let (header, wrapped_key, iv, ciphertext, tag) = (part()?, part()?, part()?, part()?, part()?);
         // With `dir` there is no wrapped key (RFC 7518 section 4.5).
         if parts.next().is_some() || !wrapped_key.is_empty() {
             return Err(TokenError::Malformed);
@@ -265,25 +233,13 @@ impl<'a> Jwe<'a> {
         if fields.contains_key("crit") || fields.contains_key("zip") {
             return Err(TokenError::Malformed);
         }
-        let text = |name: &str| {
-            fields
-                .get(name)
-                .and_then(|value| value.as_str())
-                .ok_or(TokenError::Malformed)
-        };
+        let text = |name: &str| fields.get(name).and_then(|value| value.as_str()).ok_or(TokenError::Malformed);
         let encryption = match (text("alg")?, text("enc")?) {
             ("dir", "A256CBC-HS512") => Encryption::A256CbcHs512,
             ("dir", "A256GCM") => Encryption::A256Gcm,
             _ => return Err(TokenError::AlgorithmNotAllowed),
         };
         let key_id = key_id(&fields)?;
-        Ok(Self {
-            encryption,
-            key_id,
-            header,
-            iv: decode(iv)?,
-            ciphertext: decode(ciphertext)?,
-            tag: decode(tag)?,
-        })
+        Ok(Self { encryption, key_id, header, iv: decode(iv)?, ciphertext: decode(ciphertext)?, tag: decode(tag)? })
     }
 }

@@ -72,20 +72,13 @@ impl ClaimRules {
         if !self.audiences.is_empty() && !names_one(claims.get("aud"), &self.audiences, true) {
             return Err(TokenError::WrongAudience);
         }
-        Ok(Dates {
-            expires_at,
-            issued_at,
-        })
+        Ok(Dates { expires_at, issued_at })
     }
 }
 
 /// Whether a claim is one of `accepted`; `aud` may also be a list of which one is enough.
 fn names_one(claim: Option<&Value>, accepted: &[String], list_allowed: bool) -> bool {
-    let is_accepted = |value: &Value| {
-        value
-            .as_str()
-            .is_some_and(|v| accepted.iter().any(|a| a == v))
-    };
+    let is_accepted = |value: &Value| value.as_str().is_some_and(|v| accepted.iter().any(|a| a == v));
     match claim {
         Some(Value::Array(values)) if list_allowed => values.iter().any(is_accepted),
         Some(value) => is_accepted(value),
@@ -94,11 +87,7 @@ fn names_one(claim: Option<&Value>, accepted: &[String], list_allowed: bool) -> 
 }
 
 /// A `NumericDate`: seconds since the epoch, possibly with a fraction (RFC 7519 section 2).
-fn numeric_date(
-    claims: &Claims,
-    name: &str,
-    round: fn(f64) -> f64,
-) -> Result<Option<u64>, TokenError> {
+fn numeric_date(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
@@ -157,9 +146,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("not a finite number"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -17,15 +17,8 @@ pub fn get<'a>(header: &'a str, name: &str) -> Option<Cow<'a, str>> {
         let (key, value) = pair.split_once('=')?;
         (key.trim() == name).then(|| value.trim())
     })?;
-    let value = raw
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(raw);
-    Some(
-        percent_decode_str(value)
-            .decode_utf8()
-            .unwrap_or(Cow::Borrowed(value)),
-    )
+    let value = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
+    Some(percent_decode_str(value).decode_utf8().unwrap_or(Cow::Borrowed(value)))
 }
 
 /// The session token that Auth.js keeps under `name`: in one cookie, or cut into `name.0`, `name.1`, and so on.
@@ -70,9 +63,8 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_in_their_order() {
-        let check = |header: &str, want: Option<&str>| {
-            assert_eq!(session_token(header, "s").as_deref(), want, "{header}")
-        };
+        let check =
+            |header: &str, want: Option<&str>| assert_eq!(session_token(header, "s").as_deref(), want, "{header}");
         check("s=whole; s.0=no", Some("whole"));
         check("s.1=b; s.0=a; s.2=c", Some("abc"));
         check("s.0=a; s.2=c", Some("a"));

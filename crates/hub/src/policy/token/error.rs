@@ -143,19 +143,9 @@ pub enum SpecError {
 }
 
 /// `Ok` when `value` lies between `least` and `most`, both included.
-pub(super) fn within(
-    what: &'static str,
-    value: u64,
-    least: u64,
-    most: u64,
-) -> Result<(), SpecError> {
+pub(super) fn within(what: &'static str, value: u64, least: u64, most: u64) -> Result<(), SpecError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(SpecError::OutOfBounds {
-        what,
-        value,
-        least,
-        most,
-    })
+    Err(SpecError::OutOfBounds { what, value, least, most })
 }

@@ -98,9 +98,7 @@ pub(super) struct Introspector {
 
 impl fmt::Debug for Introspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Introspector")
-            .field("spec", &self.spec)
-            .finish_non_exhaustive()
+        f.debug_struct("Introspector").field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
@@ -113,25 +111,10 @@ impl Introspector {
         spec.rules.validate()?;
         check_timeout(spec.timeout)?;
         within("introspection cache (s)", spec.cache_seconds, 0, 3600)?;
-        within(
-            "introspection refusal cache (s)",
-            spec.refusal_seconds,
-            0,
-            300,
-        )?;
-        within(
-            "introspection cache entries",
-            spec.cache_entries as u64,
-            1,
-            1_000_000,
-        )?;
+        within("introspection refusal cache (s)", spec.refusal_seconds, 0, 300)?;
+        within("introspection cache entries", spec.cache_entries as u64, 1, 1_000_000)?;
         let cache = Mutex::new(ExpiringMap::new(spec.cache_entries));
-        Ok(Self {
-            spec,
-            fetch,
-            cache,
-            flight: SingleFlight::new(MAX_CONCURRENT_QUESTIONS),
-        })
+        Ok(Self { spec, fetch, cache, flight: SingleFlight::new(MAX_CONCURRENT_QUESTIONS) })
     }
 
     /// Decides from an answer at hand; `None` when the backend has to be asked.
@@ -144,11 +127,7 @@ impl Introspector {
     }
 
     /// Decides, asking the backend if need be.
-    pub(super) async fn verify(
-        self: &Arc<Self>,
-        token: &str,
-        now: u64,
-    ) -> Result<Verified, TokenError> {
+    pub(super) async fn verify(self: &Arc<Self>, token: &str, now: u64) -> Result<Verified, TokenError> {
         if let Some(outcome) = self.verify_now(token, now) {
             return outcome;
         }
@@ -159,11 +138,7 @@ impl Introspector {
             this.keep(key, &answer, now);
             answer
         });
-        self.judge(
-            token,
-            answer.await.unwrap_or(Err(TokenError::Unavailable)),
-            now,
-        )
+        self.judge(token, answer.await.unwrap_or(Err(TokenError::Unavailable)), now)
     }
 
     /// Dates are checked at each use, for a kept answer may outlive its token.
@@ -174,10 +149,7 @@ impl Introspector {
     }
 
     fn cached(&self, key: &Key, now: u64) -> Option<Answer> {
-        self.cache
-            .lock()
-            .get(key, now)
-            .map(|(answer, _)| answer.clone())
+        self.cache.lock().get(key, now).map(|(answer, _)| answer.clone())
     }
 
     fn keep(&self, key: Key, answer: &Answer, now: u64) {
@@ -216,10 +188,7 @@ impl Introspector {
         headers.extend(self.spec.headers.iter().cloned());
         let (method, body) = match self.spec.question {
             Question::Form => {
-                headers.push((
-                    "content-type".to_owned(),
-                    "application/x-www-form-urlencoded".to_owned(),
-                ));
+                headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
                 let form = format!("token={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
                 (Method::Post, Bytes::from(form))
             }
@@ -228,13 +197,7 @@ impl Introspector {
                 (Method::Get, Bytes::new())
             }
         };
-        FetchRequest {
-            method,
-            url: self.spec.url.clone(),
-            headers,
-            body,
-            timeout: self.spec.timeout,
-        }
+        FetchRequest { method, url: self.spec.url.clone(), headers, body, timeout: self.spec.timeout }
     }
 
     /// What an answer means. Whatever is not clearly a yes or a no denies, but is not remembered.
@@ -253,11 +216,7 @@ impl Introspector {
             Some(active) => *active == true,
             None => is_bearer && !claims.is_empty(),
         };
-        if is_active {
-            Ok(Arc::new(claims))
-        } else {
-            Err(TokenError::Inactive)
-        }
+        if is_active { Ok(Arc::new(claims)) } else { Err(TokenError::Inactive) }
     }
 }
 

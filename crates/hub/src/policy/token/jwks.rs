@@ -37,11 +37,7 @@ impl JwksSpec {
     /// Ten minutes between requests, five seconds for each.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            refresh_seconds: 600,
-            timeout: Duration::from_secs(5),
-        }
+        Self { url: url.into(), refresh_seconds: 600, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -70,9 +66,7 @@ struct State {
 
 impl fmt::Debug for RemoteKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteKeys")
-            .field("spec", &self.spec)
-            .finish_non_exhaustive()
+        f.debug_struct("RemoteKeys").field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
@@ -82,19 +76,9 @@ impl RemoteKeys {
         if !is_http_url(&spec.url) {
             return Err(SpecError::BadUrl(spec.url));
         }
-        within(
-            "JWKS refresh (s)",
-            spec.refresh_seconds,
-            MIN_REFRESH_SECONDS,
-            86_400,
-        )?;
+        within("JWKS refresh (s)", spec.refresh_seconds, MIN_REFRESH_SECONDS, 86_400)?;
         check_timeout(spec.timeout)?;
-        Ok(Self {
-            spec,
-            fetch,
-            state: RwLock::default(),
-            flight: SingleFlight::new(1),
-        })
+        Ok(Self { spec, fetch, state: RwLock::default(), flight: SingleFlight::new(1) })
     }
 
     /// The keys as last fetched; `None` when they never were.
@@ -117,9 +101,7 @@ impl RemoteKeys {
     /// Asks for the keys, together with everybody else who does so now, unless they were asked for just before.
     pub(super) async fn refresh(self: &Arc<Self>, now: u64) {
         let this = Arc::clone(self);
-        self.flight
-            .run((), || async move { this.fetch_keys(now).await })
-            .await;
+        self.flight.run((), || async move { this.fetch_keys(now).await }).await;
     }
 
     async fn fetch_keys(&self, now: u64) {
@@ -149,10 +131,7 @@ impl RemoteKeys {
             timeout: self.spec.timeout,
         };
         let answer = tokio::time::timeout(self.spec.timeout, self.fetch.fetch(request));
-        let answer = answer
-            .await
-            .map_err(|_| "no answer in time".to_owned())?
-            .map_err(|e| e.to_string())?;
+        let answer = answer.await.map_err(|_| "no answer in time".to_owned())?.map_err(|e| e.to_string())?;
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }
@@ -165,11 +144,7 @@ impl RemoteKeys {
 
 impl State {
     fn is_resting(&self, now: u64) -> bool {
-        let pause = if self.fetched_at.is_some() {
-            MIN_REFRESH_SECONDS
-        } else {
-            FIRST_RETRY_SECONDS
-        };
+        let pause = if self.fetched_at.is_some() { MIN_REFRESH_SECONDS } else { FIRST_RETRY_SECONDS };
         age(self.tried_at, now) < pause
     }
 }

@@ -64,12 +64,7 @@ impl JwtVerifier {
                 return Err(SpecError::NoKeyFor(algorithm));
             }
         }
-        Ok(Self {
-            algorithms: spec.algorithms,
-            keys,
-            remote,
-            rules: spec.rules,
-        })
+        Ok(Self { algorithms: spec.algorithms, keys, remote, rules: spec.rules })
     }
 
     /// Verifies with the keys at hand; `None` when newer ones have to be fetched first.
@@ -94,8 +89,7 @@ impl JwtVerifier {
         if let Some(remote) = &self.remote {
             remote.refresh(now).await;
         }
-        self.verify_now(token, now)
-            .unwrap_or(Err(TokenError::Unavailable))
+        self.verify_now(token, now).unwrap_or(Err(TokenError::Unavailable))
     }
 
     fn check_signature(&self, signed: &Signed<'_>, now: u64) -> Option<Result<(), TokenError>> {
@@ -104,9 +98,7 @@ impl JwtVerifier {
             return Some(own);
         };
         let keys = remote.current();
-        let fetched = keys
-            .as_ref()
-            .map_or(Err(TokenError::Unavailable), |keys| keys.verify(signed));
+        let fetched = keys.as_ref().map_or(Err(TokenError::Unavailable), |keys| keys.verify(signed));
         let named = keys.is_some_and(|keys| keys.knows(signed.key_id));
         if remote.is_due(now, fetched.is_err() && !named) {
             return None;
@@ -138,22 +130,12 @@ impl<'a> Jws<'a> {
         if header.contains_key("crit") {
             return Err(TokenError::Malformed);
         }
-        let algorithm = header
-            .get("alg")
-            .and_then(|alg| alg.as_str())
-            .ok_or(TokenError::Malformed)?;
-        let algorithm =
-            Algorithm::from_str(algorithm).map_err(|_| TokenError::AlgorithmNotAllowed)?;
+        let algorithm = header.get("alg").and_then(|alg| alg.as_str()).ok_or(TokenError::Malformed)?;
+        let algorithm = Algorithm::from_str(algorithm).map_err(|_| TokenError::AlgorithmNotAllowed)?;
         if !allowed.contains(&algorithm) {
             return Err(TokenError::AlgorithmNotAllowed);
         }
-        Ok(Self {
-            algorithm,
-            key_id: key_id(&header)?,
-            message,
-            payload,
-            signature,
-        })
+        Ok(Self { algorithm, key_id: key_id(&header)?, message, payload, signature })
     }
 
     fn signed(&self) -> Signed<'_> {
@@ -174,16 +156,11 @@ impl<'a> Jws<'a> {
 pub(super) fn key_id(header: &Claims) -> Result<Option<String>, TokenError> {
     match header.get("kid") {
         None => Ok(None),
-        Some(id) => id
-            .as_str()
-            .map(|id| Some(id.to_owned()))
-            .ok_or(TokenError::Malformed),
+        Some(id) => id.as_str().map(|id| Some(id.to_owned())).ok_or(TokenError::Malformed),
     }
 }
 
 /// Base64url without padding, refusing unused bits that are not zero (RFC 7515 section 2).
 pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| TokenError::Malformed)
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }

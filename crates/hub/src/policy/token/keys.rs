@@ -4,9 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use serde_json::Value;
@@ -46,28 +44,19 @@ impl KeySpec {
     /// A shared secret without a `kid`.
     #[must_use]
     pub fn secret(secret: impl Into<Vec<u8>>) -> Self {
-        Self {
-            material: KeyMaterial::Secret(secret.into()),
-            id: None,
-        }
+        Self { material: KeyMaterial::Secret(secret.into()), id: None }
     }
 
     /// A PEM public key without a `kid`.
     #[must_use]
     pub fn pem(pem: impl Into<String>) -> Self {
-        Self {
-            material: KeyMaterial::Pem(pem.into()),
-            id: None,
-        }
+        Self { material: KeyMaterial::Pem(pem.into()), id: None }
     }
 }
 
 impl fmt::Debug for KeySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySpec")
-            .field("material", &self.material)
-            .field("id", &self.id)
-            .finish()
+        f.debug_struct("KeySpec").field("material", &self.material).field("id", &self.id).finish()
     }
 }
 
@@ -96,8 +85,7 @@ impl VerifyingKey {
             KeyMaterial::Secret(secret) => Self::from_secret(secret)?,
             KeyMaterial::Pem(pem) => Self::from_pem(pem)?,
             KeyMaterial::Jwk(json) => {
-                let value =
-                    serde_json::from_str(json).map_err(|e| SpecError::BadKey(e.to_string()))?;
+                let value = serde_json::from_str(json).map_err(|e| SpecError::BadKey(e.to_string()))?;
                 Self::from_jwk(value)?
             }
         };
@@ -120,30 +108,19 @@ impl VerifyingKey {
         let key = DecodingKey::from_ec_pem(bytes)
             .or_else(|_| DecodingKey::from_ed_pem(bytes))
             .or_else(|_| DecodingKey::from_rsa_pem(bytes))
-            .map_err(|_| {
-                SpecError::BadKey("not a PEM public key (RSA, P-256, P-384 or Ed25519)".to_owned())
-            })?;
+            .map_err(|_| SpecError::BadKey("not a PEM public key (RSA, P-256, P-384 or Ed25519)".to_owned()))?;
         Self::checked(key)
     }
 
     /// Reads a JWK that may be used to verify; its `alg`, where given, is the only algorithm it serves.
     fn from_jwk(value: Value) -> Result<Self, SpecError> {
         let bad = |why: &str| SpecError::BadKey(why.to_owned());
-        let jwk: Jwk =
-            serde_json::from_value(value).map_err(|e| SpecError::BadKey(e.to_string()))?;
+        let jwk: Jwk = serde_json::from_value(value).map_err(|e| SpecError::BadKey(e.to_string()))?;
         let common = &jwk.common;
-        if common
-            .public_key_use
-            .as_ref()
-            .is_some_and(|usage| *usage != PublicKeyUse::Signature)
-        {
+        if common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
             return Err(bad("its `use` is not `sig`"));
         }
-        if common
-            .key_operations
-            .as_ref()
-            .is_some_and(|ops| !ops.contains(&KeyOperations::Verify))
-        {
+        if common.key_operations.as_ref().is_some_and(|ops| !ops.contains(&KeyOperations::Verify)) {
             return Err(bad("its `key_ops` do not contain `verify`"));
         }
         if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm
@@ -151,12 +128,9 @@ impl VerifyingKey {
         {
             return Err(bad("its curve is not supported"));
         }
-        let mut key = Self::checked(
-            DecodingKey::from_jwk(&jwk).map_err(|_| bad("its kind is not supported"))?,
-        )?;
+        let mut key = Self::checked(DecodingKey::from_jwk(&jwk).map_err(|_| bad("its kind is not supported"))?)?;
         if let Some(named) = common.key_algorithm {
-            key.algorithms
-                .retain(|algorithm| named == (*algorithm).into());
+            key.algorithms.retain(|algorithm| named == (*algorithm).into());
             if key.algorithms.is_empty() {
                 return Err(bad("its `alg` does not fit its kind"));
             }
@@ -178,9 +152,7 @@ impl VerifyingKey {
                 } else if ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok() {
                     vec![Algorithm::ES384]
                 } else {
-                    return Err(SpecError::BadKey(
-                        "not a point of P-256 or P-384".to_owned(),
-                    ));
+                    return Err(SpecError::BadKey("not a point of P-256 or P-384".to_owned()));
                 }
             }
             (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(point))
@@ -189,17 +161,11 @@ impl VerifyingKey {
                 return Err(SpecError::BadKey("not an Ed25519 key".to_owned()));
             }
             (AlgorithmFamily::Rsa, _) if !RSA_MODULUS_BYTES.contains(&modulus_bytes(&key)) => {
-                return Err(SpecError::BadKey(
-                    "not an RSA key of 2048 to 8192 bits".to_owned(),
-                ));
+                return Err(SpecError::BadKey("not an RSA key of 2048 to 8192 bits".to_owned()));
             }
             (family, _) => family.algorithms().to_vec(),
         };
-        Ok(Self {
-            id: None,
-            algorithms,
-            key,
-        })
+        Ok(Self { id: None, algorithms, key })
     }
 
     /// Whether this key may serve `algorithm`.
@@ -209,10 +175,7 @@ impl VerifyingKey {
 
     /// How a message names this key.
     pub(super) fn name(&self) -> String {
-        self.id.as_deref().map_or_else(
-            || format!("({:?})", self.key.family()),
-            |id| format!("`{id}`"),
-        )
+        self.id.as_deref().map_or_else(|| format!("({:?})", self.key.family()), |id| format!("`{id}`"))
     }
 
     fn is_named(&self, id: Option<&str>) -> bool {
@@ -220,13 +183,8 @@ impl VerifyingKey {
     }
 
     fn verifies(&self, signed: &Signed<'_>) -> bool {
-        jsonwebtoken::crypto::verify(
-            signed.signature,
-            signed.message.as_bytes(),
-            &self.key,
-            signed.algorithm,
-        )
-        .unwrap_or(false)
+        jsonwebtoken::crypto::verify(signed.signature, signed.message.as_bytes(), &self.key, signed.algorithm)
+            .unwrap_or(false)
     }
 }
 
@@ -262,25 +220,16 @@ impl KeySet {
     /// Reads the configured keys.
     pub(super) fn new(specs: &[KeySpec]) -> Result<Self, SpecError> {
         if specs.len() > MAX_KEYS {
-            return Err(SpecError::TooMany {
-                what: "keys",
-                count: specs.len(),
-                most: MAX_KEYS,
-            });
+            return Err(SpecError::TooMany { what: "keys", count: specs.len(), most: MAX_KEYS });
         }
-        specs
-            .iter()
-            .map(VerifyingKey::new)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        specs.iter().map(VerifyingKey::new).collect::<Result<_, _>>().map(Self)
     }
 
     /// Reads a JWK set (RFC 7517 section 5). Keys that cannot verify anything here are passed over, as the RFC asks;
     /// so are shared secrets unless `secrets_allowed`, for what is fetched over the network is not a secret.
     pub(super) fn from_jwks(json: &[u8], secrets_allowed: bool) -> Result<Self, SpecError> {
         let bad = |why: &str| SpecError::BadKeySet(why.to_owned());
-        let mut set: Value =
-            serde_json::from_slice(json).map_err(|e| SpecError::BadKeySet(e.to_string()))?;
+        let mut set: Value = serde_json::from_slice(json).map_err(|e| SpecError::BadKeySet(e.to_string()))?;
         let Some(Value::Array(keys)) = set.get_mut("keys").map(Value::take) else {
             return Err(bad("it has no `keys` list"));
         };
@@ -320,10 +269,7 @@ impl KeySet {
             .filter(|key| !named || key.is_named(signed.key_id))
             .take(MAX_KEYS)
             .any(|key| key.verifies(signed));
-        match (
-            verified,
-            named || (signed.key_id.is_none() && fitting().next().is_some()),
-        ) {
+        match (verified, named || (signed.key_id.is_none() && fitting().next().is_some())) {
             (true, _) => Ok(()),
             (false, true) => Err(TokenError::BadSignature),
             (false, false) => Err(TokenError::UnknownKey),

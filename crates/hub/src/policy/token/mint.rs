@@ -14,6 +14,5 @@ pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, SpecError> {
         return Err(SpecError::EmptySecret);
     }
     let key = EncodingKey::from_secret(secret);
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)
-        .map_err(|e| SpecError::BadKey(e.to_string()))
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|e| SpecError::BadKey(e.to_string()))
 }

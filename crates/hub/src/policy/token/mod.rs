@@ -35,9 +35,7 @@ pub use self::jwt::JwtSpec;
 use self::jwt::JwtVerifier;
 pub use self::keys::{KeyMaterial, KeySpec, MAX_KEY_SET, MAX_KEYS};
 pub use self::mint::mint;
-pub use self::revocation::{
-    DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError,
-};
+pub use self::revocation::{DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError};
 use crate::policy::fetch::Fetch;
 
 /// The longest token that is looked at, in bytes.
@@ -80,12 +78,7 @@ impl Verified {
             Some(id) if !id.is_empty() && id.len() <= MAX_TOKEN_ID_BYTES => id.into(),
             _ => hash_id(token),
         };
-        Self {
-            claims,
-            expires_at: dates.expires_at,
-            issued_at: dates.issued_at,
-            token_id,
-        }
+        Self { claims, expires_at: dates.expires_at, issued_at: dates.issued_at, token_id }
     }
 }
 
@@ -122,24 +115,14 @@ impl Verifier {
     ///
     /// # Errors
     /// What is wrong with the configuration; nothing is fetched yet.
-    pub fn new(
-        specs: Vec<VerifierSpec>,
-        fetch: Option<&Arc<dyn Fetch>>,
-    ) -> Result<Self, SpecError> {
+    pub fn new(specs: Vec<VerifierSpec>, fetch: Option<&Arc<dyn Fetch>>) -> Result<Self, SpecError> {
         if specs.is_empty() {
             return Err(SpecError::NoVerifier);
         }
         if specs.len() > MAX_VERIFIERS {
-            return Err(SpecError::TooMany {
-                what: "verifiers",
-                count: specs.len(),
-                most: MAX_VERIFIERS,
-            });
+            return Err(SpecError::TooMany { what: "verifiers", count: specs.len(), most: MAX_VERIFIERS });
         }
-        let ways = specs
-            .into_iter()
-            .map(|spec| Way::new(spec, fetch))
-            .collect::<Result<_, _>>()?;
+        let ways = specs.into_iter().map(|spec| Way::new(spec, fetch)).collect::<Result<_, _>>()?;
         Ok(Self { ways })
     }
 
@@ -189,8 +172,7 @@ impl Way {
             VerifierSpec::AuthJs(spec) => AuthJsVerifier::new(&spec).map(Self::AuthJs),
             VerifierSpec::Introspect(spec) => {
                 let fetch = fetch.ok_or(SpecError::NoFetch("introspection"))?;
-                Introspector::new(spec, Arc::clone(fetch))
-                    .map(|asks| Self::Introspect(Arc::new(asks)))
+                Introspector::new(spec, Arc::clone(fetch)).map(|asks| Self::Introspect(Arc::new(asks)))
             }
         }
     }

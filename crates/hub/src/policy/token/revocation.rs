@@ -73,10 +73,7 @@ impl Revocations {
             issued_before: ExpiringMap::new(capacity),
             everybody: None,
         };
-        Self {
-            capacity,
-            state: RwLock::new(state),
-        }
+        Self { capacity, state: RwLock::new(state) }
     }
 
     /// Puts a revocation in force until `until`; it should be at least the `exp` of the tokens meant. Both times are
@@ -89,15 +86,9 @@ impl Revocations {
         let inserted = match what {
             Revocation::Token(id) => insert(&mut state.tokens, normal(id), (), until, now),
             Revocation::User(user) => insert(&mut state.users, user, (), until, now),
-            Revocation::IssuedBefore {
-                user: Some(user),
-                at,
-            } => insert(&mut state.issued_before, user, at, until, now),
+            Revocation::IssuedBefore { user: Some(user), at } => insert(&mut state.issued_before, user, at, until, now),
             Revocation::IssuedBefore { user: None, at } => {
-                let earlier = state
-                    .everybody
-                    .filter(|(_, end)| now < *end)
-                    .unwrap_or((0, 0));
+                let earlier = state.everybody.filter(|(_, end)| now < *end).unwrap_or((0, 0));
                 state.everybody = Some((at.max(earlier.0), until.max(earlier.1)));
                 Ok(())
             }
@@ -113,13 +104,8 @@ impl Revocations {
         let before = |at: u64| issued_at.is_none_or(|issued| issued < at);
         state.tokens.get(token_id, now).is_some()
             || state.users.get(user, now).is_some()
-            || state
-                .issued_before
-                .get(user, now)
-                .is_some_and(|(&at, _)| before(at))
-            || state
-                .everybody
-                .is_some_and(|(at, end)| now < end && before(at))
+            || state.issued_before.get(user, now).is_some_and(|(&at, _)| before(at))
+            || state.everybody.is_some_and(|(at, end)| now < end && before(at))
     }
 }
 
@@ -146,9 +132,5 @@ fn insert<V: Ord + Copy>(
 
 /// Hashes are compared in lower case, whichever tool printed them.
 fn normal(id: Arc<str>) -> Arc<str> {
-    if id.starts_with("sha256:") {
-        id.to_ascii_lowercase().into()
-    } else {
-        id
-    }
+    if id.starts_with("sha256:") { id.to_ascii_lowercase().into() } else { id }
 }

@@ -84,8 +84,7 @@ pub(super) fn encode(part: impl AsRef<[u8]>) -> String {
 /// Signs any header and payload text, however wrong.
 pub(super) fn sign_text(pair: Pair, algorithm: Algorithm, header: &str, payload: &str) -> String {
     let message = format!("{}.{}", encode(header), encode(payload));
-    let signature =
-        jsonwebtoken::crypto::sign(message.as_bytes(), &pair.private(), algorithm).unwrap();
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &pair.private(), algorithm).unwrap();
     format!("{message}.{signature}")
 }
 
@@ -104,11 +103,7 @@ pub(super) fn claims() -> Value {
 }
 
 pub(super) fn jwt(algorithms: &[Algorithm], keys: Vec<KeySpec>) -> JwtSpec {
-    JwtSpec {
-        algorithms: algorithms.to_vec(),
-        keys,
-        ..JwtSpec::default()
-    }
+    JwtSpec { algorithms: algorithms.to_vec(), keys, ..JwtSpec::default() }
 }
 
 pub(super) fn hs256() -> JwtSpec {
@@ -121,10 +116,7 @@ pub(super) fn verifier(spec: JwtSpec) -> Verifier {
 
 /// The verdict without the claims; a local verifier always has one at once.
 pub(super) fn verdict(verifier: &Verifier, token: &str, now: u64) -> Result<(), TokenError> {
-    verifier
-        .verify_now(token, now)
-        .expect("local keys need no await")
-        .map(drop)
+    verifier.verify_now(token, now).expect("local keys need no await").map(drop)
 }
 
 /// Compares with a name, so that one failing row of a table can be found.
@@ -144,10 +136,7 @@ pub(super) struct Backend {
 
 impl Backend {
     pub(super) fn new<const N: usize>(answers: [Result<(u16, String), FetchError>; N]) -> Self {
-        Self {
-            answers: Mutex::new(answers.into()),
-            ..Self::default()
-        }
+        Self { answers: Mutex::new(answers.into()), ..Self::default() }
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -166,16 +155,9 @@ impl Fetch for Backend {
         self.requests.lock().push(request);
         tokio::time::sleep(self.delay).await;
         let mut answers = self.answers.lock();
-        let next = if answers.len() > 1 {
-            answers.pop_front()
-        } else {
-            answers.front().cloned()
-        };
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         let (status, body) = next.expect("an answer is prepared")?;
-        Ok(FetchResponse {
-            status,
-            body: body.into(),
-        })
+        Ok(FetchResponse { status, body: body.into() })
     }
 }
 

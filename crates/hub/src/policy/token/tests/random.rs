@@ -9,19 +9,10 @@ use super::*;
 /// Every local way of accepting a token, together.
 static ALL: LazyLock<Verifier> = LazyLock::new(|| {
     let pairs = [Pair::Secret(SECRET), Pair::Rsa, Pair::P256, Pair::Ed25519];
-    let algorithms = [
-        Algorithm::HS256,
-        Algorithm::RS256,
-        Algorithm::ES256,
-        Algorithm::EdDSA,
-    ];
+    let algorithms = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
     let jwt = jwt(&algorithms, pairs.iter().map(|pair| pair.spec()).collect());
     let sessions = AuthJsSpec::new(vec!["s".into()]);
-    Verifier::new(
-        vec![VerifierSpec::Jwt(jwt), VerifierSpec::AuthJs(sessions)],
-        None,
-    )
-    .unwrap()
+    Verifier::new(vec![VerifierSpec::Jwt(jwt), VerifierSpec::AuthJs(sessions)], None).unwrap()
 });
 
 fn accepted(token: &str) -> bool {
