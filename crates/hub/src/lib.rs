@@ -2,4 +2,5 @@
 //!
 //! No sockets, no HTTP, no vendor, no codec by name. Modules in the order in which a message meets them.
 
+pub mod dialect;
 pub mod policy;
