@@ -26,13 +26,19 @@ impl Args {
     #[must_use]
     pub fn one(value: &impl Serialize) -> Self {
         let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
-        Self { text, attachments: Vec::new() }
+        Self {
+            text,
+            attachments: Vec::new(),
+        }
     }
 
     /// One argument whose JSON is already known to be valid.
     #[must_use]
     pub fn raw(value: &RawValue) -> Self {
-        Self { text: value.get().to_owned(), attachments: Vec::new() }
+        Self {
+            text: value.get().to_owned(),
+            attachments: Vec::new(),
+        }
     }
 
     /// From the text between the brackets of a JSON array that a decoder has validated, and its attachments.
@@ -44,8 +50,15 @@ impl Args {
     /// Several arguments.
     #[must_use]
     pub fn many(values: &[serde_json::Value]) -> Self {
-        let text = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        Self { text, attachments: Vec::new() }
+        let text = values
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        Self {
+            text,
+            attachments: Vec::new(),
+        }
     }
 
     /// The JSON of the arguments, comma-separated, without brackets; empty when there are none.

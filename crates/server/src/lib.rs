@@ -1,1 +1,3 @@
-//! Placeholder that the next commit fills.
+//! How bytes come and go, and what an operator says about it.
+
+pub mod config;

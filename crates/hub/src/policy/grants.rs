@@ -228,7 +228,10 @@ impl Policy {
     /// The channels that also hear what is published to this one.
     #[must_use]
     pub fn echo(&self, channel: &str) -> &[Arc<str>] {
-        let rule = self.channels.iter().find(|rule| rule.pattern.matches(channel).is_some());
+        let rule = self
+            .channels
+            .iter()
+            .find(|rule| rule.pattern.matches(channel).is_some());
         rule.map_or(&[], |rule| &rule.echo)
     }
 
