@@ -8,6 +8,7 @@ pub mod app;
 pub mod channel;
 pub mod command;
 pub mod delivery;
+pub mod dialect;
 pub mod handler;
 pub mod hub;
 pub mod policy;

@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod clock;
+pub mod config;
 mod embed;
 mod http;
 pub mod observe;

@@ -1,9 +1,13 @@
 //! Who a session is and what it may do.
 
+pub mod channel;
 mod expiring;
+pub mod expression;
 pub mod fetch;
 mod flight;
+pub mod grants;
 pub mod identity;
 pub mod token;
 
+pub use grants::{Policy, Verdict};
 pub use identity::{Identity, Rights};

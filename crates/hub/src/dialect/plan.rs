@@ -1,0 +1,206 @@
+//! From a client's words to steps, and from what came of them to the app's answers.
+
+use std::sync::Arc;
+
+use oyez_protocol::message::Args;
+
+use super::outgoing::default_refusal;
+use super::{
+    Body, Cx, Denial, Dialect, Message, MessageRule, Moment, Outcome, Plan, Publication, PublishRule, REFRESH_EVENT,
+    Replies, Rule, Step,
+};
+use crate::policy::expression::{Expanded, Fault, Scope, Template, Term};
+
+impl Dialect {
+    /// What happens when a session opens.
+    #[must_use]
+    pub fn on_connect(&self, cx: &Cx<'_>) -> Plan {
+        self.connect.as_ref().map(|rule| plan(rule, cx)).unwrap_or_default()
+    }
+
+    /// What an event asks for; none when no rule names it and nothing forwards it.
+    #[must_use]
+    pub fn on_event(&self, cx: &Cx<'_>) -> Option<Plan> {
+        let alive = self.heartbeat.as_deref() == Some(cx.event);
+        let mut plan = match self.events.get(cx.event) {
+            Some(rule) => plan(rule, cx),
+            None if cx.event == REFRESH_EVENT => refresh(cx),
+            None if alive => Plan::default(),
+            None if self.forward.is_some() => Plan { steps: vec![Step::Forward], ..Plan::default() },
+            None => return None,
+        };
+        if alive {
+            plan.steps.insert(0, Step::Heartbeat);
+        }
+        Some(plan)
+    }
+
+    /// What is published when a user's sessions come and go. These need no right: the app's rule is one.
+    #[must_use]
+    pub fn on_presence(&self, cx: &Cx<'_>, moment: Moment) -> Vec<Publication> {
+        let scope = scope(cx);
+        let due = self.presence.iter().filter(|(when, _)| *when == moment);
+        due.filter_map(|(_, rule)| {
+            let mut plan = Plan::default();
+            publish(rule, cx, &scope, &mut plan);
+            match plan.steps.pop() {
+                Some(Step::Publish(publication)) => Some(publication),
+                _ => None,
+            }
+        })
+        .collect()
+    }
+
+    /// The app's words for what came of a plan.
+    #[must_use]
+    pub fn replies(&self, plan: &Plan, cx: &Cx<'_>, outcome: &Outcome) -> Replies {
+        let scope = scope(cx).with("joined", Term::Texts(&outcome.joined)).with("left", Term::Texts(&outcome.left));
+        let rule = plan.rule.as_deref();
+        let mut denied: Vec<Denial> = plan.denied.iter().chain(&outcome.denied).cloned().collect();
+        let mut replies = Replies::default();
+        if denied.is_empty() || !outcome.joined.is_empty() || outcome.published > 0 {
+            let reply = rule.and_then(|rule| rule.reply.as_ref()).map(|reply| message(reply, &scope));
+            match reply {
+                Some(Ok(reply)) => replies.messages.push(reply),
+                Some(Err(fault)) => denied.push(misunderstood(cx, &fault)),
+                None => {}
+            }
+        }
+        let refusal = rule.and_then(|rule| rule.refused.as_ref()).or(self.refused.as_ref());
+        let quiet = rule.is_some_and(|rule| rule.quiet);
+        let refusals: Vec<Message> =
+            denied.iter().filter(|_| !quiet).map(|denial| refused(refusal, denial, cx)).collect();
+        replies.ack = rule.and_then(|rule| rule.ack.as_ref()).map(|ack| match refusals.first() {
+            Some(refusal) => refusal.args.clone(),
+            None => ack.json(&scope).map_or_else(|_| Args::none(), |json| Args::from_validated(json, Vec::new())),
+        });
+        replies.messages.extend(refusals);
+        replies
+    }
+
+    /// A refusal in the app's words, outside of any rule: an event that came too fast, a token that was not accepted.
+    #[must_use]
+    pub fn refusal(&self, denial: &Denial, cx: &Cx<'_>) -> Message {
+        refused(self.refused.as_ref(), denial, cx)
+    }
+}
+
+/// The names that every rule sees.
+pub(super) fn scope<'a>(cx: &Cx<'a>) -> Scope<'a> {
+    Scope::new()
+        .at(cx.now)
+        .with("id", Term::Text(cx.id))
+        .with("user", Term::User(cx.identity))
+        .with("session", Term::Session(cx.session))
+        .with("event", Term::Text(cx.event))
+        .with("data", Term::Json(cx.data.get()))
+}
+
+fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
+    let scope = scope(cx);
+    let mut plan = Plan { rule: Some(rule.clone()), ..Plan::default() };
+    expand(&rule.leave, cx, &scope, &mut plan, Step::Leave);
+    expand(&rule.join, cx, &scope, &mut plan, Step::Join);
+    if let Some(rule) = &rule.publish {
+        publish(rule, cx, &scope, &mut plan);
+    }
+    match rule.status.as_ref().map(|status| status.text(&scope)) {
+        Some(Ok(status)) => plan.steps.push(Step::Status(status)),
+        Some(Err(fault)) => plan.denied.push(misunderstood(cx, &fault)),
+        None => {}
+    }
+    plan
+}
+
+fn expand(templates: &[Template], cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan, step: fn(String) -> Step) {
+    for template in templates {
+        match template.expand(scope) {
+            Ok(Expanded { names, refused }) => {
+                plan.steps.extend(names.into_iter().map(step));
+                plan.denied.extend(refused.into_iter().map(|(channel, reason)| Denial {
+                    channel: Some(channel),
+                    reason,
+                    code: 400,
+                }));
+            }
+            Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
+        }
+    }
+}
+
+fn publish(rule: &PublishRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan) {
+    let mut to = Vec::new();
+    let before = plan.denied.len();
+    for template in &rule.to {
+        if template.source() == "*" {
+            to.push("*".to_owned());
+            continue;
+        }
+        match template.expand(scope) {
+            Ok(Expanded { names, refused }) => {
+                to.extend(names);
+                plan.denied.extend(refused.into_iter().map(|(channel, reason)| Denial {
+                    channel: Some(channel),
+                    reason,
+                    code: 400,
+                }));
+            }
+            Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
+        }
+    }
+    match message(&rule.message, scope) {
+        Ok(message) if plan.denied.len() == before && !to.is_empty() => {
+            plan.steps.push(Step::Publish(Publication {
+                to,
+                id: cx.id.to_owned(),
+                message,
+                skip_self: rule.skip_self,
+            }));
+        }
+        Ok(_) => {}
+        Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
+    }
+}
+
+pub(super) fn message(rule: &MessageRule, scope: &Scope<'_>) -> Result<Message, Fault> {
+    let event = rule.event.text(scope)?;
+    let (text, whole) = match &rule.body {
+        Body::Nothing => (String::new(), false),
+        Body::Data(shape) => (shape.json(scope)?, false),
+        Body::Frame(shape) => (shape.json(scope)?, true),
+    };
+    Ok(Message { event, args: Args::from_validated(text, Vec::new()), whole })
+}
+
+fn refused(rule: Option<&MessageRule>, denial: &Denial, cx: &Cx<'_>) -> Message {
+    let channel = denial.channel.as_deref().map_or(Term::Null, Term::Text);
+    let scope = scope(cx)
+        .with("channel", channel)
+        .with("reason", Term::Text(&denial.reason))
+        .with("code", Term::Number(denial.code.into()));
+    rule.and_then(|rule| message(rule, &scope).ok()).unwrap_or_else(|| default_refusal(denial))
+}
+
+fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
+    let reason = if cx.event.is_empty() {
+        fault.to_string()
+    } else {
+        format!("{}: {fault}", cx.event.chars().take(100).collect::<String>())
+    };
+    Denial { channel: None, reason, code: 400 }
+}
+
+fn refresh(cx: &Cx<'_>) -> Plan {
+    let token = match serde_json::from_str(cx.data.get()) {
+        Ok(serde_json::Value::String(token)) => Some(token),
+        Ok(serde_json::Value::Object(mut fields)) => match fields.remove("token") {
+            Some(serde_json::Value::String(token)) => Some(token),
+            _ => None,
+        },
+        _ => None,
+    };
+    match token {
+        Some(token) => Plan { steps: vec![Step::Refresh(token)], ..Plan::default() },
+        None => Plan { denied: vec![misunderstood(cx, &Fault::Missing("data.token".into()))], ..Plan::default() },
+    }
+}

@@ -1,0 +1,178 @@
+//! Text with `{expressions}` in it: `site:{data.siteId}`, `user:{user.id}`. One text may become several channels.
+
+use super::check::parse;
+use super::{ExpressionError, Fault, Kind, Names, Scope, Shape};
+use crate::policy::channel::name_fault;
+
+/// How many names one template may give at once; the rest is refused.
+pub(super) const MAX_NAMES: usize = 100;
+
+/// A compiled template.
+#[derive(Debug, Clone)]
+pub struct Template {
+    source: String,
+    parts: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Text(String),
+    Value(Shape),
+}
+
+/// What a template gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// Good names, in order.
+    pub names: Vec<String>,
+    /// What cannot be a name, shortened, with the reason.
+    pub refused: Vec<(String, String)>,
+}
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// A brace without its partner, or what is wrong with an expression; the offset counts from the template's start.
+    pub fn compile(source: &str, names: &Names) -> Result<Self, ExpressionError> {
+        let mut parts = Vec::new();
+        let (mut rest, mut at) = (source, 0);
+        while let Some(open) = rest.find('{') {
+            let (text, after) = (&rest[..open], &rest[open + 1..]);
+            let close = closing(after)
+                .ok_or_else(|| ExpressionError::new("`{` without its `}`").at(Some(at + text.chars().count())))?;
+            at += text.chars().count() + 1;
+            let expression = &after[..close];
+            let offset = |mut error: ExpressionError| {
+                error.offset = Some(at + error.offset.unwrap_or(0));
+                error
+            };
+            parse(expression, names, &Kind::Any).map_err(offset)?;
+            let shape = Shape::compile(expression, names).map_err(offset)?;
+            if !text.is_empty() {
+                parts.push(Piece::Text(text.to_owned()));
+            }
+            parts.push(Piece::Value(shape));
+            at += expression.chars().count() + 1;
+            rest = &after[close + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self { source: source.to_owned(), parts })
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// All names that the values give: a list gives one each, an empty list none.
+    ///
+    /// # Errors
+    /// What the data lacks. A value that is there and cannot be a name is in [`Expanded::refused`] instead.
+    pub fn expand(&self, scope: &Scope<'_>) -> Result<Expanded, Fault> {
+        let mut expanded = Expanded { names: vec![String::new()], refused: Vec::new() };
+        for piece in &self.parts {
+            match piece {
+                Piece::Text(text) => expanded.names.iter_mut().for_each(|name| name.push_str(text)),
+                Piece::Value(shape) => {
+                    let values = values(shape, scope, &self.source, &mut expanded.refused)?;
+                    expanded.names = expanded
+                        .names
+                        .iter()
+                        .flat_map(|name| values.iter().map(move |value| format!("{name}{value}")))
+                        .take(MAX_NAMES + 1)
+                        .collect();
+                }
+            }
+        }
+        if expanded.names.len() > MAX_NAMES {
+            expanded.names.truncate(MAX_NAMES);
+            expanded.refused.push((self.source.clone(), format!("at most {MAX_NAMES} at once")));
+        }
+        let (good, bad) = std::mem::take(&mut expanded.names).into_iter().partition(|name| name_fault(name).is_none());
+        expanded.names = good;
+        let bad: Vec<String> = bad;
+        expanded.refused.extend(bad.into_iter().map(|name| {
+            let reason = name_fault(&name).unwrap_or_default();
+            (shortened(&name), reason.to_owned())
+        }));
+        Ok(expanded)
+    }
+
+    /// The one text this gives; for what is not a channel.
+    ///
+    /// # Errors
+    /// What the data lacks, or that there are several values.
+    pub fn text(&self, scope: &Scope<'_>) -> Result<String, Fault> {
+        let Expanded { mut names, refused } = self.expand(scope)?;
+        match (names.pop(), refused.first()) {
+            (Some(name), None) if names.is_empty() => Ok(name),
+            (_, Some((_, reason))) => Err(Fault::Unfit(reason.clone())),
+            _ => Err(Fault::Unfit("one value is needed here".into())),
+        }
+    }
+}
+
+/// Where the brace closes, past braces and quotes within the expression.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quote) = (0_usize, None);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), _) => quote = (c != open).then_some(open),
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') if depth == 0 => return Some(at),
+            (None, '}') => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn values(
+    shape: &Shape,
+    scope: &Scope<'_>,
+    source: &str,
+    refused: &mut Vec<(String, String)>,
+) -> Result<Vec<String>, Fault> {
+    let text = shape.json(scope)?;
+    let value = serde_json::from_str(&text).map_err(|_| Fault::Unfit("not JSON".into()))?;
+    let items = match value {
+        serde_json::Value::Null => {
+            return Err(Fault::Missing(source.trim_matches(['{', '}']).to_owned()));
+        }
+        serde_json::Value::Array(items) => items,
+        one => vec![one],
+    };
+    let mut values = Vec::with_capacity(items.len().min(MAX_NAMES));
+    for item in items.into_iter().take(MAX_NAMES + 1) {
+        match plain(&item) {
+            Some(text) => values.push(text),
+            None => refused.push((shortened(&item.to_string()), "a name must be text or a number".to_owned())),
+        }
+    }
+    Ok(values)
+}
+
+/// Text as it is, a number in its one plain form (`7`, also for `7.0`); nothing else names anything.
+#[must_use]
+pub(crate) fn plain(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Number(number) => Some(match number.as_f64() {
+            // Beyond 2^53 a float's digits would invent an id.
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 => {
+                format!("{float:.0}")
+            }
+            _ => number.to_string(),
+        }),
+        _ => None,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
+}

@@ -1,0 +1,336 @@
+//! What an identity may subscribe to and publish to, who else hears a channel, and who hears a publication in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::channel::{Captures, Pattern, name_fault};
+use super::expression::{Condition, ExpressionError, Facts, Kind, Names, Part, Scope, Template, Term};
+use super::identity::{Identity, Rights};
+
+/// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    channels: Vec<ChannelRule>,
+}
+
+/// One `[[app.NAME.channel]]`.
+#[derive(Debug, Clone)]
+pub struct ChannelRule {
+    /// Which channels it is about.
+    pub pattern: Pattern,
+    /// Who may subscribe.
+    pub subscribe: Grant,
+    /// Which clients may publish through the app's events; backends are ruled by their keys.
+    pub publish: Grant,
+    /// Joins and leaves are told to the channel's presence.
+    pub presence: bool,
+    /// Channels that also hear what is published to this one.
+    pub echo: Vec<Arc<str>>,
+    /// A publication is heard here only by those who may subscribe to the channel that this names from `event` and
+    /// `data`; by all, when the data names none.
+    pub audience: Option<Template>,
+}
+
+/// One right of a channel, with where it is written.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The rule as it is named in answers and by `explain`.
+    pub rule: Arc<RuleRef>,
+    /// Who has it.
+    pub right: Right,
+}
+
+/// Who has a right.
+#[derive(Debug, Clone)]
+pub enum Right {
+    /// Those for whom this holds.
+    When(Condition),
+    /// Those for whom the app's backend says so.
+    Ask(Arc<Ask>),
+}
+
+/// Where a rule is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleRef {
+    /// Line in the file, from 1; 0 when the key is not written and its default holds.
+    pub line: usize,
+    /// The channel's pattern.
+    pub channel: Arc<str>,
+    /// `subscribe` or `publish`.
+    pub key: &'static str,
+    /// The expression as it was written.
+    pub source: Arc<str>,
+}
+
+/// How the app's backend is asked for a right: a POST of JSON, answered with `{"allow": true}` or a 2xx without body;
+/// 403 denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Where.
+    pub url: String,
+    /// How long an answer counts.
+    pub cache: Duration,
+    /// How long to wait for one.
+    pub timeout: Duration,
+    /// What holds when there is none.
+    pub default: bool,
+    /// A bearer token for the backend, if it wants one.
+    pub secret: Option<String>,
+}
+
+/// A question to the app's backend. Two equal questions have one answer for as long as it is cached.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// How it is asked.
+    pub ask: Arc<Ask>,
+    /// Which rule asks.
+    pub rule: Arc<RuleRef>,
+    /// What is asked: `{user, roles, attributes, action, channel, captures}`.
+    pub body: Value,
+}
+
+/// What was decided.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Allowed by this rule.
+    Allow(Arc<RuleRef>),
+    /// Denied.
+    Deny {
+        /// The rule that denies; none when no rule names the channel.
+        rule: Option<Arc<RuleRef>>,
+        /// Why, for the client.
+        reason: String,
+    },
+    /// The app's backend decides.
+    Ask(Question),
+}
+
+impl Verdict {
+    /// It is allowed, here and now.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+}
+
+/// What may be done to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Hear it.
+    Subscribe,
+    /// Say something in it.
+    Publish,
+}
+
+/// Who hears a publication in one channel, beyond being subscribed to it.
+#[derive(Debug, Clone)]
+pub enum Audience {
+    /// Those who may subscribe to this channel.
+    MayHear(String),
+    /// Those who have, for each key, at least one of its values; `roles` or an attribute.
+    Having(Vec<(String, Vec<String>)>),
+    /// Those for whom this holds.
+    When(Condition),
+}
+
+impl Policy {
+    /// From the rules of an app.
+    #[must_use]
+    pub fn new(channels: Vec<ChannelRule>) -> Self {
+        Self { channels }
+    }
+
+    /// The rule that decides about a channel, with the captures of its name.
+    #[must_use]
+    pub fn rule<'a>(&'a self, channel: &'a str) -> Option<(&'a ChannelRule, Captures<'a>)> {
+        self.channels.iter().find_map(|rule| Some((rule, rule.pattern.matches(channel)?)))
+    }
+
+    /// May this identity hear this channel?
+    #[must_use]
+    pub fn subscribe(&self, identity: &Identity, channel: &str) -> Verdict {
+        self.decide(Action::Subscribe, identity, channel, false)
+    }
+
+    /// May this identity publish to this channel through one of the app's events? `member`: its session is in it.
+    #[must_use]
+    pub fn publish(&self, identity: &Identity, channel: &str, member: bool) -> Verdict {
+        self.decide(Action::Publish, identity, channel, member)
+    }
+
+    fn decide(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Verdict {
+        if let Some(fault) = name_fault(channel) {
+            return Verdict::Deny { rule: None, reason: fault.to_owned() };
+        }
+        let Some((rule, captures)) = self.rule(channel) else {
+            return Verdict::Deny { rule: None, reason: format!("there is no channel {channel}") };
+        };
+        let grant = rule.grant(action);
+        let facts = Facts { identity, captures: &captures, member };
+        match &grant.right {
+            Right::Ask(ask) => {
+                let body = question(action, identity, channel, &captures);
+                Verdict::Ask(Question { ask: ask.clone(), rule: grant.rule.clone(), body })
+            }
+            // What cannot be evaluated is denied.
+            Right::When(condition) if condition.holds(&facts).unwrap_or(false) => Verdict::Allow(grant.rule.clone()),
+            Right::When(_) => Verdict::Deny { rule: Some(grant.rule.clone()), reason: action.denial(channel) },
+        }
+    }
+
+    /// The leaves of the rule that decides, with what each gave; for `explain`.
+    #[must_use]
+    pub fn parts(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Vec<Part> {
+        let Some((rule, captures)) = self.rule(channel) else {
+            return Vec::new();
+        };
+        match &rule.grant(action).right {
+            Right::When(condition) => condition.parts(&Facts { identity, captures: &captures, member }),
+            Right::Ask(_) => Vec::new(),
+        }
+    }
+
+    /// The channels that also hear what is published to this one.
+    #[must_use]
+    pub fn echo(&self, channel: &str) -> &[Arc<str>] {
+        let rule = self.channels.iter().find(|rule| rule.pattern.matches(channel).is_some());
+        rule.map_or(&[], |rule| &rule.echo)
+    }
+
+    /// Joins and leaves of this channel are told.
+    #[must_use]
+    pub fn presence(&self, channel: &str) -> bool {
+        self.rule(channel).is_some_and(|(rule, _)| rule.presence)
+    }
+
+    /// Who hears this publication in this channel; none: all its subscribers. `data` is valid JSON text.
+    #[must_use]
+    pub fn audience(&self, event: &str, channel: &str, data: &str) -> Option<Audience> {
+        let (rule, _) = self.rule(channel)?;
+        let template = rule.audience.as_ref()?;
+        let scope = Scope::new().with("event", Term::Text(event)).with("data", Term::Json(data));
+        match template.expand(&scope) {
+            Ok(mut expanded) if expanded.refused.is_empty() && expanded.names.len() == 1 => {
+                expanded.names.pop().map(Audience::MayHear)
+            }
+            // The data names none.
+            Err(super::expression::Fault::Missing(_)) => None,
+            // It names something that cannot be a channel: nobody but an administrator may hear that.
+            _ => Some(Audience::MayHear(String::new())),
+        }
+    }
+
+    /// Does somebody with these rights belong to the audience?
+    #[must_use]
+    pub fn admits(&self, audience: &Audience, rights: &Arc<Rights>) -> bool {
+        let has = |key: &str, wanted: &[String]| {
+            let held = if key == "roles" { Some(&rights.roles) } else { rights.attributes.get(key) };
+            held.is_some_and(|held| held.iter().any(|one| wanted.iter().any(|other| **other == **one)))
+        };
+        let identity = || Identity { rights: rights.clone(), ..Identity::default() };
+        match audience {
+            Audience::MayHear(name) if name.is_empty() => rights.admin,
+            Audience::MayHear(channel) => self.subscribe(&identity(), channel).is_allowed(),
+            Audience::Having(keys) => keys.iter().all(|(key, wanted)| has(key, wanted)),
+            Audience::When(condition) => {
+                condition.holds(&Facts { identity: &identity(), captures: &[], member: false }).unwrap_or(false)
+            }
+        }
+    }
+
+    /// Which of these channels the identity may not hear (any more), with why. A channel that its backend decides
+    /// comes back as the question.
+    #[must_use]
+    pub fn lost<'a>(
+        &self,
+        identity: &Identity,
+        channels: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<(&'a str, Verdict)> {
+        channels
+            .into_iter()
+            .map(|channel| (channel, self.subscribe(identity, channel)))
+            .filter(|(_, verdict)| !verdict.is_allowed())
+            .collect()
+    }
+}
+
+impl ChannelRule {
+    fn grant(&self, action: Action) -> &Grant {
+        match action {
+            Action::Subscribe => &self.subscribe,
+            Action::Publish => &self.publish,
+        }
+    }
+}
+
+impl Action {
+    /// As it is called in the file and on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+        }
+    }
+
+    fn denial(self, channel: &str) -> String {
+        format!("not allowed to {} to {channel}", self.word())
+    }
+}
+
+impl Audience {
+    /// What a publisher may say: `{"roles": […], "sites": […], "expression": "…"}`; all keys must hold.
+    ///
+    /// # Errors
+    /// Something else, or an expression that is wrong or asks for more than rights.
+    pub fn parse(value: &Value, user: &Kind) -> Result<Vec<Self>, ExpressionError> {
+        let Value::Object(fields) = value else {
+            return Err(ExpressionError::new("an audience is an object"));
+        };
+        let mut audiences = Vec::new();
+        let mut keys = Vec::new();
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("expression", Value::String(source)) => {
+                    let condition = Condition::compile(source, &Names::default().with([("user", user.clone())]))?;
+                    if !condition.depends_on_rights_only() {
+                        return Err(ExpressionError::new(
+                            "an audience may ask for roles and attributes, not for one user",
+                        ));
+                    }
+                    audiences.push(Self::When(condition));
+                }
+                (key, Value::Array(items)) => {
+                    keys.push((key.to_owned(), items.iter().filter_map(super::expression::plain).collect()))
+                }
+                (key, one) => {
+                    let one = super::expression::plain(one)
+                        .ok_or_else(|| ExpressionError::new(format!("{key} must be a list of texts")))?;
+                    keys.push((key.to_owned(), vec![one]));
+                }
+            }
+        }
+        if !keys.is_empty() {
+            audiences.push(Self::Having(keys));
+        }
+        Ok(audiences)
+    }
+}
+
+fn question(action: Action, identity: &Identity, channel: &str, captures: &Captures<'_>) -> Value {
+    let texts = |texts: &[Arc<str>]| texts.iter().map(|text| Value::from(&**text)).collect::<Vec<_>>();
+    let attributes: serde_json::Map<_, _> =
+        identity.rights.attributes.iter().map(|(name, values)| (name.to_string(), texts(values).into())).collect();
+    let captures: serde_json::Map<_, _> =
+        captures.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text))).collect();
+    json!({
+        "user": &*identity.user,
+        "roles": texts(&identity.rights.roles),
+        "attributes": attributes,
+        "action": action.word(),
+        "channel": channel,
+        "captures": captures,
+    })
+}

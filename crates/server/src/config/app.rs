@@ -1,0 +1,197 @@
+//! From the tables of a file to a checked configuration: the server, the keys, and what an app is apart from its rules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use oyez_hub::policy::Policy;
+use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
+use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
+
+use super::reader::{Located, Node};
+use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, WebSocketConfig, auth, rules};
+
+/// The whole file; none when something essential is missing, which has been noted then.
+pub(super) fn config(root: &Node<'_>) -> Option<Config> {
+    let server = server(&root.child_or_default("server"));
+    let named = root.named("app");
+    let names: Vec<String> = named.iter().map(|(name, _)| name.text.clone()).collect();
+    let apps: Vec<_> = named.iter().map(|(name, node)| app(name, node)).collect();
+    let keys = root.named("key").into_iter().map(|(name, node)| key(name.text, &node, &names)).collect();
+    Some(Config { server, apps: apps.into_iter().collect::<Option<_>>()?, keys })
+}
+
+fn server(node: &Node<'_>) -> ServerConfig {
+    let listen = node.texts("listen");
+    for address in &listen {
+        if address.text.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            node.doc.problem(
+                address.span.start,
+                format!("`{}` is no address to listen on", address.text),
+                Some("write \"127.0.0.1:3001\"".into()),
+            );
+        }
+    }
+    ServerConfig {
+        listen: listen.into_iter().map(|address| address.text).collect(),
+        shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
+        trusted_proxies: node.plain_texts("trusted_proxies"),
+        shutdown: node.duration("shutdown"),
+    }
+}
+
+fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
+    let wanted = node.texts("apps");
+    for app in wanted.iter().filter(|app| app.text != "*" && !apps.contains(&app.text)) {
+        node.doc.problem(
+            app.span.start,
+            format!("there is no app `{}`", app.text),
+            Some(format!("the file has {}", apps.join(", "))),
+        );
+    }
+    ApiKey {
+        name,
+        secrets: node.secrets("secret"),
+        apps: wanted.into_iter().map(|app| app.text).collect(),
+        rights: node.plain_texts("rights"),
+    }
+}
+
+fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
+    let origins = node.texts("origins");
+    origins.iter().for_each(|origin| check_origin(node, origin));
+    if origins.is_empty() && node.has("origins") {
+        node.problem(
+            format!("{}.origins is empty, so no web page could connect", node.path),
+            Some("list the pages' origins".into()),
+        );
+    }
+    let websocket = node.child("websocket");
+    // Without a word about transports, an app speaks the one that everybody uses.
+    let socketio = if node.has("socketio") || websocket.is_none() {
+        Some(socketio(&node.child_or_default("socketio")))
+    } else {
+        None
+    };
+    let identity = node.child("identity");
+    let user = user_kind(
+        identity
+            .iter()
+            .flat_map(|node| node.free("attributes"))
+            .map(|(name, _)| name.text)
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str),
+    );
+    let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
+    let policy = Arc::new(Policy::new(rules::channels(node, &user)));
+    let dialect = Arc::new(rules::dialect(node, &user, &policy));
+    let auth = node.child("auth").map(|node| auth::auth(&node));
+    Some(AppConfig {
+        name: name.text.clone(),
+        line: node.line(),
+        origins: origins.into_iter().map(|origin| origin.text).collect(),
+        socketio,
+        websocket: websocket.as_ref().map(self::websocket),
+        auth: auth?,
+        identity: identity?,
+        user,
+        policy,
+        dialect,
+        heartbeat_timeout: node
+            .child("heartbeat")
+            .map(|node| node.duration("timeout"))
+            .filter(|timeout| !timeout.is_zero()),
+        limits: limits(&node.child_or_default("limits")),
+    })
+}
+
+fn check_origin(node: &Node<'_>, origin: &Located) {
+    let rest = origin.text.strip_prefix("http://").or_else(|| origin.text.strip_prefix("https://"));
+    if origin.text != "*" && rest.is_none_or(|host| host.is_empty() || host.contains('/')) {
+        let help = "an origin is scheme, host and port: \"https://desk.example.com\"".to_owned();
+        node.doc.problem(origin.span.start, format!("`{}` is no origin", origin.text), Some(help));
+    }
+}
+
+fn socketio(node: &Node<'_>) -> SocketIoConfig {
+    let transports = node.plain_texts("transports");
+    for path in node.texts("path") {
+        if !path.text.starts_with('/') || !path.text.ends_with('/') {
+            node.doc.problem(
+                path.span.start,
+                format!("the path `{}` must begin and end with `/`", path.text),
+                Some("as in \"/socket.io/\"".into()),
+            );
+        }
+    }
+    for namespace in node.texts("namespace").iter().filter(|namespace| !namespace.text.starts_with('/')) {
+        node.doc.problem(namespace.span.start, format!("the namespace `{}` must begin with `/`", namespace.text), None);
+    }
+    SocketIoConfig {
+        paths: node.plain_texts("path"),
+        namespaces: node.plain_texts("namespace"),
+        websocket: transports.iter().any(|word| word == "websocket"),
+        polling: transports.iter().any(|word| word == "polling"),
+        eio3: node.boolean("eio3"),
+        ping_interval: node.duration("ping_interval"),
+        ping_timeout: node.duration("ping_timeout"),
+        connect_timeout: node.duration("connect_timeout"),
+        upgrade_timeout: node.duration("upgrade_timeout"),
+        max_payload: node.size("max_payload"),
+        compression: node.boolean("compression"),
+    }
+}
+
+fn websocket(node: &Node<'_>) -> WebSocketConfig {
+    for path in node.texts("path").iter().filter(|path| !path.text.starts_with('/')) {
+        node.doc.problem(path.span.start, format!("the path `{}` must begin with `/`", path.text), None);
+    }
+    WebSocketConfig {
+        paths: node.plain_texts("path"),
+        event: node.text("event").map(|event| event.text).unwrap_or_default(),
+        ping_interval: node.duration("ping_interval"),
+        pong_timeout: node.duration("pong_timeout"),
+        max_message: node.size("max_message"),
+        compression: node.boolean("compression"),
+    }
+}
+
+fn identity(node: &Node<'_>, user: &Kind) -> Option<IdentityRule> {
+    let names = claim_names();
+    let shape = |text: &Located| node.doc.compiled(text, |source| Shape::compile(source, &names));
+    let shapes = |texts: &[Located]| texts.iter().filter_map(shape).collect::<Vec<_>>();
+    let attributes: BTreeMap<Arc<str>, Vec<Shape>> =
+        node.free("attributes").into_iter().map(|(name, texts)| (name.text.into(), shapes(&texts))).collect();
+    for (name, _) in node.free("attributes") {
+        if ["id", "name", "roles", "admin"].contains(&name.text.as_str()) {
+            node.doc.problem(
+                name.span.start,
+                format!("`user.{}` is taken", name.text),
+                Some("give the attribute another name".into()),
+            );
+        }
+    }
+    let admin = node.text("admin").and_then(|text| {
+        node.doc.compiled(&text, |source| Condition::compile(source, &Names::default().with([("user", user.clone())])))
+    });
+    Some(IdentityRule {
+        user: shape(&node.text("user")?)?,
+        name: node.text("name").as_ref().and_then(shape),
+        roles: shapes(&node.texts("roles")),
+        attributes,
+        admin: admin?,
+    })
+}
+
+fn limits(node: &Node<'_>) -> Limits {
+    let limit = |name: &str| node.integer(name).filter(|limit| *limit > 0);
+    Limits {
+        connections_per_address: limit("connections_per_address"),
+        connects_per_second: limit("connects_per_second"),
+        connections_per_user: limit("connections_per_user"),
+        channels_per_session: limit("channels_per_session"),
+        events_per_second: limit("events_per_second"),
+        events_burst: limit("events_burst"),
+        publishes_per_second: limit("publishes_per_second"),
+    }
+}

@@ -1,0 +1,231 @@
+//! Configuration: the text of `oyez.toml` in, a checked [`Config`] or every mistake in it out.
+//!
+//! Nothing here reads a file or the environment; the program passes both in. `schema` is the one table of keys:
+//! files are checked against it and `docs/configuration.md` is written from it.
+
+mod app;
+mod auth;
+mod explain;
+mod problem;
+mod reader;
+mod reference;
+mod rules;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_hub::dialect::Dialect;
+use oyez_hub::policy::Policy;
+use oyez_hub::policy::expression::Kind;
+use oyez_hub::policy::identity::IdentityRule;
+use toml::de::DeTable;
+
+pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtConfig, TokenSource};
+pub use explain::{Explanation, explain};
+pub use problem::{Problem, Problems};
+pub use reference::reference;
+
+/// The configuration of `oyez dev`: an open app with everything a first try needs. It wants `JWT_SECRET` and
+/// `OYEZ_API_KEY`, which the command makes up and keeps.
+pub const DEV: &str = include_str!("dev.toml");
+
+/// What a file may refer to. The caller decides what there is.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// An environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The text of a file, or why there is none.
+    pub file: &'a dyn Fn(&str) -> Result<String, String>,
+}
+
+impl fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inputs")
+    }
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What belongs to the process.
+    pub server: ServerConfig,
+    /// The apps, by name.
+    pub apps: Vec<AppConfig>,
+    /// Who may use the HTTP API.
+    pub keys: Vec<ApiKey>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Addresses to listen on, `host:port`.
+    pub listen: Vec<String>,
+    /// Threads that own sessions; none: one per core that the process may use.
+    pub shards: Option<usize>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// How long sessions may take to leave when the server stops.
+    pub shutdown: Duration,
+}
+
+/// `[key.NAME]`.
+#[derive(Clone)]
+pub struct ApiKey {
+    /// As the file calls it; may be logged, unlike the key.
+    pub name: String,
+    /// Each opens.
+    pub secrets: Vec<String>,
+    /// The apps it is for; `*` is all.
+    pub apps: Vec<String>,
+    /// `publish`, `read`, `disconnect`, `revoke`; `*` is all.
+    pub rights: Vec<String>,
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("name", &self.name)
+            .field("apps", &self.apps)
+            .field("rights", &self.rights)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[app.NAME]`.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// Its name.
+    pub name: String,
+    /// Line in the file.
+    pub line: usize,
+    /// Web pages that may connect; `*` is any.
+    pub origins: Vec<String>,
+    /// Socket.IO, if it is spoken.
+    pub socketio: Option<SocketIoConfig>,
+    /// Plain WebSocket, if it is spoken.
+    pub websocket: Option<WebSocketConfig>,
+    /// How tokens are found and verified.
+    pub auth: AuthConfig,
+    /// Whose a token is.
+    pub identity: IdentityRule,
+    /// What `user` is in this app's expressions; for audiences that publishers send.
+    pub user: Kind,
+    /// Who may hear and say what.
+    pub policy: Arc<Policy>,
+    /// The app's language.
+    pub dialect: Arc<Dialect>,
+    /// A session that shows no sign of life (see [`Dialect::heartbeat`]) for so long is closed.
+    pub heartbeat_timeout: Option<Duration>,
+    /// How much one client may ask for.
+    pub limits: Limits,
+}
+
+/// `[app.NAME.socketio]`.
+#[derive(Debug, Clone)]
+pub struct SocketIoConfig {
+    /// Where it is served; each begins and ends with `/`.
+    pub paths: Vec<String>,
+    /// Namespaces of this app.
+    pub namespaces: Vec<String>,
+    /// WebSocket may be used.
+    pub websocket: bool,
+    /// Polling may be used.
+    pub polling: bool,
+    /// Clients of Socket.IO 2.x are served.
+    pub eio3: bool,
+    /// Between two pings.
+    pub ping_interval: Duration,
+    /// For a pong.
+    pub ping_timeout: Duration,
+    /// To join a namespace.
+    pub connect_timeout: Duration,
+    /// To change transport.
+    pub upgrade_timeout: Duration,
+    /// Largest message of a client, in bytes.
+    pub max_payload: usize,
+    /// Compression is offered.
+    pub compression: bool,
+}
+
+/// `[app.NAME.websocket]`. The frame's shape is [`Dialect::frame`].
+#[derive(Debug, Clone)]
+pub struct WebSocketConfig {
+    /// Where it is served.
+    pub paths: Vec<String>,
+    /// The field that names the event.
+    pub event: String,
+    /// Between two ping frames.
+    pub ping_interval: Duration,
+    /// A session lives so long without a pong.
+    pub pong_timeout: Duration,
+    /// Largest frame of a client, in bytes.
+    pub max_message: usize,
+    /// Compression is offered.
+    pub compression: bool,
+}
+
+/// `[app.NAME.limits]`; none is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections from one address.
+    pub connections_per_address: Option<u64>,
+    /// New connections from one address, per second.
+    pub connects_per_second: Option<u64>,
+    /// Open connections of one user.
+    pub connections_per_user: Option<u64>,
+    /// Channels that one session may be in.
+    pub channels_per_session: Option<u64>,
+    /// Events of one session per second, in the long run.
+    pub events_per_second: Option<u64>,
+    /// Events of one session at once.
+    pub events_burst: Option<u64>,
+    /// Publications of one key per second.
+    pub publishes_per_second: Option<u64>,
+}
+
+/// Reads and checks a configuration.
+///
+/// # Errors
+/// Every mistake in it, in the order of the file.
+pub fn load(file: &str, source: &str, inputs: Inputs<'_>) -> Result<Config, Problems> {
+    let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
+    let (tree, syntax) = DeTable::parse_recoverable(source);
+    for error in &syntax {
+        doc.problem(error.span().map_or(0, |span| span.start), format!("not TOML: {}", error.message()), None);
+    }
+    // After a syntax error the tree has holes, and complaints about them would mislead.
+    let config = syntax.is_empty().then(|| {
+        let root = reader::Node::new(&doc, &schema::ROOT, String::new(), tree.get_ref(), 0..0);
+        app::config(&root)
+    });
+    let mut problems = doc.problems.take();
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup();
+    match config.flatten() {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// What `oyez check` says of a file: one line per app when all is well.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn check(file: &str, source: &str, inputs: Inputs<'_>) -> Result<String, Problems> {
+    let config = load(file, source, inputs)?;
+    let apps = config.apps.iter().map(|app| {
+        let speaks = [app.socketio.as_ref().map(|_| "Socket.IO"), app.websocket.as_ref().map(|_| "WebSocket")];
+        format!(
+            "  {}: {}, {} events",
+            app.name,
+            speaks.into_iter().flatten().collect::<Vec<_>>().join(" and "),
+            app.dialect.events.len()
+        )
+    });
+    Ok(format!("{file} is good.\n{}", apps.collect::<Vec<_>>().join("\n")))
+}

@@ -1,0 +1,241 @@
+//! Channels and the dialect: the rules of an app, compiled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
+use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::{Pattern, name_fault};
+use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
+use oyez_hub::policy::grants::{Action, Ask, ChannelRule, Grant, Right, RuleRef};
+
+use super::reader::{Located, Node};
+use super::schema::ASK;
+
+/// `[[app.NAME.channel]]`.
+pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
+    let nodes = app.children("channel");
+    let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, channel(node, user)?))).collect();
+    for (index, (node, rule)) in rules.iter().enumerate() {
+        if rules[..index].iter().any(|(_, earlier)| earlier.pattern.source() == rule.pattern.source()) {
+            node.problem(format!("the channel `{}` is described twice; only the first counts", rule.pattern), None);
+        }
+    }
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
+    let name = node.text("name")?;
+    let pattern = Pattern::compile(&name.text).map_err(|fault| node.doc.problem(name.span.start, fault, None)).ok()?;
+    let captures = |member: bool| {
+        let captures = pattern.names().map(|name| (name, Kind::Text)).chain([("user", user.clone())]);
+        let names = Names::default().with(captures);
+        if member { names.with([("member", Kind::Bool)]) } else { names }
+    };
+    let audience = node.text("audience").and_then(|text| {
+        let names = Names::default().with([("event", Kind::Text), ("data", Kind::Any)]);
+        node.doc.compiled(&text, |source| Template::compile(source, &names))
+    });
+    for echo in node.texts("echo") {
+        if let Some(fault) =
+            name_fault(&echo.text).or(echo.text.contains('{').then_some("an echo is one channel, not a pattern"))
+        {
+            node.doc.problem(echo.span.start, fault, None);
+        }
+    }
+    Some(ChannelRule {
+        subscribe: grant(node, Action::Subscribe, &pattern, &captures(false))?,
+        publish: grant(node, Action::Publish, &pattern, &captures(true))?,
+        presence: node.boolean("presence"),
+        echo: node.plain_texts("echo").into_iter().map(Arc::from).collect(),
+        audience,
+        pattern,
+    })
+}
+
+fn grant(node: &Node<'_>, action: Action, pattern: &Pattern, names: &Names) -> Option<Grant> {
+    let key = action.word();
+    let (source, right) = if let Some(ask) = node.inner(key, &ASK) {
+        let ask = self::ask(&ask)?;
+        (Arc::from(format!("ask {}", ask.url)), Right::Ask(Arc::new(ask)))
+    } else {
+        let condition = match node.truth(key) {
+            Some(truth) => Condition::constant(truth),
+            None => node.doc.compiled(&node.text(key)?, |source| Condition::compile(source, names))?,
+        };
+        (condition.source().clone(), Right::When(condition))
+    };
+    Some(Grant {
+        rule: Arc::new(RuleRef { line: node.line_of(key), channel: pattern.source().clone(), key, source }),
+        right,
+    })
+}
+
+fn ask(node: &Node<'_>) -> Option<Ask> {
+    Some(Ask {
+        cache: node.duration("cache"),
+        timeout: node.duration("timeout"),
+        default: node.boolean("default"),
+        secret: node.secrets("secret").into_iter().next(),
+        url: url(node, "ask")?,
+    })
+}
+
+fn url(node: &Node<'_>, key: &str) -> Option<String> {
+    let url = node.text(key)?;
+    if url.text.starts_with("http://") || url.text.starts_with("https://") {
+        return Some(url.text);
+    }
+    node.doc.problem(url.span.start, format!("`{}` is no URL", url.text), Some("write \"https://…\"".into()));
+    None
+}
+
+/// Everything that an app says and understands.
+pub(super) fn dialect(app: &Node<'_>, user: &Kind, policy: &Policy) -> Dialect {
+    let place = |place| names(place, user.clone());
+    let mut events: HashMap<Arc<str>, Arc<Rule>> = HashMap::new();
+    for node in app.children("on") {
+        let rule = Arc::new(rule(&node, user, policy));
+        for event in node.texts("event") {
+            if let Some(earlier) = events.insert(event.text.as_str().into(), rule.clone()) {
+                let help = Some(format!("the first is on line {}", earlier.line));
+                node.doc.problem(event.span.start, format!("the event `{}` has two rules", event.text), help);
+            }
+        }
+    }
+    let websocket = app.child("websocket");
+    Dialect {
+        connect: app.child("connect").map(|node| Arc::new(connect(&node, user, policy))),
+        events,
+        presence: presence(app, &place(Place::Connect)),
+        pushes: app.children("push").iter().filter_map(|node| push(node, &place(Place::Push))).collect(),
+        frame: websocket.filter(|node| node.has("frame")).and_then(|node| shape(&node, "frame", &place(Place::Push))),
+        refused: app.child("refused").and_then(|node| message(&node, &place(Place::Refusal))),
+        heartbeat: app.child("heartbeat").and_then(|node| node.text("event")).map(|event| event.text.into()),
+        forward: app.child("forward").and_then(|node| forward(&node)),
+    }
+}
+
+fn connect(node: &Node<'_>, user: &Kind, policy: &Policy) -> Rule {
+    let place = names(Place::Connect, user.clone());
+    Rule {
+        line: node.line(),
+        join: channel_templates(node, "join", &place, policy),
+        reply: node.child("reply").and_then(|node| message(&node, &place)),
+        quiet: true,
+        ..Rule::default()
+    }
+}
+
+fn rule(node: &Node<'_>, user: &Kind, policy: &Policy) -> Rule {
+    let said = names(Place::Event, user.clone());
+    let reply = names(Place::Reply, user.clone());
+    Rule {
+        line: node.line(),
+        join: channel_templates(node, "join", &said, policy),
+        leave: templates(node, "leave", &said),
+        publish: node.child("publish").and_then(|node| publish(&node, &said)),
+        status: node
+            .text("status")
+            .and_then(|text| node.doc.compiled(&text, |source| Template::compile(source, &said))),
+        reply: node.child("reply").and_then(|node| message(&node, &reply)),
+        ack: if node.has("ack") { shape(node, "ack", &reply) } else { None },
+        refused: node.child("refused").and_then(|node| message(&node, &names(Place::Refusal, user.clone()))),
+        quiet: false,
+    }
+}
+
+fn presence(app: &Node<'_>, names: &Names) -> Vec<(Moment, PublishRule)> {
+    let Some(node) = app.child("presence") else {
+        return Vec::new();
+    };
+    let moments = [
+        ("connected", Moment::Connected),
+        ("online", Moment::Online),
+        ("offline", Moment::Offline),
+        ("disconnected", Moment::Disconnected),
+    ];
+    moments.into_iter().filter_map(|(key, moment)| Some((moment, publish(&node.child(key)?, names)?))).collect()
+}
+
+fn push(node: &Node<'_>, names: &Names) -> Option<PushRule> {
+    let event = node.text("as").and_then(|text| node.doc.compiled(&text, |source| Template::compile(source, names)))?;
+    let body = body(node, names);
+    let body = if matches!(body, Body::Nothing) { Body::Data(Shape::compile("data", names).ok()?) } else { body };
+    Some(PushRule { event: node.text("event").map(|event| event.text.into()), message: MessageRule { event, body } })
+}
+
+fn publish(node: &Node<'_>, names: &Names) -> Option<PublishRule> {
+    Some(PublishRule {
+        to: templates(node, "to", names),
+        skip_self: node.boolean("skip_self"),
+        message: message(node, names)?,
+    })
+}
+
+fn message(node: &Node<'_>, names: &Names) -> Option<MessageRule> {
+    let event = node.doc.compiled(&node.text("event")?, |source| Template::compile(source, names));
+    let body = body(node, names);
+    Some(MessageRule { event: event?, body })
+}
+
+fn body(node: &Node<'_>, names: &Names) -> Body {
+    if node.has("data") && node.has("frame") {
+        node.problem(format!("{} has both data and frame", node.path), Some("a message is one or the other".into()));
+    }
+    let frame = shape(node, "frame", names).map(Body::Frame);
+    frame.or_else(|| shape(node, "data", names).map(Body::Data)).unwrap_or(Body::Nothing)
+}
+
+fn shape(node: &Node<'_>, key: &str, names: &Names) -> Option<Shape> {
+    let text = node.text(key)?;
+    node.doc.compiled(&text, |source| Shape::compile(source, names))
+}
+
+fn templates(node: &Node<'_>, key: &str, names: &Names) -> Vec<Template> {
+    node.texts(key)
+        .iter()
+        .filter_map(|text| node.doc.compiled(text, |source| Template::compile(source, names)))
+        .collect()
+}
+
+/// A join into a channel that no rule describes would be denied for ever, so it is a mistake.
+fn channel_templates(node: &Node<'_>, key: &str, names: &Names, policy: &Policy) -> Vec<Template> {
+    let texts = node.texts(key);
+    for text in texts.iter().filter(|text| !text.text.starts_with('{')) {
+        let sample = sample(text);
+        if policy.rule(&sample).is_none() {
+            let help = format!("describe it: [[app.NAME.channel]] name = \"{}\"", sample.replace('x', "{id}"));
+            node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
+        }
+    }
+    templates(node, key, names)
+}
+
+/// The template with an `x` for each expression.
+fn sample(text: &Located) -> String {
+    let mut sample = String::new();
+    let mut depth = 0_usize;
+    for c in text.text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    sample.push('x');
+                }
+            }
+            c if depth == 0 => sample.push(c),
+            _ => {}
+        }
+    }
+    sample
+}
+
+fn forward(node: &Node<'_>) -> Option<Forward> {
+    Some(Forward {
+        timeout: node.duration("timeout"),
+        secret: node.secrets("secret").into_iter().next(),
+        url: url(node, "url")?,
+    })
+}
