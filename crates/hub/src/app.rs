@@ -1,14 +1,107 @@
-//! One tenant: its rules, its namespace and its times. Nothing crosses from one app to another.
+//! One tenant: who its users are, what they may do, what it says to them. Nothing crosses from one app to another.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use crate::dialect::Dialect;
 use crate::handler::Handlers;
+use crate::policy::identity::{IdentityRule, RightsPool};
+use crate::policy::token::{Revocations, TokenError, Verifier};
+use crate::policy::{Identity, Policy};
 
 /// Index of an app on its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppId(pub u16);
+
+/// How an app learns who somebody is.
+pub struct Credentials {
+    /// Whether a token is genuine.
+    pub verifier: Verifier,
+    /// Whose it is.
+    pub rule: IdentityRule,
+    /// Tokens that are good but no longer wanted.
+    pub revocations: Revocations,
+    /// What clients hear that show no token.
+    pub missing: String,
+    /// What clients hear whose token is not accepted.
+    pub invalid: String,
+    /// What clients hear whose token names no user.
+    pub unknown: String,
+    rights: RightsPool,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// Why somebody is not let in: a word for logs and a message for the client, neither with the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For logs and metrics.
+    pub word: &'static str,
+    /// For the client, in the app's words.
+    pub message: String,
+}
+
+impl Credentials {
+    /// From its parts; nothing is revoked yet. `messages`: for a missing, an unaccepted and a nameless token.
+    #[must_use]
+    pub fn new(verifier: Verifier, rule: IdentityRule, messages: [String; 3]) -> Self {
+        let [missing, invalid, unknown] = messages;
+        Self {
+            verifier,
+            rule,
+            revocations: Revocations::default(),
+            missing,
+            invalid,
+            unknown,
+            rights: RightsPool::default(),
+        }
+    }
+
+    /// Verifies a token and reads whose it is. `now` is in seconds since the Unix epoch. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn identify(&self, token: Option<&str>, now: u64) -> Result<Arc<Identity>, Refusal> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Err(Refusal { word: TokenError::Missing.word(), message: self.missing.clone() });
+        };
+        let refuse = |error: TokenError| Refusal { word: error.word(), message: self.invalid.clone() };
+        let verified = match self.verifier.verify_now(token, now) {
+            Some(outcome) => outcome,
+            None => self.verifier.verify(token, now).await,
+        };
+        let verified = verified.map_err(refuse)?;
+        let identity = self.rule.identify(&verified.claims, verified.token_id, verified.issued_at, verified.expires_at);
+        let mut identity = identity.map_err(|_| Refusal { word: "unknown_user", message: self.unknown.clone() })?;
+        if self.is_revoked(&identity, now) {
+            return Err(refuse(TokenError::Revoked));
+        }
+        identity.rights = self.rights.intern(identity.rights);
+        Ok(Arc::new(identity))
+    }
+
+    /// Whether the credential behind an identity is no longer wanted.
+    #[must_use]
+    pub fn is_revoked(&self, identity: &Identity, now: u64) -> bool {
+        self.revocations.is_revoked(&identity.user, &identity.token_id, identity.issued_at, now)
+    }
+}
+
+/// How much one client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppLimits {
+    /// Connections of one user; a further one is refused. `None`: any number.
+    pub connections_per_user: Option<usize>,
+    /// Channels that one session may be in. `None`: any number.
+    pub channels_per_session: Option<usize>,
+}
 
 /// What an app is.
 #[derive(Debug)]
@@ -17,10 +110,20 @@ pub struct App {
     pub id: AppId,
     /// Its name in the configuration and the API.
     pub name: String,
-    /// Its Socket.IO namespace, beginning with `/`.
-    pub namespace: String,
+    /// Its Socket.IO namespaces, each beginning with `/`.
+    pub namespaces: Vec<String>,
+    /// How users prove who they are; `None`: embedding code decides.
+    pub credentials: Option<Credentials>,
+    /// Who may hear and say what.
+    pub policy: Arc<Policy>,
+    /// What its clients' words mean; `None`: embedding code decides.
+    pub dialect: Option<Arc<Dialect>>,
+    /// Whether raw WebSocket clients may be among its members.
+    pub native: bool,
     /// How long a client may go without a sign of life that the app counts; `None`: transport heartbeats suffice.
     pub idle_timeout: Option<Duration>,
+    /// Limits.
+    pub limits: AppLimits,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -32,8 +135,13 @@ impl App {
         Self {
             id,
             name: name.to_owned(),
-            namespace: namespace.to_owned(),
+            namespaces: vec![namespace.to_owned()],
+            credentials: None,
+            policy: Arc::default(),
+            dialect: None,
+            native: false,
             idle_timeout: None,
+            limits: AppLimits::default(),
             handlers: RwLock::default(),
         }
     }

@@ -82,8 +82,8 @@ impl Channels {
 
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while
     /// the order cannot change. `push` must not block.
-    pub fn publish(&self, app: AppId, names: &[Arc<str>], mut push: impl FnMut(u8)) {
-        let keys: SmallVec<[Key; 2]> = names.iter().map(|name| (app, Arc::clone(name))).collect();
+    pub fn publish<'a>(&self, app: AppId, names: impl IntoIterator<Item = &'a Arc<str>>, mut push: impl FnMut(u8)) {
+        let keys: SmallVec<[Key; 2]> = names.into_iter().map(|name| (app, Arc::clone(name))).collect();
         let mut order: SmallVec<[usize; 2]> = keys.iter().map(|key| self.stripe(key)).collect();
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();

@@ -38,6 +38,8 @@ pub struct Publish {
     /// Whether the app's dialect shapes the payload (publications of backends) or it is already what clients
     /// expect (relayed client messages, embedding).
     pub shape: bool,
+    /// The one argument is the whole frame of a raw WebSocket already.
+    pub whole: bool,
     /// Who among the members may hear it.
     pub audience: Option<Audience>,
     /// Dropped for sessions whose connection is busy.
@@ -57,6 +59,7 @@ impl Publish {
             args,
             id: None,
             shape: true,
+            whole: false,
             audience: None,
             volatile: false,
             compress: true,

@@ -14,13 +14,28 @@ use crate::app::AppId;
 use crate::policy::Rights;
 
 /// Decides per distinct set of rights, never per session, who among the members may hear a publication.
-pub type Audience = Arc<dyn Fn(&Rights) -> bool + Send + Sync>;
+pub type Audience = Arc<dyn Fn(&Arc<Rights>) -> bool + Send + Sync>;
+
+/// A channel in which a publication is heard.
+#[derive(Clone)]
+pub struct Heard {
+    /// Its name.
+    pub channel: Arc<str>,
+    /// Who among its members may hear this one; `None`: all.
+    pub audience: Option<Audience>,
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.channel)
+    }
+}
 
 /// Whom a delivery is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Target {
     /// Every session in at least one of these channels, once.
-    Channels(SmallVec<[Arc<str>; 2]>),
+    Channels(SmallVec<[Heard; 2]>),
     /// One session.
     Socket(Address),
 }
@@ -35,16 +50,12 @@ pub struct Delivery {
     pub to: Target,
     /// Members of these channels do not hear it.
     pub except: SmallVec<[Arc<str>; 1]>,
-    /// This session does not hear it (the sender, where the app says so).
-    pub except_socket: Option<Address>,
     /// The event name as clients see it.
     pub event: Arc<str>,
     /// The arguments as Socket.IO clients see them.
     pub args: Args,
     /// The frame as raw WebSocket clients see it, where the app has any.
     pub native: Option<String>,
-    /// Who among the members may hear it; `None`: all.
-    pub audience: Option<Audience>,
     /// Dropped for a session whose connection is busy.
     pub volatile: bool,
     /// Whether transports may compress it.

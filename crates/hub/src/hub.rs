@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oyez_protocol::message::Args;
 use serde_json::Value;
@@ -18,7 +18,8 @@ use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
     SocketInfo, is_channel_name, is_event_name,
 };
-use crate::delivery::{AckReport, AckRequest, Delivery, Target};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
+use crate::dialect::{Message, Push};
 use crate::handler::{Event, Handlers};
 use crate::policy::Identity;
 use crate::presence::Presence;
@@ -192,20 +193,21 @@ impl Hub {
         if !is_event_name(&publish.event) {
             return Err(CommandError::BadEvent(publish.event));
         }
-        let targets = self.targets(&publish.to)?;
+        let app = self.app(app);
+        let to = self.target(app, &publish)?;
+        let except = names(&publish.except)?.into();
         let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let (message, native) = written(app, &publish, &id);
         let delivery = Arc::new(Delivery {
-            app,
+            app: app.id,
             id: Arc::clone(&id),
-            to: targets,
-            except: names(&publish.except)?.into(),
-            except_socket: None,
-            event: publish.event.into(),
-            args: publish.args,
-            native: None,
-            audience: publish.audience,
+            to,
+            except,
+            event: message.event.into(),
+            args: message.args,
+            native,
             volatile: publish.volatile,
             compress: publish.compress,
             ack,
@@ -228,24 +230,69 @@ impl Hub {
                     push(address.shard);
                 }
             }
-            Target::Channels(channels) => self.inner.channels.publish(delivery.app, channels, push),
+            Target::Channels(heard) => {
+                self.inner.channels.publish(delivery.app, heard.iter().map(|heard| &heard.channel), push);
+            }
         }
         pushed
     }
 
-    /// Where a publication goes: a single session id is that session, everything else channels.
-    fn targets(&self, to: &[String]) -> Result<Target, CommandError> {
-        if let [one] = to
+    /// Where a publication goes: a single session id is that session, everything else channels, each with its echoes
+    /// and with its own word on who may hear it.
+    fn target(&self, app: &App, publish: &Publish) -> Result<Target, CommandError> {
+        if let [one] = &publish.to[..]
             && let Ok(address) = one.parse::<Address>()
             && address.node == self.inner.node
         {
             return Ok(Target::Socket(address));
         }
-        if to.is_empty() {
+        if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
         }
-        Ok(Target::Channels(names(to)?.into()))
+        let mut channels = names(&publish.to)?;
+        for index in 0..channels.len() {
+            for echo in app.policy.echo(&channels[index]) {
+                if !channels.contains(echo) {
+                    channels.push(Arc::clone(echo));
+                }
+            }
+        }
+        let data = publish.args.split();
+        let data = data.first().map_or("null", |first| first.get());
+        let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
+        Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }
+}
+
+/// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
+fn audience(app: &App, publish: &Publish, channel: &str, data: &str) -> Option<Audience> {
+    let ruled = app.policy.audience(&publish.event, channel, data);
+    let wished = publish.audience.clone();
+    let policy = Arc::clone(&app.policy);
+    match (ruled, wished) {
+        (None, wished) => wished,
+        (Some(ruled), None) => Some(Arc::new(move |rights| policy.admits(&ruled, rights))),
+        (Some(ruled), Some(wished)) => Some(Arc::new(move |rights| wished(rights) && policy.admits(&ruled, rights))),
+    }
+}
+
+/// The publication in the app's words, and as a frame for raw WebSockets where the app has them.
+fn written(app: &App, publish: &Publish, id: &str) -> (Message, Option<String>) {
+    let plain = || Message { event: publish.event.clone(), args: publish.args.clone(), whole: publish.whole };
+    let Some(dialect) = &app.dialect else { return (plain(), None) };
+    let now = unix_millis();
+    let message = if publish.shape {
+        dialect.shape(&Push { event: &publish.event, args: &publish.args, id, now })
+    } else {
+        plain()
+    };
+    let native = app.native.then(|| dialect.native(&message, id, now));
+    (message, native)
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Checks names and makes them shareable.

@@ -119,7 +119,7 @@ impl Shard {
         }
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
         let front = self.settings.front(session.front);
-        let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespace == nsp);
+        let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
         let mut refusal = ConnectError { message: "Invalid namespace".to_owned(), data: None };
         for app in apps {
             match self.authenticate(session, app, &auth).await {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oyez_hub::delivery::{AckReport, Delivery, Target};
+use oyez_hub::delivery::{AckReport, Audience, Delivery, Target};
 use oyez_hub::policy::Rights;
 use smallvec::SmallVec;
 
@@ -18,7 +18,7 @@ struct Fanout<'a> {
     stamp: u64,
     ack: Option<u64>,
     encoded: SmallVec<[(Variant, Rc<Parcel>); 2]>,
-    /// The audience's word on each distinct set of rights met so far.
+    /// The current channel's audience on each distinct set of rights met so far.
     admitted: SmallVec<[(Arc<Rights>, bool); 4]>,
     reached: usize,
 }
@@ -35,16 +35,17 @@ impl Shard {
         match &delivery.to {
             Target::Socket(address) => {
                 if let Some(member) = self.member(*address).filter(|member| member.app == delivery.app) {
-                    self.deliver(&mut fanout, &member);
+                    self.deliver(&mut fanout, &member, None);
                 }
             }
             Target::Channels(channels) => {
                 let rooms = self.rooms.borrow();
                 let members = self.members.borrow();
-                for name in channels {
-                    for slot in rooms.members(delivery.app, name) {
+                for heard in channels {
+                    fanout.admitted.clear();
+                    for slot in rooms.members(delivery.app, &heard.channel) {
                         if let Some(member) = members.get(*slot as usize) {
-                            self.deliver(&mut fanout, member);
+                            self.deliver(&mut fanout, member, heard.audience.as_ref());
                         }
                     }
                 }
@@ -79,10 +80,11 @@ impl Shard {
         }
     }
 
-    fn deliver(&self, fanout: &mut Fanout<'_>, member: &Rc<Member>) {
-        if member.mark.replace(fanout.stamp) == fanout.stamp || !fanout.admits(member) {
+    fn deliver(&self, fanout: &mut Fanout<'_>, member: &Rc<Member>, audience: Option<&Audience>) {
+        if member.mark.get() == fanout.stamp || !audience.is_none_or(|audience| fanout.admits(audience, member)) {
             return;
         }
+        member.mark.set(fanout.stamp);
         let Some(session) = member.session.upgrade() else { return };
         if fanout.delivery.volatile && is_busy(&session) {
             return;
@@ -97,8 +99,7 @@ impl Shard {
 }
 
 impl Fanout<'_> {
-    fn admits(&mut self, member: &Member) -> bool {
-        let Some(audience) = &self.delivery.audience else { return true };
+    fn admits(&mut self, audience: &Audience, member: &Member) -> bool {
         let rights = Arc::clone(&member.identity.borrow().rights);
         if let Some((_, word)) = self.admitted.iter().find(|(known, _)| Arc::ptr_eq(known, &rights)) {
             return *word;
