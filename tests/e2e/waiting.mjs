@@ -2,7 +2,7 @@
 // examples started with one key of their configuration changed.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from './harness.mjs';
 
@@ -70,7 +70,7 @@ export function derived(config, edits) {
     if (!pattern.test(text)) throw new Error(`${config}: nothing matches ${pattern}`);
     text = text.replace(pattern, replacement);
   }
-  const path = join(mkdtempSync(join(tmpdir(), 'oyez-config-')), 'oyez.toml');
+  const path = join(mkdtempSync(join(tmpdir(), `oyez-${basename(dirname(config))}-`)), 'oyez.toml');
   writeFileSync(path, text);
   return relative(ROOT, path);
 }
