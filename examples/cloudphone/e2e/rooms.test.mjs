@@ -97,6 +97,15 @@ describe('what a client may say', () => {
   });
 });
 
+test('an administrator may watch a user: subscribe {userId}', async () => {
+  const user = newUser();
+  const boss = await clients.as(newUser(), ADMIN);
+  boss.emit('subscribe', { userId: user });
+  assert.deepEqual(await boss.inbox.take('subscribed'), { userId: user, message: '订阅成功' });
+  await server.publish(`user:${user}`, 'notification', { type: 'quota.updated', data: {} });
+  await boss.inbox.take('notification');
+});
+
 describe('what is refused (the original let everybody in)', () => {
   test('another user\'s notifications', async () => {
     const [user, victim] = [newUser(), newUser()];

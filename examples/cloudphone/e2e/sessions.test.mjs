@@ -120,20 +120,25 @@ describe('how a session ends', () => {
 });
 
 describe('heartbeat', () => {
-  /** The example with its minute shortened. */
-  const hasty = derived(CONFIG, []);
+  // The example with its minute made two seconds, and a ping every half.
+  const hasty = () => derived(CONFIG, [
+    [/^\[app\.cloudphone\.socketio\].*$/m, '$&\nping_interval = "500ms"\nping_timeout = "1500ms"'],
+    [/^timeout = "60s"$/m, 'timeout = "2s"'],
+  ]);
 
-  test('a client that answers pings stays, a silent one is dropped', async () => {
-    const quick = await serve(hasty);
+  test('a client that answers pings stays beyond the timeout, a silent one is dropped', async () => {
+    const quick = await serve(hasty());
     const group = new Clients(quick);
     try {
       const user = newUser();
-      const socket = await group.as(user);
+      const [socket, polling] = [await group.as(user), await group.welcomed({ ...adminHook(mint(user)), transports: ['polling'] })];
+      const clock = await group.welcomed({ ...adminHook(mint(user, {}, { expiresIn: 4 })), reconnection: false });
       const silent = await group.as(user);
       silent.io.engine.transport.send = () => {}; // it hears the pings and never answers
       await next(silent, 'disconnect', 10_000);
+      await next(clock, 'disconnect', 10_000); // more than two seconds have passed
       await fence(quick, socket, `user:${user}`);
-      assert.equal(socket.connected, true);
+      await fence(quick, polling, `user:${user}`);
     } finally {
       group.close();
       await quick.stop();

@@ -119,7 +119,7 @@ describe('heartbeat', () => {
   }
 
   test('who answers WebSocket pings or says anything stays; the silent one is dropped', async () => {
-    const quick = await serve(derived(CONFIG, []));
+    const quick = await serve(derived(CONFIG, [[/"54s"/, '"300ms"'], [/"60s"/, '"1500ms"']]));
     const group = new Pages(quick);
     let talk;
     try {

@@ -173,6 +173,25 @@ describe('chat', () => {
     assert.equal(page.open, true);
   });
 
+  test('a room message cannot be slipped into somebody\'s own channel', async () => {
+    const [ann, bob] = [newUser(), newUser()];
+    const [sender, victim] = [await pages.as(ann), await pages.as(bob)];
+    sender.send(enhanced.say(`user:${bob}`, 'slipped'));
+    assertError(await sender.take('error'));
+    await pages.fence(victim, `user:${bob}`);
+    assert.deepEqual(victim.all('room_message'), []);
+  });
+
+  for (const to of ['*', 'a\nb', '', { id: 1 }, ['1', '2']]) {
+    test(`to ${JSON.stringify(to)} is refused with an error frame, and reaches nobody`, async () => {
+      const [sender, other] = [await pages.as(newUser()), await pages.as(newUser())];
+      sender.send(enhanced.chat(to, 'x'));
+      assertError(await sender.take('error'));
+      await other.settled();
+      assert.deepEqual(other.all('chat'), []);
+    });
+  }
+
   test('to nobody is refused with an error frame', async () => {
     const page = await pages.as(newUser());
     page.send({ type: 'chat', content: { text: 'x' } });
