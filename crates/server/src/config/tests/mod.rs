@@ -12,6 +12,19 @@ pub(super) const FILES: &[(&str, &str)] = &[
         "ticketing",
         include_str!("../../../../../examples/ticketing/oyez.toml"),
     ),
+    ("erp", include_str!("../../../../../examples/erp/oyez.toml")),
+    (
+        "concrete-plant",
+        include_str!("../../../../../examples/concrete-plant/oyez.toml"),
+    ),
+    (
+        "ginforge",
+        include_str!("../../../../../examples/ginforge/oyez.toml"),
+    ),
+    (
+        "cloudphone",
+        include_str!("../../../../../examples/cloudphone/oyez.toml"),
+    ),
     ("demo", super::DEV),
 ];
 
