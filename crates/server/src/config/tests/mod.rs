@@ -1,6 +1,7 @@
 //! The example apps, row by row of the seeds' tables, and what a wrong file is told.
 
 mod driver;
+mod explained;
 mod mistakes;
 mod seeds;
 
