@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
+use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Policy};
@@ -116,6 +117,8 @@ pub struct App {
     pub credentials: Option<Credentials>,
     /// Who may hear and say what.
     pub policy: Arc<Policy>,
+    /// The app's own backend, where a rule asks it.
+    pub backend: Option<Backend>,
     /// What its clients' words mean; `None`: embedding code decides.
     pub dialect: Option<Arc<Dialect>>,
     /// Whether raw WebSocket clients may be among its members.
@@ -138,6 +141,7 @@ impl App {
             namespaces: vec![namespace.to_owned()],
             credentials: None,
             policy: Arc::default(),
+            backend: None,
             dialect: None,
             native: false,
             idle_timeout: None,

@@ -1,5 +1,6 @@
 //! Who a session is and what it may do.
 
+pub mod backend;
 pub mod channel;
 mod expiring;
 pub mod expression;

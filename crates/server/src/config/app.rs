@@ -14,6 +14,9 @@ use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, Web
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     let server = server(&root.child_or_default("server"));
     let named = root.named("app");
+    if named.is_empty() && root.has("app") {
+        root.problem("the file has no app", Some("begin with [app.NAME]".into()));
+    }
     let names: Vec<String> = named.iter().map(|(name, _)| name.text.clone()).collect();
     let apps: Vec<_> = named.iter().map(|(name, node)| app(name, node)).collect();
     let keys = root.named("key").into_iter().map(|(name, node)| key(name.text, &node, &names)).collect();
@@ -84,7 +87,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     );
     let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
     let policy = Arc::new(Policy::new(rules::channels(node, &user)));
-    let dialect = Arc::new(rules::dialect(node, &user, &policy));
+    let dialect = Arc::new(rules::dialect(node, &user));
     let auth = node.child("auth").map(|node| auth::auth(&node));
     Some(AppConfig {
         name: name.text.clone(),

@@ -204,7 +204,8 @@ pub fn load(file: &str, source: &str, inputs: Inputs<'_>) -> Result<Config, Prob
         app::config(&root)
     });
     let mut problems = doc.problems.take();
-    problems.sort_by_key(|problem| (problem.line, problem.column));
+    // A table that is read twice complains twice.
+    problems.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
     problems.dedup();
     match config.flatten() {
         Some(config) if problems.is_empty() => Ok(config),

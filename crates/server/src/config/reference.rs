@@ -7,7 +7,7 @@ use super::schema::{ASK, Kind, Otherwise, ROOT, Section};
 
 const HEAD: &str = "# Configuration
 
-Generated from the code by `cargo xtask tidy --write`; do not edit.
+Generated from the code: `cargo run -p oyez-server --example configuration > docs/configuration.md`.
 
 Two kinds of text are not plain: *expressions* are [CEL](https://cel.dev) (`{'siteId': data.siteId, 'at': now}`), and
 *templates* are text with expressions in braces (`site:{data.siteId}`). A template whose expression gives a list stands

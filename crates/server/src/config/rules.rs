@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+<<<<<<< HEAD
 use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::Policy;
+=======
+use oyez_hub::dialect::{
+    Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names,
+};
+>>>>>>> dialect
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
 use oyez_hub::policy::grants::{Action, Ask, ChannelRule, Grant, Right, RuleRef};
 
-use super::reader::{Located, Node};
+use super::reader::Node;
 use super::schema::ASK;
 
 /// `[[app.NAME.channel]]`.
@@ -21,7 +27,46 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
             node.problem(format!("the channel `{}` is described twice; only the first counts", rule.pattern), None);
         }
     }
+    for (node, rule) in &rules {
+        check_references(node, rule, &rules);
+    }
     rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// What a channel says of other channels must be true of them.
+fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, ChannelRule)]) {
+    let described = |name: &str| {
+        rules
+            .iter()
+            .map(|(_, rule)| rule)
+            .find(|rule| rule.pattern.matches(name).is_some())
+    };
+    for echo in node.texts("echo") {
+        if described(&echo.text).is_none() {
+            node.doc.problem(
+                echo.span.start,
+                format!("no channel fits `{}`", echo.text),
+                None,
+            );
+        }
+    }
+    let (Some(template), Some(text)) = (&rule.audience, node.text("audience")) else {
+        return;
+    };
+    match described(&sample(template.source())).map(|rule| &rule.subscribe.right) {
+        Some(Right::When(condition)) if condition.depends_on_rights_only() => {}
+        Some(_) => {
+            let help = "an audience is decided once for all with equal roles and attributes";
+            let message = format!("who may hear `{}` depends on more than rights", text.text);
+            node.doc
+                .problem(text.span.start, message, Some(help.to_owned()));
+        }
+        None => node.doc.problem(
+            text.span.start,
+            format!("no channel fits `{}`", text.text),
+            None,
+        ),
+    }
 }
 
 fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
@@ -91,11 +136,17 @@ fn url(node: &Node<'_>, key: &str) -> Option<String> {
 }
 
 /// Everything that an app says and understands.
-pub(super) fn dialect(app: &Node<'_>, user: &Kind, policy: &Policy) -> Dialect {
+pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     let place = |place| names(place, user.clone());
+    let patterns = app.children("channel").into_iter();
+    let channels = &Channels(
+        patterns
+            .map(|node| Pattern::compile(&node.text("name")?.text).ok())
+            .collect(),
+    );
     let mut events: HashMap<Arc<str>, Arc<Rule>> = HashMap::new();
     for node in app.children("on") {
-        let rule = Arc::new(rule(&node, user, policy));
+        let rule = Arc::new(rule(&node, user, channels));
         for event in node.texts("event") {
             if let Some(earlier) = events.insert(event.text.as_str().into(), rule.clone()) {
                 let help = Some(format!("the first is on line {}", earlier.line));
@@ -105,7 +156,13 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind, policy: &Policy) -> Dialect {
     }
     let websocket = app.child("websocket");
     Dialect {
+<<<<<<< HEAD
         connect: app.child("connect").map(|node| Arc::new(connect(&node, user, policy))),
+=======
+        connect: app
+            .child("connect")
+            .map(|node| Arc::new(connect(&node, user, channels))),
+>>>>>>> dialect
         events,
         presence: presence(app, &place(Place::Connect)),
         pushes: app.children("push").iter().filter_map(|node| push(node, &place(Place::Push))).collect(),
@@ -116,23 +173,23 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind, policy: &Policy) -> Dialect {
     }
 }
 
-fn connect(node: &Node<'_>, user: &Kind, policy: &Policy) -> Rule {
+fn connect(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     let place = names(Place::Connect, user.clone());
     Rule {
         line: node.line(),
-        join: channel_templates(node, "join", &place, policy),
+        join: channel_templates(node, "join", &place, channels),
         reply: node.child("reply").and_then(|node| message(&node, &place)),
         quiet: true,
         ..Rule::default()
     }
 }
 
-fn rule(node: &Node<'_>, user: &Kind, policy: &Policy) -> Rule {
+fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     let said = names(Place::Event, user.clone());
     let reply = names(Place::Reply, user.clone());
     Rule {
         line: node.line(),
-        join: channel_templates(node, "join", &said, policy),
+        join: channel_templates(node, "join", &said, channels),
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
         status: node
@@ -200,6 +257,7 @@ fn templates(node: &Node<'_>, key: &str, names: &Names) -> Vec<Template> {
 }
 
 /// A join into a channel that no rule describes would be denied for ever, so it is a mistake.
+<<<<<<< HEAD
 fn channel_templates(node: &Node<'_>, key: &str, names: &Names, policy: &Policy) -> Vec<Template> {
     let texts = node.texts(key);
     for text in texts.iter().filter(|text| !text.text.starts_with('{')) {
@@ -207,16 +265,48 @@ fn channel_templates(node: &Node<'_>, key: &str, names: &Names, policy: &Policy)
         if policy.rule(&sample).is_none() {
             let help = format!("describe it: [[app.NAME.channel]] name = \"{}\"", sample.replace('x', "{id}"));
             node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
+=======
+fn channel_templates(
+    node: &Node<'_>,
+    key: &str,
+    names: &Names,
+    channels: &Channels,
+) -> Vec<Template> {
+    for text in node
+        .texts(key)
+        .iter()
+        .filter(|text| !text.text.starts_with('{'))
+    {
+        let sample = sample(&text.text);
+        if !channels.0.iter().any(|pattern| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(&sample).is_some())
+        }) {
+            let help = format!(
+                "describe it: [[app.NAME.channel]] name = \"{}\"",
+                sample.replace('x', "{id}")
+            );
+            node.doc.problem(
+                text.span.start,
+                format!("no channel fits `{}`", text.text),
+                Some(help),
+            );
+>>>>>>> dialect
         }
     }
     templates(node, key, names)
 }
 
+/// The patterns of an app's channels, also of those whose rights are wrong; none for one that is no pattern, which
+/// might have been meant for anything.
+struct Channels(Vec<Option<Pattern>>);
+
 /// The template with an `x` for each expression.
-fn sample(text: &Located) -> String {
+fn sample(text: &str) -> String {
     let mut sample = String::new();
     let mut depth = 0_usize;
-    for c in text.text.chars() {
+    for c in text.chars() {
         match c {
             '{' => depth += 1,
             '}' if depth > 0 => {

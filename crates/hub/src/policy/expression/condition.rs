@@ -115,6 +115,20 @@ impl Condition {
     }
 }
 
+#[cfg(test)]
+impl Condition {
+    /// The same condition with nothing recognised, to compare.
+    pub(super) fn evaluated_by_cel(&self) -> Self {
+        let ast = cel::parser::Parser::new()
+            .parse(&self.source)
+            .expect("it was parsed before");
+        Self {
+            source: self.source.clone(),
+            test: Test::Cel(Program::new(ast)),
+        }
+    }
+}
+
 fn recognised(e: &IdedExpr) -> Option<Test> {
     match &e.expr {
         Expr::Literal(LiteralValue::Boolean(value)) => Some(Test::Const(*value.inner())),

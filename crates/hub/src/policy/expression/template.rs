@@ -17,7 +17,8 @@ pub struct Template {
 #[derive(Debug, Clone)]
 enum Piece {
     Text(String),
-    Value(Shape),
+    /// A shape and how it was written.
+    Value(Shape, String),
 }
 
 /// What a template gave.
@@ -52,7 +53,7 @@ impl Template {
             if !text.is_empty() {
                 parts.push(Piece::Text(text.to_owned()));
             }
-            parts.push(Piece::Value(shape));
+            parts.push(Piece::Value(shape, expression.to_owned()));
             at += expression.chars().count() + 1;
             rest = &after[close + 1..];
         }
@@ -76,9 +77,18 @@ impl Template {
         let mut expanded = Expanded { names: vec![String::new()], refused: Vec::new() };
         for piece in &self.parts {
             match piece {
+<<<<<<< HEAD
                 Piece::Text(text) => expanded.names.iter_mut().for_each(|name| name.push_str(text)),
                 Piece::Value(shape) => {
                     let values = values(shape, scope, &self.source, &mut expanded.refused)?;
+=======
+                Piece::Text(text) => expanded
+                    .names
+                    .iter_mut()
+                    .for_each(|name| name.push_str(text)),
+                Piece::Value(shape, source) => {
+                    let values = values(shape, scope, source, &mut expanded.refused)?;
+>>>>>>> dialect
                     expanded.names = expanded
                         .names
                         .iter()
@@ -142,7 +152,7 @@ fn values(
     let value = serde_json::from_str(&text).map_err(|_| Fault::Unfit("not JSON".into()))?;
     let items = match value {
         serde_json::Value::Null => {
-            return Err(Fault::Missing(source.trim_matches(['{', '}']).to_owned()));
+            return Err(Fault::Missing(source.to_owned()));
         }
         serde_json::Value::Array(items) => items,
         one => vec![one],

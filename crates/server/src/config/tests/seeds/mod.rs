@@ -1,3 +1,8 @@
 //! One file per seed.
 
+mod cloudphone;
+mod concrete_plant;
+mod demo;
+mod erp;
+mod ginforge;
 mod ticketing;
