@@ -7,109 +7,43 @@ use super::*;
 use crate::policy::Identity;
 
 fn cx<'a>(identity: &'a Identity, event: &'a str, data: &'a RawValue) -> Cx<'a> {
-    let session = SessionInfo {
-        id: "sid",
-        address: "::1",
-        transport: "polling",
-    };
-    Cx {
-        identity,
-        session,
-        event,
-        data,
-        now: 0,
-        id: "m1",
-    }
+    let session = SessionInfo { id: "sid", address: "::1", transport: "polling" };
+    Cx { identity, session, event, data, now: 0, id: "m1" }
 }
 
 #[test]
 fn an_empty_dialect_says_nothing_and_passes_pushes_through() {
     let (dialect, identity) = (Dialect::default(), Identity::default());
-    assert_eq!(
-        dialect.on_connect(&cx(&identity, "", RawValue::NULL)).steps,
-        []
-    );
-    assert!(
-        dialect
-            .on_event(&cx(&identity, "anything", RawValue::NULL))
-            .is_none()
-    );
-    let args = Args::from_validated(
-        r#"{"a":1.0},{"_placeholder":true,"num":0}"#.to_owned(),
-        vec![vec![1, 2].into()],
-    );
-    let shaped = dialect.shape(&Push {
-        event: "e",
-        args: &args,
-        id: "m1",
-        now: 0,
-    });
-    assert_eq!(
-        shaped,
-        Message {
-            event: "e".into(),
-            args,
-            whole: false
-        }
-    );
-    assert_eq!(
-        dialect.native(&shaped, "m1", 0),
-        r#"{"type":"e","data":[{"a":1.0},{"_placeholder":true,"num":0}]}"#
-    );
-    let plain = Message {
-        event: "a\"b".into(),
-        args: Args::none(),
-        whole: false,
-    };
-    assert_eq!(
-        dialect.native(&plain, "m1", 0),
-        r#"{"type":"a\"b","data":null}"#
-    );
+    assert_eq!(dialect.on_connect(&cx(&identity, "", RawValue::NULL)).steps, []);
+    assert!(dialect.on_event(&cx(&identity, "anything", RawValue::NULL)).is_none());
+    let args = Args::from_validated(r#"{"a":1.0},{"_placeholder":true,"num":0}"#.to_owned(), vec![vec![1, 2].into()]);
+    let shaped = dialect.shape(&Push { event: "e", args: &args, id: "m1", now: 0 });
+    assert_eq!(shaped, Message { event: "e".into(), args, whole: false });
+    assert_eq!(dialect.native(&shaped, "m1", 0), r#"{"type":"e","data":[{"a":1.0},{"_placeholder":true,"num":0}]}"#);
+    let plain = Message { event: "a\"b".into(), args: Args::none(), whole: false };
+    assert_eq!(dialect.native(&plain, "m1", 0), r#"{"type":"a\"b","data":null}"#);
 }
 
 #[test]
 fn a_refusal_has_a_form_of_its_own() {
     let (dialect, identity) = (Dialect::default(), Identity::default());
-    let denial = Denial {
-        channel: None,
-        reason: "too fast".into(),
-        code: 429,
-    };
+    let denial = Denial { channel: None, reason: "too fast".into(), code: 429 };
     let message = dialect.refusal(&denial, &cx(&identity, "e", RawValue::NULL));
     assert_eq!(
         (message.event.as_str(), message.args.text()),
-        (
-            "error",
-            r#"{"code":429,"message":"too fast","channel":null}"#
-        )
+        ("error", r#"{"code":429,"message":"too fast","channel":null}"#)
     );
 }
 
 #[test]
 fn what_no_rule_names_may_be_forwarded() {
-    let forward = Forward {
-        url: "http://b".into(),
-        timeout: Duration::from_secs(1),
-        secret: None,
-    };
-    let dialect = Dialect {
-        forward: Some(forward),
-        heartbeat: Some("beat".into()),
-        ..Dialect::default()
-    };
+    let forward = Forward { url: "http://b".into(), timeout: Duration::from_secs(1), secret: None };
+    let dialect = Dialect { forward: Some(forward), heartbeat: Some("beat".into()), ..Dialect::default() };
     let identity = Identity::default();
-    let steps = |event: &str| {
-        dialect
-            .on_event(&cx(&identity, event, RawValue::NULL))
-            .map(|plan| plan.steps)
-    };
+    let steps = |event: &str| dialect.on_event(&cx(&identity, event, RawValue::NULL)).map(|plan| plan.steps);
     assert_eq!(steps("anything"), Some(vec![Step::Forward]));
     assert_eq!(steps("beat"), Some(vec![Step::Heartbeat]));
-    assert_eq!(
-        steps(REFRESH_EVENT),
-        Some(vec![]),
-        "a refresh without a token is refused, not forwarded"
-    );
+    assert_eq!(steps(REFRESH_EVENT), Some(vec![]), "a refresh without a token is refused, not forwarded");
 }
 
 #[test]
@@ -123,31 +57,14 @@ fn the_first_push_rule_that_fits_shapes() {
         },
     };
     let dialect = Dialect {
-        pushes: vec![
-            rule(Some("alarm:*"), "{'alarm': data}"),
-            rule(Some("one"), "data.x"),
-            rule(None, "[data]"),
-        ],
+        pushes: vec![rule(Some("alarm:*"), "{'alarm': data}"), rule(Some("one"), "data.x"), rule(None, "[data]")],
         ..Dialect::default()
     };
     let shaped = |event: &str| {
         let args = Args::from_validated("7".to_owned(), Vec::new());
-        dialect
-            .shape(&Push {
-                event,
-                args: &args,
-                id: "m1",
-                now: 0,
-            })
-            .args
-            .text()
-            .to_owned()
+        dialect.shape(&Push { event, args: &args, id: "m1", now: 0 }).args.text().to_owned()
     };
     assert_eq!(shaped("alarm:new"), r#"{"alarm":7}"#);
-    assert_eq!(
-        shaped("one"),
-        "7",
-        "what cannot be shaped goes out as published"
-    );
+    assert_eq!(shaped("one"), "7", "what cannot be shaped goes out as published");
     assert_eq!(shaped("other"), "[7]");
 }

@@ -43,11 +43,7 @@ impl Backend {
     /// A backend that is reached through `fetch`.
     #[must_use]
     pub fn new(fetch: Arc<dyn Fetch>) -> Self {
-        Self {
-            fetch,
-            answers: Mutex::new(ExpiringMap::new(ANSWERS_MAX)),
-            asking: SingleFlight::new(ASKING_MAX),
-        }
+        Self { fetch, answers: Mutex::new(ExpiringMap::new(ANSWERS_MAX)), asking: SingleFlight::new(ASKING_MAX) }
     }
 
     /// Whether the backend allows it: a remembered answer, a fresh one, or the rule's default when there is none in
@@ -60,7 +56,8 @@ impl Backend {
         let ask = Arc::clone(&question.ask);
         let request = post(&ask.url, ask.secret.as_deref(), &question.body, ask.timeout);
         let fetch = Arc::clone(&self.fetch);
-        let call = || async move { fetch.fetch(request).await.ok().and_then(|answer| verdict(answer.status, &answer.body)) };
+        let call =
+            || async move { fetch.fetch(request).await.ok().and_then(|answer| verdict(answer.status, &answer.body)) };
         match self.asking.run(key.clone(), call).await.flatten() {
             Some(answer) => {
                 let mut answers = self.answers.lock();

@@ -3,14 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-<<<<<<< HEAD
 use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
-use oyez_hub::policy::Policy;
-=======
-use oyez_hub::dialect::{
-    Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names,
-};
->>>>>>> dialect
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
 use oyez_hub::policy::grants::{Action, Ask, ChannelRule, Grant, Right, RuleRef};
@@ -35,19 +28,10 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
 
 /// What a channel says of other channels must be true of them.
 fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, ChannelRule)]) {
-    let described = |name: &str| {
-        rules
-            .iter()
-            .map(|(_, rule)| rule)
-            .find(|rule| rule.pattern.matches(name).is_some())
-    };
+    let described = |name: &str| rules.iter().map(|(_, rule)| rule).find(|rule| rule.pattern.matches(name).is_some());
     for echo in node.texts("echo") {
         if described(&echo.text).is_none() {
-            node.doc.problem(
-                echo.span.start,
-                format!("no channel fits `{}`", echo.text),
-                None,
-            );
+            node.doc.problem(echo.span.start, format!("no channel fits `{}`", echo.text), None);
         }
     }
     let (Some(template), Some(text)) = (&rule.audience, node.text("audience")) else {
@@ -58,14 +42,9 @@ fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, Ch
         Some(_) => {
             let help = "an audience is decided once for all with equal roles and attributes";
             let message = format!("who may hear `{}` depends on more than rights", text.text);
-            node.doc
-                .problem(text.span.start, message, Some(help.to_owned()));
+            node.doc.problem(text.span.start, message, Some(help.to_owned()));
         }
-        None => node.doc.problem(
-            text.span.start,
-            format!("no channel fits `{}`", text.text),
-            None,
-        ),
+        None => node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), None),
     }
 }
 
@@ -139,11 +118,7 @@ fn url(node: &Node<'_>, key: &str) -> Option<String> {
 pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     let place = |place| names(place, user.clone());
     let patterns = app.children("channel").into_iter();
-    let channels = &Channels(
-        patterns
-            .map(|node| Pattern::compile(&node.text("name")?.text).ok())
-            .collect(),
-    );
+    let channels = &Channels(patterns.map(|node| Pattern::compile(&node.text("name")?.text).ok()).collect());
     let mut events: HashMap<Arc<str>, Arc<Rule>> = HashMap::new();
     for node in app.children("on") {
         let rule = Arc::new(rule(&node, user, channels));
@@ -156,13 +131,7 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     }
     let websocket = app.child("websocket");
     Dialect {
-<<<<<<< HEAD
-        connect: app.child("connect").map(|node| Arc::new(connect(&node, user, policy))),
-=======
-        connect: app
-            .child("connect")
-            .map(|node| Arc::new(connect(&node, user, channels))),
->>>>>>> dialect
+        connect: app.child("connect").map(|node| Arc::new(connect(&node, user, channels))),
         events,
         presence: presence(app, &place(Place::Connect)),
         pushes: app.children("push").iter().filter_map(|node| push(node, &place(Place::Push))).collect(),
@@ -257,42 +226,12 @@ fn templates(node: &Node<'_>, key: &str, names: &Names) -> Vec<Template> {
 }
 
 /// A join into a channel that no rule describes would be denied for ever, so it is a mistake.
-<<<<<<< HEAD
-fn channel_templates(node: &Node<'_>, key: &str, names: &Names, policy: &Policy) -> Vec<Template> {
-    let texts = node.texts(key);
-    for text in texts.iter().filter(|text| !text.text.starts_with('{')) {
-        let sample = sample(text);
-        if policy.rule(&sample).is_none() {
+fn channel_templates(node: &Node<'_>, key: &str, names: &Names, channels: &Channels) -> Vec<Template> {
+    for text in node.texts(key).iter().filter(|text| !text.text.starts_with('{')) {
+        let sample = sample(&text.text);
+        if !channels.0.iter().any(|pattern| pattern.as_ref().is_none_or(|pattern| pattern.matches(&sample).is_some())) {
             let help = format!("describe it: [[app.NAME.channel]] name = \"{}\"", sample.replace('x', "{id}"));
             node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
-=======
-fn channel_templates(
-    node: &Node<'_>,
-    key: &str,
-    names: &Names,
-    channels: &Channels,
-) -> Vec<Template> {
-    for text in node
-        .texts(key)
-        .iter()
-        .filter(|text| !text.text.starts_with('{'))
-    {
-        let sample = sample(&text.text);
-        if !channels.0.iter().any(|pattern| {
-            pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(&sample).is_some())
-        }) {
-            let help = format!(
-                "describe it: [[app.NAME.channel]] name = \"{}\"",
-                sample.replace('x', "{id}")
-            );
-            node.doc.problem(
-                text.span.start,
-                format!("no channel fits `{}`", text.text),
-                Some(help),
-            );
->>>>>>> dialect
         }
     }
     templates(node, key, names)

@@ -119,13 +119,8 @@ impl Condition {
 impl Condition {
     /// The same condition with nothing recognised, to compare.
     pub(super) fn evaluated_by_cel(&self) -> Self {
-        let ast = cel::parser::Parser::new()
-            .parse(&self.source)
-            .expect("it was parsed before");
-        Self {
-            source: self.source.clone(),
-            test: Test::Cel(Program::new(ast)),
-        }
+        let ast = cel::parser::Parser::new().parse(&self.source).expect("it was parsed before");
+        Self { source: self.source.clone(), test: Test::Cel(Program::new(ast)) }
     }
 }
 

@@ -77,18 +77,9 @@ impl Template {
         let mut expanded = Expanded { names: vec![String::new()], refused: Vec::new() };
         for piece in &self.parts {
             match piece {
-<<<<<<< HEAD
                 Piece::Text(text) => expanded.names.iter_mut().for_each(|name| name.push_str(text)),
-                Piece::Value(shape) => {
-                    let values = values(shape, scope, &self.source, &mut expanded.refused)?;
-=======
-                Piece::Text(text) => expanded
-                    .names
-                    .iter_mut()
-                    .for_each(|name| name.push_str(text)),
                 Piece::Value(shape, source) => {
                     let values = values(shape, scope, source, &mut expanded.refused)?;
->>>>>>> dialect
                     expanded.names = expanded
                         .names
                         .iter()

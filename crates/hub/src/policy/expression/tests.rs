@@ -11,35 +11,18 @@ use crate::policy::identity::user_kind;
 use crate::policy::{Identity, Rights};
 
 fn li() -> Identity {
-    let attributes = BTreeMap::from([
-        ("sites".into(), vec!["1".into(), "2".into()]),
-        ("tenant".into(), vec![]),
-    ]);
-    let rights = Rights {
-        roles: vec!["driver".into(), "night".into()],
-        attributes,
-        admin: false,
-    };
-    Identity {
-        user: "7".into(),
-        rights: Arc::new(rights),
-        ..Identity::default()
-    }
+    let attributes = BTreeMap::from([("sites".into(), vec!["1".into(), "2".into()]), ("tenant".into(), vec![])]);
+    let rights = Rights { roles: vec!["driver".into(), "night".into()], attributes, admin: false };
+    Identity { user: "7".into(), rights: Arc::new(rights), ..Identity::default() }
 }
 
 fn condition_names() -> Names {
     let user = user_kind(["sites", "tenant"]);
-    Names::default().with([
-        ("siteId", Kind::Text),
-        ("id", Kind::Text),
-        ("user", user),
-        ("member", Kind::Bool),
-    ])
+    Names::default().with([("siteId", Kind::Text), ("id", Kind::Text), ("user", user), ("member", Kind::Bool)])
 }
 
 fn condition(source: &str) -> Condition {
-    Condition::compile(source, &condition_names())
-        .unwrap_or_else(|error| panic!("{source}: {error}"))
+    Condition::compile(source, &condition_names()).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
 /// Source, what it gives for [`li`] with `siteId` 1 and `id` 7, whether it asks for rights only.
@@ -56,21 +39,9 @@ const CONDITIONS: &[(&str, bool, bool)] = &[
     ("siteId == '1'", true, true),
     ("user.admin", false, true),
     ("user.admin || siteId in user.sites", true, true),
-    (
-        "user.admin || 'x' in user.roles || id == user.id",
-        true,
-        false,
-    ),
-    (
-        "'driver' in user.roles && 'night' in user.roles && siteId == '1'",
-        true,
-        true,
-    ),
-    (
-        "'driver' in user.roles && !(siteId in user.sites)",
-        false,
-        true,
-    ),
+    ("user.admin || 'x' in user.roles || id == user.id", true, false),
+    ("'driver' in user.roles && 'night' in user.roles && siteId == '1'", true, true),
+    ("'driver' in user.roles && !(siteId in user.sites)", false, true),
     ("member", false, false),
     ("member || siteId == '1'", true, false),
     ("siteId.startsWith('1')", true, true),
@@ -87,20 +58,12 @@ const CONDITIONS: &[(&str, bool, bool)] = &[
 fn conditions_hold_or_not() {
     let identity = li();
     let captures = [("siteId", "1"), ("id", "7")];
-    let facts = Facts {
-        identity: &identity,
-        captures: &captures,
-        member: false,
-    };
+    let facts = Facts { identity: &identity, captures: &captures, member: false };
     for (source, expect, rights_only) in CONDITIONS {
         let condition = condition(source);
         assert_eq!(condition.holds(&facts), Ok(*expect), "{source}");
         assert_eq!(condition.depends_on_rights_only(), *rights_only, "{source}");
-        assert_eq!(
-            condition.evaluated_by_cel().holds(&facts),
-            Ok(*expect),
-            "{source} by CEL"
-        );
+        assert_eq!(condition.evaluated_by_cel().holds(&facts), Ok(*expect), "{source} by CEL");
     }
 }
 
@@ -108,11 +71,7 @@ fn conditions_hold_or_not() {
 fn what_cannot_be_evaluated_is_a_fault() {
     let identity = li();
     let captures = [("siteId", "north"), ("id", "7")];
-    let facts = Facts {
-        identity: &identity,
-        captures: &captures,
-        member: false,
-    };
+    let facts = Facts { identity: &identity, captures: &captures, member: false };
     for source in ["int(siteId) > 0", "user.roles[9] == 'x'", "1 / 0 == 1"] {
         assert!(condition(source).holds(&facts).is_err(), "{source}");
     }
@@ -128,9 +87,7 @@ fn shape(source: &str, data: &str) -> Result<String, Fault> {
         .with("data", Term::Json(data))
         .with("joined", Term::Texts(&joined));
     let names = names(Place::Reply, user_kind(["sites", "tenant"]));
-    Shape::compile(source, &names)
-        .unwrap_or_else(|error| panic!("{source}: {error}"))
-        .json(&scope)
+    Shape::compile(source, &names).unwrap_or_else(|error| panic!("{source}: {error}")).json(&scope)
 }
 
 #[test]
@@ -143,10 +100,7 @@ fn shapes_write_json_and_pass_data_through() {
         ("data.o", r#"{"b":1, "a":[ ]}"#),
         ("data.o.b", "1"),
         ("data.t", r#""last""#),
-        (
-            "{'z': 1, 'a': data.n, 'm': [true, null, -2, 1.5]}",
-            r#"{"z":1,"a":1.0,"m":[true,null,-2,1.5]}"#,
-        ),
+        ("{'z': 1, 'a': data.n, 'm': [true, null, -2, 1.5]}", r#"{"z":1,"a":1.0,"m":[true,null,-2,1.5]}"#),
         ("{}", "{}"),
         ("[]", "[]"),
         ("first(data.x, data.z, data.n)", "1.0"),
@@ -161,10 +115,7 @@ fn shapes_write_json_and_pass_data_through() {
         ("user.id", r#""7""#),
         ("user.name", "null"),
         ("user.sites", r#"["1","2"]"#),
-        (
-            "user",
-            r#"{"id":"7","name":null,"admin":false,"roles":["driver","night"],"sites":["1","2"],"tenant":[]}"#,
-        ),
+        ("user", r#"{"id":"7","name":null,"admin":false,"roles":["driver","night"],"sites":["1","2"],"tenant":[]}"#),
         ("now", r#""2026-11-21T02:00:00.123Z""#),
         ("now_nanos", r#""2026-11-21T02:00:00.123000000Z""#),
         ("[now_ms, now_s]", "[1795226400123,1795226400]"),
@@ -187,54 +138,29 @@ fn what_the_data_lacks_is_named() {
 fn templates_name_channels() {
     let scope = |data: &'static str| Scope::new().with("data", Term::Json(data));
     let names = Names::default().with([("data", Kind::Any)]);
-    let template = |source: &str| {
-        Template::compile(source, &names).unwrap_or_else(|error| panic!("{source}: {error}"))
-    };
+    let template = |source: &str| Template::compile(source, &names).unwrap_or_else(|error| panic!("{source}: {error}"));
     for (source, data, expect) in [
         ("alarms", "{}", &["alarms"][..]),
         ("site:{data.id}", r#"{"id":1}"#, &["site:1"]),
         ("site:{data.id}", r#"{"id":1e0}"#, &["site:1"]),
         ("site:{data.id}", r#"{"id":-1}"#, &["site:-1"]),
         ("site:{data.id}", r#"{"id":["a",2]}"#, &["site:a", "site:2"]),
-        (
-            "{data.a}:{data.b}",
-            r#"{"a":["x","y"],"b":["1","2"]}"#,
-            &["x:1", "x:2", "y:1", "y:2"],
-        ),
+        ("{data.a}:{data.b}", r#"{"a":["x","y"],"b":["1","2"]}"#, &["x:1", "x:2", "y:1", "y:2"]),
         ("site:{data.id}", r#"{"id":[]}"#, &[]),
         ("{data['a b']}!", r#"{"a b":"x"}"#, &["x!"]),
         ("{first(data.x, {'}': 1}['}'])}", r#"{}"#, &["1"]),
     ] {
-        let expanded = template(source)
-            .expand(&scope(data))
-            .unwrap_or_else(|fault| panic!("{source}: {fault}"));
+        let expanded = template(source).expand(&scope(data)).unwrap_or_else(|fault| panic!("{source}: {fault}"));
         assert_eq!(
             (expanded.names.as_slice(), expanded.refused),
-            (
-                expect
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .as_slice(),
-                vec![]
-            ),
+            (expect.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice(), vec![]),
             "{source} {data}"
         );
     }
     for data in ["{}", r#"{"id":null}"#, "7"] {
-        assert_eq!(
-            template("site:{data.id}")
-                .expand(&scope(data))
-                .expect_err(data)
-                .to_string(),
-            "data.id is missing"
-        );
+        assert_eq!(template("site:{data.id}").expand(&scope(data)).expect_err(data).to_string(), "data.id is missing");
     }
-    assert!(
-        template("{data.id}")
-            .text(&scope(r#"{"id":[1,2]}"#))
-            .is_err()
-    );
+    assert!(template("{data.id}").text(&scope(r#"{"id":[1,2]}"#)).is_err());
 }
 
 #[test]

@@ -36,10 +36,7 @@ fn check(from: &str, to: &str, expect: &[&str]) {
     assert!(GOOD.contains(from), "{from}");
     let said = problems(&GOOD.replacen(from, to, 1));
     for part in expect {
-        assert!(
-            said.contains(part),
-            "{from} -> {to}\nexpected: {part}\nsaid:\n{said}"
-        );
+        assert!(said.contains(part), "{from} -> {to}\nexpected: {part}\nsaid:\n{said}");
     }
 }
 
@@ -53,27 +50,17 @@ fn unknown_keys_and_words() {
     check(
         "subscribe = \"s",
         "subscibe = \"s",
-        &[
-            "oyez.toml:14:1: unknown key `subscibe` in [app.desk.channel]",
-            "did you mean `subscribe`?",
-            "1 mistake",
-        ],
+        &["oyez.toml:14:1: unknown key `subscibe` in [app.desk.channel]", "did you mean `subscribe`?", "1 mistake"],
     );
     check(
         "[app.desk.identity]",
         "[app.desk.identiti]",
-        &[
-            "oyez.toml:8:11: unknown key `identiti` in [app.desk]",
-            "app.desk.identity is missing",
-        ],
+        &["oyez.toml:8:11: unknown key `identiti` in [app.desk]", "app.desk.identity is missing"],
     );
     check(
         "\"HS256\"",
         "\"HS265\"",
-        &[
-            "oyez.toml:5:15: app.desk.auth.jwt.algorithms does not know `HS265`",
-            "did you mean `HS256`?",
-        ],
+        &["oyez.toml:5:15: app.desk.auth.jwt.algorithms does not know `HS265`", "did you mean `HS256`?"],
     );
     check(
         "[app.desk.auth.jwt]",
@@ -83,10 +70,7 @@ fn unknown_keys_and_words() {
     check(
         "event = \"subscribe\"",
         "event = 7",
-        &[
-            "oyez.toml:17:9: app.desk.on.event must be text",
-            "for instance event = \"subscribe:site\"",
-        ],
+        &["oyez.toml:17:9: app.desk.on.event must be text", "for instance event = \"subscribe:site\""],
     );
 }
 
@@ -95,90 +79,38 @@ fn expressions_point_at_the_character() {
     check(
         "siteId in user.sites",
         "siteId in usr.sites",
-        &[
-            "oyez.toml:14:24: `usr` is not known here",
-            "did you mean `user`?",
-        ],
+        &["oyez.toml:14:24: `usr` is not known here", "did you mean `user`?"],
     );
     check(
         "siteId in user.sites",
         "siteId in user.site",
-        &[
-            "oyez.toml:14:",
-            "there is no `site` here",
-            "did you mean `sites`?",
-        ],
+        &["oyez.toml:14:", "there is no `site` here", "did you mean `sites`?"],
     );
     check(
         "siteId in user.sites",
         "siteId == user.sites",
         &["oyez.toml:14:", "text never equals a list", "`x in list`"],
     );
-    check(
-        "siteId in user.sites",
-        "siteId in user.sites ||",
-        &["oyez.toml:14:", "not a CEL expression"],
-    );
-    check(
-        "siteId in user.sites",
-        "user.id",
-        &["this gives text, but true or false is needed here"],
-    );
-    check(
-        "siteId in user.sites",
-        "user.roles && true",
-        &["one side is a list"],
-    );
-    check(
-        "siteId in user.sites",
-        "data.x == 1",
-        &["`data` is not known here"],
-    );
+    check("siteId in user.sites", "siteId in user.sites ||", &["oyez.toml:14:", "not a CEL expression"]);
+    check("siteId in user.sites", "user.id", &["this gives text, but true or false is needed here"]);
+    check("siteId in user.sites", "user.roles && true", &["one side is a list"]);
+    check("siteId in user.sites", "data.x == 1", &["`data` is not known here"]);
     check(
         "siteId in user.sites",
         "siteid in user.sites",
-        &[
-            "oyez.toml:14:14: `siteid` is not known here",
-            "did you mean `siteId`?",
-        ],
+        &["oyez.toml:14:14: `siteid` is not known here", "did you mean `siteId`?"],
     );
-    check(
-        "siteId in user.sites",
-        "sitze(user.roles) > 1",
-        &["there is no function `sitze`", "did you mean `size`?"],
-    );
+    check("siteId in user.sites", "sitze(user.roles) > 1", &["there is no function `sitze`", "did you mean `size`?"]);
     check(
         "site:{data.siteId}",
         "site:{dta.siteId}",
-        &[
-            "oyez.toml:18:15: `dta` is not known here",
-            "did you mean `data`?",
-        ],
+        &["oyez.toml:18:15: `dta` is not known here", "did you mean `data`?"],
     );
-    check(
-        "site:{data.siteId}",
-        "site:{data.siteId",
-        &["oyez.toml:18:14: `{` without its `}`"],
-    );
-    check(
-        "{'siteId': data.siteId}",
-        "{'siteId': joind}",
-        &["oyez.toml:19:", "did you mean `joined`?"],
-    );
-    check(
-        "\"claims.sub\"",
-        "\"claim.sub\"",
-        &[
-            "oyez.toml:9:9: `claim` is not known here",
-            "did you mean `claims`?",
-        ],
-    );
+    check("site:{data.siteId}", "site:{data.siteId", &["oyez.toml:18:14: `{` without its `}`"]);
+    check("{'siteId': data.siteId}", "{'siteId': joind}", &["oyez.toml:19:", "did you mean `joined`?"]);
+    check("\"claims.sub\"", "\"claim.sub\"", &["oyez.toml:9:9: `claim` is not known here", "did you mean `claims`?"]);
     let long = format!("siteId == '{}'", "x".repeat(2048));
-    check(
-        "siteId in user.sites",
-        &long,
-        &["an expression may have 2048 bytes"],
-    );
+    check("siteId in user.sites", &long, &["an expression may have 2048 bytes"]);
 }
 
 #[test]
@@ -186,26 +118,11 @@ fn what_is_missing_is_named_with_its_remedy() {
     check(
         "origins = [\"https://desk.example.com\"]",
         "",
-        &[
-            "oyez.toml:1:1: app.desk.origins is missing",
-            "write, for instance, origins = ",
-        ],
+        &["oyez.toml:1:1: app.desk.origins is missing", "write, for instance, origins = "],
     );
-    check(
-        "[\"https://desk.example.com\"]",
-        "[]",
-        &["app.desk.origins is empty"],
-    );
-    check(
-        "https://desk.example.com",
-        "desk.example.com/",
-        &["oyez.toml:2:12: `desk.example.com/` is no origin"],
-    );
-    check(
-        "secret = { env = \"JWT_SECRET\" }",
-        "",
-        &["app.desk.auth.jwt has no key"],
-    );
+    check("[\"https://desk.example.com\"]", "[]", &["app.desk.origins is empty"]);
+    check("https://desk.example.com", "desk.example.com/", &["oyez.toml:2:12: `desk.example.com/` is no origin"]);
+    check("secret = { env = \"JWT_SECRET\" }", "", &["app.desk.auth.jwt has no key"]);
     check(
         "JWT_SECRET",
         "JWT_SECRETT",
@@ -214,36 +131,20 @@ fn what_is_missing_is_named_with_its_remedy() {
             "export JWT_SECRETT=…",
         ],
     );
-    check(
-        "{ env = \"JWT_SECRET\" }",
-        "{ file = \"jwt.key\" }",
-        &["comes from the file jwt.key: no such file"],
-    );
-    check(
-        "{ env = \"JWT_SECRET\" }",
-        "\"\"",
-        &["app.desk.auth.jwt.secret is empty"],
-    );
+    check("{ env = \"JWT_SECRET\" }", "{ file = \"jwt.key\" }", &["comes from the file jwt.key: no such file"]);
+    check("{ env = \"JWT_SECRET\" }", "\"\"", &["app.desk.auth.jwt.secret is empty"]);
     check(
         "[app.desk.auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = { env = \"JWT_SECRET\" }",
         "[app.desk.auth]",
         &["app.desk.auth verifies nothing"],
     );
-    check(
-        "\"HS256\"",
-        "\"RS256\"",
-        &["app.desk.auth.jwt.secret is for HS algorithms, and none is allowed"],
-    );
+    check("\"HS256\"", "\"RS256\"", &["app.desk.auth.jwt.secret is for HS algorithms, and none is allowed"]);
     assert!(problems("").contains("app is missing"));
 }
 
 #[test]
 fn rules_that_cannot_work() {
-    check(
-        "site:{siteId}\"",
-        "site:{a}{b}\"",
-        &["oyez.toml:13:8: two captures need some text between them"],
-    );
+    check("site:{siteId}\"", "site:{a}{b}\"", &["oyez.toml:13:8: two captures need some text between them"]);
     check(
         "\"site:{data.siteId}\"",
         "\"sites:{data.siteId}\"",
@@ -254,21 +155,9 @@ fn rules_that_cannot_work() {
         "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]",
         &["the event `subscribe` has two rules"],
     );
-    check(
-        "[[app.desk.on]]",
-        "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]",
-        &["described twice"],
-    );
-    check(
-        "\"siteId in user.sites\"",
-        "{ ask = \"backend\" }",
-        &["`backend` is no URL"],
-    );
-    check(
-        "\"siteId in user.sites\"",
-        "{ url = \"http://b\" }",
-        &["unknown key `url`", "ask is missing"],
-    );
+    check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]", &["described twice"]);
+    check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
+    check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
     check(
         "[app.desk.identity]",
         "[app.desk.heartbeat]\ntimeout = \"60 s\"\n[app.desk.identity]",
@@ -277,26 +166,15 @@ fn rules_that_cannot_work() {
     check(
         "[app.desk.identity]",
         "[app.desk.socketio]\npath = \"ws\"\nmax_payload = \"1 XB\"\n[app.desk.identity]",
-        &[
-            "the path `ws` must begin and end with `/`",
-            "max_payload must be a size",
-        ],
+        &["the path `ws` must begin and end with `/`", "max_payload must be a size"],
     );
     check(
         "[app.desk]",
         "[server]\nlisten = \"here\"\n[app.desk]",
         &["oyez.toml:2:10: `here` is no address to listen on"],
     );
-    check(
-        "[app.desk]",
-        "[key.k]\nsecret = \"s\"\napps = \"dsk\"\n[app.desk]",
-        &["there is no app `dsk`"],
-    );
-    check(
-        "sites = \"claims",
-        "roles = \"claims",
-        &["`user.roles` is taken"],
-    );
+    check("[app.desk]", "[key.k]\nsecret = \"s\"\napps = \"dsk\"\n[app.desk]", &["there is no app `dsk`"]);
+    check("sites = \"claims", "roles = \"claims", &["`user.roles` is taken"]);
 }
 
 #[test]
@@ -306,9 +184,7 @@ fn what_a_channel_says_of_others_is_checked() {
         problems(&GOOD.replacen("subscribe = \"siteId in user.sites\"", &rule, 1))
     };
     assert_eq!(with("audience = \"site:{data.siteId}\""), "");
-    assert!(
-        with("audience = \"sites:{data.siteId}\"").contains("oyez.toml:15:12: no channel fits")
-    );
+    assert!(with("audience = \"sites:{data.siteId}\"").contains("oyez.toml:15:12: no channel fits"));
     assert!(with("echo = \"platform\"").contains("oyez.toml:15:8: no channel fits `platform`"));
     assert!(with("echo = \"site:{x}\"").contains("not a pattern"));
     let own = GOOD.replace(
@@ -325,59 +201,33 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
         .replace("HS256", "none")
         .replace("user.sites", "usr.sites")
         .replace("'siteId': data", "'siteId': dat");
-    let Err(Problems(all)) = load_with_env(&source) else {
-        panic!("it is wrong")
-    };
-    assert_eq!(
-        all.iter().map(|problem| problem.line).collect::<Vec<_>>(),
-        [1, 2, 5, 14, 19],
-        "{all:#?}"
-    );
+    let Err(Problems(all)) = load_with_env(&source) else { panic!("it is wrong") };
+    assert_eq!(all.iter().map(|problem| problem.line).collect::<Vec<_>>(), [1, 2, 5, 14, 19], "{all:#?}");
 }
 
 #[test]
 fn broken_toml_is_told_as_such() {
     let said = problems("[app.desk\norigins = [\n");
-    assert!(
-        said.contains("oyez.toml:1:") && said.contains("not TOML"),
-        "{said}"
-    );
+    assert!(said.contains("oyez.toml:1:") && said.contains("not TOML"), "{said}");
     assert!(!said.contains("is missing"), "{said}");
 }
 
 #[test]
 fn without_its_variables_an_example_names_each() {
     for (name, source) in FILES {
-        let Err(problems) = load(
-            "oyez.toml",
-            source,
-            Inputs {
-                env: &|_| None,
-                file: &|_| Err(String::new()),
-            },
-        ) else {
+        let Err(problems) = load("oyez.toml", source, Inputs { env: &|_| None, file: &|_| Err(String::new()) }) else {
             panic!("{name}")
         };
         let said = problems.to_string();
-        let secret = if *name == "erp" {
-            "AUTH_SECRET"
-        } else {
-            "JWT_SECRET"
-        };
-        assert!(
-            said.contains(secret) && said.contains("OYEZ_API_KEY") && said.contains("2 mistakes"),
-            "{said}"
-        );
+        let secret = if *name == "erp" { "AUTH_SECRET" } else { "JWT_SECRET" };
+        assert!(said.contains(secret) && said.contains("OYEZ_API_KEY") && said.contains("2 mistakes"), "{said}");
     }
 }
 
 #[test]
 fn any_cut_of_an_example_is_answered_without_panic() {
     for (_, source) in FILES {
-        for end in (0..source.len())
-            .step_by(97)
-            .filter(|end| source.is_char_boundary(*end))
-        {
+        for end in (0..source.len()).step_by(97).filter(|end| source.is_char_boundary(*end)) {
             let _ = load_with_env(&source[..end]);
         }
     }

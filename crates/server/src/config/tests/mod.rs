@@ -8,31 +8,14 @@ mod seeds;
 use super::{Config, Inputs, Problems, load};
 
 /// The five examples and the built-in app, by name.
-<<<<<<< HEAD
-pub(super) const FILES: &[(&str, &str)] =
-    &[("ticketing", include_str!("../../../../../examples/ticketing/oyez.toml")), ("demo", super::DEV)];
-=======
 pub(super) const FILES: &[(&str, &str)] = &[
-    (
-        "ticketing",
-        include_str!("../../../../../examples/ticketing/oyez.toml"),
-    ),
+    ("ticketing", include_str!("../../../../../examples/ticketing/oyez.toml")),
     ("erp", include_str!("../../../../../examples/erp/oyez.toml")),
-    (
-        "concrete-plant",
-        include_str!("../../../../../examples/concrete-plant/oyez.toml"),
-    ),
-    (
-        "ginforge",
-        include_str!("../../../../../examples/ginforge/oyez.toml"),
-    ),
-    (
-        "cloudphone",
-        include_str!("../../../../../examples/cloudphone/oyez.toml"),
-    ),
+    ("concrete-plant", include_str!("../../../../../examples/concrete-plant/oyez.toml")),
+    ("ginforge", include_str!("../../../../../examples/ginforge/oyez.toml")),
+    ("cloudphone", include_str!("../../../../../examples/cloudphone/oyez.toml")),
     ("demo", super::DEV),
 ];
->>>>>>> dialect
 
 /// Loads a text with the three variables that suffice for every example.
 pub(super) fn load_with_env(source: &str) -> Result<Config, Problems> {
