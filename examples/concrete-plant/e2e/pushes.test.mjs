@@ -123,10 +123,9 @@ const get = async (path) => {
 };
 
 test('getOnlineUsersCount: connections of the server come and go', async (t) => {
-  const before = await get('/api/v1/online');
   const socket = await login(t, server);
   const phone = await login(t, server, { sub: socket.user, siteId: socket.site });
-  await until(async () => assert.ok((await get('/api/v1/online')).connections >= 2, JSON.stringify(before)));
+  await until(async () => assert.ok((await get('/api/v1/online')).connections >= 2));
   await until(async () => assert.equal((await get(`/api/v1/users/${socket.user}/presence`)).connections, 2));
   phone.disconnect();
   await until(async () => assert.equal((await get(`/api/v1/users/${socket.user}/presence`)).connections, 1));
@@ -134,11 +133,26 @@ test('getOnlineUsersCount: connections of the server come and go', async (t) => 
   await until(async () => assert.equal((await get(`/api/v1/users/${socket.user}/presence`)).online, false));
 });
 
+/** The user ids that are in a site's channel, in order. */
+async function peopleOf(site) {
+  const { users } = await get(`/api/v1/channels/${encodeURIComponent(`site:${site}`)}/presence`);
+  return users.map(({ user }) => user).sort();
+}
+
+test('getSiteOnlineUsersCount: a second site does not take one out of the first', async (t) => {
+  const admin = await login(t, server, { userType: 'admin' });
+  const sites = [uniqueNumber(), uniqueNumber()];
+  for (const siteId of sites) await ask(admin, 'subscribed', 'subscribe:site', { siteId });
+  for (const site of sites) await until(async () => assert.deepEqual(await peopleOf(site), [`${admin.user}`]));
+  await ask(admin, 'unsubscribed', 'unsubscribe:site', { siteId: sites[0] });
+  await until(async () => assert.deepEqual(await peopleOf(sites[0]), []));
+});
+
 test('getSiteOnlineUsersCount: who is in site:{id}, people once, however many devices', async (t) => {
   const socket = await login(t, server);
   const [phone, other] = await Promise.all([login(t, server, { sub: socket.user, siteId: socket.site }), login(t, server, { siteId: socket.site })]);
   for (const each of [socket, phone, other]) await ask(each, 'subscribed', 'subscribe:site', { siteId: socket.site });
-  const users = async () => (await get(`/api/v1/channels/${encodeURIComponent(`site:${socket.site}`)}/presence`)).users.map((entry) => entry.user ?? entry).sort();
+  const users = () => peopleOf(socket.site);
   await until(async () => assert.deepEqual(await users(), [`${socket.user}`, `${other.user}`].sort()));
   other.disconnect();
   await until(async () => assert.deepEqual(await users(), [`${socket.user}`]));

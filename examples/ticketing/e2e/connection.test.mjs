@@ -75,6 +75,18 @@ test('after a lost connection the hook comes back by itself and is greeted again
   await fence(server, socket, `user:${socket.user}`);
 });
 
+test('a client that the server disconnects is told so, and may connect again when it wants to', async (t) => {
+  const socket = await login(t, server);
+  const ended = drop(socket);
+  const { status, text } = await server.api('/api/v1/disconnect', { body: { user: socket.user } });
+  assert.equal(status, 200, text);
+  assert.equal(await ended, 'io server disconnect');
+  assert.equal(socket.active, false, 'socket.io-client does not come back by itself');
+  const greeted = next(socket, 'connected');
+  socket.connect();
+  await greeted;
+});
+
 test('a REST login token (no username, no departments) connects', async (t) => {
   const userId = unique('user');
   const socket = await open(t, server.url, options(token({ userId, email: 'z@example.com', roles: ['support'] }, { expiresIn: '15m' })), 'connected');
