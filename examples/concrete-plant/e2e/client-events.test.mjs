@@ -100,7 +100,7 @@ test('an acknowledgement is never answered: the original answers by events only'
 
 for (const [what, args] of [
   ['no body', []], ['null', [null]], ['an empty object', [{}]], ['a null site', [{ siteId: null }]], ['an object for a site', [{ siteId: { $gt: 0 } }]],
-  ['a list for a site', [{ siteId: [1] }]], ['a wildcard', [{ siteId: '*' }]], ['a control character', [{ siteId: '1\n2' }]],
+  ['a wildcard', [{ siteId: '*' }]], ['a control character', [{ siteId: '1\n2' }]],
   ['1,000 digits', [{ siteId: '9'.repeat(1000) }]], ['a number instead of a body', [7]],
 ]) {
   test(`subscribe:site with ${what} is answered by exception, also for an administrator, and the connection stays`, async (t) => {

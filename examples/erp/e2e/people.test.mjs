@@ -62,7 +62,6 @@ for (const [what, data] of [
   ['a wildcard', { to: '*', content: 'all of you' }],
   ['a pattern', { to: 'u-*', content: 'all of you' }],
   ['an object for a user', { to: { id: 'u-1' }, content: 'x' }],
-  ['a list of users', { to: ['u-1', 'u-2'], content: 'x' }],
   ['a control character', { to: 'u\n1', content: 'x' }],
   ['a name of 10,000 characters', { to: 'u'.repeat(10_000), content: 'x' }],
   ['no argument', undefined],
