@@ -57,6 +57,14 @@ test('chat:message: both directions, in the order they were sent', async (t) => 
   assert.equal((await answer)[0].content, 'enough');
 });
 
+test('chat:message is acknowledged with the id of the message to a client that asks', async (t) => {
+  const [anna, bert] = await Promise.all([login(t, server), login(t, server)]);
+  const { ok, id } = await anna.timeout(5000).emitWithAck('chat:message', { to: bert.user, content: 'got it?' });
+  assert.equal(ok, true);
+  assert.ok(typeof id === 'string' && id.length > 0);
+  await heardExactly(server, bert, `user:${bert.user}`, 'chat:message', 1);
+});
+
 for (const [what, data] of [
   ['no addressee', { content: 'to whom?' }],
   ['a wildcard', { to: '*', content: 'all of you' }],
@@ -108,10 +116,11 @@ test('presence counts the devices of a user, and ends with the last one', async 
   });
 });
 
-test('notification:read is accepted without an exception', async (t) => {
+test('notification:read is accepted, and acknowledged to a client that asks', async (t) => {
   const anna = await login(t, server);
   anna.emit('notification:read', { notificationId: unique('n') });
-  await barrier(anna);
+  const answer = await anna.timeout(5000).emitWithAck('notification:read', { notificationId: unique('n') });
+  assert.deepEqual(answer, { ok: true });
   await heardExactly(server, anna, `user:${anna.user}`, 'exception', 0);
 });
 
