@@ -3,7 +3,6 @@
 use std::io;
 use std::net::TcpListener;
 
-use oyez_hub::Hub;
 use oyez_hub::app::App;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +105,6 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts }, self.shards, Handle::current())
+        Server::new(apps, Settings { fronts, tokens: Vec::new() }, self.shards, Handle::current())
     }
 }

@@ -109,7 +109,7 @@ impl Shard {
         }
         member.forgive();
         self.members.borrow_mut().try_remove(member.address.slot as usize);
-        self.went_offline(member);
+        self.went_offline(session, member);
         if let Some(lane) = member.lane.clone() {
             // The lane may be full; its client is gone, so waiting for a place slows nobody down.
             self.hub.spawn(async move {

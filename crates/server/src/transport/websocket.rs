@@ -87,7 +87,8 @@ pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Sock
 async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
     loop {
         while let Some(message) = socket.inbox.pop_front() {
-            let result = shard.on_message(session, message).await;
+            // Boxed, so that the task of an idle connection does not keep room for it.
+            let result = Box::pin(shard.on_message(session, message)).await;
             shard.flush(session);
             result?;
             if session.closed.get().is_some() {
