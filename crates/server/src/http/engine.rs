@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE, VARY,
 };
@@ -348,7 +348,6 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
         authorization: get(AUTHORIZATION),
         cookie: get(COOKIE),
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
-        host: get(HOST),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     }
 }

@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 use crate::clock;
 use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
 use crate::observe::event;
-use crate::session::presence::TOO_MANY;
 use crate::session::{Dialog, Fault, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
@@ -52,9 +51,9 @@ pub(crate) async fn answer(
         Err(response) => return response,
     };
     select_subprotocol(&mut response, &facts);
-    let count = match shard.enter(shard.hub.app(app), &identity) {
+    let count = match shard.enter(shard.hub.app(app), &identity, facts.peer) {
         Ok(count) => count,
-        Err(_) => return refuse(StatusCode::TOO_MANY_REQUESTS, TOO_MANY, "limit_reached"),
+        Err(message) => return refuse(StatusCode::TOO_MANY_REQUESTS, message, "limit_reached"),
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let max_message = native.max_payload;
@@ -64,7 +63,7 @@ pub(crate) async fn answer(
                 let admitted = Admitted { app, identity, count };
                 start(shard, front, facts, admitted, stream, unread, Limits { max_message, deflate }).await;
             }
-            None => drop(shard.hub.presence().disconnect(app, &identity.user)),
+            None => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
         }
     });
     response

@@ -39,8 +39,6 @@ pub(crate) struct Request {
     pub cookie: Option<String>,
     /// `Sec-WebSocket-Protocol`.
     pub subprotocol: Option<String>,
-    /// `Host`.
-    pub host: Option<String>,
     /// The query, decoded.
     pub query: Vec<(String, String)>,
 }
@@ -123,7 +121,7 @@ impl Shard {
         let mut refusal = ConnectError { message: "Invalid namespace".to_owned(), data: None };
         for app in apps {
             let entered = match self.authenticate(session, app, &auth).await {
-                Ok(identity) => match self.enter(app, &identity) {
+                Ok(identity) => match self.enter(app, &identity, session.request.peer) {
                     Ok(count) => Ok((identity, count)),
                     Err(message) => Err(ConnectError { message: message.to_owned(), data: None }),
                 },
@@ -170,7 +168,7 @@ impl Shard {
     ) {
         if session.closed.get().is_some() {
             // The client went away while it was being identified.
-            self.hub.presence().disconnect(app.id, &identity.user);
+            self.withdraw(app, &identity, session.request.peer);
             return;
         }
         let member = self.enroll(|address| {

@@ -71,6 +71,13 @@ impl Shard {
         let Some(dialect) = &app.dialect else { return };
         let facts = Facts::of(session, member);
         let cx = facts.cx(said.event, said.data);
+        if app.limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
+            self.metrics.denied(member.app);
+            let denial = Denial { channel: None, reason: "too many events".to_owned(), code: 429 };
+            event::denied(app, member, said.event, &denial);
+            self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
+            return;
+        }
         let Some(plan) = dialect.on_event(&cx) else {
             self.metrics.unknown(member.app);
             return;
@@ -83,7 +90,7 @@ impl Shard {
         }
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
-        self.reply(session, member, dialect, replies, said.ack, &facts);
+        self.reply(session, member, dialect, replies, said.ack);
     }
 
     /// Joins the channels of a client's own, and greets it.
@@ -94,7 +101,7 @@ impl Shard {
         let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
         let outcome = self.join_own(session, member, &plan, &facts).await;
         let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
-        self.reply(session, member, dialect, replies, None, &facts);
+        self.reply(session, member, dialect, replies, None);
     }
 
     /// The channels that the app's rules give a client unasked; one that it may not hear is passed over in silence.
@@ -266,15 +273,7 @@ impl Shard {
         self.queue(session, parcel);
     }
 
-    fn reply(
-        &self,
-        session: &Rc<Session>,
-        member: &Member,
-        dialect: &Dialect,
-        replies: Replies,
-        ack: Option<u64>,
-        _facts: &Facts,
-    ) {
+    fn reply(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, replies: Replies, ack: Option<u64>) {
         for message in &replies.messages {
             self.say(session, member, dialect, message);
         }
