@@ -147,12 +147,11 @@ impl Shard {
         session.wake();
     }
 
-    /// Ends everything when the node goes down, and gives the connections' tasks a turn to say goodbye.
-    pub(crate) async fn close_all(&self) {
+    /// Ends everything when the node goes down; the connections' tasks then say goodbye.
+    pub(crate) fn close_all(&self) {
         let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
         for session in sessions {
             self.close(&session, Reason { code: Code::GoingAway, word: "server shutting down" });
         }
-        tokio::task::yield_now().await;
     }
 }

@@ -68,6 +68,7 @@ impl Socket {
 
 /// Serves a session's websocket until either side ends it.
 pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
+    let _served = shard.connections.token();
     // Whatever the connection's former owner (hyper, a probe) left registered is replaced by this task's waker;
     // otherwise the finished task's memory would stay for the life of the socket.
     poll_fn(|cx| {
