@@ -101,7 +101,7 @@ impl ServerBuilder {
         let mut fronts = vec![front.clone()];
         if let Some((path, name)) = self.bare {
             let app = App::embedded(app_id(apps.len()), &name, "");
-            let engine = Engine { paths: vec![path], ..front.engine.clone() };
+            let engine = Engine { paths: vec![path], ..front.engine };
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }

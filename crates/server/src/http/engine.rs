@@ -243,7 +243,7 @@ async fn accept(
     };
     let (mut response, deflate) = match upgrade_response(request.headers(), engine.deflate) {
         Ok(agreed) => agreed,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
     let upgraded = hyper::upgrade::on(&mut request);
@@ -260,7 +260,7 @@ async fn accept(
 }
 
 /// Agrees to a websocket, or says what is wrong with the request.
-pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Response<Body>, bool), Response<Body>> {
+pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Response<Body>, bool), Box<Response<Body>>> {
     let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let asked = handshake::Request {
         connection: get(CONNECTION),
@@ -273,7 +273,7 @@ pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Re
         let mut response = Response::new(Body::from(error.to_string()));
         *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        response
+        Box::new(response)
     })?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -48,7 +48,7 @@ pub(crate) async fn answer(
     };
     let (mut response, deflate) = match upgrade_response(request.headers(), native.deflate) {
         Ok(agreed) => agreed,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
     let count = match shard.enter(shard.hub.app(app), &identity, facts.peer) {
