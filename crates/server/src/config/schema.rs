@@ -1,4 +1,5 @@
-//! The one table of configuration keys: the reader checks files against it and the reference is written from it.
+//! The one table of configuration keys, a row a key: the reader checks files against it and the reference is written
+//! from it.
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy)]
@@ -98,734 +99,299 @@ use Kind::{
     Right, Secrets, Size, Table, Tables, Templates, Text, Texts,
 };
 
+#[rustfmt::skip]
 pub(super) static ROOT: Section = Section {
     path: "",
     doc: "A file describes one server, the backends that may publish, and the apps.",
     keys: &[
         may("server", Table(&SERVER), "", "the server itself"),
         may("key", Named(&KEY), "", "who may use the HTTP API"),
-        need(
-            "app",
-            Named(&APP),
-            "",
-            "the apps; nothing crosses between them",
-        ),
+        need("app", Named(&APP), "", "the apps; nothing crosses between them"),
     ],
 };
 
+#[rustfmt::skip]
 static SERVER: Section = Section {
     path: "server",
     doc: "What belongs to the process, not to an app.",
     keys: &[
-        or(
-            "listen",
-            Texts,
-            r#"["127.0.0.1:3001"]"#,
-            "addresses to listen on; `--listen` overrides them",
-        ),
-        may(
-            "shards",
-            Integer,
-            "2",
-            "threads that own sessions; otherwise one per core that the process may use",
-        ),
-        or(
-            "trusted_proxies",
-            Texts,
-            "[]",
-            "addresses of proxies whose `X-Forwarded-For` is believed",
-        ),
-        or(
-            "shutdown",
-            Duration,
-            r#""10s""#,
-            "how long sessions may take to leave when the server stops",
-        ),
+        or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
+        may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
+        or("trusted_proxies", Texts, "[]", "addresses of proxies whose `X-Forwarded-For` is believed"),
+        or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
     ],
 };
 
+#[rustfmt::skip]
 static KEY: Section = Section {
     path: "key.NAME",
     doc: "A key that a backend shows as `Authorization: Bearer …`.",
     keys: &[
-        need(
-            "secret",
-            Secrets,
-            r#"{ env = "OYEZ_API_KEY" }"#,
-            "the key itself; several while one is being replaced",
-        ),
+        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
-        or(
-            "rights",
-            Choices(&["*", "publish", "read", "disconnect", "revoke"]),
-            r#"["*"]"#,
-            "what it may do there",
-        ),
+        or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke"]), r#"["*"]"#, "what it may do there"),
     ],
 };
 
+#[rustfmt::skip]
 static APP: Section = Section {
     path: "app.NAME",
     doc: "One app. It speaks the transports it names, Socket.IO on `/socket.io/` if it names none.",
     keys: &[
-        need(
-            "origins",
-            Texts,
-            r#"["https://desk.example.com"]"#,
-            "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside",
-        ),
+        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside"),
         may("socketio", Table(&SOCKETIO), "", "Socket.IO"),
-        may(
-            "websocket",
-            Table(&WEBSOCKET),
-            "",
-            "JSON text frames over a plain WebSocket",
-        ),
+        may("websocket", Table(&WEBSOCKET), "", "JSON text frames over a plain WebSocket"),
         need("auth", Table(&AUTH), "", "how tokens are verified"),
         need("identity", Table(&IDENTITY), "", "whose a token is"),
-        may(
-            "channel",
-            Tables(&CHANNEL),
-            "",
-            "what can be subscribed to; the first whose name fits decides",
-        ),
-        may(
-            "connect",
-            Table(&CONNECT),
-            "",
-            "what happens when a session opens",
-        ),
+        may("channel", Tables(&CHANNEL), "", "what can be subscribed to; the first whose name fits decides"),
+        may("connect", Table(&CONNECT), "", "what happens when a session opens"),
         may("on", Tables(&ON), "", "what a client may say"),
-        may(
-            "presence",
-            Table(&PRESENCE),
-            "",
-            "who hears that users come and go",
-        ),
-        may(
-            "push",
-            Tables(&PUSH),
-            "",
-            "how publications look to clients; the first that fits. Without one they go out as published",
-        ),
-        may(
-            "refused",
-            Table(&MESSAGE),
-            "",
-            "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`",
-        ),
-        may(
-            "heartbeat",
-            Table(&HEARTBEAT),
-            "",
-            "the app's own sign of life",
-        ),
-        may(
-            "limits",
-            Table(&LIMITS),
-            "",
-            "how much one client may ask for",
-        ),
-        may(
-            "forward",
-            Table(&FORWARD),
-            "",
-            "where events go that no rule names",
-        ),
+        may("presence", Table(&PRESENCE), "", "who hears that users come and go"),
+        may("push", Tables(&PUSH), "", "how publications look to clients; the first that fits. Without one they go out as published"),
+        may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
+        may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
+        may("limits", Table(&LIMITS), "", "how much one client may ask for"),
+        may("forward", Table(&FORWARD), "", "where events go that no rule names"),
     ],
 };
 
+#[rustfmt::skip]
 static SOCKETIO: Section = Section {
     path: "app.NAME.socketio",
     doc: "Socket.IO, all its clients from 2.x on.",
     keys: &[
-        or(
-            "path",
-            Texts,
-            r#"["/socket.io/"]"#,
-            "where it is served; several at once, `/` for a proxy that strips the prefix",
-        ),
+        or("path", Texts, r#"["/socket.io/"]"#, "where it is served; several at once, `/` for a proxy that strips the prefix"),
         or("namespace", Texts, r#"["/"]"#, "namespaces of this app"),
-        or(
-            "transports",
-            Choices(&["websocket", "polling"]),
-            r#"["polling", "websocket"]"#,
-            "what clients may use",
-        ),
+        or("transports", Choices(&["websocket", "polling"]), r#"["polling", "websocket"]"#, "what clients may use"),
         or("eio3", Bool, "true", "also serve clients of Socket.IO 2.x"),
-        or(
-            "ping_interval",
-            Duration,
-            r#""25s""#,
-            "how often the server asks for a sign of life",
-        ),
-        or(
-            "ping_timeout",
-            Duration,
-            r#""20s""#,
-            "how long it waits for one",
-        ),
-        or(
-            "connect_timeout",
-            Duration,
-            r#""45s""#,
-            "how long a connection may take to join a namespace",
-        ),
-        or(
-            "upgrade_timeout",
-            Duration,
-            r#""10s""#,
-            "how long a change of transport may take",
-        ),
-        or(
-            "max_payload",
-            Size,
-            r#""1MB""#,
-            "the largest message of a client",
-        ),
-        or(
-            "compression",
-            Bool,
-            "false",
-            "permessage-deflate, and compressed polling answers",
-        ),
+        or("ping_interval", Duration, r#""25s""#, "how often the server asks for a sign of life"),
+        or("ping_timeout", Duration, r#""20s""#, "how long it waits for one"),
+        or("connect_timeout", Duration, r#""45s""#, "how long a connection may take to join a namespace"),
+        or("upgrade_timeout", Duration, r#""10s""#, "how long a change of transport may take"),
+        or("max_payload", Size, r#""1MB""#, "the largest message of a client"),
+        or("compression", Bool, "false", "permessage-deflate, and compressed polling answers"),
     ],
 };
 
+#[rustfmt::skip]
 static WEBSOCKET: Section = Section {
     path: "app.NAME.websocket",
     doc: "A plain WebSocket that carries JSON objects. The whole object is `data` in rules.",
     keys: &[
-        or(
-            "path",
-            Texts,
-            r#"["/ws"]"#,
-            "where it is served; told apart from Socket.IO by the query",
-        ),
+        or("path", Texts, r#"["/ws"]"#, "where it is served; told apart from Socket.IO by the query"),
         or("event", Text, r#""type""#, "the field that names the event"),
-        or(
-            "frame",
-            Expression,
-            r#""{'type': event, 'data': data}""#,
-            "how event and data become a frame",
-        ),
-        or(
-            "ping_interval",
-            Duration,
-            r#""54s""#,
-            "how often the server sends a ping frame",
-        ),
-        or(
-            "pong_timeout",
-            Duration,
-            r#""60s""#,
-            "how long a session lives without a pong",
-        ),
-        or(
-            "max_message",
-            Size,
-            r#""512KiB""#,
-            "the largest frame of a client; a larger one closes with 1009",
-        ),
+        or("frame", Expression, r#""{'type': event, 'data': data}""#, "how event and data become a frame"),
+        or("ping_interval", Duration, r#""54s""#, "how often the server sends a ping frame"),
+        or("pong_timeout", Duration, r#""60s""#, "how long a session lives without a pong"),
+        or("max_message", Size, r#""512KiB""#, "the largest frame of a client; a larger one closes with 1009"),
         or("compression", Bool, "false", "permessage-deflate"),
     ],
 };
 
+#[rustfmt::skip]
 static AUTH: Section = Section {
     path: "app.NAME.auth",
     doc: "How tokens are found and verified. At least one of the verifiers below.",
     keys: &[
-        or(
-            "from",
-            Texts,
-            r#"["auth.token"]"#,
-            "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`",
-        ),
+        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
         may("jwt", Table(&JWT), "", "JSON Web Tokens"),
-        may(
-            "authjs",
-            Table(&AUTHJS),
-            "",
-            "session tokens of Auth.js v5 and NextAuth v4",
-        ),
-        may(
-            "introspection",
-            Table(&INTROSPECTION),
-            "",
-            "opaque tokens that another service knows",
-        ),
-        may(
-            "messages",
-            Table(&AUTH_MESSAGES),
-            "",
-            "what a refused client reads",
-        ),
+        may("authjs", Table(&AUTHJS), "", "session tokens of Auth.js v5 and NextAuth v4"),
+        may("introspection", Table(&INTROSPECTION), "", "opaque tokens that another service knows"),
+        may("messages", Table(&AUTH_MESSAGES), "", "what a refused client reads"),
     ],
 };
 
+#[rustfmt::skip]
 static JWT: Section = Section {
     path: "app.NAME.auth.jwt",
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
-        need(
-            "algorithms",
-            Choices(&[
-                "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-                "ES256", "ES384", "EdDSA",
-            ]),
-            r#"["HS256"]"#,
-            "the only ones that are accepted",
-        ),
-        may(
-            "secret",
-            Secrets,
-            r#"{ env = "JWT_SECRET" }"#,
-            "secrets for HS; several while one is being replaced",
-        ),
-        may(
-            "public_key",
-            Secrets,
-            r#"{ file = "jwt.pem" }"#,
-            "PEM keys for RS, PS, ES and EdDSA",
-        ),
-        may(
-            "jwks",
-            Text,
-            r#""https://login.example.com/jwks.json""#,
-            "a key set by URL, cached and refreshed",
-        ),
-        may(
-            "jwks_keys",
-            Secrets,
-            r#"{ file = "jwks.json" }"#,
-            "a key set given here",
-        ),
-        or(
-            "jwks_refresh",
-            Duration,
-            r#""10m""#,
-            "how old a fetched key set may get",
-        ),
-        or(
-            "issuer",
-            Texts,
-            "[]",
-            "`iss` must be one of these; none: not asked",
-        ),
-        or(
-            "audience",
-            Texts,
-            "[]",
-            "`aud` must contain one of these; none: not asked",
-        ),
+        need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
+        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS; several while one is being replaced"),
+        may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
+        may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
+        may("jwks_keys", Secrets, r#"{ file = "jwks.json" }"#, "a key set given here"),
+        or("jwks_refresh", Duration, r#""10m""#, "how old a fetched key set may get"),
+        or("issuer", Texts, "[]", "`iss` must be one of these; none: not asked"),
+        or("audience", Texts, "[]", "`aud` must contain one of these; none: not asked"),
         or("leeway", Duration, r#""0s""#, "how far clocks may differ"),
-        or(
-            "require_expiry",
-            Bool,
-            "false",
-            "refuse tokens without `exp`",
-        ),
+        or("require_expiry", Bool, "false", "refuse tokens without `exp`"),
     ],
 };
 
+#[rustfmt::skip]
 static AUTHJS: Section = Section {
     path: "app.NAME.auth.authjs",
     doc: "Encrypted session tokens of Auth.js.",
     keys: &[
-        need(
-            "secret",
-            Secrets,
-            r#"{ env = "AUTH_SECRET" }"#,
-            "`AUTH_SECRET` of the web app; several while one is being replaced",
-        ),
-        or(
-            "cookie",
-            Texts,
-            r#"["authjs.session-token", "__Secure-authjs.session-token"]"#,
-            "cookie names; they are part of the key, wherever the token comes from",
-        ),
-        or(
-            "leeway",
-            Duration,
-            r#""15s""#,
-            "how far clocks may differ; Auth.js itself allows 15 seconds",
-        ),
+        need("secret", Secrets, r#"{ env = "AUTH_SECRET" }"#, "`AUTH_SECRET` of the web app; several while one is being replaced"),
+        or("cookie", Texts, r#"["authjs.session-token", "__Secure-authjs.session-token"]"#, "cookie names; they are part of the key, wherever the token comes from"),
+        or("leeway", Duration, r#""15s""#, "how far clocks may differ; Auth.js itself allows 15 seconds"),
     ],
 };
 
+#[rustfmt::skip]
 static INTROSPECTION: Section = Section {
     path: "app.NAME.auth.introspection",
     doc: "A POST of `token=…` (RFC 7662), answered with `{\"active\": true, …claims}`.",
     keys: &[
-        need(
-            "url",
-            Text,
-            r#""https://login.example.com/introspect""#,
-            "where to ask",
-        ),
-        may(
-            "secret",
-            Secrets,
-            r#"{ env = "INTROSPECTION_KEY" }"#,
-            "bearer token for that service",
-        ),
+        need("url", Text, r#""https://login.example.com/introspect""#, "where to ask"),
+        may("secret", Secrets, r#"{ env = "INTROSPECTION_KEY" }"#, "bearer token for that service"),
         or("cache", Duration, r#""30s""#, "how long an answer counts"),
-        or(
-            "timeout",
-            Duration,
-            r#""2s""#,
-            "how long to wait; without an answer the token is refused",
-        ),
+        or("timeout", Duration, r#""2s""#, "how long to wait; without an answer the token is refused"),
     ],
 };
 
+#[rustfmt::skip]
 static AUTH_MESSAGES: Section = Section {
     path: "app.NAME.auth.messages",
     doc: "What a refused client reads in CONNECT_ERROR or in the 401.",
     keys: &[
-        or(
-            "missing",
-            Text,
-            r#""Authentication error: no token""#,
-            "no token was found",
-        ),
-        or(
-            "invalid",
-            Text,
-            r#""Authentication error: invalid token""#,
-            "the token was not accepted",
-        ),
-        or(
-            "unknown",
-            Text,
-            r#""Authentication error: the token names no user""#,
-            "the token is good, but names no user",
-        ),
+        or("missing", Text, r#""Authentication error: no token""#, "no token was found"),
+        or("invalid", Text, r#""Authentication error: invalid token""#, "the token was not accepted"),
+        or("unknown", Text, r#""Authentication error: the token names no user""#, "the token is good, but names no user"),
     ],
 };
 
+#[rustfmt::skip]
 static IDENTITY: Section = Section {
     path: "app.NAME.identity",
     doc: "Who a verified token stands for, as CEL over `claims`. Numbers become text; what is missing gives nothing.",
     keys: &[
         need("user", Expression, r#""claims.sub""#, "the user id"),
         may("name", Expression, r#""claims.name""#, "a name to show"),
-        or(
-            "roles",
-            Expressions,
-            "[]",
-            "roles; each expression gives one, a list, or null",
-        ),
-        or(
-            "attributes",
-            ExpressionTable,
-            "{}",
-            "whatever else rights ask for, each a list: `user.sites`",
-        ),
-        or(
-            "admin",
-            Condition,
-            r#""'admin' in user.roles""#,
-            "who administers the app: `user.admin`",
-        ),
+        or("roles", Expressions, "[]", "roles; each expression gives one, a list, or null"),
+        or("attributes", ExpressionTable, "{}", "whatever else rights ask for, each a list: `user.sites`"),
+        or("admin", Condition, r#""'admin' in user.roles""#, "who administers the app: `user.admin`"),
     ],
 };
 
+#[rustfmt::skip]
 static CHANNEL: Section = Section {
     path: "app.NAME.channel",
     doc: "What can be subscribed to. Captures such as `{siteId}` are text in the conditions, beside `user` and, for `publish`, `member`.",
     keys: &[
-        need(
-            "name",
-            Text,
-            r#""site:{siteId}""#,
-            "one channel, or a pattern of many",
-        ),
-        or(
-            "subscribe",
-            Right,
-            "false",
-            "who may hear it, and is joined to it automatically",
-        ),
-        or(
-            "publish",
-            Right,
-            "false",
-            "which clients may speak in it through the app's events; backends are ruled by their keys",
-        ),
+        need("name", Text, r#""site:{siteId}""#, "one channel, or a pattern of many"),
+        or("subscribe", Right, "false", "who may hear it, and is joined to it automatically"),
+        or("publish", Right, "false", "which clients may speak in it through the app's events; backends are ruled by their keys"),
         or("presence", Bool, "false", "keep who is in it"),
-        or(
-            "echo",
-            Texts,
-            "[]",
-            "channels that also hear what is published here, once",
-        ),
-        may(
-            "audience",
-            Text,
-            r#""site:{first(data.siteId, data.site_id)}""#,
-            "heard here only by those who may subscribe to the channel this names; by all, if the data names none",
-        ),
+        or("echo", Texts, "[]", "channels that also hear what is published here, once"),
+        may("audience", Text, r#""site:{first(data.siteId, data.site_id)}""#, "heard here only by those who may subscribe to the channel this names; by all, if the data names none"),
     ],
 };
 
+#[rustfmt::skip]
 static CONNECT: Section = Section {
     path: "app.NAME.connect",
     doc: "When a session opens. Channels that it may not hear are passed over in silence.",
     keys: &[
-        or(
-            "join",
-            Templates,
-            "[]",
-            "channels to join: `user:{user.id}`; a list such as `{user.sites}` joins one each",
-        ),
+        or("join", Templates, "[]", "channels to join: `user:{user.id}`; a list such as `{user.sites}` joins one each"),
         may("reply", Table(&MESSAGE), "", "the greeting"),
     ],
 };
 
+#[rustfmt::skip]
 static ON: Section = Section {
     path: "app.NAME.on",
     doc: "What a client may say. `data` is the first argument, or the whole frame of a plain WebSocket.",
     keys: &[
-        need(
-            "event",
-            Texts,
-            r#""subscribe:site""#,
-            "the event, or several that mean the same",
-        ),
-        or(
-            "join",
-            Templates,
-            "[]",
-            "channels to join, where the channel's `subscribe` allows",
-        ),
+        need("event", Texts, r#""subscribe:site""#, "the event, or several that mean the same"),
+        or("join", Templates, "[]", "channels to join, where the channel's `subscribe` allows"),
         or("leave", Templates, "[]", "channels to leave"),
-        may(
-            "publish",
-            Table(&PUBLISH),
-            "",
-            "what others hear, where the channel's `publish` allows",
-        ),
-        may(
-            "status",
-            Text,
-            r#""away""#,
-            "the user's status that the presence API shows",
-        ),
-        may(
-            "reply",
-            Table(&MESSAGE),
-            "",
-            "the answer, when anything came of it; `joined` and `left` are known",
-        ),
-        may(
-            "ack",
-            Expression,
-            r#""{'ok': true}""#,
-            "the acknowledgement; without it none is ever sent",
-        ),
+        may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
+        may("status", Text, r#""away""#, "the user's status that the presence API shows"),
+        may("reply", Table(&MESSAGE), "", "the answer, when anything came of it; `joined` and `left` are known"),
+        may("ack", Expression, r#""{'ok': true}""#, "the acknowledgement; without it none is ever sent"),
         may("refused", Table(&MESSAGE), "", "how a refusal is said here"),
     ],
 };
 
+#[rustfmt::skip]
 static MESSAGE: Section = Section {
     path: "app.NAME.on.reply",
     doc: "A message in the app's own words.",
     keys: &[
-        need(
-            "event",
-            Text,
-            r#""subscribed""#,
-            "the event's name; may hold `{expressions}`",
-        ),
-        may(
-            "data",
-            Expression,
-            r#""{'siteId': data.siteId, 'at': now}""#,
-            "its argument; none without it",
-        ),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'from': user.id}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
+        need("event", Text, r#""subscribed""#, "the event's name; may hold `{expressions}`"),
+        may("data", Expression, r#""{'siteId': data.siteId, 'at': now}""#, "its argument; none without it"),
+        may("frame", Expression, r#""{'type': event, 'from': user.id}""#, "instead of `data`: the whole frame of a plain WebSocket"),
     ],
 };
 
+#[rustfmt::skip]
 static PUBLISH: Section = Section {
     path: "app.NAME.on.publish",
     doc: "A message and who hears it. It goes out as written here, without `push`.",
     keys: &[
-        need(
-            "to",
-            Templates,
-            r#""user:{data.to}""#,
-            "channels; `*` is everybody",
-        ),
-        need(
-            "event",
-            Text,
-            r#""chat:message""#,
-            "the event's name; may hold `{expressions}`",
-        ),
-        may(
-            "data",
-            Expression,
-            r#""{'from': user.id, 'content': data.content}""#,
-            "its argument; none without it",
-        ),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'id': id, 'from': user.id}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
-        or(
-            "skip_self",
-            Bool,
-            "false",
-            "the session that spoke does not hear it",
-        ),
+        need("to", Templates, r#""user:{data.to}""#, "channels; `*` is everybody"),
+        need("event", Text, r#""chat:message""#, "the event's name; may hold `{expressions}`"),
+        may("data", Expression, r#""{'from': user.id, 'content': data.content}""#, "its argument; none without it"),
+        may("frame", Expression, r#""{'type': event, 'id': id, 'from': user.id}""#, "instead of `data`: the whole frame of a plain WebSocket"),
+        or("skip_self", Bool, "false", "the session that spoke does not hear it"),
     ],
 };
 
+#[rustfmt::skip]
 static PRESENCE: Section = Section {
     path: "app.NAME.presence",
     doc: "What is published when users come and go.",
     keys: &[
         may("connected", Table(&PUBLISH), "", "a session has opened"),
         may("online", Table(&PUBLISH), "", "it was the user's first"),
-        may(
-            "offline",
-            Table(&PUBLISH),
-            "",
-            "it was the user's last that closed",
-        ),
+        may("offline", Table(&PUBLISH), "", "it was the user's last that closed"),
         may("disconnected", Table(&PUBLISH), "", "a session has closed"),
     ],
 };
 
+#[rustfmt::skip]
 static PUSH: Section = Section {
     path: "app.NAME.push",
     doc: "How a publication looks to clients. Known: `event`, `data`, `id`, and the times.",
     keys: &[
-        may(
-            "event",
-            Text,
-            r#""alarm:*""#,
-            "which events; a trailing `*` stands for any ending; all without it",
-        ),
+        may("event", Text, r#""alarm:*""#, "which events; a trailing `*` stands for any ending; all without it"),
         or("as", Text, r#""{event}""#, "the event's name on the wire"),
-        may(
-            "data",
-            Expression,
-            r#""{'type': event, 'payload': data, 'timestamp': now}""#,
-            "its argument",
-        ),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'content': data}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
+        may("data", Expression, r#""{'type': event, 'payload': data, 'timestamp': now}""#, "its argument"),
+        may("frame", Expression, r#""{'type': event, 'content': data}""#, "instead of `data`: the whole frame of a plain WebSocket"),
     ],
 };
 
+#[rustfmt::skip]
 static HEARTBEAT: Section = Section {
     path: "app.NAME.heartbeat",
     doc: "The app's own sign of life, beside those of the transport.",
     keys: &[
-        need(
-            "timeout",
-            Duration,
-            r#""60s""#,
-            "a session that is silent for so long is closed",
-        ),
-        may(
-            "event",
-            Text,
-            r#""heartbeat""#,
-            "only this event counts; any packet does without it",
-        ),
+        need("timeout", Duration, r#""60s""#, "a session that is silent for so long is closed"),
+        may("event", Text, r#""heartbeat""#, "only this event counts; any packet does without it"),
     ],
 };
 
+#[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
     doc: "How much one client may ask for. 0 is no limit.",
     keys: &[
-        or(
-            "connections_per_address",
-            Integer,
-            "200",
-            "open connections from one address",
-        ),
-        or(
-            "connects_per_second",
-            Integer,
-            "50",
-            "new connections from one address",
-        ),
-        or(
-            "connections_per_user",
-            Integer,
-            "20",
-            "open connections of one user",
-        ),
-        or(
-            "channels_per_session",
-            Integer,
-            "200",
-            "channels that one session may be in",
-        ),
-        or(
-            "events_per_second",
-            Integer,
-            "100",
-            "events of one session, in the long run",
-        ),
-        or(
-            "events_burst",
-            Integer,
-            "200",
-            "events of one session at once",
-        ),
-        or(
-            "publishes_per_second",
-            Integer,
-            "0",
-            "publications of one key",
-        ),
+        or("connections_per_address", Integer, "200", "open connections from one address"),
+        or("connects_per_second", Integer, "50", "new connections from one address"),
+        or("connections_per_user", Integer, "20", "open connections of one user"),
+        or("channels_per_session", Integer, "200", "channels that one session may be in"),
+        or("events_per_second", Integer, "100", "events of one session, in the long run"),
+        or("events_burst", Integer, "200", "events of one session at once"),
+        or("publishes_per_second", Integer, "0", "publications of one key"),
     ],
 };
 
+#[rustfmt::skip]
 static FORWARD: Section = Section {
     path: "app.NAME.forward",
     doc: "Events that no rule names are sent to the app's backend as a POST of `{event, data, user, session}`; its JSON is the acknowledgement.",
     keys: &[
-        need(
-            "url",
-            Text,
-            r#""https://backend.example.com/oyez""#,
-            "where",
-        ),
-        or(
-            "timeout",
-            Duration,
-            r#""5s""#,
-            "how long to wait for the answer",
-        ),
-        may(
-            "secret",
-            Secrets,
-            r#"{ env = "FORWARD_KEY" }"#,
-            "bearer token for the backend",
-        ),
+        need("url", Text, r#""https://backend.example.com/oyez""#, "where"),
+        or("timeout", Duration, r#""5s""#, "how long to wait for the answer"),
+        may("secret", Secrets, r#"{ env = "FORWARD_KEY" }"#, "bearer token for the backend"),
     ],
 };
 
 /// The table behind `subscribe = { ask = … }`.
+#[rustfmt::skip]
 pub(super) static ASK: Section = Section {
     path: "app.NAME.channel.subscribe",
     doc: "A right that the app's backend decides: a POST of `{user, roles, attributes, action, channel, captures}`, answered with `{\"allow\": true}`, an empty 2xx, or 403.",
@@ -834,11 +400,6 @@ pub(super) static ASK: Section = Section {
         or("cache", Duration, r#""30s""#, "how long an answer counts"),
         or("timeout", Duration, r#""2s""#, "how long to wait for one"),
         or("default", Bool, "false", "what holds without one"),
-        may(
-            "secret",
-            Secrets,
-            r#"{ env = "BACKEND_KEY" }"#,
-            "bearer token for the backend",
-        ),
+        may("secret", Secrets, r#"{ env = "BACKEND_KEY" }"#, "bearer token for the backend"),
     ],
 };

@@ -275,20 +275,7 @@ impl Check<'_> {
                 ))
             }
             (op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO, [left, right]) => {
-                if left.fits(right) && *left != Kind::Bool {
-                    Ok(if *left == Kind::Any {
-                        right.clone()
-                    } else {
-                        left.clone()
-                    })
-                } else {
-                    Err(self
-                        .error(
-                            e,
-                            format!("{} and {} cannot be combined", left.word(), right.word()),
-                        )
-                        .help("turn a number into text with string(x)"))
-                }
+                self.arithmetic(e, left, right)
             }
             (
                 op::EQUALS
@@ -317,6 +304,20 @@ impl Check<'_> {
             (op::INDEX, _) => Ok(Kind::Any),
             (name, _) => self.function(e, name),
         }
+    }
+
+    fn arithmetic(&self, e: &IdedExpr, left: &Kind, right: &Kind) -> Result<Kind, ExpressionError> {
+        if left.fits(right) && *left != Kind::Bool {
+            return Ok(if *left == Kind::Any {
+                right.clone()
+            } else {
+                left.clone()
+            });
+        }
+        let message = format!("{} and {} cannot be combined", left.word(), right.word());
+        Err(self
+            .error(e, message)
+            .help("turn a number into text with string(x)"))
     }
 
     fn function(&self, e: &IdedExpr, name: &str) -> Result<Kind, ExpressionError> {

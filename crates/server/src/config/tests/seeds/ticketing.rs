@@ -108,56 +108,21 @@ fn one_denial_does_not_spoil_the_rest() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn odd_values_are_refused_with_a_reason() {
     let name = "a name must be text or a number";
     let cases = [
-        (
-            json!({}),
-            json!(null),
-            "subscribe: data.channels is missing",
-        ),
-        (
-            json!(null),
-            json!(null),
-            "subscribe: data.channels is missing",
-        ),
-        (
-            json!("x"),
-            json!(null),
-            "subscribe: data.channels is missing",
-        ),
-        (
-            json!({"channels": null}),
-            json!(null),
-            "subscribe: data.channels is missing",
-        ),
+        (json!({}), json!(null), "subscribe: data.channels is missing"),
+        (json!(null), json!(null), "subscribe: data.channels is missing"),
+        (json!("x"), json!(null), "subscribe: data.channels is missing"),
+        (json!({"channels": null}), json!(null), "subscribe: data.channels is missing"),
         (json!({"channels": {"a": 1}}), json!("{\"a\":1}"), name),
         (json!({"channels": [true]}), json!("true"), name),
-        (
-            json!({"channels": ["*"]}),
-            json!("*"),
-            "a channel's name may not contain *",
-        ),
-        (
-            json!({"channels": ["role:*"]}),
-            json!("role:*"),
-            "a channel's name may not contain *",
-        ),
-        (
-            json!({"channels": ["a\nb"]}),
-            json!("a\u{fffd}b"),
-            "a channel's name may not contain control characters",
-        ),
-        (
-            json!({"channels": [""]}),
-            json!(""),
-            "a channel needs a name",
-        ),
-        (
-            json!({"channels": "x".repeat(201)}),
-            json!("x".repeat(200)),
-            "a channel's name may have 200 characters",
-        ),
+        (json!({"channels": ["*"]}), json!("*"), "a channel's name may not contain *"),
+        (json!({"channels": ["role:*"]}), json!("role:*"), "a channel's name may not contain *"),
+        (json!({"channels": ["a\nb"]}), json!("a\u{fffd}b"), "a channel's name may not contain control characters"),
+        (json!({"channels": [""]}), json!(""), "a channel needs a name"),
+        (json!({"channels": "x".repeat(201)}), json!("x".repeat(200)), "a channel's name may have 200 characters"),
     ];
     for (data, channel, message) in cases {
         check(
