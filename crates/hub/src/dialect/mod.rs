@@ -16,7 +16,7 @@ use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
 
 use crate::policy::Identity;
-use crate::policy::expression::{Kind, Names, Shape, Template};
+use crate::policy::expression::{Kind, Names, Shape, Template, dig};
 
 /// The event that carries a fresh token, unless a rule of the app names it: `{"token": "…"}` or the token itself.
 pub const REFRESH_EVENT: &str = "auth:refresh";
@@ -264,6 +264,13 @@ pub struct Forward {
     pub timeout: Duration,
     /// A bearer token for the backend, if it wants one.
     pub secret: Option<String>,
+}
+
+/// The event's name in a frame of a plain WebSocket: the text in `field`, `type` for most. None when the frame is no
+/// object or names no event. Nothing else of the frame is read.
+#[must_use]
+pub fn event_of(frame: &RawValue, field: &str) -> Option<String> {
+    serde_json::from_str(dig(frame.get(), field)?).ok()
 }
 
 /// The names of one place in a configuration; `user` is from [`crate::policy::identity::user_kind`].

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::channel::{Captures, Pattern, name_fault};
 use super::expression::{
-    Condition, ExpressionError, Facts, Kind, Names, Part, Scope, Template, Term,
+    Condition, ExpressionError, Facts, Fault, Kind, Names, Part, Scope, Template, Term,
 };
 use super::identity::{Identity, Rights};
 
@@ -104,6 +104,8 @@ pub enum Verdict {
         rule: Option<Arc<RuleRef>>,
         /// Why, for the client.
         reason: String,
+        /// The rule could not be evaluated, which denies; to be counted and looked into.
+        fault: Option<Fault>,
     },
     /// The app's backend decides.
     Ask(Question),
@@ -165,41 +167,41 @@ impl Policy {
     }
 
     fn decide(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Verdict {
+        let deny = |rule, reason, fault| Verdict::Deny {
+            rule,
+            reason,
+            fault,
+        };
         if let Some(fault) = name_fault(channel) {
-            return Verdict::Deny {
-                rule: None,
-                reason: fault.to_owned(),
-            };
+            return deny(None, fault.to_owned(), None);
         }
         let Some((rule, captures)) = self.rule(channel) else {
-            return Verdict::Deny {
-                rule: None,
-                reason: format!("there is no channel {channel}"),
-            };
+            return deny(None, format!("there is no channel {channel}"), None);
         };
         let grant = rule.grant(action);
-        let facts = Facts {
-            identity,
-            captures: &captures,
-            member,
-        };
-        match &grant.right {
+        let condition = match &grant.right {
+            Right::When(condition) => condition,
             Right::Ask(ask) => {
                 let body = question(action, identity, channel, &captures);
-                Verdict::Ask(Question {
+                return Verdict::Ask(Question {
                     ask: ask.clone(),
                     rule: grant.rule.clone(),
                     body,
-                })
+                });
             }
-            // What cannot be evaluated is denied.
-            Right::When(condition) if condition.holds(&facts).unwrap_or(false) => {
-                Verdict::Allow(grant.rule.clone())
-            }
-            Right::When(_) => Verdict::Deny {
-                rule: Some(grant.rule.clone()),
-                reason: action.denial(channel),
-            },
+        };
+        match condition.holds(&Facts {
+            identity,
+            captures: &captures,
+            member,
+        }) {
+            Ok(true) => Verdict::Allow(grant.rule.clone()),
+            Ok(false) => deny(Some(grant.rule.clone()), action.denial(channel), None),
+            Err(fault) => deny(
+                Some(grant.rule.clone()),
+                action.denial(channel),
+                Some(fault),
+            ),
         }
     }
 
@@ -254,7 +256,7 @@ impl Policy {
                 expanded.names.pop().map(Audience::MayHear)
             }
             // The data names none.
-            Err(super::expression::Fault::Missing(_)) => None,
+            Err(Fault::Missing(_)) => None,
             // It names something that cannot be a channel: nobody but an administrator may hear that.
             _ => Some(Audience::MayHear(String::new())),
         }
@@ -402,3 +404,6 @@ fn question(action: Action, identity: &Identity, channel: &str, captures: &Captu
         "captures": captures,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Text with `{expressions}` in it: `site:{data.siteId}`, `user:{user.id}`. One text may become several channels.
 
+use std::collections::HashSet;
+
 use super::check::parse;
 use super::{ExpressionError, Fault, Kind, Names, Scope, Shape};
 use crate::policy::channel::name_fault;
@@ -24,7 +26,7 @@ enum Piece {
 /// What a template gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expanded {
-    /// Good names, in order.
+    /// Good names, in order, each once.
     pub names: Vec<String>,
     /// What cannot be a name, shortened, with the reason.
     pub refused: Vec<(String, String)>,
@@ -109,6 +111,8 @@ impl Template {
             .into_iter()
             .partition(|name| name_fault(name).is_none());
         expanded.names = good;
+        let mut seen = HashSet::new();
+        expanded.names.retain(|name| seen.insert(name.clone()));
         let bad: Vec<String> = bad;
         expanded.refused.extend(bad.into_iter().map(|name| {
             let reason = name_fault(&name).unwrap_or_default();
