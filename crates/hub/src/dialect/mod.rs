@@ -256,7 +256,7 @@ pub struct PushRule {
 }
 
 /// Where events go that no rule names: a POST of `{event, data, user, session}`; the answer's JSON acknowledges.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Forward {
     /// Where.
     pub url: String,
@@ -264,6 +264,15 @@ pub struct Forward {
     pub timeout: Duration,
     /// A bearer token for the backend, if it wants one.
     pub secret: Option<String>,
+}
+
+impl std::fmt::Debug for Forward {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forward")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The event's name in a frame of a plain WebSocket: the text in `field`, `type` for most. None when the frame is no

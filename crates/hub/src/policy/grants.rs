@@ -1,5 +1,6 @@
 //! What an identity may subscribe to and publish to, who else hears a channel, and who hears a publication in it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ pub struct RuleRef {
 
 /// How the app's backend is asked for a right: a POST of JSON, answered with `{"allow": true}` or a 2xx without body;
 /// 403 denies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Ask {
     /// Where.
     pub url: String,
@@ -80,6 +81,15 @@ pub struct Ask {
     pub default: bool,
     /// A bearer token for the backend, if it wants one.
     pub secret: Option<String>,
+}
+
+impl fmt::Debug for Ask {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A question to the app's backend. Two equal questions have one answer for as long as it is cached.

@@ -285,7 +285,7 @@ static CONNECT: Section = Section {
     path: "app.NAME.connect",
     doc: "When a session opens. Channels that it may not hear are passed over in silence.",
     keys: &[
-        or("join", Templates, "[]", "channels to join: `user:{user.id}`; a list such as `{user.sites}` joins one each"),
+        or("join", Templates, "[]", "channels to join: `user:{user.id}`, `site:{each(user.sites)}`"),
         may("reply", Table(&MESSAGE), "", "the greeting"),
     ],
 };

@@ -73,7 +73,7 @@ impl Names {
     }
 }
 
-/// Functions of CEL's standard library, and the one of ours, with what they give.
+/// Functions of CEL's standard library, and the two of ours, with what they give.
 const FUNCTIONS: &[(&str, Kind)] = &[
     ("size", Kind::Number),
     ("string", Kind::Text),
@@ -88,6 +88,7 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("contains", Kind::Bool),
     ("matches", Kind::Bool),
     ("first", Kind::Any),
+    ("each", Kind::List),
 ];
 
 /// Parses and checks; `wanted` is what the place needs.
@@ -96,11 +97,24 @@ pub(super) fn parse(
     names: &Names,
     wanted: &Kind,
 ) -> Result<IdedExpr, ExpressionError> {
+    let (ast, kind) = parse_any(source, names)?;
+    if kind.fits(wanted) {
+        return Ok(ast);
+    }
+    let (given, wanted) = (kind.word(), wanted.word());
+    Err(ExpressionError::new(format!(
+        "this gives {given}, but {wanted} is needed here"
+    )))
+}
+
+/// Parses and checks; tells what it gives.
+pub(super) fn parse_any(source: &str, names: &Names) -> Result<(IdedExpr, Kind), ExpressionError> {
     if source.len() > MAX_SOURCE {
-        return Err(ExpressionError::new(format!(
+        let message = format!(
             "an expression may have {MAX_SOURCE} bytes, this one has {}",
             source.len()
-        )));
+        );
+        return Err(ExpressionError::new(message));
     }
     let (ast, positions) = Parser::new()
         .parse_with_source_info(source)
@@ -111,15 +125,7 @@ pub(super) fn parse(
         positions: &positions,
     };
     let kind = check.kind(&ast)?;
-    if kind.fits(wanted) {
-        Ok(ast)
-    } else {
-        Err(ExpressionError::new(format!(
-            "this gives {}, but {} is needed here",
-            kind.word(),
-            wanted.word()
-        )))
-    }
+    Ok((ast, kind))
 }
 
 fn syntax(source: &str, errors: &cel::ParseErrors) -> ExpressionError {

@@ -82,10 +82,12 @@ impl Condition {
     /// Syntax, unknown names, operands that cannot fit, a result that is not true or false.
     pub fn compile(source: &str, names: &Names) -> Result<Self, ExpressionError> {
         let ast = parse(source, names, &Kind::Bool)?;
-        if ast.references().has_function("first") {
-            return Err(ExpressionError::new(
-                "first(...) is for shapes and channel names, not for conditions",
-            ));
+        if ["first", "each"]
+            .iter()
+            .any(|ours| ast.references().has_function(ours))
+        {
+            let message = "first(...) and each(...) are for shapes and channel names";
+            return Err(ExpressionError::new(message));
         }
         let test = recognised(&ast).unwrap_or_else(|| Test::Cel(Program::new(ast)));
         Ok(Self {

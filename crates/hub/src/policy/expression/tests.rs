@@ -195,13 +195,19 @@ fn templates_name_channels() {
         ("site:{data.id}", r#"{"id":1}"#, &["site:1"]),
         ("site:{data.id}", r#"{"id":1e0}"#, &["site:1"]),
         ("site:{data.id}", r#"{"id":-1}"#, &["site:-1"]),
-        ("site:{data.id}", r#"{"id":["a",2]}"#, &["site:a", "site:2"]),
         (
-            "{data.a}:{data.b}",
+            "site:{each(data.id)}",
+            r#"{"id":["a",2]}"#,
+            &["site:a", "site:2"],
+        ),
+        (
+            "{each(data.a)}:{each( data.b )}",
             r#"{"a":["x","y"],"b":["1","2"]}"#,
             &["x:1", "x:2", "y:1", "y:2"],
         ),
-        ("site:{data.id}", r#"{"id":[]}"#, &[]),
+        ("site:{each(data.id)}", r#"{"id":[]}"#, &[]),
+        ("site:{each(data.id)}", r#"{"id":["a","a"]}"#, &["site:a"]),
+        ("site:{each(data.id)}", r#"{"id":7}"#, &["site:7"]),
         ("{data['a b']}!", r#"{"a b":"x"}"#, &["x!"]),
         ("{first(data.x, {'}': 1}['}'])}", r#"{}"#, &["1"]),
     ] {
@@ -229,6 +235,21 @@ fn templates_name_channels() {
                 .to_string(),
             "data.id is missing"
         );
+    }
+    let list = template("site:{data.id}").expand(&scope(r#"{"id":["a"]}"#));
+    assert_eq!(
+        list.map(|expanded| (expanded.names.len(), expanded.refused.len())),
+        Ok((0, 1))
+    );
+    let user = Names::default().with([("user", user_kind(["sites"]))]);
+    for wrong in [
+        "site:{user.sites}",
+        "{each()}",
+        "{each(user.id, user.id)}",
+        "{first(each(user.sites))}",
+        "{user",
+    ] {
+        assert!(Template::compile(wrong, &user).is_err(), "{wrong}");
     }
     assert!(
         template("{data.id}")

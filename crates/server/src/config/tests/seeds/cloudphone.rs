@@ -55,6 +55,7 @@ fn the_transcript_of_the_gateway() {
     is("join_room", json!({"room": "admin"}), exception("not allowed to subscribe to admin"));
     is("join_room", json!({"room": "free"}), exception("there is no channel free"));
     is("subscribe", json!(null), exception("subscribe: data.userId is missing"));
+    is("subscribe", json!({"userId": ["u1", "u2"]}), exception("a name must be text or a number"));
     is("unknown", json!({}), json!([]));
     let admin = json!({"sub": "r", "roles": ["admin"]});
     check("cloudphone", &admin, "subscribe", &json!({"userId": "u2"}), &json!([["subscribed", {"userId": "u2", "message": "订阅成功"}]]), &["user:u2"]);

@@ -142,7 +142,7 @@ fn odd_values_are_refused_with_a_reason() {
     assert_eq!(session.channels.len(), 101);
     assert_eq!(
         heard[1],
-        denied(&json!("{data.channels}"), "at most 100 at once")
+        denied(&json!("{each(data.channels)}"), "at most 100 at once")
     );
 }
 
@@ -185,7 +185,13 @@ fn a_token_is_refreshed_in_band() {
     };
     assert_eq!(step(r#"{"token":"abc"}"#), [Step::Refresh("abc".into())]);
     assert_eq!(step(r#""abc""#), [Step::Refresh("abc".into())]);
-    assert_eq!(step("7"), []);
+    assert_eq!(
+        step(r#"{"type":"auth:refresh","content":{"token":"abc"}}"#),
+        [Step::Refresh("abc".into())]
+    );
+    for odd in ["7", "null", r#"{"token":7}"#, "{}"] {
+        assert_eq!(step(odd), [], "{odd}");
+    }
 }
 
 #[test]
