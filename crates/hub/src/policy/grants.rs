@@ -131,11 +131,16 @@ impl Verdict {
 
 /// What may be done to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<'a> {
     /// Hear it.
     Subscribe,
     /// Say something in it.
-    Publish,
+    Publish {
+        /// What is said.
+        event: &'a str,
+        /// The session that says it is in the channel.
+        member: bool,
+    },
 }
 
 /// Who hears a publication in one channel, beyond being subscribed to it.
@@ -167,16 +172,24 @@ impl Policy {
     /// May this identity hear this channel?
     #[must_use]
     pub fn subscribe(&self, identity: &Identity, channel: &str) -> Verdict {
-        self.decide(Action::Subscribe, identity, channel, false)
+        self.decide(Action::Subscribe, identity, channel)
     }
 
-    /// May this identity publish to this channel through one of the app's events? `member`: its session is in it.
+    /// May this identity publish this event to this channel? `member`: the session that asks is in it.
     #[must_use]
-    pub fn publish(&self, identity: &Identity, channel: &str, member: bool) -> Verdict {
-        self.decide(Action::Publish, identity, channel, member)
+    pub fn publish(
+        &self,
+        identity: &Identity,
+        channel: &str,
+        event: &str,
+        member: bool,
+    ) -> Verdict {
+        self.decide(Action::Publish { event, member }, identity, channel)
     }
 
-    fn decide(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Verdict {
+    /// May this identity do this to this channel?
+    #[must_use]
+    pub fn decide(&self, action: Action<'_>, identity: &Identity, channel: &str) -> Verdict {
         let deny = |rule, reason, fault| Verdict::Deny {
             rule,
             reason,
@@ -200,11 +213,7 @@ impl Policy {
                 });
             }
         };
-        match condition.holds(&Facts {
-            identity,
-            captures: &captures,
-            member,
-        }) {
+        match condition.holds(&action.facts(identity, &captures)) {
             Ok(true) => Verdict::Allow(grant.rule.clone()),
             Ok(false) => deny(Some(grant.rule.clone()), action.denial(channel), None),
             Err(fault) => deny(
@@ -217,22 +226,12 @@ impl Policy {
 
     /// The leaves of the rule that decides, with what each gave; for `explain`.
     #[must_use]
-    pub fn parts(
-        &self,
-        action: Action,
-        identity: &Identity,
-        channel: &str,
-        member: bool,
-    ) -> Vec<Part> {
+    pub fn parts(&self, action: Action<'_>, identity: &Identity, channel: &str) -> Vec<Part> {
         let Some((rule, captures)) = self.rule(channel) else {
             return Vec::new();
         };
         match &rule.grant(action).right {
-            Right::When(condition) => condition.parts(&Facts {
-                identity,
-                captures: &captures,
-                member,
-            }),
+            Right::When(condition) => condition.parts(&action.facts(identity, &captures)),
             Right::Ask(_) => Vec::new(),
         }
     }
@@ -294,13 +293,7 @@ impl Policy {
             Audience::MayHear(name) if name.is_empty() => rights.admin,
             Audience::MayHear(channel) => self.subscribe(&identity(), channel).is_allowed(),
             Audience::Having(keys) => keys.iter().all(|(key, wanted)| has(key, wanted)),
-            Audience::When(condition) => condition
-                .holds(&Facts {
-                    identity: &identity(),
-                    captures: &[],
-                    member: false,
-                })
-                .unwrap_or(false),
+            Audience::When(condition) => condition.holds(&Facts::of(&identity())).unwrap_or(false),
         }
     }
 
@@ -321,21 +314,39 @@ impl Policy {
 }
 
 impl ChannelRule {
-    fn grant(&self, action: Action) -> &Grant {
+    fn grant(&self, action: Action<'_>) -> &Grant {
         match action {
             Action::Subscribe => &self.subscribe,
-            Action::Publish => &self.publish,
+            Action::Publish { .. } => &self.publish,
         }
     }
 }
 
-impl Action {
+impl Action<'_> {
     /// As it is called in the file and on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",
-            Self::Publish => "publish",
+            Self::Publish { .. } => "publish",
+        }
+    }
+
+    fn facts<'f>(self, identity: &'f Identity, captures: &'f [(&'f str, &'f str)]) -> Facts<'f>
+    where
+        Self: 'f,
+    {
+        let facts = Facts {
+            captures,
+            ..Facts::of(identity)
+        };
+        match self {
+            Self::Subscribe => facts,
+            Self::Publish { event, member } => Facts {
+                event,
+                member,
+                ..facts
+            },
         }
     }
 

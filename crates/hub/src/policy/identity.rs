@@ -125,11 +125,7 @@ impl IdentityRule {
             issued_at,
             token_id,
         };
-        let admin = self.admin.holds(&Facts {
-            identity: &identity,
-            captures: &[],
-            member: false,
-        });
+        let admin = self.admin.holds(&Facts::of(&identity));
         Arc::make_mut(&mut identity.rights).admin = admin.unwrap_or(false);
         Ok(identity)
     }

@@ -16,7 +16,7 @@ pub struct Explanation {
     /// Whom the claims stand for.
     pub identity: Identity,
     /// What was asked.
-    pub action: Action,
+    pub action: String,
     /// About which channel.
     pub channel: String,
     /// What the policy says.
@@ -34,20 +34,17 @@ pub fn explain(
     file: &str,
     app: &AppConfig,
     claims: &serde_json::Map<String, serde_json::Value>,
-    action: Action,
+    action: Action<'_>,
     channel: &str,
 ) -> Result<Explanation, IdentityError> {
     let identity = app
         .identity
         .identify(claims, Arc::from("explain"), None, None)?;
-    let verdict = match action {
-        Action::Subscribe => app.policy.subscribe(&identity, channel),
-        Action::Publish => app.policy.publish(&identity, channel, false),
-    };
-    let parts = app.policy.parts(action, &identity, channel, false);
+    let verdict = app.policy.decide(action, &identity, channel);
+    let parts = app.policy.parts(action, &identity, channel);
     Ok(Explanation {
         identity,
-        action,
+        action: action.word().to_owned(),
         channel: channel.to_owned(),
         verdict,
         parts,
@@ -62,7 +59,7 @@ impl fmt::Display for Explanation {
             Verdict::Deny { rule, .. } => ("DENIED", rule.as_ref()),
             Verdict::Ask(question) => ("ASKED of the app's backend", Some(&question.rule)),
         };
-        writeln!(f, "{word}: {} {}", self.action.word(), self.channel)?;
+        writeln!(f, "{word}: {} {}", self.action, self.channel)?;
         let rights = &self.identity.rights;
         write!(
             f,

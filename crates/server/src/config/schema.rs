@@ -269,7 +269,7 @@ static IDENTITY: Section = Section {
 #[rustfmt::skip]
 static CHANNEL: Section = Section {
     path: "app.NAME.channel",
-    doc: "What can be subscribed to. Captures such as `{siteId}` are text in the conditions, beside `user` and, for `publish`, `member`.",
+    doc: "What can be subscribed to. Captures such as `{siteId}` are text in the conditions, beside `user`; for `publish` also `event` (what is published) and `member` (the session is in the channel).",
     keys: &[
         need("name", Text, r#""site:{siteId}""#, "one channel, or a pattern of many"),
         or("subscribe", Right, "false", "who may hear it, and is joined to it automatically"),

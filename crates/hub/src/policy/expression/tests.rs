@@ -34,6 +34,7 @@ fn condition_names() -> Names {
         ("id", Kind::Text),
         ("user", user),
         ("member", Kind::Bool),
+        ("event", Kind::Text),
     ])
 }
 
@@ -79,6 +80,8 @@ const CONDITIONS: &[(&str, bool, bool)] = &[
     ("size(user.sites) == 2", true, true),
     ("user.name == null", true, false),
     ("siteId in ['1', '9']", true, true),
+    ("event in ['a', 'b']", false, false),
+    ("event == ''", true, false),
     ("(siteId + '!') == '1!'", true, true),
     ("int(siteId) > 0", true, true),
 ];
@@ -88,9 +91,8 @@ fn conditions_hold_or_not() {
     let identity = li();
     let captures = [("siteId", "1"), ("id", "7")];
     let facts = Facts {
-        identity: &identity,
         captures: &captures,
-        member: false,
+        ..Facts::of(&identity)
     };
     for (source, expect, rights_only) in CONDITIONS {
         let condition = condition(source);
@@ -109,9 +111,8 @@ fn what_cannot_be_evaluated_is_a_fault() {
     let identity = li();
     let captures = [("siteId", "north"), ("id", "7")];
     let facts = Facts {
-        identity: &identity,
         captures: &captures,
-        member: false,
+        ..Facts::of(&identity)
     };
     for source in ["int(siteId) > 0", "user.roles[9] == 'x'", "1 / 0 == 1"] {
         assert!(condition(source).holds(&facts).is_err(), "{source}");

@@ -9,7 +9,11 @@ fn grant(key: &'static str, channel: &str, source: &str) -> Grant {
     let captures = Pattern::compile(channel).expect("a pattern");
     let names = Names::default()
         .with(captures.names().map(|name| (name, Kind::Text)))
-        .with([("user", user_kind(["sites"])), ("member", Kind::Bool)]);
+        .with([
+            ("user", user_kind(["sites"])),
+            ("member", Kind::Bool),
+            ("event", Kind::Text),
+        ]);
     let condition = Condition::compile(source, &names).expect("a condition");
     let rule = RuleRef {
         line: 1,
@@ -37,7 +41,7 @@ fn rule(channel: &str, subscribe: &str, publish: &str) -> ChannelRule {
 fn policy() -> Policy {
     Policy::new(vec![
         rule("site:{id}", "id in user.sites || user.admin", "member"),
-        rule("odd:{n}", "int(n) > 0", "false"),
+        rule("odd:{n}", "int(n) > 0", "event in ['chat', 'note']"),
         rule("{any}", "user.admin", "false"),
     ])
 }
@@ -80,10 +84,12 @@ fn the_first_rule_that_fits_decides() {
         );
     }
     assert!(
-        policy.publish(&li, "site:2", true).is_allowed(),
+        policy.publish(&li, "site:2", "e", true).is_allowed(),
         "a member may post"
     );
-    assert!(!policy.publish(&root, "site:2", false).is_allowed());
+    assert!(!policy.publish(&root, "site:2", "e", false).is_allowed());
+    assert!(policy.publish(&li, "odd:1", "note", false).is_allowed());
+    assert!(!policy.publish(&li, "odd:1", "alarm", true).is_allowed());
     assert_eq!(policy.echo("site:9"), [Arc::from("all")]);
 }
 

@@ -7,7 +7,7 @@ use super::driver::app;
 use super::{FILES, load_with_env};
 use crate::config::{explain, reference};
 
-fn explained(name: &str, claims: &Value, action: Action, channel: &str) -> String {
+fn explained(name: &str, claims: &Value, action: Action<'_>, channel: &str) -> String {
     let claims = claims.as_object().expect("an object");
     explain("oyez.toml", &app(name), claims, action, channel)
         .expect("a user")
@@ -69,7 +69,10 @@ fn what_is_allowed_and_what_no_rule_names() {
     let said = explained(
         "concrete-plant",
         &json!({"sub": 1}),
-        Action::Publish,
+        Action::Publish {
+            event: "x",
+            member: true,
+        },
         "site:1",
     );
     assert!(
