@@ -260,7 +260,10 @@ async fn accept(
 }
 
 /// Agrees to a websocket, or says what is wrong with the request.
-pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Response<Body>, bool), Box<Response<Body>>> {
+pub(crate) fn upgrade_response(
+    headers: &HeaderMap,
+    deflate: bool,
+) -> Result<(Response<Body>, bool), Box<Response<Body>>> {
     let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let asked = handshake::Request {
         connection: get(CONNECTION),

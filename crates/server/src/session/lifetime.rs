@@ -111,7 +111,7 @@ impl Shard {
         self.schedule(session);
         let channels: Vec<Arc<str>> = member.channels.borrow().keys().cloned().collect();
         for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
-            if self.permit(app, &identity, Action::Subscribe, channel, true).await.is_err() {
+            if self.permit(app, &identity, Action::Subscribe, channel).await.is_err() {
                 self.leave(member, channel);
             }
         }

@@ -174,7 +174,7 @@ impl Shard {
             outcome.joined.push(channel.to_owned());
             return Ok(());
         }
-        self.permit(app, &facts.identity, Action::Subscribe, channel, false).await?;
+        self.permit(app, &facts.identity, Action::Subscribe, channel).await?;
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial {
@@ -197,15 +197,10 @@ impl Shard {
         &self,
         app: &App,
         identity: &Identity,
-        action: Action,
+        action: Action<'_>,
         channel: &str,
-        is_member: bool,
     ) -> Result<(), Denial> {
-        let verdict = match action {
-            Action::Subscribe => app.policy.subscribe(identity, channel),
-            Action::Publish => app.policy.publish(identity, channel, is_member),
-        };
-        let reason = match verdict {
+        let reason = match app.policy.decide(action, identity, channel) {
             Verdict::Allow(_) => return Ok(()),
             Verdict::Deny { reason, .. } => reason,
             Verdict::Ask(question) => {
@@ -233,8 +228,9 @@ impl Shard {
         said: &Args,
     ) -> Result<(), Denial> {
         for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
-            let is_member = member.channels.borrow().contains_key(channel.as_str());
-            self.permit(app, &facts.identity, Action::Publish, channel, is_member).await?;
+            let member = member.channels.borrow().contains_key(channel.as_str());
+            let action = Action::Publish { event: &publication.message.event, member };
+            self.permit(app, &facts.identity, action, channel).await?;
         }
         let publish = composed(publication, said, &facts.session);
         let refused =
