@@ -4,6 +4,7 @@
 //! `session`'s driver; everything else is `http`.
 
 mod acceptor;
+pub mod assemble;
 mod clock;
 pub mod config;
 mod embed;
