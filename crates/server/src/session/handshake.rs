@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
-use oyez_hub::handler::Happening;
+use oyez_hub::handler::{ConnectError, Handshake, Happening};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::{Socket, open_lane};
+use oyez_protocol::code::Code;
 use oyez_protocol::engineio::open::Open;
 use oyez_protocol::engineio::packet::{PacketType, Version};
 use oyez_protocol::socketio::text::Decoder;
 use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -120,9 +122,11 @@ impl Shard {
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
         let front = self.settings.front(session.front);
         let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
-        let mut refusal = ConnectError { message: "Invalid namespace".to_owned(), data: None };
+        let mut refusal = ConnectError::new("Invalid namespace");
         for app in apps {
             match self.authenticate(session, app, &auth).await {
+                // It may have ended meanwhile.
+                Ok(_) if session.closed.get().is_some() => return Ok(()),
                 Ok(identity) => {
                     self.welcome(session, app, &nsp, identity, auth).await;
                     return Ok(());
@@ -134,12 +138,19 @@ impl Shard {
         Ok(())
     }
 
-    async fn authenticate(&self, _session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
-        match app.handlers.read().authenticate(auth) {
-            Some(Ok(identity)) => Ok(Arc::new(identity)),
-            Some(Err(message)) => Err(ConnectError { message, data: None }),
-            None => Ok(Arc::new(Identity::default())),
-        }
+    async fn authenticate(&self, session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
+        let decide = app.handlers.read().authenticator();
+        let Some(decide) = decide else { return Ok(Arc::default()) };
+        let Request { query, authorization, cookie, origin, peer, .. } = session.request.clone();
+        let handshake = Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer };
+        let (sender, decided) = oneshot::channel();
+        // Beside the shards, like every handler: whatever it does, no other connection waits for it.
+        self.hub.spawn(async move {
+            let _ = sender.send(decide(handshake).await);
+        });
+        // Nothing comes only from a handler that panicked.
+        let refused = || Err(ConnectError::new(Code::Internal.message()));
+        decided.await.unwrap_or_else(|_| refused()).map(Arc::new)
     }
 
     async fn welcome(
@@ -186,16 +197,6 @@ impl Shard {
         let Ok(error) = error else { return };
         self.queue(session, Variant::of(session).packet(&Packet::ConnectError { nsp, error }));
     }
-}
-
-/// What a client hears that may not connect.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct ConnectError {
-    /// The error's message.
-    pub message: String,
-    /// Details, where there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
 }
 
 impl Member {
