@@ -16,6 +16,7 @@ mod shard;
 mod transport;
 
 pub use embed::ServerBuilder;
+pub use http::api;
 pub use oyez_hub::Hub;
 pub use oyez_hub::handler::Event;
 pub use oyez_hub::socket::{Ack, Socket};

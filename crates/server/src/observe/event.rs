@@ -26,3 +26,8 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
 pub(crate) fn shard_failed(error: &std::io::Error) {
     error!(event = "shard_failed", %error);
 }
+
+/// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.
+pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
+    warn!(event = "api_denied", path, key, message);
+}
