@@ -21,6 +21,8 @@ pub const EVERYONE: &str = "*";
 
 type Key = (AppId, Arc<str>);
 
+type Locked<'a> = MutexGuard<'a, HashMap<Key, Channel>>;
+
 #[derive(Debug, Default)]
 struct Channel {
     /// Members per shard, indexed by shard.
@@ -88,7 +90,7 @@ impl Channels {
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();
         order.dedup();
-        let mut guards: SmallVec<[(usize, MutexGuard<'_, HashMap<Key, Channel>>); 2]> =
+        let mut guards: SmallVec<[(usize, Locked<'_>); 2]> =
             order.iter().map(|&stripe| (stripe, self.stripes[stripe].lock())).collect();
         let mut interested: SmallVec<[bool; 64]> = SmallVec::new();
         for key in &keys {

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::TcpListener;
 
-use oyez_hub::Hub;
 use oyez_hub::app::App;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -102,10 +101,10 @@ impl ServerBuilder {
         let mut fronts = vec![front.clone()];
         if let Some((path, name)) = self.bare {
             let app = App::embedded(app_id(apps.len()), &name, "");
-            let engine = Engine { paths: vec![path], ..front.engine.clone() };
+            let engine = Engine { paths: vec![path], ..front.engine };
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts }, self.shards, Handle::current())
+        Server::new(apps, Settings { fronts, tokens: Vec::new() }, self.shards, Handle::current())
     }
 }

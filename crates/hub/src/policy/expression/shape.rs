@@ -37,6 +37,10 @@ impl Shape {
         node(parse(source, names, &Kind::Any)?).map(Self)
     }
 
+    pub(super) fn from_ast(ast: IdedExpr) -> Result<Self, ExpressionError> {
+        node(ast).map(Self)
+    }
+
     /// Writes the JSON of this shape.
     ///
     /// # Errors
@@ -93,9 +97,13 @@ fn node(e: IdedExpr) -> Result<Node, ExpressionError> {
     }
 }
 
-/// `first` is ours: CEL would evaluate all its arguments, and fail on the first that is missing.
+/// `first` and `each` are ours: CEL would evaluate all arguments, and fail on the first that is missing.
 fn program(e: IdedExpr) -> Result<Program, ExpressionError> {
-    if e.references().has_function("first") {
+    let references = e.references();
+    if references.has_function("each") {
+        return Err(ExpressionError::new("each(...) is for the names of channels: {each(data.channels)}"));
+    }
+    if references.has_function("first") {
         return Err(ExpressionError::new("first(...) cannot stand inside another operation"));
     }
     Ok(Program::new(e))
