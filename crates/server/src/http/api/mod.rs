@@ -107,9 +107,8 @@ impl Api {
 }
 
 /// The API, its documentation, the probes and the pages. Mount it with [`crate::Server::with_router`].
-#[must_use]
 pub fn router(state: ApiState) -> Router {
-    let pages = pages::router(&state.engine_paths, state.demo);
+    let pages = pages::router(&state.engine_paths, state.demo.as_ref());
     let api = Api {
         hub: state.hub,
         metrics: state.metrics,
