@@ -27,7 +27,7 @@ const ASSETS: [(&str, &str, &str); 4] = [
 ];
 
 /// The pages. With `demo` the start page is the demo.
-pub(crate) fn router(engine_paths: &[String], demo: Option<Demo>) -> Router {
+pub(crate) fn router(engine_paths: &[String], demo: Option<&Demo>) -> Router {
     let start = if demo.is_some() { include_str!("../../../assets/demo.html") } else { START };
     let mut router = Router::new()
         .route("/", get(move || async move { text("text/html; charset=utf-8", start) }))
