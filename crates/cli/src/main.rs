@@ -6,7 +6,10 @@ mod configuration;
 mod failure;
 mod listener;
 mod logging;
+mod mint;
 mod say;
+mod secrets;
+mod who;
 
 use std::process::ExitCode;
 
