@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oyez_hub::app::{App, AppId, AppLimits, Credentials};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::Fetch;
+use oyez_hub::policy::limits::{Addresses, Rate};
 use oyez_hub::policy::token::{
     AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
 };
@@ -120,6 +121,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         native: config.websocket.is_some(),
         idle_timeout: config.heartbeat_timeout,
         limits: limits(&config.limits),
+        addresses: Addresses::default(),
         handlers: RwLock::default(),
     })
 }
@@ -129,6 +131,9 @@ fn limits(limits: &Limits) -> AppLimits {
     AppLimits {
         connections_per_user: count(limits.connections_per_user),
         channels_per_session: count(limits.channels_per_session),
+        connections_per_address: count(limits.connections_per_address),
+        connects: limits.connects_per_second.map(|rate| Rate::new(rate, rate)),
+        events: limits.events_per_second.map(|rate| Rate::new(rate, limits.events_burst.unwrap_or(rate))),
     }
 }
 

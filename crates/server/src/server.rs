@@ -28,6 +28,47 @@ struct Inlet {
 }
 
 /// A server that is built but does not serve yet.
+///
+/// ```
+/// use oyez_server::{CancellationToken, Event, Server, Socket};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::builder().build();
+/// server.hub().on("greet", async |socket: Socket, mut event: Event| {
+///     let Ok(name) = event.data::<String>() else { return };
+///     event.answer(format!("Hello, {name}"));
+///     let _ = socket.broadcast().emit("greeted", name).await;
+/// });
+///
+/// let stop = CancellationToken::new();
+/// # stop.cancel();
+/// server.serve(std::net::TcpListener::bind("127.0.0.1:0")?, stop).await
+/// # }
+/// ```
+///
+/// In somebody's axum app, the server stands in front of its router, and handlers of the router tell clients what
+/// happened:
+///
+/// ```
+/// use axum::{Router, extract::State, routing::post};
+/// use oyez_server::{CancellationToken, Hub, Server};
+///
+/// async fn order(State(hub): State<Hub>, body: String) -> &'static str {
+///     let _ = hub.to("kitchen").emit("order", body).await;
+///     "on its way"
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::builder().build();
+/// let router = Router::new().route("/orders", post(order)).with_state(server.hub().clone());
+/// # let stop = CancellationToken::new();
+/// # stop.cancel();
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// server.with_router(router).serve(listener, stop).await
+/// # }
+/// ```
 pub struct Server {
     hub: Hub,
     settings: Arc<Settings>,

@@ -23,6 +23,12 @@ pub(crate) struct Options {
     /// What a verified token of the user says, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = claims)]
     claims: Map<String, Value>,
+    /// For `publish`: the event that is said
+    #[arg(long, value_name = "NAME", default_value = "message")]
+    event: String,
+    /// For `publish`: the session that says it is in the channel
+    #[arg(long)]
+    member: bool,
     /// What is to be done
     action: Asked,
     /// Where
@@ -57,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let app = configuration::app(&config, options.app.as_deref())?;
     let action = match options.action {
         Asked::Subscribe => Action::Subscribe,
-        Asked::Publish => Action::Publish,
+        Asked::Publish => Action::Publish { event: &options.event, member: options.member },
     };
     let answer = config::explain(&file, app, &options.claims, action, &options.channel);
     say::text(answer.map_err(|error| Failure::new(error.to_string()))?);
