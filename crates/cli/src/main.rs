@@ -1,5 +1,6 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
+mod banner;
 mod command;
 mod compose;
 mod configuration;

@@ -45,11 +45,7 @@ impl Which {
         let problems = |problems: oyez_server::config::Problems| Failure::new(problems.to_string());
         match (file, kept) {
             (Some(file), kept) => {
-                let env = |name: &str| {
-                    configuration::env(name)
-                        .filter(|value| !value.is_empty())
-                        .or_else(|| kept.as_ref().and_then(|kept| kept.env(name)))
-                };
+                let env = |name: &str| configuration::set(name).or_else(|| kept.as_ref()?.env(name));
                 configuration::check(&file, &configuration::read(&file)?, &env).map_err(problems)
             }
             (None, Some(kept)) => {
