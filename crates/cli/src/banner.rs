@@ -28,12 +28,15 @@ impl Banner<'_> {
             Language::English => english,
             Language::Chinese => chinese,
         };
-        let mut out = format!("\n  {}\n\n", say("Oyez, for development on this machine only", "Oyez 开发模式，仅限本机访问"));
+        let mut out =
+            format!("\n  {}\n\n", say("Oyez, for development on this machine only", "Oyez 开发模式，仅限本机访问"));
         if self.demo {
             row(&mut out, say("Demo page", "演示页面"), &format!("{}/", self.url));
         }
         row(&mut out, say("API and docs", "接口与文档"), &format!("{}/api/docs", self.url));
-        for (label, token) in [(say("User token", "用户令牌"), self.user), (say("Admin token", "管理员令牌"), self.admin)] {
+        for (label, token) in
+            [(say("User token", "用户令牌"), self.user), (say("Admin token", "管理员令牌"), self.admin)]
+        {
             if let Some((id, token)) = token {
                 row(&mut out, label, &format!("({id}) {token}"));
             }
@@ -44,7 +47,11 @@ impl Banner<'_> {
         row(&mut out, say("Secrets", "密钥文件"), self.file);
         if let (Some(key), Some((id, _))) = (self.key, self.user) {
             let title = say("Send that user a notification:", "向该用户发送一条通知：");
-            let title = if self.demo { say("Send the demo page a notification:", "向演示页面发送一条通知：") } else { title };
+            let title = if self.demo {
+                say("Send the demo page a notification:", "向演示页面发送一条通知：")
+            } else {
+                title
+            };
             let data = say(r#"{"title":"Hello","message":"from curl"}"#, r#"{"title":"你好","message":"来自 curl"}"#);
             let _ = write!(
                 out,
@@ -84,7 +91,10 @@ mod tests {
         let english = BANNER.text(Language::English);
         assert!(english.contains("\n  Demo page     http://127.0.0.1:3001/\n"), "{english}");
         assert!(english.contains("\n  User token    (demo) U\n"), "{english}");
-        assert!(english.contains("curl http://127.0.0.1:3001/api/v1/publish -H 'Authorization: Bearer K'"), "{english}");
+        assert!(
+            english.contains("curl http://127.0.0.1:3001/api/v1/publish -H 'Authorization: Bearer K'"),
+            "{english}"
+        );
         let chinese = BANNER.text(Language::Chinese);
         assert!(chinese.contains("\n  演示页面      http://127.0.0.1:3001/\n"), "{chinese}");
         assert!(chinese.contains("\n  管理员令牌    (admin) A\n"), "{chinese}");

@@ -108,7 +108,9 @@ fn check(app: &AppConfig, subject: &Subject<'_>, claims: &Claims) -> Result<(), 
     }
     let known = |role: &&String| identity.rights.roles.iter().any(|known| **known == ***role);
     match subject.roles.iter().find(|role| !known(role)) {
-        Some(role) => Err(Failure::new(format!("`{}` does not see the role `{role}` in these claims", app.name)).help(help)),
+        Some(role) => {
+            Err(Failure::new(format!("`{}` does not see the role `{role}` in these claims", app.name)).help(help))
+        }
         None => Ok(()),
     }
 }

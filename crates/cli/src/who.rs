@@ -51,8 +51,10 @@ impl Which {
             (None, Some(kept)) => {
                 configuration::check(Path::new("dev.toml"), DEV, &|name| kept.env(name)).map_err(problems)
             }
-            (None, None) => Err(Failure::new(format!("there is no {DEFAULT_FILE} here, and `oyez dev` never ran here"))
-                .help("name the file: --config FILE")),
+            (None, None) => {
+                Err(Failure::new(format!("there is no {DEFAULT_FILE} here, and `oyez dev` never ran here"))
+                    .help("name the file: --config FILE"))
+            }
         }
     }
 

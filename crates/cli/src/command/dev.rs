@@ -101,8 +101,10 @@ fn check_local(address: &str) -> Result<(), Failure> {
     if listener::resolve(address)?.ip().is_loopback() {
         return Ok(());
     }
-    Err(Failure::new(format!("`oyez dev` does not listen on {address}: others could reach it, and it shows its tokens"))
-        .help("use 127.0.0.1, or `oyez serve` with a secret of your own"))
+    Err(Failure::new(format!(
+        "`oyez dev` does not listen on {address}: others could reach it, and it shows its tokens"
+    ))
+    .help("use 127.0.0.1, or `oyez serve` with a secret of your own"))
 }
 
 /// A token of the first app that one can be made for.

@@ -32,7 +32,9 @@ mod tests {
         for local in ["http://127.0.0.1:3001", "http://localhost/x", "http://[::1]:80", "localhost"] {
             assert!(is_local(local), "{local}");
         }
-        for other in ["http://127.0.0.1.example.com", "http://localhost@example.com", "http://example.com/localhost", ""] {
+        for other in
+            ["http://127.0.0.1.example.com", "http://localhost@example.com", "http://example.com/localhost", ""]
+        {
             assert!(!is_local(other), "{other}");
         }
     }

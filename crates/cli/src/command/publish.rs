@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Handle};
 
 use crate::failure::Failure;
-use crate::secrets::{self, Secrets};
 use crate::say;
+use crate::secrets::{self, Secrets};
 
 /// How long the server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,7 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     };
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let unreachable = |error: &dyn std::fmt::Display| Failure::new(format!("cannot publish at {}: {error}", options.url));
+    let unreachable =
+        |error: &dyn std::fmt::Display| Failure::new(format!("cannot publish at {}: {error}", options.url));
     let answer = runtime.block_on(async {
         let client = HttpFetch::new(Handle::current(), &HttpOptions::default())?;
         client.fetch(request).await
