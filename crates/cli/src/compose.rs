@@ -4,13 +4,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::routing::get;
-use axum::{Json, Router};
 use oyez_backends::http::{HttpFetch, HttpOptions};
 use oyez_hub::policy::fetch::Fetch;
+use oyez_server::api::{self, ApiState, Demo};
 use oyez_server::config::Config;
 use oyez_server::{Server, assemble, default_shards};
-use serde_json::json;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +29,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// Builds everything that a configuration asks for; nothing listens yet.
-    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn new(config: &Config, demo: Option<Demo>) -> Result<Self, Failure> {
         let cannot = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"));
         let runtime = Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
@@ -44,9 +42,20 @@ impl Node {
             assemble::apps(config, fetch.as_ref()).map_err(|error| Failure::new(error.to_string()))?;
         let shards = config.server.shards.unwrap_or_else(default_shards);
         info!(event = "start", version = env!("CARGO_PKG_VERSION"), shards, apps = apps.len());
+        let engine_paths = settings.fronts.iter().flat_map(|front| front.engine.paths.clone()).collect();
         let server = Server::new(apps, settings, shards, runtime.handle().clone());
-        let server = server.with_router(router());
-        Ok(Self { server, runtime, stop: CancellationToken::new(), shutdown: config.server.shutdown })
+        let stop = CancellationToken::new();
+        let state = ApiState {
+            hub: server.hub().clone(),
+            metrics: Arc::clone(server.metrics()),
+            keys: config.keys.clone(),
+            users: config.apps.iter().map(|app| app.user.clone()).collect(),
+            engine_paths,
+            demo,
+            stop: stop.clone(),
+        };
+        let server = server.with_router(api::router(state));
+        Ok(Self { server, runtime, stop, shutdown: config.server.shutdown })
     }
 
     /// Serves until the process is asked to end, then lets sessions leave for as long as the configuration says.
@@ -89,10 +98,6 @@ fn fetch(config: &Config, runtime: &Handle) -> Result<Option<Arc<dyn Fetch>>, Fa
     let fetch = HttpFetch::new(runtime.clone(), &HttpOptions::default())
         .map_err(|error| Failure::new(format!("cannot make HTTP requests: {error}")))?;
     Ok(Some(Arc::new(fetch)))
-}
-
-fn router() -> Router {
-    Router::new().route("/healthz", get(async || Json(json!({ "status": "ok" }))))
 }
 
 /// Ready at the first SIGTERM or SIGINT (elsewhere than on Unix, Ctrl-C).

@@ -17,6 +17,7 @@ mod shard;
 mod transport;
 
 pub use embed::ServerBuilder;
+pub use http::api;
 pub use oyez_hub::Hub;
 pub use oyez_hub::command::{Acked, CommandError, Goodbye};
 pub use oyez_hub::handler::{ConnectError, Event, Handshake};

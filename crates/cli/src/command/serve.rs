@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins()));
     }
     let addresses = listeners.addresses.clone();
-    Node::new(&config)?.run(listeners.sockets, || {
+    Node::new(&config, None)?.run(listeners.sockets, || {
         for address in &addresses {
             say::line(format_args!("Listening on http://{address}"));
         }

@@ -48,3 +48,8 @@ pub(crate) fn denied(app: &App, member: &Member, asked: &str, denial: &Denial) {
     let channel = denial.channel.as_deref().unwrap_or_default();
     warn!(event = "denied", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, asked, channel, code = denial.code);
 }
+
+/// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.
+pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
+    warn!(event = "api_denied", path, key, message);
+}
