@@ -129,7 +129,7 @@ pub enum Outcome {
     Acked(Acked),
     /// The sessions that were asked for.
     Sockets(Vec<SocketInfo>),
-    /// It was handed to the owners of the sessions.
+    /// The owners of the sessions have done it.
     Done,
 }
 

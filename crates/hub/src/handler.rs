@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use oyez_protocol::message::Args;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -28,6 +31,72 @@ pub struct Event {
     pub ack: Option<Ack>,
 }
 
+impl Event {
+    /// Its first argument; an event without arguments carries `null`.
+    ///
+    /// # Errors
+    /// When it is not a `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.args.get(0)
+    }
+
+    /// Answers the client, if it waits for an answer and has none yet.
+    pub fn answer(&mut self, args: impl Into<Args>) {
+        if let Some(ack) = self.ack.take() {
+            ack.send(args);
+        }
+    }
+}
+
+/// What a client showed when it connected.
+#[derive(Debug, Clone, Default)]
+pub struct Handshake {
+    /// Its `auth` object; of a Socket.IO 2 client, the queries of the request and of the namespace.
+    pub auth: Value,
+    /// The query of the request.
+    pub query: Vec<(String, String)>,
+    /// `Authorization`.
+    pub authorization: Option<String>,
+    /// `Cookie`; comes from the page's user only if the origin is one you allow.
+    pub cookie: Option<String>,
+    /// `Origin`, of a browser.
+    pub origin: Option<String>,
+    /// The address of the connection's other end.
+    pub peer: Option<IpAddr>,
+}
+
+/// Why a client may not connect, as it hears it (`connect_error`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    /// The error's message.
+    pub message: String,
+    /// Details (`error.data`), where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl ConnectError {
+    /// A message without details.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// With details.
+    #[must_use]
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
 /// What a lane runs, in the order in which the client caused it.
 #[derive(Debug)]
 pub enum Happening {
@@ -41,8 +110,11 @@ pub enum Happening {
     Settled(oneshot::Sender<()>),
 }
 
-/// Decides who a client is, from its `auth` object; `Err` is the message of the connect error.
-pub type Authenticator = Arc<dyn Fn(&Value) -> Result<Identity, String> + Send + Sync>;
+/// The word on who a client is, once it is known.
+pub type Deciding = Pin<Box<dyn Future<Output = Result<Identity, ConnectError>> + Send>>;
+
+/// Decides who a client is.
+pub type Authenticator = Arc<dyn Fn(Handshake) -> Deciding + Send + Sync>;
 
 /// The registered functions of one app.
 #[derive(Default, Clone)]
@@ -66,10 +138,10 @@ impl Handlers {
         self.connect.is_some() || self.disconnect.is_some() || !self.events.is_empty()
     }
 
-    /// Who the client is, where embedding code decides that.
+    /// What decides who a client is, where embedding code does.
     #[must_use]
-    pub fn authenticate(&self, auth: &Value) -> Option<Result<Identity, String>> {
-        self.authenticate.as_ref().map(|decide| decide(auth))
+    pub fn authenticator(&self) -> Option<Authenticator> {
+        self.authenticate.clone()
     }
 
     pub(crate) fn start(&self, socket: &Socket, happening: Happening) -> Option<Running> {

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use oyez_protocol::message::Args;
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -20,10 +18,7 @@ use crate::command::{
 };
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
 use crate::dialect::{Message, Push};
-use crate::handler::{Event, Handlers};
-use crate::policy::Identity;
 use crate::presence::Presence;
-use crate::socket::Socket;
 
 /// A shard's mailbox, seen from outside.
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
@@ -131,15 +126,18 @@ impl Hub {
             Command::Join(select, channels) => {
                 let channels = names(&channels)?;
                 self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
+                self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
                 let channels = names(&channels)?;
                 self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
+                self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Disconnect(select, how) => {
                 self.control_all(&select, |select| Control::Disconnect(app, select, how));
+                self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
@@ -170,7 +168,17 @@ impl Hub {
         }
     }
 
-    async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
+    /// Waits until the shards that `select` concerns have done all that they were asked before: a publication that
+    /// follows a join reaches who joined. (A shard asked to describe nobody answers when its turn comes.)
+    async fn settled(&self, app: AppId, select: &Select) {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let nobody = Select::Channels { to: Vec::new(), except: Vec::new() };
+        self.control_all(select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
+        drop(sender);
+        while receiver.recv().await.is_some() {}
+    }
+
+    pub(crate) async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         self.control_all(select, |select| Control::Describe(app, select, sender.clone()));
         drop(sender);
@@ -181,7 +189,12 @@ impl Hub {
         found
     }
 
-    async fn publish_with_ack(&self, app: AppId, publish: Publish, wait: Duration) -> Result<Acked, CommandError> {
+    pub(crate) async fn publish_with_ack(
+        &self,
+        app: AppId,
+        publish: Publish,
+        wait: Duration,
+    ) -> Result<Acked, CommandError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let request = AckRequest { answers: sender, timeout: wait };
         let (published, shards) = self.publish(app, publish, Some(request)).await?;
@@ -189,7 +202,7 @@ impl Hub {
     }
 
     /// Fixes the order of a publication and hands it to the shards; returns how many.
-    async fn publish(
+    pub(crate) async fn publish(
         &self,
         app: AppId,
         publish: Publish,
@@ -339,75 +352,4 @@ async fn collect(
     // Partial answers are the answer when the time is over.
     let _ = tokio::time::timeout(wait, gather).await;
     Acked { id, reached, answers }
-}
-
-/// Embedding: what a Rust program registers with its server.
-impl Hub {
-    fn with_handlers(&self, app: &str, change: impl FnOnce(&mut Handlers)) -> Result<(), CommandError> {
-        change(&mut self.find_app(app)?.handlers.write());
-        Ok(())
-    }
-
-    /// Runs `handler` for every event of that name that a client of `app` sends.
-    ///
-    /// # Errors
-    /// When there is no such app.
-    pub fn on<F, R>(&self, app: &str, event: &str, handler: F) -> Result<(), CommandError>
-    where
-        F: Fn(Socket, Event) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
-    {
-        self.with_handlers(app, |handlers| {
-            handlers.events.insert(event.into(), Arc::new(move |socket, event| Box::pin(handler(socket, event))));
-        })
-    }
-
-    /// Runs `handler` for every client of `app` that connects, with what it sent along (`auth`).
-    ///
-    /// # Errors
-    /// When there is no such app.
-    pub fn on_connect<F, R>(&self, app: &str, handler: F) -> Result<(), CommandError>
-    where
-        F: Fn(Socket, Value) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
-    {
-        self.with_handlers(app, |handlers| {
-            handlers.connect = Some(Arc::new(move |socket, auth| Box::pin(handler(socket, auth))));
-        })
-    }
-
-    /// Runs `handler` for every client of `app` that is gone, with Socket.IO's reason.
-    ///
-    /// # Errors
-    /// When there is no such app.
-    pub fn on_disconnect<F, R>(&self, app: &str, handler: F) -> Result<(), CommandError>
-    where
-        F: Fn(Socket, &'static str) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
-    {
-        self.with_handlers(app, |handlers| {
-            handlers.disconnect = Some(Arc::new(move |socket, reason| Box::pin(handler(socket, reason))));
-        })
-    }
-
-    /// Lets `decide` say who a client of `app` is, from its `auth` object; the error is what the client hears.
-    ///
-    /// # Errors
-    /// When there is no such app.
-    pub fn authenticate<F>(&self, app: &str, decide: F) -> Result<(), CommandError>
-    where
-        F: Fn(&Value) -> Result<Identity, String> + Send + Sync + 'static,
-    {
-        self.with_handlers(app, |handlers| handlers.authenticate = Some(Arc::new(decide)))
-    }
-
-    /// Tells everybody in `channel` of `app`, as embedding code does.
-    ///
-    /// # Errors
-    /// As [`Hub::execute`].
-    pub async fn emit(&self, app: &str, channel: &str, event: &str, args: Args) -> Result<Published, CommandError> {
-        let app = self.find_app(app)?.id;
-        let publish = Publish { shape: false, ..Publish::new(vec![channel.to_owned()], event, args) };
-        self.publish(app, publish, None).await.map(|(published, _)| published)
-    }
 }

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod dialect;
 pub mod handler;
 pub mod hub;
+pub mod namespace;
 pub mod policy;
 pub mod presence;
 pub mod socket;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use oyez_protocol::message::Args;
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::app::AppId;
-use crate::command::{Command, CommandError, Control, Goodbye, Outcome, Publish, Select};
+use crate::command::{Command, CommandError, Control, Goodbye, Published, Select};
 use crate::handler::Happening;
 use crate::hub::Hub;
+use crate::namespace::{Broadcast, Namespace};
 use crate::policy::Identity;
 
 /// Handlers of one client that run at once; further events wait, then the connection is read no further.
@@ -59,8 +59,8 @@ impl Ack {
     }
 
     /// Sends the answer; a client that is gone does not hear it.
-    pub fn send(self, args: Args) {
-        self.hub.control(self.socket.shard, Control::Answer(self.socket, self.id, args));
+    pub fn send(self, args: impl Into<Args>) {
+        self.hub.control(self.socket.shard, Control::Answer(self.socket, self.id, args.into()));
     }
 }
 
@@ -83,49 +83,41 @@ impl Socket {
         &self.identity
     }
 
-    /// Sends an event with one argument to this client.
+    /// Sends an event to this client.
     ///
     /// # Errors
     /// When the event name is reserved, or the server is going down.
-    pub async fn emit(&self, event: &str, data: &impl Serialize) -> Result<(), CommandError> {
-        self.emit_args(event, Args::one(data)).await
-    }
-
-    /// Sends an event with any arguments to this client.
-    ///
-    /// # Errors
-    /// As [`Socket::emit`].
-    pub async fn emit_args(&self, event: &str, args: Args) -> Result<(), CommandError> {
-        let publish = Publish { shape: false, ..Publish::new(vec![self.id()], event, args) };
-        self.hub.execute(self.app, Command::Publish(publish)).await.map(|_| ())
+    pub async fn emit(&self, event: &str, args: impl Into<Args>) -> Result<Published, CommandError> {
+        self.itself().emit(event, args).await
     }
 
     /// Sends an event and waits for the client's answer; `None` when it does not answer in time.
     ///
     /// # Errors
     /// As [`Socket::emit`].
-    pub async fn emit_with_ack(&self, event: &str, args: Args, wait: Duration) -> Result<Option<Args>, CommandError> {
-        let publish = Publish { shape: false, ..Publish::new(vec![self.id()], event, args) };
-        match self.hub.execute(self.app, Command::PublishWithAck(publish, wait)).await? {
-            Outcome::Acked(acked) => Ok(acked.answers.into_iter().next()),
-            _ => Ok(None),
-        }
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        wait: Duration,
+    ) -> Result<Option<Args>, CommandError> {
+        let acked = self.itself().emit_with_ack(event, args, wait).await?;
+        Ok(acked.answers.into_iter().next())
     }
 
-    /// Sends an event to everybody in `channel` but this client.
-    ///
-    /// # Errors
-    /// As [`Socket::emit`], and when `channel` cannot be a channel's name.
-    pub async fn broadcast(&self, channel: &str, event: &str, data: &impl Serialize) -> Result<(), CommandError> {
-        let publish = Publish {
-            shape: false,
-            except: vec![self.id()],
-            ..Publish::new(vec![channel.to_owned()], event, Args::one(data))
-        };
-        self.hub.execute(self.app, Command::Publish(publish)).await.map(|_| ())
+    /// Everybody in `channel` but this client.
+    #[must_use]
+    pub fn to(&self, channel: &str) -> Broadcast {
+        Broadcast::new(self.hub.clone(), self.app).to(channel).except(&self.id())
     }
 
-    /// Puts the client into a channel.
+    /// Everybody in the namespace but this client.
+    #[must_use]
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(self.hub.clone(), self.app).except(&self.id())
+    }
+
+    /// Puts the client into a channel; when this returns, it is there.
     ///
     /// # Errors
     /// When `channel` cannot be a channel's name.
@@ -133,7 +125,7 @@ impl Socket {
         self.command(Command::Join(Select::Socket(self.address), vec![channel.to_owned()])).await
     }
 
-    /// Takes the client out of a channel.
+    /// Takes the client out of a channel; when this returns, it is no longer there.
     ///
     /// # Errors
     /// When `channel` cannot be a channel's name.
@@ -141,12 +133,23 @@ impl Socket {
         self.command(Command::Leave(Select::Socket(self.address), vec![channel.to_owned()])).await
     }
 
-    /// Ends the client's session.
+    /// Ends the client's session: [`Goodbye::Namespace`] is Socket.IO's `disconnect()`, [`Goodbye::Transport`] its
+    /// `disconnect(true)`.
     ///
     /// # Errors
     /// Never today; the signature leaves room for a node that has gone.
     pub async fn disconnect(&self, how: Goodbye) -> Result<(), CommandError> {
         self.command(Command::Disconnect(Select::Socket(self.address), how)).await
+    }
+
+    /// The namespace it is connected to.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        Namespace::new(self.hub.clone(), self.app)
+    }
+
+    fn itself(&self) -> Broadcast {
+        Broadcast::new(self.hub.clone(), self.app).to(&self.id())
     }
 
     async fn command(&self, command: Command) -> Result<(), CommandError> {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// The arguments of an event or an acknowledgement.
@@ -9,6 +10,16 @@ use serde_json::value::RawValue;
 /// `text` is the JSON of the arguments joined by commas, without the enclosing brackets, so that a codec can put an
 /// event name before it or an offset behind it by copying bytes: `{"id":1},"x"`. Binary arguments appear in it as
 /// `{"_placeholder":true,"num":n}` and stand in `attachments` at index `n`.
+///
+/// ```
+/// use oyez_protocol::message::Args;
+///
+/// let one = Args::from("hello"); // whatever serialises is one argument
+/// assert_eq!(one.text(), r#""hello""#);
+/// let several = Args::from(1).and("two").and_bytes(&b"three"[..]);
+/// assert_eq!(several.text(), r#"1,"two",{"_placeholder":true,"num":0}"#);
+/// assert_eq!(several.get::<String>(1).unwrap(), "two");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Args {
     text: String,
@@ -48,6 +59,33 @@ impl Args {
         Self { text, attachments: Vec::new() }
     }
 
+    /// With one argument more.
+    #[must_use]
+    pub fn and(mut self, value: impl Serialize) -> Self {
+        let next = Self::one(&value);
+        if !self.text.is_empty() {
+            self.text.push(',');
+        }
+        self.text.push_str(&next.text);
+        self
+    }
+
+    /// With one binary argument more.
+    #[must_use]
+    pub fn and_bytes(mut self, bytes: impl Into<Bytes>) -> Self {
+        let placeholder = serde_json::json!({ "_placeholder": true, "num": self.attachments.len() });
+        self.attachments.push(bytes.into());
+        self.and(placeholder)
+    }
+
+    /// The argument at `index`; one that is not there reads as `null`.
+    ///
+    /// # Errors
+    /// When it is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.split().get(index).map_or("null", |value| value.get()))
+    }
+
     /// The JSON of the arguments, comma-separated, without brackets; empty when there are none.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -70,6 +108,13 @@ impl Args {
     #[must_use]
     pub fn values(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&format!("[{}]", self.text)).unwrap_or_default()
+    }
+}
+
+/// One argument.
+impl<T: Serialize> From<T> for Args {
+    fn from(value: T) -> Self {
+        Self::one(&value)
     }
 }
 

@@ -14,6 +14,24 @@ use crate::settings::{Engine, Front, Origins, Settings};
 const OUTBOX_BYTES: usize = 1024 * 1024;
 
 /// Collects what an embedded server needs.
+///
+/// ```
+/// # use std::time::Duration;
+/// use oyez_server::Server;
+/// use oyez_server::settings::{Engine, Origins};
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let server = Server::builder()
+///     .namespace("/admin")
+///     .origins(Origins::List(vec!["https://app.example.com".to_owned()]))
+///     .engine(Engine { connect_timeout: Duration::from_secs(5), deflate: true, ..Engine::default() })
+///     .shards(2)
+///     .build();
+/// assert!(server.hub().namespace("/admin").is_ok());
+/// assert!(server.hub().namespace("/other").is_err());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ServerBuilder {
     namespaces: Vec<String>,
@@ -37,17 +55,25 @@ impl Server {
         }
     }
 
-    /// Serves until `stop` is cancelled; a convenience for [`Server::serve`] with an address.
+    /// Serves on `address` until the process is interrupted (Ctrl-C); [`Server::serve`] leaves that to the caller.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn listen(self, address: &str, stop: CancellationToken) -> io::Result<()> {
-        self.serve(TcpListener::bind(address)?, stop).await
+    pub async fn listen(self, address: &str) -> io::Result<()> {
+        let stop = CancellationToken::new();
+        let interrupted = stop.clone();
+        let watch = tokio::spawn(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            interrupted.cancel();
+        });
+        let served = self.serve(TcpListener::bind(address)?, stop).await;
+        watch.abort();
+        served
     }
 }
 
 impl ServerBuilder {
-    /// Adds a namespace; its name is also the name of its app in [`Hub::on`].
+    /// Adds a namespace (its name begins with `/`), to be had from [`Hub::namespace`](oyez_hub::Hub::namespace).
     #[must_use]
     pub fn namespace(mut self, name: &str) -> Self {
         if !self.namespaces.iter().any(|known| known == name) {
@@ -56,8 +82,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Also serves Engine.IO without Socket.IO on `path` (`/.../`): its messages are the events `message` of the app
-    /// `name`, whose own events `message` go out as messages.
+    /// Also serves Engine.IO without Socket.IO on `path` (`/.../`): its messages are the events `message` of the
+    /// namespace `name`, and what is emitted there goes out as a message.
     #[must_use]
     pub fn engine_io(mut self, path: &str, name: &str) -> Self {
         self.bare = Some((path.to_owned(), name.to_owned()));

@@ -4,6 +4,7 @@
 //! `session`'s driver; everything else is `http`.
 
 mod acceptor;
+pub mod assemble;
 mod clock;
 pub mod config;
 mod embed;
@@ -18,7 +19,12 @@ mod transport;
 pub use embed::ServerBuilder;
 pub use http::api;
 pub use oyez_hub::Hub;
-pub use oyez_hub::handler::Event;
+pub use oyez_hub::command::{Acked, CommandError, Goodbye};
+pub use oyez_hub::handler::{ConnectError, Event, Handshake};
+pub use oyez_hub::namespace::{Broadcast, Namespace};
+pub use oyez_hub::policy::Identity;
 pub use oyez_hub::socket::{Ack, Socket};
 pub use oyez_protocol::message::Args;
+pub use tokio_util::sync::CancellationToken;
+
 pub use server::{Server, app_id, default_shards};

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
+use futures_util::future::try_join_all;
 use oyez_hub::Hub;
 use oyez_hub::app::{App, AppId};
 use oyez_hub::command::Mail;
@@ -27,6 +28,47 @@ struct Inlet {
 }
 
 /// A server that is built but does not serve yet.
+///
+/// ```
+/// use oyez_server::{CancellationToken, Event, Server, Socket};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::builder().build();
+/// server.hub().on("greet", async |socket: Socket, mut event: Event| {
+///     let Ok(name) = event.data::<String>() else { return };
+///     event.answer(format!("Hello, {name}"));
+///     let _ = socket.broadcast().emit("greeted", name).await;
+/// });
+///
+/// let stop = CancellationToken::new();
+/// # stop.cancel();
+/// server.serve(std::net::TcpListener::bind("127.0.0.1:0")?, stop).await
+/// # }
+/// ```
+///
+/// In somebody's axum app, the server stands in front of its router, and handlers of the router tell clients what
+/// happened:
+///
+/// ```
+/// use axum::{Router, extract::State, routing::post};
+/// use oyez_server::{CancellationToken, Hub, Server};
+///
+/// async fn order(State(hub): State<Hub>, body: String) -> &'static str {
+///     let _ = hub.to("kitchen").emit("order", body).await;
+///     "on its way"
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::builder().build();
+/// let router = Router::new().route("/orders", post(order)).with_state(server.hub().clone());
+/// # let stop = CancellationToken::new();
+/// # stop.cancel();
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// server.with_router(router).serve(listener, stop).await
+/// # }
+/// ```
 pub struct Server {
     hub: Hub,
     settings: Arc<Settings>,
@@ -80,6 +122,14 @@ impl Server {
     /// # Errors
     /// When the listener or a thread cannot be used.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(vec![listener], stop).await
+    }
+
+    /// As [`Server::serve`], for several listeners at once.
+    ///
+    /// # Errors
+    /// When a listener or a thread cannot be used; the others are then closed, too.
+    pub async fn serve_all(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for (index, inlet) in self.inlets.into_iter().enumerate() {
@@ -97,7 +147,8 @@ impl Server {
             };
             threads.push(start_shard(parts, inlet)?);
         }
-        let accepted = acceptor::run(listener, lanes, stop.clone()).await;
+        let acceptors = listeners.into_iter().map(|listener| acceptor::run(listener, &lanes, stop.clone()));
+        let accepted = try_join_all(acceptors).await.map(drop);
         stop.cancel();
         for thread in threads {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -1,14 +1,13 @@
 //! A server that behaves as the official Engine.IO and Socket.IO test suites expect: it echoes.
 //!
-//! `conformance [ADDRESS]` serves Socket.IO on `/socket.io/` and bare Engine.IO on `/engine.io/` (an Engine.IO
-//! message is echoed there). With port 0 the system chooses one; the first line of output says which.
+//! `conformance [--listen] [ADDRESS]` serves Socket.IO on `/socket.io/` and bare Engine.IO on `/engine.io/` (an
+//! Engine.IO message is echoed there). With port 0 the system chooses one; the first line of output says which.
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use oyez_server::settings::{Engine, Heartbeat, Origins};
-use oyez_server::{Args, Event, Hub, Server, Socket};
-use tokio_util::sync::CancellationToken;
+use oyez_server::{CancellationToken, Event, Namespace, Server, Socket};
 
 /// The times on which the suites count.
 fn engine() -> Engine {
@@ -21,39 +20,28 @@ fn engine() -> Engine {
     }
 }
 
-/// The app that speaks bare Engine.IO.
-const ENGINE: &str = "engine";
-
-fn register(hub: &Hub, namespace: &str) -> Result<(), Box<dyn std::error::Error>> {
-    hub.on_connect(namespace, async |socket: Socket, auth| {
-        let _ = socket.emit("auth", &auth).await;
-    })?;
-    hub.on(namespace, "message", async |socket: Socket, event: Event| {
-        let _ = socket.emit_args("message-back", event.args).await;
-    })?;
-    hub.on(namespace, "message-with-ack", async |_, event: Event| {
-        if let Some(ack) = event.ack {
-            ack.send(event.args);
-        }
-    })?;
-    Ok(())
+fn echo(namespace: &Namespace) {
+    namespace
+        .on_connect(async |socket: Socket, auth| drop(socket.emit("auth", auth).await))
+        .on("message", async |socket: Socket, event: Event| drop(socket.emit("message-back", event.args).await))
+        .on("message-with-ack", async |_, mut event: Event| event.answer(event.args.clone()));
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let address = std::env::args().skip(1).find(|argument| argument != "--listen");
     let server = Server::builder()
         .namespace("/custom")
         .engine(engine())
-        .engine_io("/engine.io/", ENGINE)
+        .engine_io("/engine.io/", "engine")
         .origins(Origins::Any)
         .build();
-    register(server.hub(), "/")?;
-    register(server.hub(), "/custom")?;
-    server.hub().on(ENGINE, "message", async |socket: Socket, event: Event| {
-        let _ = socket.emit_args("message", event.args).await;
-    })?;
-    let listener = TcpListener::bind(address)?;
+    let hub = server.hub();
+    echo(&hub.namespace("/")?);
+    echo(&hub.namespace("/custom")?);
+    hub.namespace("engine")?
+        .on("message", async |socket: Socket, event: Event| drop(socket.emit("message", event.args).await));
+    let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:3000"))?;
     println!("Listening on http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
     tokio::spawn({

@@ -157,6 +157,13 @@ impl Policy {
         Self { channels }
     }
 
+    /// Whether some right is asked of the app's backend.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let grants = self.channels.iter().flat_map(|rule| [&rule.subscribe, &rule.publish]);
+        grants.into_iter().any(|grant| matches!(grant.right, Right::Ask(_)))
+    }
+
     /// The rule that decides about a channel, with the captures of its name.
     #[must_use]
     pub fn rule<'a>(&'a self, channel: &'a str) -> Option<(&'a ChannelRule, Captures<'a>)> {

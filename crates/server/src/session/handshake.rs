@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
-use oyez_hub::handler::Happening;
+use oyez_hub::handler::{ConnectError, Handshake, Happening};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::{Socket, open_lane};
+use oyez_protocol::code::Code;
 use oyez_protocol::engineio::open::Open;
 use oyez_protocol::engineio::packet::{PacketType, Version};
 use oyez_protocol::socketio::text::Decoder;
 use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -118,12 +120,12 @@ impl Shard {
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
         let front = self.settings.front(session.front);
         let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
-        let mut refusal = ConnectError { message: "Invalid namespace".to_owned(), data: None };
+        let mut refusal = ConnectError::new("Invalid namespace");
         for app in apps {
             let entered = match self.authenticate(session, app, &auth).await {
                 Ok(identity) => match self.enter(app, &identity, session.request.peer) {
                     Ok(count) => Ok((identity, count)),
-                    Err(message) => Err(ConnectError { message: message.to_owned(), data: None }),
+                    Err(message) => Err(ConnectError::new(message)),
                 },
                 Err(error) => Err(error),
             };
@@ -141,19 +143,36 @@ impl Shard {
 
     async fn authenticate(&self, session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
         let Some(credentials) = &app.credentials else {
-            return match app.handlers.read().authenticate(auth) {
-                Some(Ok(identity)) => Ok(Arc::new(identity)),
-                Some(Err(message)) => Err(ConnectError { message, data: None }),
-                None => Ok(Arc::new(Identity::default())),
-            };
+            return self.authenticate_by_handler(session, app, auth).await;
         };
         let front = self.settings.front(session.front);
         let token = token::find(self.settings.tokens(app.id), auth, &session.request, &front.origins);
         credentials.identify(token.as_deref(), clock::unix_seconds()).await.map_err(|refusal| {
             self.metrics.refused(app.id);
             event::refused(app, &session.request, refusal.word);
-            ConnectError { message: refusal.message, data: None }
+            ConnectError::new(&refusal.message)
         })
+    }
+
+    /// Asks embedding code who the client is.
+    async fn authenticate_by_handler(
+        &self,
+        session: &Session,
+        app: &App,
+        auth: &Value,
+    ) -> Result<Arc<Identity>, ConnectError> {
+        let decide = app.handlers.read().authenticator();
+        let Some(decide) = decide else { return Ok(Arc::default()) };
+        let Request { query, authorization, cookie, origin, peer, .. } = session.request.clone();
+        let handshake = Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer };
+        let (sender, decided) = oneshot::channel();
+        // Beside the shards, like every handler: whatever it does, no other connection waits for it.
+        self.hub.spawn(async move {
+            let _ = sender.send(decide(handshake).await);
+        });
+        // Nothing comes only from a handler that panicked.
+        let refused = || Err(ConnectError::new(Code::Internal.message()));
+        decided.await.unwrap_or_else(|_| refused()).map(Arc::new)
     }
 
     /// Makes an identified client a member: it is told, joins its own channels, and others may hear of it.
@@ -214,16 +233,6 @@ impl Shard {
         let Ok(error) = error else { return };
         self.queue(session, Variant::of(session).packet(&Packet::ConnectError { nsp, error }));
     }
-}
-
-/// What a client hears that may not connect.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct ConnectError {
-    /// The error's message.
-    pub message: String,
-    /// Details, where there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
 }
 
 impl Member {
