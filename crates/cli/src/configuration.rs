@@ -19,6 +19,11 @@ pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// An environment variable that is set and not empty.
+pub(crate) fn set(name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
 /// The text of a configuration file.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))

@@ -1,12 +1,17 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
+mod banner;
 mod command;
 mod compose;
 mod configuration;
 mod failure;
 mod listener;
 mod logging;
+mod mint;
 mod say;
+mod secrets;
+mod tail;
+mod who;
 
 use std::process::ExitCode;
 

@@ -24,11 +24,11 @@ impl Shard {
         let version = session.dialog.version();
         let bad = |error: oyez_protocol::engineio::Error| Fault::Protocol(error.code());
         match (session.dialog, message) {
-            (Dialog::Native, Message::Pong) => {
+            (Dialog::Native, message) => {
+                // Whatever a raw client says shows that it lives, not only a pong.
                 self.beat(session);
-                Ok(())
+                self.on_native(session, message).await
             }
-            (Dialog::Native, message) => self.on_native(session, message).await,
             (_, Message::Pong) => Ok(()),
             (_, Message::Text(text)) => {
                 let packet = EnginePacket::decode_text(&text, version).map_err(bad)?;
@@ -155,6 +155,9 @@ impl Shard {
     /// A message of a raw WebSocket. What cannot be understood is counted; the connection stays.
     async fn on_native(self: &Rc<Self>, session: &Rc<Session>, message: Message) -> Result<(), Fault> {
         self.sign_of_life(session);
+        if matches!(message, Message::Pong) {
+            return Ok(());
+        }
         let member = session.member("").ok_or(Fault::State)?;
         self.metrics.received(member.app);
         let front = self.settings.front(session.front);

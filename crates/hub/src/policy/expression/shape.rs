@@ -58,6 +58,13 @@ impl Shape {
         self.write(scope, &mut out)?;
         Ok(out)
     }
+
+    /// The fields behind the name that is looked at first: `userId` of `first(claims.userId, claims.sub)`. None when
+    /// that takes a computation.
+    #[must_use]
+    pub fn first_path(&self) -> Option<&[Arc<str>]> {
+        self.0.first_path()
+    }
 }
 
 fn node(e: IdedExpr) -> Result<Node, ExpressionError> {
@@ -130,6 +137,14 @@ fn quoted(text: &str) -> String {
 }
 
 impl Node {
+    fn first_path(&self) -> Option<&[Arc<str>]> {
+        match self {
+            Self::Path(_, fields) => Some(fields),
+            Self::First(nodes) | Self::List(nodes) => nodes.first()?.first_path(),
+            _ => None,
+        }
+    }
+
     fn write(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Fault> {
         match self {
             Self::Fixed(text) => out.push_str(text),

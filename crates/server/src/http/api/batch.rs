@@ -9,8 +9,8 @@ use super::Api;
 use super::body::{Json, parse};
 use super::connection::{DisconnectBody, Done, MoveBody, Movement, disconnect_for, move_for};
 use super::error::{ApiError, ErrorBody};
-use super::key::{Caller, Right};
-use super::publish::{PublishAnswer, PublishBody, carry_out};
+use super::key::Caller;
+use super::publish::{PublishAnswer, PublishBody, publish_for};
 
 /// Most commands in one request.
 const COMMANDS_MAX: usize = 1_000;
@@ -74,10 +74,7 @@ async fn one(api: &Api, caller: &Caller, command: &RawValue) -> Result<BatchResu
         BatchCommand::Publish(body) if body.ack.is_some() => {
             Err(ApiError::bad("`publish.ack`: a batch does not wait for acknowledgements; publish this one alone"))
         }
-        BatchCommand::Publish(body) => {
-            let app = caller.app(Right::Publish, body.app.as_deref())?;
-            carry_out(api, app, *body).await.map(BatchResult::Published)
-        }
+        BatchCommand::Publish(body) => publish_for(api, caller, *body).await.map(BatchResult::Published),
         BatchCommand::Subscribe(body) => move_for(api, caller, body, Movement::In).await.map(BatchResult::Done),
         BatchCommand::Unsubscribe(body) => move_for(api, caller, body, Movement::Out).await.map(BatchResult::Done),
         BatchCommand::Disconnect(body) => disconnect_for(api, caller, body).await.map(BatchResult::Done),

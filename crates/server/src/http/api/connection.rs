@@ -98,7 +98,6 @@ pub(super) struct Connections {
 
 /// The documentation of [`SocketInfo`], which knows nothing of HTTP.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "read by its derive only")]
 struct ConnectionInfo {
     /// Its id, as the client knows it.
     id: String,
@@ -179,7 +178,7 @@ pub(super) async fn disconnect(
     disconnect_for(&api, &caller, body).await.map(axum::Json)
 }
 
-/// Moves connections for somebody who may.
+/// Moves connections for a key that may.
 pub(super) async fn move_for(api: &Api, caller: &Caller, body: MoveBody, way: Movement) -> Result<Done, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
     let chosen = select(body.user, body.session, body.channel)?;
@@ -198,7 +197,7 @@ pub(super) async fn move_for(api: &Api, caller: &Caller, body: MoveBody, way: Mo
     Ok(Done::OK)
 }
 
-/// Disconnects for somebody who may.
+/// Disconnects for a key that may.
 pub(super) async fn disconnect_for(api: &Api, caller: &Caller, body: DisconnectBody) -> Result<Done, ApiError> {
     let app = caller.app(Right::Disconnect, body.app.as_deref())?;
     let chosen = select(body.user, body.session, body.channel)?;

@@ -1,5 +1,7 @@
 //! Who calls: API keys, the apps they are for and what they may do there.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,8 +12,10 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use oyez_hub::Hub;
-use oyez_hub::app::App;
+use oyez_hub::app::{App, AppId};
+use oyez_hub::policy::limits::Rate;
 use oyez_protocol::code::Code;
+use parking_lot::Mutex;
 
 use super::Api;
 use super::error::ApiError;
@@ -38,23 +42,33 @@ impl Right {
     }
 }
 
+/// A key and how much it has published lately.
+struct Key {
+    config: ApiKey,
+    /// What [`Rate::allows`] remembers, by app; the key's apps are few.
+    paces: Mutex<HashMap<AppId, Cell<u64>>>,
+}
+
 /// The keys of a node, by the hash of each secret: comparing takes as long for a near miss as for a far one.
 pub(super) struct Keys {
-    keys: Vec<Arc<ApiKey>>,
+    keys: Vec<Arc<Key>>,
     secrets: Vec<(Digest, usize)>,
 }
 
 impl Keys {
     pub(super) fn new(keys: Vec<ApiKey>) -> Self {
-        let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
+        let key = |config| Arc::new(Key { config, paces: Mutex::default() });
+        let keys: Vec<_> = keys.into_iter().map(key).collect();
         let hash = |secret: &String| digest(&SHA256, secret.as_bytes());
-        let secrets =
-            keys.iter().enumerate().flat_map(|(at, key)| key.secrets.iter().map(move |secret| (hash(secret), at)));
+        let secrets = keys
+            .iter()
+            .enumerate()
+            .flat_map(|(at, key)| key.config.secrets.iter().map(move |secret| (hash(secret), at)));
         Self { secrets: secrets.collect(), keys }
     }
 
     /// The key that this secret opens. Every key is compared, whichever fits.
-    fn find(&self, secret: &str) -> Option<&Arc<ApiKey>> {
+    fn find(&self, secret: &str) -> Option<&Arc<Key>> {
         let shown = digest(&SHA256, secret.as_bytes());
         let mut found = None;
         for (known, at) in &self.secrets {
@@ -68,7 +82,7 @@ impl Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.keys).finish()
+        f.debug_list().entries(self.keys.iter().map(|key| &key.config)).finish()
     }
 }
 
@@ -79,9 +93,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A backend that has shown a key.
-#[derive(Debug, Clone)]
 pub(super) struct Caller {
-    key: Arc<ApiKey>,
+    key: Arc<Key>,
     hub: Hub,
 }
 
@@ -110,10 +123,10 @@ impl Caller {
     /// Refuses a key that has not this right.
     pub(super) fn demand(&self, right: Right) -> Result<(), ApiError> {
         let word = right.word();
-        if self.key.rights.iter().any(|own| own == "*" || own == word) {
+        if self.key.config.rights.iter().any(|own| own == "*" || own == word) {
             return Ok(());
         }
-        let name = &self.key.name;
+        let name = &self.key.config.name;
         self.deny(format!("the key `{name}` may not {word}: add \"{word}\" to `rights` of [key.{name}]"))
     }
 
@@ -122,7 +135,7 @@ impl Caller {
         self.demand(right)?;
         if let Some(name) = named {
             if !self.may_use(name) {
-                let key = &self.key.name;
+                let key = &self.key.config.name;
                 return self.deny(format!("the key `{key}` is not for app `{name}`: see `apps` of [key.{key}]"));
             }
             return Ok(self.hub.find_app(name)?);
@@ -130,7 +143,7 @@ impl Caller {
         let mut apps = self.apps();
         match (apps.next(), apps.next()) {
             (Some(app), None) => Ok(app),
-            (None, _) => Err(ApiError::new(Code::NotFound, format!("no app for the key `{}`", self.key.name))),
+            (None, _) => Err(ApiError::new(Code::NotFound, format!("no app for the key `{}`", self.key.config.name))),
             (Some(_), Some(_)) => {
                 let names: Vec<_> = self.apps().map(|app| app.name.as_str()).collect();
                 Err(ApiError::bad(format!("which app? Name it in `app`: {}", names.join(", "))))
@@ -143,12 +156,17 @@ impl Caller {
         self.hub.apps().iter().filter(|app| self.may_use(&app.name))
     }
 
+    /// Whether one more publication in `app` may happen at `now`.
+    pub(super) fn paced(&self, app: AppId, rate: Rate, now: u64) -> bool {
+        rate.allows(self.key.paces.lock().entry(app).or_default(), now)
+    }
+
     fn may_use(&self, app: &str) -> bool {
-        self.key.apps.iter().any(|own| own == "*" || own == app)
+        self.key.config.apps.iter().any(|own| own == "*" || own == app)
     }
 
     fn deny<T>(&self, message: String) -> Result<T, ApiError> {
-        event::api_denied("", Some(&self.key.name), &message);
+        event::api_denied("", Some(&self.key.config.name), &message);
         Err(ApiError::new(Code::Forbidden, message))
     }
 }

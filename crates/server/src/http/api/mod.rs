@@ -26,18 +26,19 @@ use std::time::Instant;
 use axum::Router;
 use axum::http::Uri;
 use oyez_hub::Hub;
-use oyez_hub::app::AppId;
+use oyez_hub::app::{App, AppId};
 use oyez_hub::policy::expression::Kind;
+use oyez_hub::policy::limits::Rate;
 use oyez_protocol::code::Code;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::error::ApiError;
-use self::key::Keys;
+use self::key::{Caller, Keys};
 use super::pages;
 pub use super::pages::Demo;
-use crate::config::ApiKey;
+use crate::config::{ApiKey, AppConfig};
 use crate::observe::metrics::Metrics;
 
 /// What the API needs of its node.
@@ -49,8 +50,8 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// Who may use the API.
     pub keys: Vec<ApiKey>,
-    /// What `user` is in the expressions of each app ([`crate::config::AppConfig::user`]), by app id; for audiences.
-    pub users: Vec<Kind>,
+    /// What the API needs to know of each app, by app id; an app beyond the end is open.
+    pub apps: Vec<AppFacts>,
     /// Paths of Engine.IO, under which the browser's client is served; each begins and ends with `/`.
     pub engine_paths: Vec<String>,
     /// What the demo page connects with; `None`: there is none.
@@ -59,13 +60,30 @@ pub struct ApiState {
     pub stop: CancellationToken,
 }
 
+/// What the API needs to know of an app beside what the hub knows.
+#[derive(Debug, Clone)]
+pub struct AppFacts {
+    /// What `user` is in its expressions ([`crate::config::AppConfig::user`]); for audiences.
+    pub user: Kind,
+    /// Publications of one key; `None`: any number.
+    pub publishes: Option<Rate>,
+}
+
+impl From<&AppConfig> for AppFacts {
+    /// A second's worth of publications may come at once.
+    fn from(app: &AppConfig) -> Self {
+        let publishes = app.limits.publishes_per_second.map(|rate| Rate::new(rate, rate));
+        Self { user: app.user.clone(), publishes }
+    }
+}
+
 /// [`ApiState`], ready to be shared by requests.
 #[derive(Debug, Clone)]
 struct Api {
     hub: Hub,
     metrics: Arc<Metrics>,
     keys: Arc<Keys>,
-    users: Arc<[Kind]>,
+    apps: Arc<[AppFacts]>,
     stop: CancellationToken,
     started: Instant,
 }
@@ -73,19 +91,29 @@ struct Api {
 impl Api {
     /// What `user` is in an app's expressions.
     fn user(&self, app: AppId) -> &Kind {
-        self.users.get(usize::from(app.0)).unwrap_or(&Kind::Any)
+        self.apps.get(usize::from(app.0)).map_or(&Kind::Any, |facts| &facts.user)
+    }
+
+    /// Counts one publication of `caller`, or refuses it because the last ones were too many.
+    fn pace(&self, caller: &Caller, app: &App) -> Result<(), ApiError> {
+        let rate = self.apps.get(usize::from(app.id.0)).and_then(|facts| facts.publishes);
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if rate.is_none_or(|rate| caller.paced(app.id, rate, now)) {
+            return Ok(());
+        }
+        let message = format!("too many publications: see `publishes_per_second` of [app.{}.limits]; wait", app.name);
+        Err(ApiError::new(Code::RateLimited, message))
     }
 }
 
 /// The API, its documentation, the probes and the pages. Mount it with [`crate::Server::with_router`].
-#[must_use]
 pub fn router(state: ApiState) -> Router {
-    let pages = pages::router(&state.engine_paths, state.demo);
+    let pages = pages::router(&state.engine_paths, state.demo.as_ref());
     let api = Api {
         hub: state.hub,
         metrics: state.metrics,
         keys: Arc::new(Keys::new(state.keys)),
-        users: state.users.into(),
+        apps: state.apps.into(),
         stop: state.stop,
         started: Instant::now(),
     };

@@ -35,7 +35,6 @@ pub(super) struct Online {
 
 /// The documentation of [`UserPresence`], which knows nothing of HTTP.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "read by its derive only")]
 pub(super) struct UserInfo {
     user: String,
     name: Option<String>,

@@ -31,7 +31,7 @@ const WAIT_MAX_MS: u64 = 60_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishBody {
     /// The app; may be left out when the key is for one app only, or the file has only one.
-    pub(super) app: Option<String>,
+    app: Option<String>,
     /// Channels; a session that is in several hears it once. `*` is everybody in the app, a session's id that session.
     #[schema(example = "user:42")]
     to: Texts,
@@ -125,14 +125,15 @@ pub(super) async fn publish(
     caller: Caller,
     Json(body): Json<PublishBody>,
 ) -> Result<axum::Json<PublishAnswer>, ApiError> {
-    let app = caller.app(Right::Publish, body.app.as_deref())?;
-    carry_out(&api, app, body).await.map(axum::Json)
+    publish_for(&api, &caller, body).await.map(axum::Json)
 }
 
-/// Publishes for somebody who may.
-pub(super) async fn carry_out(api: &Api, app: &App, body: PublishBody) -> Result<PublishAnswer, ApiError> {
+/// Publishes for a key that may.
+pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
+    let app = caller.app(Right::Publish, body.app.as_deref())?;
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
     let publish = body.publish(app, api.user(app.id))?;
+    api.pace(caller, app)?;
     let command = match wait {
         Some(wait) => Command::PublishWithAck(publish, wait),
         None => Command::Publish(publish),

@@ -26,7 +26,7 @@ impl fmt::Debug for Demo {
     }
 }
 
-pub(super) fn router(demo: Demo) -> Router {
+pub(super) fn router(demo: &Demo) -> Router {
     let body = json!(demo).to_string();
     Router::new().route("/demo.json", get(move |headers: HeaderMap| async move { answer(&headers, body) }))
 }
