@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,8 +27,16 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
     let _served = shard.connections.token();
     let stop = shard.stop.clone();
     let service = service_fn(|request| {
-        let shard = Rc::clone(&shard);
-        async move { Ok::<_, Infallible>(answer(shard, request, peer).await) }
+        let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer));
+        // Begins at once: when the client's goodbye has come with its request, hyper drops what this returns without
+        // ever polling it, and a session would not hear that its GET was given up.
+        let answered = (&mut answering).now_or_never();
+        async move {
+            Ok::<_, Infallible>(match answered {
+                Some(answer) => answer,
+                None => answering.await,
+            })
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

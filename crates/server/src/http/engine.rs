@@ -8,7 +8,7 @@ use std::rc::Rc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -204,7 +204,8 @@ fn squeeze(body: &Bytes, request: &HeaderMap) -> Option<(&'static str, Vec<u8>)>
         return Some(("gzip", encoder.finish().ok()?));
     }
     if accepts("deflate") {
-        let mut encoder = DeflateEncoder::new(Vec::new(), level);
+        // HTTP's "deflate" has the zlib wrapper (RFC 9110, section 8.4.1.2), as Node's has.
+        let mut encoder = ZlibEncoder::new(Vec::new(), level);
         encoder.write_all(body).ok()?;
         return Some(("deflate", encoder.finish().ok()?));
     }

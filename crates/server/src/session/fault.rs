@@ -11,6 +11,16 @@ pub(crate) struct Reason {
     pub word: &'static str,
 }
 
+impl Reason {
+    /// Whether it is the server's wish, and no fault of the client or the network: then the client is still there to
+    /// hear the last words.
+    pub(crate) fn is_a_wish(self) -> bool {
+        let faults = [Code::BadState, Code::ParseError, Code::PingTimeout, Code::Normal];
+        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig];
+        !faults.contains(&self.code) && !frames.contains(&self.code)
+    }
+}
+
 /// Something that a connection does not survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {

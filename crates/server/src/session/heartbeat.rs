@@ -67,11 +67,18 @@ impl Shard {
 
     /// Does what is due for one session.
     pub(crate) fn look(self: &Rc<Self>, session: &Rc<Session>) {
+        let now = Instant::now();
+        if session.closed.get().is_some() {
+            // Its last words were not fetched in time.
+            if session.scheduled.get().is_none_or(|at| at <= now) {
+                self.remove(session);
+            }
+            return;
+        }
         session.scheduled.set(None);
         if !self.check_alive(session) {
             return;
         }
-        let now = Instant::now();
         if session.connect_by.get().is_some_and(|at| at <= now) {
             self.close(session, Reason { code: Code::ConnectTimeout, word: "forced close" });
             return;

@@ -9,7 +9,7 @@ use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;
 
 use crate::session::codec::Variant;
-use crate::session::{Member, Reason};
+use crate::session::{Dialog, Member, Parser, Reason};
 use crate::shard::Shard;
 
 impl Shard {
@@ -48,18 +48,25 @@ impl Shard {
         }
     }
 
-    /// Ends one membership by command.
+    /// Ends one membership by command, or with the connection all of its memberships: each is told in its namespace.
     pub(crate) fn dismiss(&self, member: &Rc<Member>, how: Goodbye) {
         let Some(session) = member.session.upgrade() else { return };
-        self.queue_dirty(
-            &session,
-            Variant::of(&session).packet(&Packet::Disconnect { nsp: member.namespace.to_string() }),
-        );
-        match how {
-            Goodbye::Namespace => self.expel(&session, member, "server namespace disconnect"),
-            Goodbye::Transport => {
-                self.close(&session, Reason { code: Code::Kicked, word: "server namespace disconnect" })
-            }
+        let kicked = Reason { code: Code::Kicked, word: "server namespace disconnect" };
+        if session.dialog == Dialog::Native || session.parser.get() == Parser::Bare {
+            // There is no namespace to leave: the connection is the membership.
+            return self.close(&session, kicked);
+        }
+        let members = match how {
+            Goodbye::Namespace => vec![Rc::clone(member)],
+            Goodbye::Transport => session.members.borrow().to_vec(),
+        };
+        for member in &members {
+            let packet = Packet::Disconnect { nsp: member.namespace.to_string() };
+            self.queue_dirty(&session, Variant::of(&session).packet(&packet));
+            self.expel(&session, member, "server namespace disconnect");
+        }
+        if how == Goodbye::Transport {
+            self.close(&session, kicked);
         }
     }
 

@@ -38,6 +38,8 @@ impl Shard {
             Letter::Poll(address, request, mut reply) => {
                 tokio::task::spawn_local(async move {
                     tokio::select! {
+                        // The request first, even if its client has already gone: the session has to notice.
+                        biased;
                         answer = shard.poll_here(address, request) => {
                             let _ = reply.send(answer);
                         }

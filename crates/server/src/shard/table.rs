@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use oyez_hub::address::Address;
 use oyez_hub::channel::EVERYONE;
@@ -10,11 +11,16 @@ use oyez_hub::handler::Happening;
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::PacketType;
 use oyez_protocol::websocket::frame;
+use tokio::time::Instant;
 
 use crate::observe::event;
 use crate::session::{Fault, Link, Member, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
+
+/// How long a polling client may take to fetch the last words of a session that the server has closed (Node's
+/// `closeTimeout`).
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 impl Shard {
     /// Gives a new session its place; `make` gets its name.
@@ -128,7 +134,6 @@ impl Shard {
         for member in &members {
             self.expel(session, member, reason.word);
         }
-        self.sessions.borrow_mut().try_remove(session.address.slot as usize);
         self.load.fetch_sub(1, Ordering::Relaxed);
         let version = session.dialog.version();
         match &*session.link.borrow() {
@@ -140,11 +145,26 @@ impl Shard {
                 if reason != Fault::Closed.into() {
                     session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
                 }
+                if reason.is_a_wish() && !polling.is_waiting() {
+                    // The last words wait for the client's next GET.
+                    let until = Instant::now() + LAST_WORDS;
+                    session.scheduled.set(Some(until));
+                    self.deadlines.add(until, session.address);
+                    return;
+                }
                 polling.wake();
             }
         }
+        self.remove(session);
         self.flush(session);
         session.wake();
+    }
+
+    /// Gives the place of a closed session away.
+    pub(crate) fn remove(&self, session: &Session) {
+        if self.session(session.address).is_some() {
+            self.sessions.borrow_mut().try_remove(session.address.slot as usize);
+        }
     }
 
     /// Ends everything when the node goes down; the connections' tasks then say goodbye.

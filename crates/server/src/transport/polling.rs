@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::session::upgrade::Probe;
-use crate::session::{Dialog, Fault, Link, Session};
+use crate::session::{Dialog, Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 
@@ -114,9 +114,10 @@ impl Shard {
 
     /// Answers a polling request for a session of this shard.
     pub(crate) async fn poll_here(self: &Rc<Self>, address: Address, request: PollRequest) -> PollAnswer {
-        let Some(session) = self.session(address).filter(|session| self.check_alive(session)) else {
-            return PollAnswer::Refused(EngineError::SessionUnknown);
-        };
+        let Some(session) = self.session(address) else { return PollAnswer::Refused(EngineError::SessionUnknown) };
+        if !self.check_alive(&session) {
+            return self.last_words(&session, &request);
+        }
         let probe = match &*session.link.borrow() {
             Link::Polling(polling) => polling.probe.borrow().clone(),
             Link::WebSocket { .. } => return PollAnswer::Refused(EngineError::BadRequest),
@@ -131,6 +132,18 @@ impl Shard {
         match request {
             PollRequest::Get => self.get(&session, probe.is_some_and(|probe| probe.is_probed())).await,
             PollRequest::Post { body, octets } => self.post(&session, &body, octets).await,
+        }
+    }
+
+    /// What a session that is over has left to say, once.
+    fn last_words(&self, session: &Session, request: &PollRequest) -> PollAnswer {
+        let wished = session.closed.get().is_some_and(Reason::is_a_wish);
+        match request {
+            PollRequest::Get if wished && !session.outbox.borrow().is_empty() => {
+                self.remove(session);
+                drain(session)
+            }
+            PollRequest::Get | PollRequest::Post { .. } => PollAnswer::Refused(EngineError::SessionUnknown),
         }
     }
 

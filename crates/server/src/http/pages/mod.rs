@@ -19,7 +19,8 @@ const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 /// The files of the pages, with their types.
-const ASSETS: [(&str, &str, &str); 4] = [
+const ASSETS: [(&str, &str, &str); 5] = [
+    ("/assets/icon.svg", "image/svg+xml", include_str!("../../../assets/icon.svg")),
     ("/assets/oyez.css", "text/css; charset=utf-8", include_str!("../../../assets/oyez.css")),
     ("/assets/page.js", "text/javascript; charset=utf-8", include_str!("../../../assets/page.js")),
     ("/assets/docs.js", "text/javascript; charset=utf-8", include_str!("../../../assets/docs.js")),
