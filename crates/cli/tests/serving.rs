@@ -61,6 +61,24 @@ fn pages_of_its_own_address_may_connect_and_others_may_not() {
 }
 
 #[test]
+fn transports_that_the_file_does_not_name_are_unknown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");
+    for (transports, answer) in
+        [("websocket", r#"{"code":0,"message":"Transport unknown"}"#), ("polling", r#""upgrades":[]"#)]
+    {
+        let section = "[app.ticketing.socketio]";
+        let text = text.replace(section, &format!("{section}\ntransports = [\"{transports}\"]"));
+        let file = directory.path().join("oyez.toml");
+        std::fs::write(&file, text).expect("written");
+        let mut server = oyez(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut server = Running::start(server.current_dir(directory.path()));
+        let heard = get(&server.url(), "/socket.io/?EIO=4&transport=polling", "");
+        assert!(heard.contains(answer), "{transports}: {heard}");
+    }
+}
+
+#[test]
 fn it_refuses_to_start_without_a_secret() {
     for variable in ["JWT_SECRET", "OYEZ_API_KEY"] {
         let unset = run(serve(&[]).env_remove(variable));
