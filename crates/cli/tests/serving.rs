@@ -88,6 +88,16 @@ fn it_refuses_to_start_without_a_secret() {
 }
 
 #[test]
+fn it_refuses_to_start_without_origins() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("origins")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(directory.path().join("oyez.toml"), without).expect("written");
+    run(oyez(&["serve"]).current_dir(directory.path())).expect(1, &[], &["oyez.toml:9:", "origins", "help: "]);
+}
+
+#[test]
 fn it_refuses_an_address_that_it_cannot_have() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
@@ -95,6 +105,18 @@ fn it_refuses_an_address_that_it_cannot_have() {
     on(&address).expect(1, &[], &["cannot listen on", "choose another: --listen 127.0.0.1:"]);
     on("3001").expect(1, &[], &["`3001` is no address", "127.0.0.1:3001"]);
     on("192.0.2.1:0").expect(1, &[], &["this machine has no such address"]);
+}
+
+#[test]
+fn an_empty_list_of_addresses_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");
+    let file = directory.path().join("oyez.toml");
+    std::fs::write(&file, text.replace("[\"127.0.0.1:3001\"]", "[]")).expect("written");
+    for command in ["serve", "dev"] {
+        let ran = run(oyez(&[command, "--config", "oyez.toml"]).current_dir(directory.path()));
+        ran.expect(1, &[], &["no address to listen on"]);
+    }
 }
 
 #[test]
