@@ -87,7 +87,7 @@ impl Shard {
     pub(crate) async fn greet(self: &Rc<Self>, session: &Rc<Session>) -> Result<(), Fault> {
         let engine = &self.settings.front(session.front).engine;
         let sid = session.address.encode();
-        let upgrades: &[&str] = if session.transport() == "polling" { &["websocket"] } else { &[] };
+        let upgrades: &[&str] = if session.transport() == "polling" && engine.websocket { &["websocket"] } else { &[] };
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let open = Open {
             sid: &sid,
