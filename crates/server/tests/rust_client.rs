@@ -39,7 +39,9 @@ fn connect(address: SocketAddr, transport: TransportType) -> (Client, Receiver<P
     let client = ClientBuilder::new(format!("http://{address}"))
         .transport_type(transport)
         .auth(json!({ "token": "ada" }))
-        .on("open", move |_, _| drop(opened.send(())))
+        .on("open", move |_, _| {
+            let _ = opened.send(());
+        })
         .on("echoed", move |payload, _| drop(heard.send(payload)))
         .connect()
         .expect("connected");
