@@ -1,3 +1,65 @@
-//! The program.
+//! The program. Here stand the names of the commands; each has its file in `command`.
 
-fn main() {}
+mod banner;
+mod command;
+mod compose;
+mod configuration;
+mod failure;
+mod listener;
+mod logging;
+mod mint;
+mod say;
+mod secrets;
+mod tail;
+mod who;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A realtime push server: Socket.IO and plain WebSocket, one binary.
+#[derive(Debug, Parser)]
+#[command(name = "oyez", version, after_help = AFTER, propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+A first look, without any file:   oyez dev
+In earnest:                       oyez serve --config oyez.toml
+
+Exit codes: 0 done; 1 it could not be done, and the reason is on stderr; 2 the command line is wrong.
+Logs go to stderr, as JSON unless it is a terminal; OYEZ_LOG (or RUST_LOG) says how much: OYEZ_LOG=warn.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(command::serve::Options),
+    Dev(command::dev::Options),
+    Check(command::check::Options),
+    Explain(command::explain::Options),
+    Publish(command::publish::Options),
+    Listen(command::listen::Options),
+    Token(command::token::Options),
+    ConfigReference(command::config_reference::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Program::parse().command {
+        Command::Serve(options) => command::serve::run(&options),
+        Command::Dev(options) => command::dev::run(&options),
+        Command::Check(options) => command::check::run(&options),
+        Command::Explain(options) => command::explain::run(&options),
+        Command::Publish(options) => command::publish::run(&options),
+        Command::Listen(options) => command::listen::run(&options),
+        Command::Token(options) => command::token::run(&options),
+        Command::ConfigReference(options) => command::config_reference::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say::problem(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

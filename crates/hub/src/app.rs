@@ -10,6 +10,7 @@ use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
+use crate::policy::limits::{Addresses, Rate};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Policy};
 
@@ -102,6 +103,12 @@ pub struct AppLimits {
     pub connections_per_user: Option<usize>,
     /// Channels that one session may be in. `None`: any number.
     pub channels_per_session: Option<usize>,
+    /// Connections from one address. `None`: any number.
+    pub connections_per_address: Option<usize>,
+    /// New connections from one address.
+    pub connects: Option<Rate>,
+    /// Events of one session.
+    pub events: Option<Rate>,
 }
 
 /// What an app is.
@@ -127,6 +134,8 @@ pub struct App {
     pub idle_timeout: Option<Duration>,
     /// Limits.
     pub limits: AppLimits,
+    /// Where its connections come from.
+    pub addresses: Addresses,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -146,6 +155,7 @@ impl App {
             native: false,
             idle_timeout: None,
             limits: AppLimits::default(),
+            addresses: Addresses::default(),
             handlers: RwLock::default(),
         }
     }

@@ -89,6 +89,11 @@ impl Hub {
         found.ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
     }
 
+    /// Accepts no publication any more; the node goes down.
+    pub fn close(&self) {
+        self.inner.door.close();
+    }
+
     /// Channels of this node.
     #[must_use]
     pub fn channels(&self) -> &Channels {

@@ -28,7 +28,7 @@ pub(crate) struct Lane {
 ///
 /// # Errors
 /// When the listener cannot be used at all.
-pub(crate) async fn run(listener: StdListener, lanes: Vec<Lane>, stop: CancellationToken) -> io::Result<()> {
+pub(crate) async fn run(listener: StdListener, lanes: &[Lane], stop: CancellationToken) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let mut turn = 0;
@@ -40,7 +40,7 @@ pub(crate) async fn run(listener: StdListener, lanes: Vec<Lane>, stop: Cancellat
         match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => {
                 turn += 1;
-                let lane = least_loaded(&lanes, turn);
+                let lane = least_loaded(lanes, turn);
                 let _ = lanes[lane].peer.send(Letter::Connection(stream, peer));
             }
             Err(error) if is_about_one_connection(&error) => {}

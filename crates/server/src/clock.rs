@@ -1,6 +1,7 @@
-//! The wall clock, read in one place.
+//! Clocks, read in one place.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn unix_millis() -> u64 {
@@ -11,4 +12,10 @@ pub(crate) fn unix_millis() -> u64 {
 /// Seconds since the Unix epoch.
 pub(crate) fn unix_seconds() -> u64 {
     unix_millis() / 1000
+}
+
+/// Nanoseconds of a clock that never jumps, counted from an instant before the first call.
+pub(crate) fn steady_nanos() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 //! `session`'s driver; everything else is `http`.
 
 mod acceptor;
+pub mod assemble;
 mod clock;
 pub mod config;
 mod embed;
@@ -16,6 +17,7 @@ mod shard;
 mod transport;
 
 pub use embed::ServerBuilder;
+pub use http::api;
 pub use oyez_hub::Hub;
 pub use oyez_hub::command::{Acked, CommandError, Goodbye};
 pub use oyez_hub::handler::{ConnectError, Event, Handshake};

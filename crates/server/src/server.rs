@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
+use futures_util::future::try_join_all;
 use oyez_hub::Hub;
 use oyez_hub::app::{App, AppId};
 use oyez_hub::command::Mail;
@@ -121,6 +122,14 @@ impl Server {
     /// # Errors
     /// When the listener or a thread cannot be used.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        self.serve_all(vec![listener], stop).await
+    }
+
+    /// As [`Server::serve`], for several listeners at once.
+    ///
+    /// # Errors
+    /// When a listener or a thread cannot be used; the others are then closed, too.
+    pub async fn serve_all(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for (index, inlet) in self.inlets.into_iter().enumerate() {
@@ -138,7 +147,8 @@ impl Server {
             };
             threads.push(start_shard(parts, inlet)?);
         }
-        let accepted = acceptor::run(listener, lanes, stop.clone()).await;
+        let acceptors = listeners.into_iter().map(|listener| acceptor::run(listener, &lanes, stop.clone()));
+        let accepted = try_join_all(acceptors).await.map(drop);
         stop.cancel();
         for thread in threads {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use oyez_hub::app::AppId;
 
+use crate::config::TokenSource;
+
 /// Index of a front.
 pub(crate) type FrontId = usize;
 
@@ -76,14 +78,16 @@ impl Default for Engine {
 /// Raw JSON messages on a plain WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Native {
-    /// The path, without a trailing slash.
-    pub path: String,
+    /// Paths, without a trailing slash.
+    pub paths: Vec<String>,
     /// WebSocket pings.
     pub heartbeat: Heartbeat,
     /// Largest message in bytes.
     pub max_payload: usize,
     /// The field that names the kind of a message.
     pub type_field: String,
+    /// Whether permessage-deflate is offered.
+    pub deflate: bool,
 }
 
 /// One way in: a set of paths and what is spoken there. Several apps may share it.
@@ -108,9 +112,16 @@ pub struct Front {
 pub struct Settings {
     /// The ways in.
     pub fronts: Vec<Front>,
+    /// Where the clients of each app show their tokens, by the app's id.
+    pub tokens: Vec<Vec<TokenSource>>,
 }
 
 impl Settings {
+    /// Where the clients of an app show their tokens.
+    pub(crate) fn tokens(&self, app: AppId) -> &[TokenSource] {
+        self.tokens.get(usize::from(app.0)).map_or(&[], Vec::as_slice)
+    }
+
     /// One front; ids come from these settings.
     pub(crate) fn front(&self, id: FrontId) -> &Front {
         &self.fronts[id]

@@ -16,7 +16,7 @@ use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
 
 use crate::policy::Identity;
-use crate::policy::expression::{Kind, Names, Shape, Template};
+use crate::policy::expression::{Kind, Names, Shape, Template, dig};
 
 /// The event that carries a fresh token, unless a rule of the app names it: `{"token": "…"}` or the token itself.
 pub const REFRESH_EVENT: &str = "auth:refresh";
@@ -253,7 +253,7 @@ pub struct PushRule {
 }
 
 /// Where events go that no rule names: a POST of `{event, data, user, session}`; the answer's JSON acknowledges.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Forward {
     /// Where.
     pub url: String,
@@ -261,6 +261,20 @@ pub struct Forward {
     pub timeout: Duration,
     /// A bearer token for the backend, if it wants one.
     pub secret: Option<String>,
+}
+
+impl std::fmt::Debug for Forward {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forward").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The event's name in a frame of a plain WebSocket: the text in `field`, `type` for most. None when the frame is no
+/// object or names no event. Nothing else of the frame is read.
+#[must_use]
+pub fn event_of(frame: &RawValue, field: &str) -> Option<String> {
+    serde_json::from_str(dig(frame.get(), field)?).ok()
 }
 
 /// The names of one place in a configuration; `user` is from [`crate::policy::identity::user_kind`].

@@ -9,7 +9,7 @@ use super::{
     Body, Cx, Denial, Dialect, Message, MessageRule, Moment, Outcome, Plan, Publication, PublishRule, REFRESH_EVENT,
     Replies, Rule, Step,
 };
-use crate::policy::expression::{Expanded, Fault, Scope, Template, Term};
+use crate::policy::expression::{Expanded, Fault, Scope, Template, Term, dig};
 
 impl Dialect {
     /// What happens when a session opens.
@@ -190,17 +190,16 @@ fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
     Denial { channel: None, reason, code: 400 }
 }
 
+/// The token is the data, or in its `token`, or, in a frame, in `content.token`.
 fn refresh(cx: &Cx<'_>) -> Plan {
-    let token = match serde_json::from_str(cx.data.get()) {
-        Ok(serde_json::Value::String(token)) => Some(token),
-        Ok(serde_json::Value::Object(mut fields)) => match fields.remove("token") {
-            Some(serde_json::Value::String(token)) => Some(token),
-            _ => None,
-        },
-        _ => None,
-    };
-    match token {
-        Some(token) => Plan { steps: vec![Step::Refresh(token)], ..Plan::default() },
-        None => Plan { denied: vec![misunderstood(cx, &Fault::Missing("data.token".into()))], ..Plan::default() },
+    let data = cx.data.get();
+    let nested = || dig(data, "content").and_then(|content| dig(content, "token"));
+    let text = dig(data, "token").or_else(nested).unwrap_or(data);
+    match serde_json::from_str(text) {
+        Ok(token) => Plan { steps: vec![Step::Refresh(token)], ..Plan::default() },
+        Err(_) => {
+            let denial = misunderstood(cx, &Fault::Missing("data.token".into()));
+            Plan { denied: vec![denial], ..Plan::default() }
+        }
     }
 }

@@ -68,3 +68,12 @@ fn the_first_push_rule_that_fits_shapes() {
     assert_eq!(shaped("one"), "7", "what cannot be shaped goes out as published");
     assert_eq!(shaped("other"), "[7]");
 }
+
+#[test]
+fn the_event_stands_in_a_field_of_the_frame() {
+    let event = |frame: &str| event_of(&RawValue::from_string(frame.to_owned()).expect("JSON"), "type");
+    assert_eq!(event(r#"{"type":"pi\u006eg","x":{"type":"no"}}"#).as_deref(), Some("ping"));
+    for frame in ["{}", "[]", "null", "\"type\"", r#"{"type":7}"#, r#"{"type":null}"#] {
+        assert_eq!(event(frame), None, "{frame}");
+    }
+}

@@ -55,7 +55,7 @@ impl Pattern {
             let plain = !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
                 && !name.starts_with(|c: char| c.is_ascii_digit());
-            if !plain || matches!(name, "user" | "member" | "true" | "false" | "null" | "in") {
+            if !plain || matches!(name, "user" | "member" | "event" | "true" | "false" | "null" | "in") {
                 return Err(format!("`{name}` cannot name a part of a channel; use a word such as {{siteId}}"));
             }
             if captures.iter().any(|(known, _)| &**known == name) {

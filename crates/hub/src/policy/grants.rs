@@ -1,12 +1,13 @@
 //! What an identity may subscribe to and publish to, who else hears a channel, and who hears a publication in it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::channel::{Captures, Pattern, name_fault};
-use super::expression::{Condition, ExpressionError, Facts, Kind, Names, Part, Scope, Template, Term};
+use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, Part, Scope, Template, Term};
 use super::identity::{Identity, Rights};
 
 /// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.
@@ -66,7 +67,7 @@ pub struct RuleRef {
 
 /// How the app's backend is asked for a right: a POST of JSON, answered with `{"allow": true}` or a 2xx without body;
 /// 403 denies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Ask {
     /// Where.
     pub url: String,
@@ -78,6 +79,13 @@ pub struct Ask {
     pub default: bool,
     /// A bearer token for the backend, if it wants one.
     pub secret: Option<String>,
+}
+
+impl fmt::Debug for Ask {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// A question to the app's backend. Two equal questions have one answer for as long as it is cached.
@@ -102,6 +110,8 @@ pub enum Verdict {
         rule: Option<Arc<RuleRef>>,
         /// Why, for the client.
         reason: String,
+        /// The rule could not be evaluated, which denies; to be counted and looked into.
+        fault: Option<Fault>,
     },
     /// The app's backend decides.
     Ask(Question),
@@ -117,11 +127,16 @@ impl Verdict {
 
 /// What may be done to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<'a> {
     /// Hear it.
     Subscribe,
     /// Say something in it.
-    Publish,
+    Publish {
+        /// What is said.
+        event: &'a str,
+        /// The session that says it is in the channel.
+        member: bool,
+    },
 }
 
 /// Who hears a publication in one channel, beyond being subscribed to it.
@@ -142,6 +157,13 @@ impl Policy {
         Self { channels }
     }
 
+    /// Whether some right is asked of the app's backend.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let grants = self.channels.iter().flat_map(|rule| [&rule.subscribe, &rule.publish]);
+        grants.into_iter().any(|grant| matches!(grant.right, Right::Ask(_)))
+    }
+
     /// The rule that decides about a channel, with the captures of its name.
     #[must_use]
     pub fn rule<'a>(&'a self, channel: &'a str) -> Option<(&'a ChannelRule, Captures<'a>)> {
@@ -151,43 +173,48 @@ impl Policy {
     /// May this identity hear this channel?
     #[must_use]
     pub fn subscribe(&self, identity: &Identity, channel: &str) -> Verdict {
-        self.decide(Action::Subscribe, identity, channel, false)
+        self.decide(Action::Subscribe, identity, channel)
     }
 
-    /// May this identity publish to this channel through one of the app's events? `member`: its session is in it.
+    /// May this identity publish this event to this channel? `member`: the session that asks is in it.
     #[must_use]
-    pub fn publish(&self, identity: &Identity, channel: &str, member: bool) -> Verdict {
-        self.decide(Action::Publish, identity, channel, member)
+    pub fn publish(&self, identity: &Identity, channel: &str, event: &str, member: bool) -> Verdict {
+        self.decide(Action::Publish { event, member }, identity, channel)
     }
 
-    fn decide(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Verdict {
+    /// May this identity do this to this channel?
+    #[must_use]
+    pub fn decide(&self, action: Action<'_>, identity: &Identity, channel: &str) -> Verdict {
+        let deny = |rule, reason, fault| Verdict::Deny { rule, reason, fault };
         if let Some(fault) = name_fault(channel) {
-            return Verdict::Deny { rule: None, reason: fault.to_owned() };
+            return deny(None, fault.to_owned(), None);
         }
         let Some((rule, captures)) = self.rule(channel) else {
-            return Verdict::Deny { rule: None, reason: format!("there is no channel {channel}") };
+            return deny(None, format!("there is no channel {channel}"), None);
         };
         let grant = rule.grant(action);
-        let facts = Facts { identity, captures: &captures, member };
-        match &grant.right {
+        let condition = match &grant.right {
+            Right::When(condition) => condition,
             Right::Ask(ask) => {
                 let body = question(action, identity, channel, &captures);
-                Verdict::Ask(Question { ask: ask.clone(), rule: grant.rule.clone(), body })
+                return Verdict::Ask(Question { ask: ask.clone(), rule: grant.rule.clone(), body });
             }
-            // What cannot be evaluated is denied.
-            Right::When(condition) if condition.holds(&facts).unwrap_or(false) => Verdict::Allow(grant.rule.clone()),
-            Right::When(_) => Verdict::Deny { rule: Some(grant.rule.clone()), reason: action.denial(channel) },
+        };
+        match condition.holds(&action.facts(identity, &captures)) {
+            Ok(true) => Verdict::Allow(grant.rule.clone()),
+            Ok(false) => deny(Some(grant.rule.clone()), action.denial(channel), None),
+            Err(fault) => deny(Some(grant.rule.clone()), action.denial(channel), Some(fault)),
         }
     }
 
     /// The leaves of the rule that decides, with what each gave; for `explain`.
     #[must_use]
-    pub fn parts(&self, action: Action, identity: &Identity, channel: &str, member: bool) -> Vec<Part> {
+    pub fn parts(&self, action: Action<'_>, identity: &Identity, channel: &str) -> Vec<Part> {
         let Some((rule, captures)) = self.rule(channel) else {
             return Vec::new();
         };
         match &rule.grant(action).right {
-            Right::When(condition) => condition.parts(&Facts { identity, captures: &captures, member }),
+            Right::When(condition) => condition.parts(&action.facts(identity, &captures)),
             Right::Ask(_) => Vec::new(),
         }
     }
@@ -216,7 +243,7 @@ impl Policy {
                 expanded.names.pop().map(Audience::MayHear)
             }
             // The data names none.
-            Err(super::expression::Fault::Missing(_)) => None,
+            Err(Fault::Missing(_)) => None,
             // It names something that cannot be a channel: nobody but an administrator may hear that.
             _ => Some(Audience::MayHear(String::new())),
         }
@@ -234,9 +261,7 @@ impl Policy {
             Audience::MayHear(name) if name.is_empty() => rights.admin,
             Audience::MayHear(channel) => self.subscribe(&identity(), channel).is_allowed(),
             Audience::Having(keys) => keys.iter().all(|(key, wanted)| has(key, wanted)),
-            Audience::When(condition) => {
-                condition.holds(&Facts { identity: &identity(), captures: &[], member: false }).unwrap_or(false)
-            }
+            Audience::When(condition) => condition.holds(&Facts::of(&identity())).unwrap_or(false),
         }
     }
 
@@ -257,21 +282,32 @@ impl Policy {
 }
 
 impl ChannelRule {
-    fn grant(&self, action: Action) -> &Grant {
+    fn grant(&self, action: Action<'_>) -> &Grant {
         match action {
             Action::Subscribe => &self.subscribe,
-            Action::Publish => &self.publish,
+            Action::Publish { .. } => &self.publish,
         }
     }
 }
 
-impl Action {
+impl Action<'_> {
     /// As it is called in the file and on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",
-            Self::Publish => "publish",
+            Self::Publish { .. } => "publish",
+        }
+    }
+
+    fn facts<'f>(self, identity: &'f Identity, captures: &'f [(&'f str, &'f str)]) -> Facts<'f>
+    where
+        Self: 'f,
+    {
+        let facts = Facts { captures, ..Facts::of(identity) };
+        match self {
+            Self::Subscribe => facts,
+            Self::Publish { event, member } => Facts { event, member, ..facts },
         }
     }
 
@@ -334,3 +370,6 @@ fn question(action: Action, identity: &Identity, channel: &str, captures: &Captu
         "captures": captures,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ impl IdentityRule {
         let attributes = self.attributes.iter().map(|(name, shapes)| (name.clone(), texts(shapes, &scope))).collect();
         let rights = Arc::new(Rights { roles, attributes, admin: false });
         let mut identity = Identity { user: user.into(), name, rights, expires_at, issued_at, token_id };
-        let admin = self.admin.holds(&Facts { identity: &identity, captures: &[], member: false });
+        let admin = self.admin.holds(&Facts::of(&identity));
         Arc::make_mut(&mut identity.rights).admin = admin.unwrap_or(false);
         Ok(identity)
     }

@@ -8,6 +8,7 @@ pub mod fetch;
 mod flight;
 pub mod grants;
 pub mod identity;
+pub mod limits;
 pub mod token;
 
 pub use grants::{Policy, Verdict};

@@ -16,7 +16,7 @@ pub struct Explanation {
     /// Whom the claims stand for.
     pub identity: Identity,
     /// What was asked.
-    pub action: Action,
+    pub action: String,
     /// About which channel.
     pub channel: String,
     /// What the policy says.
@@ -34,16 +34,20 @@ pub fn explain(
     file: &str,
     app: &AppConfig,
     claims: &serde_json::Map<String, serde_json::Value>,
-    action: Action,
+    action: Action<'_>,
     channel: &str,
 ) -> Result<Explanation, IdentityError> {
     let identity = app.identity.identify(claims, Arc::from("explain"), None, None)?;
-    let verdict = match action {
-        Action::Subscribe => app.policy.subscribe(&identity, channel),
-        Action::Publish => app.policy.publish(&identity, channel, false),
-    };
-    let parts = app.policy.parts(action, &identity, channel, false);
-    Ok(Explanation { identity, action, channel: channel.to_owned(), verdict, parts, file: file.to_owned() })
+    let verdict = app.policy.decide(action, &identity, channel);
+    let parts = app.policy.parts(action, &identity, channel);
+    Ok(Explanation {
+        identity,
+        action: action.word().to_owned(),
+        channel: channel.to_owned(),
+        verdict,
+        parts,
+        file: file.to_owned(),
+    })
 }
 
 impl fmt::Display for Explanation {
@@ -53,7 +57,7 @@ impl fmt::Display for Explanation {
             Verdict::Deny { rule, .. } => ("DENIED", rule.as_ref()),
             Verdict::Ask(question) => ("ASKED of the app's backend", Some(&question.rule)),
         };
-        writeln!(f, "{word}: {} {}", self.action.word(), self.channel)?;
+        writeln!(f, "{word}: {} {}", self.action, self.channel)?;
         let rights = &self.identity.rights;
         write!(f, "  user {:?}, roles {:?}", self.identity.user, rights.roles)?;
         for (name, values) in &rights.attributes {

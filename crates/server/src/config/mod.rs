@@ -13,6 +13,7 @@ mod rules;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use oyez_hub::policy::expression::{ExpressionError, nearest};
 use toml::Spanned;
@@ -36,7 +35,7 @@ pub(super) struct Node<'d> {
     section: &'static Section,
     /// As an operator would write it: `app.plant.auth.jwt`.
     pub(super) path: String,
-    table: &'d DeTable<'d>,
+    pub(super) table: &'d DeTable<'d>,
     pub(super) span: Range<usize>,
 }
 
@@ -105,7 +104,7 @@ impl<'d> Node<'d> {
         self.doc.line(self.span.start)
     }
 
-    fn key(&self, name: &str) -> &'static Key {
+    pub(super) fn key(&self, name: &str) -> &'static Key {
         self.section
             .keys
             .iter()
@@ -114,7 +113,7 @@ impl<'d> Node<'d> {
     }
 
     /// The value as written, else the schema's default, which has no place and is pointed at by the table's.
-    fn value(&self, name: &str) -> Option<(DeValue<'d>, Range<usize>)> {
+    pub(super) fn value(&self, name: &str) -> Option<(DeValue<'d>, Range<usize>)> {
         let key = self.key(name);
         if let Some(value) = self.table.get(name) {
             return Some((value.get_ref().clone(), value.span()));
@@ -135,7 +134,7 @@ impl<'d> Node<'d> {
         }
     }
 
-    fn full(&self, name: &str) -> String {
+    pub(super) fn full(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
@@ -150,166 +149,9 @@ impl<'d> Node<'d> {
         self.table.get(name).map_or(0, |value| self.doc.line(value.span().start))
     }
 
-    fn wrong(&self, name: &str, span: &Range<usize>, wanted: &str) {
+    pub(super) fn wrong(&self, name: &str, span: &Range<usize>, wanted: &str) {
         let help = format!("for instance {name} = {}", self.key(name).example);
         self.doc.problem(span.start, format!("{} must be {wanted}", self.full(name)), Some(help));
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<Located> {
-        match self.value(name)? {
-            (DeValue::String(text), span) => Some(Located { text: text.into_owned(), span }),
-            (_, span) => {
-                self.wrong(name, &span, "text");
-                None
-            }
-        }
-    }
-
-    /// One text or several; each with its place. `true` and `false` count where expressions are meant.
-    pub(super) fn texts(&self, name: &str) -> Vec<Located> {
-        let Some((value, span)) = self.value(name) else {
-            return Vec::new();
-        };
-        let items = match value {
-            DeValue::Array(items) => items.into_iter().map(|item| (item.span(), item.into_inner())).collect(),
-            one => vec![(span, one)],
-        };
-        let mut texts = Vec::with_capacity(items.len());
-        for (span, item) in items {
-            match item {
-                DeValue::String(text) => texts.push(Located { text: text.into_owned(), span }),
-                _ => self.wrong(name, &span, "text or a list of texts"),
-            }
-        }
-        if let Kind::Choices(words) = self.key(name).kind {
-            texts.retain(|text| self.is_word(name, text, words));
-        }
-        texts
-    }
-
-    fn is_word(&self, name: &str, text: &Located, words: &[&str]) -> bool {
-        let known = words.contains(&text.text.as_str());
-        if !known {
-            let help = nearest(&text.text, words.iter().copied())
-                .map_or_else(|| format!("one of {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
-            self.doc.problem(text.span.start, format!("{} does not know `{}`", self.full(name), text.text), Some(help));
-        }
-        known
-    }
-
-    pub(super) fn plain_texts(&self, name: &str) -> Vec<String> {
-        self.texts(name).into_iter().map(|located| located.text).collect()
-    }
-
-    pub(super) fn boolean(&self, name: &str) -> bool {
-        match self.value(name) {
-            Some((DeValue::Boolean(value), _)) => value,
-            Some((_, span)) => {
-                self.wrong(name, &span, "true or false");
-                false
-            }
-            None => false,
-        }
-    }
-
-    pub(super) fn integer(&self, name: &str) -> Option<u64> {
-        let (value, span) = self.value(name)?;
-        let number = value.as_integer().and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-        if number.is_none() {
-            self.wrong(name, &span, "a whole number, 0 or more");
-        }
-        number
-    }
-
-    pub(super) fn duration(&self, name: &str) -> Duration {
-        self.measured(name, "a duration such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"1d\"", |value| {
-            let text = value.as_str()?;
-            let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-            let millis = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
-                .into_iter()
-                .find(|(name, _)| *name == unit)?
-                .1;
-            // A year is longer than any deadline here, and keeps every sum of deadlines far from overflow.
-            number
-                .parse::<u64>()
-                .ok()?
-                .checked_mul(millis)
-                .filter(|ms| *ms <= 366 * 86_400_000)
-                .map(Duration::from_millis)
-        })
-        .unwrap_or_default()
-    }
-
-    pub(super) fn size(&self, name: &str) -> usize {
-        self.measured(name, "a size such as \"64KiB\", \"1MB\" or a number of bytes", |value| {
-            if let Some(number) = value.as_integer() {
-                return usize::from_str_radix(number.as_str(), number.radix()).ok();
-            }
-            let text = value.as_str()?;
-            let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-            let units = [("B", 1), ("KB", 1000), ("KiB", 1 << 10), ("MB", 1_000_000), ("MiB", 1 << 20)];
-            let bytes = units.into_iter().find(|(name, _)| *name == unit)?.1;
-            number.parse::<usize>().ok()?.checked_mul(bytes)
-        })
-        .unwrap_or_default()
-    }
-
-    fn measured<T>(&self, name: &str, wanted: &str, measure: impl FnOnce(&DeValue<'_>) -> Option<T>) -> Option<T> {
-        let (value, span) = self.value(name)?;
-        let measured = measure(&value);
-        if measured.is_none() {
-            self.wrong(name, &span, wanted);
-        }
-        measured
-    }
-
-    /// The secrets behind a key; what cannot be found is noted with its remedy.
-    pub(super) fn secrets(&self, name: &str) -> Vec<String> {
-        let Some((value, span)) = self.value(name) else {
-            return Vec::new();
-        };
-        let items = match value {
-            DeValue::Array(items) => items.into_iter().map(|item| (item.span(), item.into_inner())).collect(),
-            one => vec![(span, one)],
-        };
-        items.into_iter().filter_map(|(span, item)| self.secret(name, &span, &item)).collect()
-    }
-
-    fn secret(&self, name: &str, span: &Range<usize>, item: &DeValue<'_>) -> Option<String> {
-        let source = |key: &str| {
-            item.as_table().filter(|table| table.len() == 1)?.get(key)?.get_ref().as_str().map(str::to_owned)
-        };
-        let (found, from) = if let Some(text) = item.as_str() {
-            (Some(text.to_owned()), "the text".to_owned())
-        } else if let Some(variable) = source("env") {
-            let found = (self.doc.inputs.env)(&variable).filter(|text| !text.is_empty());
-            if found.is_none() {
-                let message =
-                    format!("{} comes from the environment variable {variable}, which is not set", self.full(name));
-                self.doc.problem(span.start, message, Some(format!("export {variable}=… before starting")));
-            }
-            (found, variable)
-        } else if let Some(path) = source("file") {
-            match (self.doc.inputs.file)(&path) {
-                Ok(text) => (Some(text.trim_end().to_owned()), path),
-                Err(error) => {
-                    self.doc.problem(
-                        span.start,
-                        format!("{} comes from the file {path}: {error}", self.full(name)),
-                        None,
-                    );
-                    (None, path)
-                }
-            }
-        } else {
-            self.wrong(name, span, "text, { env = \"NAME\" } or { file = \"path\" }");
-            return None;
-        };
-        if found.as_deref().is_some_and(str::is_empty) {
-            self.doc.problem(span.start, format!("{} is empty", self.full(name)), Some(format!("fill {from}")));
-            return None;
-        }
-        found
     }
 
     /// The table under a key.

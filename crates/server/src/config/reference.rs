@@ -10,9 +10,10 @@ const HEAD: &str = "# Configuration
 Generated from the code: `cargo run -p oyez-server --example configuration > docs/configuration.md`.
 
 Two kinds of text are not plain: *expressions* are [CEL](https://cel.dev) (`{'siteId': data.siteId, 'at': now}`), and
-*templates* are text with expressions in braces (`site:{data.siteId}`). A template whose expression gives a list stands
-for one channel per item. `first(a, b, c)` is the first that is there and not null. `now` is ISO 8601 with milliseconds;
-`now_ms`, `now_s` and `now_nanos` (RFC 3339) are the same moment; `id` is the id of what is published.
+*templates* are text with expressions in braces (`site:{data.siteId}`). In a template,
+`{each(data.channels)}` stands for one channel per item of a list; without `each` a list is refused. `first(a, b, c)` is
+the first that is there and not null. `now` is ISO 8601 with milliseconds; `now_ms`, `now_s` and `now_nanos` (RFC 3339)
+are the same moment; `id` is the id of what is published.
 
 ";
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
-use oyez_hub::policy::grants::{Action, Ask, ChannelRule, Grant, Right, RuleRef};
+use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef};
 
 use super::reader::Node;
 use super::schema::ASK;
@@ -51,11 +51,9 @@ fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, Ch
 fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
     let name = node.text("name")?;
     let pattern = Pattern::compile(&name.text).map_err(|fault| node.doc.problem(name.span.start, fault, None)).ok()?;
-    let captures = |member: bool| {
-        let captures = pattern.names().map(|name| (name, Kind::Text)).chain([("user", user.clone())]);
-        let names = Names::default().with(captures);
-        if member { names.with([("member", Kind::Bool)]) } else { names }
-    };
+    let captures = pattern.names().map(|name| (name, Kind::Text));
+    let names = Names::default().with(captures.chain([("user", user.clone())]));
+    let said = names.clone().with([("event", Kind::Text), ("member", Kind::Bool)]);
     let audience = node.text("audience").and_then(|text| {
         let names = Names::default().with([("event", Kind::Text), ("data", Kind::Any)]);
         node.doc.compiled(&text, |source| Template::compile(source, &names))
@@ -68,8 +66,8 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
         }
     }
     Some(ChannelRule {
-        subscribe: grant(node, Action::Subscribe, &pattern, &captures(false))?,
-        publish: grant(node, Action::Publish, &pattern, &captures(true))?,
+        subscribe: grant(node, "subscribe", &pattern, &names)?,
+        publish: grant(node, "publish", &pattern, &said)?,
         presence: node.boolean("presence"),
         echo: node.plain_texts("echo").into_iter().map(Arc::from).collect(),
         audience,
@@ -77,8 +75,7 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
     })
 }
 
-fn grant(node: &Node<'_>, action: Action, pattern: &Pattern, names: &Names) -> Option<Grant> {
-    let key = action.word();
+fn grant(node: &Node<'_>, key: &'static str, pattern: &Pattern, names: &Names) -> Option<Grant> {
     let (source, right) = if let Some(ask) = node.inner(key, &ASK) {
         let ask = self::ask(&ask)?;
         (Arc::from(format!("ask {}", ask.url)), Right::Ask(Arc::new(ask)))

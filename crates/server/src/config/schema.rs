@@ -1,4 +1,5 @@
-//! The one table of configuration keys: the reader checks files against it and the reference is written from it.
+//! The one table of configuration keys, a row a key: the reader checks files against it and the reference is written
+//! from it.
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +81,7 @@ use Kind::{
     Table, Tables, Templates, Text, Texts,
 };
 
+#[rustfmt::skip]
 pub(super) static ROOT: Section = Section {
     path: "",
     doc: "A file describes one server, the backends that may publish, and the apps.",
@@ -90,6 +92,7 @@ pub(super) static ROOT: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static SERVER: Section = Section {
     path: "server",
     doc: "What belongs to the process, not to an app.",
@@ -101,6 +104,7 @@ static SERVER: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static KEY: Section = Section {
     path: "key.NAME",
     doc: "A key that a backend shows as `Authorization: Bearer …`.",
@@ -111,16 +115,12 @@ static KEY: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static APP: Section = Section {
     path: "app.NAME",
     doc: "One app. It speaks the transports it names, Socket.IO on `/socket.io/` if it names none.",
     keys: &[
-        need(
-            "origins",
-            Texts,
-            r#"["https://desk.example.com"]"#,
-            "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside",
-        ),
+        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside"),
         may("socketio", Table(&SOCKETIO), "", "Socket.IO"),
         may("websocket", Table(&WEBSOCKET), "", "JSON text frames over a plain WebSocket"),
         need("auth", Table(&AUTH), "", "how tokens are verified"),
@@ -129,34 +129,20 @@ static APP: Section = Section {
         may("connect", Table(&CONNECT), "", "what happens when a session opens"),
         may("on", Tables(&ON), "", "what a client may say"),
         may("presence", Table(&PRESENCE), "", "who hears that users come and go"),
-        may(
-            "push",
-            Tables(&PUSH),
-            "",
-            "how publications look to clients; the first that fits. Without one they go out as published",
-        ),
-        may(
-            "refused",
-            Table(&MESSAGE),
-            "",
-            "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`",
-        ),
+        may("push", Tables(&PUSH), "", "how publications look to clients; the first that fits. Without one they go out as published"),
+        may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
         may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
         may("limits", Table(&LIMITS), "", "how much one client may ask for"),
         may("forward", Table(&FORWARD), "", "where events go that no rule names"),
     ],
 };
 
+#[rustfmt::skip]
 static SOCKETIO: Section = Section {
     path: "app.NAME.socketio",
     doc: "Socket.IO, all its clients from 2.x on.",
     keys: &[
-        or(
-            "path",
-            Texts,
-            r#"["/socket.io/"]"#,
-            "where it is served; several at once, `/` for a proxy that strips the prefix",
-        ),
+        or("path", Texts, r#"["/socket.io/"]"#, "where it is served; several at once, `/` for a proxy that strips the prefix"),
         or("namespace", Texts, r#"["/"]"#, "namespaces of this app"),
         or("transports", Choices(&["websocket", "polling"]), r#"["polling", "websocket"]"#, "what clients may use"),
         or("eio3", Bool, "true", "also serve clients of Socket.IO 2.x"),
@@ -169,6 +155,7 @@ static SOCKETIO: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static WEBSOCKET: Section = Section {
     path: "app.NAME.websocket",
     doc: "A plain WebSocket that carries JSON objects. The whole object is `data` in rules.",
@@ -183,16 +170,12 @@ static WEBSOCKET: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static AUTH: Section = Section {
     path: "app.NAME.auth",
     doc: "How tokens are found and verified. At least one of the verifiers below.",
     keys: &[
-        or(
-            "from",
-            Texts,
-            r#"["auth.token"]"#,
-            "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`",
-        ),
+        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
         may("jwt", Table(&JWT), "", "JSON Web Tokens"),
         may("authjs", Table(&AUTHJS), "", "session tokens of Auth.js v5 and NextAuth v4"),
         may("introspection", Table(&INTROSPECTION), "", "opaque tokens that another service knows"),
@@ -200,19 +183,12 @@ static AUTH: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static JWT: Section = Section {
     path: "app.NAME.auth.jwt",
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
-        need(
-            "algorithms",
-            Choices(&[
-                "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384",
-                "EdDSA",
-            ]),
-            r#"["HS256"]"#,
-            "the only ones that are accepted",
-        ),
+        need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
         may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS; several while one is being replaced"),
         may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
         may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
@@ -225,26 +201,18 @@ static JWT: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static AUTHJS: Section = Section {
     path: "app.NAME.auth.authjs",
     doc: "Encrypted session tokens of Auth.js.",
     keys: &[
-        need(
-            "secret",
-            Secrets,
-            r#"{ env = "AUTH_SECRET" }"#,
-            "`AUTH_SECRET` of the web app; several while one is being replaced",
-        ),
-        or(
-            "cookie",
-            Texts,
-            r#"["authjs.session-token", "__Secure-authjs.session-token"]"#,
-            "cookie names; they are part of the key, wherever the token comes from",
-        ),
+        need("secret", Secrets, r#"{ env = "AUTH_SECRET" }"#, "`AUTH_SECRET` of the web app; several while one is being replaced"),
+        or("cookie", Texts, r#"["authjs.session-token", "__Secure-authjs.session-token"]"#, "cookie names; they are part of the key, wherever the token comes from"),
         or("leeway", Duration, r#""15s""#, "how far clocks may differ; Auth.js itself allows 15 seconds"),
     ],
 };
 
+#[rustfmt::skip]
 static INTROSPECTION: Section = Section {
     path: "app.NAME.auth.introspection",
     doc: "A POST of `token=…` (RFC 7662), answered with `{\"active\": true, …claims}`.",
@@ -256,21 +224,18 @@ static INTROSPECTION: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static AUTH_MESSAGES: Section = Section {
     path: "app.NAME.auth.messages",
     doc: "What a refused client reads in CONNECT_ERROR or in the 401.",
     keys: &[
         or("missing", Text, r#""Authentication error: no token""#, "no token was found"),
         or("invalid", Text, r#""Authentication error: invalid token""#, "the token was not accepted"),
-        or(
-            "unknown",
-            Text,
-            r#""Authentication error: the token names no user""#,
-            "the token is good, but names no user",
-        ),
+        or("unknown", Text, r#""Authentication error: the token names no user""#, "the token is good, but names no user"),
     ],
 };
 
+#[rustfmt::skip]
 static IDENTITY: Section = Section {
     path: "app.NAME.identity",
     doc: "Who a verified token stands for, as CEL over `claims`. Numbers become text; what is missing gives nothing.",
@@ -283,38 +248,31 @@ static IDENTITY: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static CHANNEL: Section = Section {
     path: "app.NAME.channel",
-    doc: "What can be subscribed to. Captures such as `{siteId}` are text in the conditions, beside `user` and, for `publish`, `member`.",
+    doc: "What can be subscribed to. Captures such as `{siteId}` are text in the conditions, beside `user`; for `publish` also `event` (what is published) and `member` (the session is in the channel).",
     keys: &[
         need("name", Text, r#""site:{siteId}""#, "one channel, or a pattern of many"),
         or("subscribe", Right, "false", "who may hear it, and is joined to it automatically"),
-        or(
-            "publish",
-            Right,
-            "false",
-            "which clients may speak in it through the app's events; backends are ruled by their keys",
-        ),
+        or("publish", Right, "false", "which clients may speak in it through the app's events; backends are ruled by their keys"),
         or("presence", Bool, "false", "keep who is in it"),
         or("echo", Texts, "[]", "channels that also hear what is published here, once"),
-        may(
-            "audience",
-            Text,
-            r#""site:{first(data.siteId, data.site_id)}""#,
-            "heard here only by those who may subscribe to the channel this names; by all, if the data names none",
-        ),
+        may("audience", Text, r#""site:{first(data.siteId, data.site_id)}""#, "heard here only by those who may subscribe to the channel this names; by all, if the data names none"),
     ],
 };
 
+#[rustfmt::skip]
 static CONNECT: Section = Section {
     path: "app.NAME.connect",
     doc: "When a session opens. Channels that it may not hear are passed over in silence.",
     keys: &[
-        or("join", Templates, "[]", "channels to join: `user:{user.id}`; a list such as `{user.sites}` joins one each"),
+        or("join", Templates, "[]", "channels to join: `user:{user.id}`, `site:{each(user.sites)}`"),
         may("reply", Table(&MESSAGE), "", "the greeting"),
     ],
 };
 
+#[rustfmt::skip]
 static ON: Section = Section {
     path: "app.NAME.on",
     doc: "What a client may say. `data` is the first argument, or the whole frame of a plain WebSocket.",
@@ -330,21 +288,18 @@ static ON: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static MESSAGE: Section = Section {
     path: "app.NAME.on.reply",
     doc: "A message in the app's own words.",
     keys: &[
         need("event", Text, r#""subscribed""#, "the event's name; may hold `{expressions}`"),
         may("data", Expression, r#""{'siteId': data.siteId, 'at': now}""#, "its argument; none without it"),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'from': user.id}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
+        may("frame", Expression, r#""{'type': event, 'from': user.id}""#, "instead of `data`: the whole frame of a plain WebSocket"),
     ],
 };
 
+#[rustfmt::skip]
 static PUBLISH: Section = Section {
     path: "app.NAME.on.publish",
     doc: "A message and who hears it. It goes out as written here, without `push`.",
@@ -352,16 +307,12 @@ static PUBLISH: Section = Section {
         need("to", Templates, r#""user:{data.to}""#, "channels; `*` is everybody"),
         need("event", Text, r#""chat:message""#, "the event's name; may hold `{expressions}`"),
         may("data", Expression, r#""{'from': user.id, 'content': data.content}""#, "its argument; none without it"),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'id': id, 'from': user.id}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
+        may("frame", Expression, r#""{'type': event, 'id': id, 'from': user.id}""#, "instead of `data`: the whole frame of a plain WebSocket"),
         or("skip_self", Bool, "false", "the session that spoke does not hear it"),
     ],
 };
 
+#[rustfmt::skip]
 static PRESENCE: Section = Section {
     path: "app.NAME.presence",
     doc: "What is published when users come and go.",
@@ -373,6 +324,7 @@ static PRESENCE: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static PUSH: Section = Section {
     path: "app.NAME.push",
     doc: "How a publication looks to clients. Known: `event`, `data`, `id`, and the times.",
@@ -380,15 +332,11 @@ static PUSH: Section = Section {
         may("event", Text, r#""alarm:*""#, "which events; a trailing `*` stands for any ending; all without it"),
         or("as", Text, r#""{event}""#, "the event's name on the wire"),
         may("data", Expression, r#""{'type': event, 'payload': data, 'timestamp': now}""#, "its argument"),
-        may(
-            "frame",
-            Expression,
-            r#""{'type': event, 'content': data}""#,
-            "instead of `data`: the whole frame of a plain WebSocket",
-        ),
+        may("frame", Expression, r#""{'type': event, 'content': data}""#, "instead of `data`: the whole frame of a plain WebSocket"),
     ],
 };
 
+#[rustfmt::skip]
 static HEARTBEAT: Section = Section {
     path: "app.NAME.heartbeat",
     doc: "The app's own sign of life, beside those of the transport.",
@@ -398,6 +346,7 @@ static HEARTBEAT: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
     doc: "How much one client may ask for. 0 is no limit.",
@@ -412,6 +361,7 @@ static LIMITS: Section = Section {
     ],
 };
 
+#[rustfmt::skip]
 static FORWARD: Section = Section {
     path: "app.NAME.forward",
     doc: "Events that no rule names are sent to the app's backend as a POST of `{event, data, user, session}`; its JSON is the acknowledgement.",
@@ -423,6 +373,7 @@ static FORWARD: Section = Section {
 };
 
 /// The table behind `subscribe = { ask = … }`.
+#[rustfmt::skip]
 pub(super) static ASK: Section = Section {
     path: "app.NAME.channel.subscribe",
     doc: "A right that the app's backend decides: a POST of `{user, roles, attributes, action, channel, captures}`, answered with `{\"allow\": true}`, an empty 2xx, or 403.",

@@ -24,6 +24,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let _served = shard.connections.token();
     let stop = shard.stop.clone();
     let service = service_fn(|request| {
         let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer));

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE, VARY,
 };
@@ -28,6 +28,7 @@ use oyez_protocol::websocket::reader::{Limits, Reader};
 use tokio::net::TcpStream;
 
 use crate::http::cors;
+use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts};
 use crate::settings::{Engine, FrontId, Settings};
@@ -53,7 +54,7 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
     let asks = |name: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
     let engine = asks("EIO") || asks("transport");
     for (front, settings) in settings.fronts.iter().enumerate() {
-        let native = settings.native.as_ref().is_some_and(|native| native.path == path);
+        let native = settings.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path));
         if native && !engine {
             return Some(Route { front, native: true });
         }
@@ -82,9 +83,13 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     }
     let facts = facts(&request, peer);
     let mut response = if !front.origins.allow(facts.origin.as_deref()) {
-        refuse(EngineError::Forbidden, is_upgrade(&headers))
-    } else if route.native {
-        crate::http::native::answer(shard, request, route.front, facts).await
+        if route.native {
+            crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")
+        } else {
+            refuse(EngineError::Forbidden, is_upgrade(&headers))
+        }
+    } else if let (true, Some(native)) = (route.native, &front.native) {
+        crate::http::native::answer(shard, request, route.front, facts, native).await
     } else {
         engine(&shard, request, route.front, facts, &front.engine).await
     };
@@ -237,10 +242,11 @@ async fn accept(
             _ => return refuse(EngineError::SessionUnknown, true),
         },
     };
-    let (response, deflate) = match upgrade_response(request.headers(), engine.deflate) {
+    let (mut response, deflate) = match upgrade_response(request.headers(), engine.deflate) {
         Ok(agreed) => agreed,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
+    select_subprotocol(&mut response, &facts);
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
     let max_message = engine.max_payload;
@@ -255,7 +261,10 @@ async fn accept(
 }
 
 /// Agrees to a websocket, or says what is wrong with the request.
-pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Response<Body>, bool), Response<Body>> {
+pub(crate) fn upgrade_response(
+    headers: &HeaderMap,
+    deflate: bool,
+) -> Result<(Response<Body>, bool), Box<Response<Body>>> {
     let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let asked = handshake::Request {
         connection: get(CONNECTION),
@@ -268,7 +277,7 @@ pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Re
         let mut response = Response::new(Body::from(error.to_string()));
         *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        response
+        Box::new(response)
     })?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -282,6 +291,14 @@ pub(crate) fn upgrade_response(headers: &HeaderMap, deflate: bool) -> Result<(Re
         out.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extensions));
     }
     Ok((response, agreed.extensions.is_some()))
+}
+
+/// A client that shows its token as a subprotocol expects the protocol before it to be chosen.
+pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
+    let offered = facts.subprotocol.as_deref().is_some_and(|offered| handshake::has_token(offered, SUBPROTOCOL));
+    if offered {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
 }
 
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
@@ -335,7 +352,6 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
         authorization: get(AUTHORIZATION),
         cookie: get(COOKIE),
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
-        host: get(HOST),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     }
 }

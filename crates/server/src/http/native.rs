@@ -1,23 +1,118 @@
 //! Raw WebSockets: who the client is is decided before the upgrade, so that a refusal is an HTTP answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use bytes::BytesMut;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use oyez_hub::app::{AppId, Refusal};
+use oyez_hub::policy::Identity;
+use oyez_protocol::websocket::reader::{Limits, Reader};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-use crate::session::Request as Facts;
-use crate::settings::FrontId;
+use crate::clock;
+use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
+use crate::observe::event;
+use crate::session::{Dialog, Fault, Link, Request as Facts, token};
+use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
+use crate::transport::websocket::{self, Socket};
+
+/// A client that may come in.
+struct Admitted {
+    app: AppId,
+    identity: Arc<Identity>,
+    /// Connections that its user now has.
+    count: usize,
+}
 
 /// Answers a request on a raw path.
 pub(crate) async fn answer(
-    _shard: Rc<Shard>,
-    _request: Request<Incoming>,
-    _front: FrontId,
-    _facts: Facts,
+    shard: Rc<Shard>,
+    mut request: Request<Incoming>,
+    front: FrontId,
+    facts: Facts,
+    native: &Native,
 ) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    if request.method() != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "connect with a WebSocket", "method_not_allowed");
+    }
+    let identified = identify(&shard, front, &facts).await;
+    let (app, identity) = match identified {
+        Ok(found) => found,
+        Err(refusal) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+    };
+    let (mut response, deflate) = match upgrade_response(request.headers(), native.deflate) {
+        Ok(agreed) => agreed,
+        Err(response) => return *response,
+    };
+    select_subprotocol(&mut response, &facts);
+    let count = match shard.enter(shard.hub.app(app), &identity, facts.peer) {
+        Ok(count) => count,
+        Err(message) => return refuse(StatusCode::TOO_MANY_REQUESTS, message, "limit_reached"),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let max_message = native.max_payload;
+    tokio::task::spawn_local(async move {
+        match taken_over(upgraded).await {
+            Some((stream, unread)) => {
+                let admitted = Admitted { app, identity, count };
+                start(shard, front, facts, admitted, stream, unread, Limits { max_message, deflate }).await;
+            }
+            None => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
+        }
+    });
+    response
+}
+
+async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), Refusal> {
+    let settings = shard.settings.front(front);
+    let mut refusal = Refusal { word: "not_found", message: "no app is served here".to_owned() };
+    for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
+        let Some(credentials) = &app.credentials else { continue };
+        let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts, &settings.origins);
+        match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
+            Ok(identity) => return Ok((app.id, identity)),
+            Err(error) => {
+                shard.metrics.refused(app.id);
+                event::refused(app, facts, error.word);
+                refusal = error;
+            }
+        }
+    }
+    Err(refusal)
+}
+
+async fn start(
+    shard: Rc<Shard>,
+    front: FrontId,
+    facts: Facts,
+    admitted: Admitted,
+    stream: TcpStream,
+    mut unread: BytesMut,
+    limits: Limits,
+) {
+    let stream = Rc::new(stream);
+    let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
+    let session = shard.open_session(front, Dialog::Native, facts, link);
+    let mut socket = Socket { stream, reader: Reader::new(limits), inbox: Default::default() };
+    shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
+    if let Err(fault) = socket.take(&mut unread, |_| {}) {
+        shard.close(&session, Fault::into(fault));
+    }
+    shard.flush(&session);
+    websocket::run(shard, session, socket).await;
+}
+
+/// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.
+pub(crate) fn refuse(status: StatusCode, message: &str, word: &str) -> Response<Body> {
+    let body = json!({ "code": status.as_u16(), "message": message, "error": word });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
 }

@@ -1,9 +1,10 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
 use oyez_hub::app::App;
+use oyez_hub::dialect::Denial;
 use tracing::{error, info, warn};
 
-use crate::session::{Member, Session};
+use crate::session::{Member, Request, Session};
 
 /// A client has joined a namespace.
 pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
@@ -25,4 +26,30 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
 /// A shard's thread could not start; the others serve on.
 pub(crate) fn shard_failed(error: &std::io::Error) {
     error!(event = "shard_failed", %error);
+}
+
+/// A client may not connect.
+pub(crate) fn refused(app: &App, request: &Request, word: &str) {
+    warn!(event = "connect_refused", app = %app.name, reason = word, peer = ?request.peer);
+}
+
+/// A client has joined a channel.
+pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
+    info!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+}
+
+/// A client has left a channel.
+pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
+    info!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+}
+
+/// A client asked for something that it may not have.
+pub(crate) fn denied(app: &App, member: &Member, asked: &str, denial: &Denial) {
+    let channel = denial.channel.as_deref().unwrap_or_default();
+    warn!(event = "denied", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, asked, channel, code = denial.code);
+}
+
+/// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.
+pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
+    warn!(event = "api_denied", path, key, message);
 }

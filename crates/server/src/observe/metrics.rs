@@ -21,6 +21,9 @@ struct AppCounters {
     sent: Counter,
     received: Counter,
     subscriptions: Counter,
+    denied: Counter,
+    refused: Counter,
+    unknown: Counter,
 }
 
 /// All counters of a node.
@@ -47,6 +50,10 @@ impl Metrics {
         let sent = family(&mut registry, "websocket_messages_sent", "Messages sent to clients");
         let received = family(&mut registry, "websocket_messages_received", "Messages received from clients");
         let subscriptions = family(&mut registry, "websocket_subscriptions", "Channels joined");
+        let denied = family(&mut registry, "oyez_denials", "Requests of clients that were denied");
+        let refused = family(&mut registry, "oyez_connects_refused", "Connections refused for their credentials");
+        let unknown =
+            family(&mut registry, "oyez_messages_unknown", "Messages that no rule names or that cannot be read");
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
         let counters = apps.into_iter().map(|app| {
@@ -56,6 +63,9 @@ impl Metrics {
                 sent: sent.get_or_create_owned(&label),
                 received: received.get_or_create_owned(&label),
                 subscriptions: subscriptions.get_or_create_owned(&label),
+                denied: denied.get_or_create_owned(&label),
+                refused: refused.get_or_create_owned(&label),
+                unknown: unknown.get_or_create_owned(&label),
             }
         });
         let apps = counters.collect();
@@ -87,6 +97,24 @@ impl Metrics {
     pub(crate) fn subscribed(&self, app: AppId) {
         if let Some(app) = self.app(app) {
             app.subscriptions.inc();
+        }
+    }
+
+    pub(crate) fn denied(&self, app: AppId) {
+        if let Some(app) = self.app(app) {
+            app.denied.inc();
+        }
+    }
+
+    pub(crate) fn refused(&self, app: AppId) {
+        if let Some(app) = self.app(app) {
+            app.refused.inc();
+        }
+    }
+
+    pub(crate) fn unknown(&self, app: AppId) {
+        if let Some(app) = self.app(app) {
+            app.unknown.inc();
         }
     }
 

@@ -8,8 +8,11 @@ use oyez_hub::socket::Ack;
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, Version};
 use oyez_protocol::message::Args;
+use oyez_protocol::native;
 use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet, msgpack};
+use serde_json::value::RawValue;
 
+use crate::session::rules::Said;
 use crate::session::{Dialog, Fault, MESSAGE, Member, Parser, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -21,11 +24,11 @@ impl Shard {
         let version = session.dialog.version();
         let bad = |error: oyez_protocol::engineio::Error| Fault::Protocol(error.code());
         match (session.dialog, message) {
-            (Dialog::Native, Message::Pong) => {
+            (Dialog::Native, message) => {
+                // Whatever a raw client says shows that it lives, not only a pong.
                 self.beat(session);
-                Ok(())
+                self.on_native(session, message).await
             }
-            (Dialog::Native, message) => self.on_native(session, message).await,
             (_, Message::Pong) => Ok(()),
             (_, Message::Text(text)) => {
                 let packet = EnginePacket::decode_text(&text, version).map_err(bad)?;
@@ -131,17 +134,45 @@ impl Shard {
         }
     }
 
-    async fn on_event(&self, session: &Rc<Session>, member: &Rc<Member>, name: String, args: Args, ack: Option<u64>) {
-        let Some(lane) = &member.lane else { return };
+    async fn on_event(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        member: &Rc<Member>,
+        name: String,
+        args: Args,
+        ack: Option<u64>,
+    ) {
+        let Some(lane) = &member.lane else {
+            let first = args.split().into_iter().next();
+            let data = first.as_deref().unwrap_or(RawValue::NULL);
+            return self.obey(session, member, Said { event: &name, data, args: &args, ack }).await;
+        };
         let ack = ack.map(|id| Ack::new(self.hub.clone(), member.address, id));
         // A full lane means that this client's handlers are busy: it is read no further until one is done.
         let _ = lane.send(Happening::Event(Event { name: name.into(), args, ack })).await;
-        let _ = session;
     }
 
-    async fn on_native(self: &Rc<Self>, _session: &Rc<Session>, _message: Message) -> Result<(), Fault> {
+    /// A message of a raw WebSocket. What cannot be understood is counted; the connection stays.
+    async fn on_native(self: &Rc<Self>, session: &Rc<Session>, message: Message) -> Result<(), Fault> {
+        self.sign_of_life(session);
+        if matches!(message, Message::Pong) {
+            return Ok(());
+        }
+        let member = session.member("").ok_or(Fault::State)?;
+        self.metrics.received(member.app);
+        let front = self.settings.front(session.front);
+        let field = front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
+        let understood = match &message {
+            Message::Text(text) => native::parse(text, field).ok().zip(serde_json::from_str::<&RawValue>(text).ok()),
+            Message::Binary(_) | Message::Pong => None,
+        };
+        match understood {
+            Some((frame, data)) => {
+                let said = Said { event: &frame.kind, data, args: &Args::none(), ack: None };
+                self.obey(session, &member, said).await;
+            }
+            None => self.metrics.unknown(member.app),
+        }
         Ok(())
     }
-
-    fn sign_of_life(&self, _session: &Session) {}
 }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::observe::event;
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Session};
+use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Session, token};
 use crate::settings::FrontId;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -41,8 +41,6 @@ pub(crate) struct Request {
     pub cookie: Option<String>,
     /// `Sec-WebSocket-Protocol`.
     pub subprotocol: Option<String>,
-    /// `Host`.
-    pub host: Option<String>,
     /// The query, decoded.
     pub query: Vec<(String, String)>,
 }
@@ -124,11 +122,16 @@ impl Shard {
         let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
         let mut refusal = ConnectError::new("Invalid namespace");
         for app in apps {
-            match self.authenticate(session, app, &auth).await {
-                // It may have ended meanwhile.
-                Ok(_) if session.closed.get().is_some() => return Ok(()),
-                Ok(identity) => {
-                    self.welcome(session, app, &nsp, identity, auth).await;
+            let entered = match self.authenticate(session, app, &auth).await {
+                Ok(identity) => match self.enter(app, &identity, session.request.peer) {
+                    Ok(count) => Ok((identity, count)),
+                    Err(message) => Err(ConnectError::new(message)),
+                },
+                Err(error) => Err(error),
+            };
+            match entered {
+                Ok((identity, count)) => {
+                    self.introduce(session, app, &nsp, identity, count, auth).await;
                     return Ok(());
                 }
                 Err(error) => refusal = error,
@@ -139,6 +142,25 @@ impl Shard {
     }
 
     async fn authenticate(&self, session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
+        let Some(credentials) = &app.credentials else {
+            return self.authenticate_by_handler(session, app, auth).await;
+        };
+        let front = self.settings.front(session.front);
+        let token = token::find(self.settings.tokens(app.id), auth, &session.request, &front.origins);
+        credentials.identify(token.as_deref(), clock::unix_seconds()).await.map_err(|refusal| {
+            self.metrics.refused(app.id);
+            event::refused(app, &session.request, refusal.word);
+            ConnectError::new(&refusal.message)
+        })
+    }
+
+    /// Asks embedding code who the client is.
+    async fn authenticate_by_handler(
+        &self,
+        session: &Session,
+        app: &App,
+        auth: &Value,
+    ) -> Result<Arc<Identity>, ConnectError> {
         let decide = app.handlers.read().authenticator();
         let Some(decide) = decide else { return Ok(Arc::default()) };
         let Request { query, authorization, cookie, origin, peer, .. } = session.request.clone();
@@ -153,14 +175,21 @@ impl Shard {
         decided.await.unwrap_or_else(|_| refused()).map(Arc::new)
     }
 
-    async fn welcome(
+    /// Makes an identified client a member: it is told, joins its own channels, and others may hear of it.
+    pub(crate) async fn introduce(
         self: &Rc<Self>,
         session: &Rc<Session>,
         app: &App,
         nsp: &str,
         identity: Arc<Identity>,
+        count: usize,
         auth: Value,
     ) {
+        if session.closed.get().is_some() {
+            // The client went away while it was being identified.
+            self.withdraw(app, &identity, session.request.peer);
+            return;
+        }
         let member = self.enroll(|address| {
             let lane = app.handlers.read().any().then(|| {
                 let wire = wire_address(session, nsp, address);
@@ -168,24 +197,31 @@ impl Shard {
             });
             Member::new(address, app.id, nsp.into(), session, identity, lane, clock::unix_millis())
         });
+        self.set_times(&member);
         session.members.borrow_mut().push(Rc::clone(&member));
         session.connect_by.set(None);
-        let sid = member.wire_id(session);
-        let reply = match session.dialog.version() {
-            Version::V3 => None,
-            Version::V4 => to_raw_value(&serde_json::json!({ "sid": sid })).ok(),
-        };
-        let packet = Packet::Connect { nsp: nsp.to_owned(), query: None, auth: reply };
-        if session.parser.get() != Parser::Bare {
-            self.queue(session, Variant::of(session).packet(&packet));
-        }
         event::connected(app, &member, session);
         self.metrics.connected(app.id);
+        self.confirm(session, &member);
         if let Some(lane) = &member.lane {
             let _ = lane.send(Happening::Connected(auth)).await;
         }
-        self.went_online(&member);
+        self.settle_in(session, &member).await;
+        self.tell_online(session, &member, count);
         self.schedule(session);
+    }
+
+    /// The answer to CONNECT; raw clients and bare Engine.IO have none.
+    fn confirm(&self, session: &Rc<Session>, member: &Member) {
+        if session.dialog == Dialog::Native || session.parser.get() == Parser::Bare {
+            return;
+        }
+        let auth = match session.dialog.version() {
+            Version::V3 => None,
+            Version::V4 => to_raw_value(&serde_json::json!({ "sid": member.wire_id(session) })).ok(),
+        };
+        let packet = Packet::Connect { nsp: member.namespace.to_string(), query: None, auth };
+        self.queue(session, Variant::of(session).packet(&packet));
     }
 
     fn refuse(&self, session: &Rc<Session>, nsp: String, refusal: &ConnectError) {

@@ -1,7 +1,6 @@
 //! Heartbeats as absolute deadlines, and everything else about a session that happens by the clock.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::{PacketType, Version};
@@ -121,6 +120,3 @@ impl Shard {
         }
     }
 }
-
-/// How long before its token ends a client is warned.
-pub(crate) const WARNING: Duration = Duration::from_secs(60);

@@ -58,6 +58,8 @@ pub(crate) struct Member {
     pub lane: Option<Lane>,
     /// The last delivery that reached it, so that one in several channels arrives once.
     pub mark: Cell<u64>,
+    /// How fast it speaks: the memory of the app's event rate.
+    pub pace: Cell<u64>,
     /// Milliseconds since the Unix epoch.
     pub connected_at: u64,
 }
@@ -84,6 +86,7 @@ impl Member {
             owed: RefCell::default(),
             lane,
             mark: Cell::new(0),
+            pace: Cell::new(0),
             connected_at,
         })
     }

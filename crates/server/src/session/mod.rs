@@ -5,8 +5,11 @@ pub(crate) mod driver;
 pub(crate) mod fault;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+pub(crate) mod lifetime;
 pub(crate) mod member;
 pub(crate) mod presence;
+pub(crate) mod rules;
+pub(crate) mod token;
 pub(crate) mod upgrade;
 
 use std::cell::{Cell, RefCell};

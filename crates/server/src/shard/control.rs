@@ -9,7 +9,7 @@ use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;
 
 use crate::session::codec::Variant;
-use crate::session::{Member, Reason};
+use crate::session::{Dialog, Member, Parser, Reason};
 use crate::shard::Shard;
 
 impl Shard {
@@ -51,6 +51,11 @@ impl Shard {
     /// Ends one membership by command, or with the connection all of its memberships: each is told in its namespace.
     pub(crate) fn dismiss(&self, member: &Rc<Member>, how: Goodbye) {
         let Some(session) = member.session.upgrade() else { return };
+        let kicked = Reason { code: Code::Kicked, word: "server namespace disconnect" };
+        if session.dialog == Dialog::Native || session.parser.get() == Parser::Bare {
+            // There is no namespace to leave: the connection is the membership.
+            return self.close(&session, kicked);
+        }
         let members = match how {
             Goodbye::Namespace => vec![Rc::clone(member)],
             Goodbye::Transport => session.members.borrow().to_vec(),
@@ -61,7 +66,7 @@ impl Shard {
             self.expel(&session, member, "server namespace disconnect");
         }
         if how == Goodbye::Transport {
-            self.close(&session, Reason { code: Code::Kicked, word: "server namespace disconnect" });
+            self.close(&session, kicked);
         }
     }
 

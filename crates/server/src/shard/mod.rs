@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use axum::Router;
 use oyez_hub::Hub;
@@ -20,6 +21,7 @@ use oyez_hub::command::Mail;
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::observe::metrics::Metrics;
 use crate::session::{Member, Session};
@@ -33,6 +35,9 @@ const SCRATCH: usize = 64 * 1024;
 
 /// Publications taken from the mailbox before their packets are written.
 const MAIL_BATCH: usize = 64;
+
+/// How long connections may take to say goodbye when the node goes down.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What a shard is built from; `Send`, unlike the shard.
 pub(crate) struct Parts {
@@ -64,6 +69,8 @@ pub(crate) struct Shard {
     pub deadlines: Deadlines,
     /// Cancelled when the node goes down.
     pub stop: CancellationToken,
+    /// Connections that are still being served.
+    pub connections: TaskTracker,
     sessions: RefCell<Slab<Rc<Session>>>,
     members: RefCell<Slab<Rc<Member>>>,
     rooms: RefCell<Rooms>,
@@ -86,6 +93,7 @@ impl Shard {
             peers: parts.peers,
             deadlines: Deadlines::default(),
             stop: parts.stop,
+            connections: TaskTracker::new(),
             sessions: RefCell::default(),
             members: RefCell::default(),
             rooms: RefCell::default(),
@@ -111,15 +119,7 @@ impl Shard {
                     if count == 0 {
                         break;
                     }
-                    for mail in &batch {
-                        match mail {
-                            Mail::Deliver(delivery) => self.fan_out(delivery),
-                            Mail::Control(control) => self.control(control),
-                        }
-                    }
-                    self.flush_dirty().await;
-                    // Only now do the publications' permits return: their packets are written.
-                    batch.clear();
+                    self.handle(&mut batch).await;
                 }
                 letter = letters.recv() => match letter {
                     Some(letter) => self.open(letter),
@@ -129,7 +129,26 @@ impl Shard {
             }
         }
         clock.abort();
-        self.close_all().await;
+        // What was accepted before the end is still delivered.
+        while let Ok(rest) = mail.try_recv() {
+            batch.push(rest);
+        }
+        self.handle(&mut batch).await;
+        self.close_all();
+        self.connections.close();
+        let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
+    }
+
+    async fn handle(self: &Rc<Self>, batch: &mut Vec<Mail>) {
+        for mail in batch.iter() {
+            match mail {
+                Mail::Deliver(delivery) => self.fan_out(delivery),
+                Mail::Control(control) => self.control(control),
+            }
+        }
+        self.flush_dirty().await;
+        // Only now do the publications' permits return: their packets are written.
+        batch.clear();
     }
 
     /// The buffer into which all connections of this thread read. Never held across an await.

@@ -118,6 +118,15 @@ impl Parcel {
         }
     }
 
+    /// How many packets of a polling payload it is.
+    pub(crate) fn count(&self) -> usize {
+        match &self.content {
+            Content::Message(encoded) => encoded.packets().count(),
+            Content::Engine(..) => 1,
+            Content::Native(_) | Content::Frame(_) => 0,
+        }
+    }
+
     /// Whether a polling response with it may be compressed.
     pub(crate) fn compress(&self) -> bool {
         self.compress
@@ -196,6 +205,22 @@ impl Outbox {
         self.bytes = 0;
         self.written = 0;
         std::mem::take(&mut self.queue)
+    }
+
+    /// Takes parcels of at most `most` packets, but at least one parcel.
+    pub(crate) fn take_some(&mut self, most: usize) -> VecDeque<Rc<Parcel>> {
+        let mut packets = 0;
+        let fitting = self.queue.iter().take_while(|parcel| {
+            packets += parcel.count();
+            packets <= most
+        });
+        let count = fitting.count().max(1);
+        if count >= self.queue.len() {
+            return self.take();
+        }
+        let taken: VecDeque<_> = self.queue.drain(..count).collect();
+        self.bytes -= taken.iter().map(|parcel| parcel.len()).sum::<usize>();
+        taken
     }
 
     /// Gives the memory of an empty queue back.

@@ -115,7 +115,7 @@ impl Shard {
         }
         member.forgive();
         self.members.borrow_mut().try_remove(member.address.slot as usize);
-        self.went_offline(member);
+        self.went_offline(session, member);
         if let Some(lane) = member.lane.clone() {
             // The lane may be full; its client is gone, so waiting for a place slows nobody down.
             self.hub.spawn(async move {
@@ -167,12 +167,11 @@ impl Shard {
         }
     }
 
-    /// Ends everything when the node goes down, and gives the connections' tasks a turn to say goodbye.
-    pub(crate) async fn close_all(&self) {
+    /// Ends everything when the node goes down; the connections' tasks then say goodbye.
+    pub(crate) fn close_all(&self) {
         let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
         for session in sessions {
             self.close(&session, Reason { code: Code::GoingAway, word: "server shutting down" });
         }
-        tokio::task::yield_now().await;
     }
 }

@@ -23,6 +23,9 @@ use crate::shard::mailbox::Letter;
 /// While a websocket takes over, a GET is answered with a noop after this long (as Node does).
 const NOOP_AFTER: Duration = Duration::from_millis(100);
 
+/// Packets in one response; more wait for the next GET. `python-engineio` refuses longer payloads.
+const PACKETS_PER_PAYLOAD: usize = 16;
+
 /// A polling session's requests.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
@@ -239,10 +242,10 @@ fn noop() -> PollAnswer {
     PollAnswer::Packets(Body::Text(PacketType::Noop.digit().to_string()), false)
 }
 
-/// Everything that waits, as one payload; a noop when nothing does (an upgrade released the GET).
+/// What waits, as one payload, oldest first; a noop when nothing does (an upgrade released the GET).
 fn drain(session: &Session) -> PollAnswer {
     let version = session.dialog.version();
-    let parcels = session.outbox.borrow_mut().take();
+    let parcels = session.outbox.borrow_mut().take_some(PACKETS_PER_PAYLOAD);
     let compress = parcels.iter().any(|parcel| parcel.compress());
     let mut packets = Vec::with_capacity(parcels.len());
     for parcel in &parcels {

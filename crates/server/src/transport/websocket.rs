@@ -68,6 +68,7 @@ impl Socket {
 
 /// Serves a session's websocket until either side ends it.
 pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
+    let _served = shard.connections.token();
     // Whatever the connection's former owner (hyper, a probe) left registered is replaced by this task's waker;
     // otherwise the finished task's memory would stay for the life of the socket.
     poll_fn(|cx| {
@@ -87,7 +88,8 @@ pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Sock
 async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
     loop {
         while let Some(message) = socket.inbox.pop_front() {
-            let result = shard.on_message(session, message).await;
+            // Boxed, so that the task of an idle connection does not keep room for it.
+            let result = Box::pin(shard.on_message(session, message)).await;
             shard.flush(session);
             result?;
             if session.closed.get().is_some() {

@@ -67,7 +67,7 @@ impl Names {
     }
 }
 
-/// Functions of CEL's standard library, and the one of ours, with what they give.
+/// Functions of CEL's standard library, and the two of ours, with what they give.
 const FUNCTIONS: &[(&str, Kind)] = &[
     ("size", Kind::Number),
     ("string", Kind::Text),
@@ -82,24 +82,29 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("contains", Kind::Bool),
     ("matches", Kind::Bool),
     ("first", Kind::Any),
+    ("each", Kind::List),
 ];
 
 /// Parses and checks; `wanted` is what the place needs.
 pub(super) fn parse(source: &str, names: &Names, wanted: &Kind) -> Result<IdedExpr, ExpressionError> {
+    let (ast, kind) = parse_any(source, names)?;
+    if kind.fits(wanted) {
+        return Ok(ast);
+    }
+    let (given, wanted) = (kind.word(), wanted.word());
+    Err(ExpressionError::new(format!("this gives {given}, but {wanted} is needed here")))
+}
+
+/// Parses and checks; tells what it gives.
+pub(super) fn parse_any(source: &str, names: &Names) -> Result<(IdedExpr, Kind), ExpressionError> {
     if source.len() > MAX_SOURCE {
-        return Err(ExpressionError::new(format!(
-            "an expression may have {MAX_SOURCE} bytes, this one has {}",
-            source.len()
-        )));
+        let message = format!("an expression may have {MAX_SOURCE} bytes, this one has {}", source.len());
+        return Err(ExpressionError::new(message));
     }
     let (ast, positions) = Parser::new().parse_with_source_info(source).map_err(|errors| syntax(source, &errors))?;
     let mut check = Check { names, locals: Vec::new(), positions: &positions };
     let kind = check.kind(&ast)?;
-    if kind.fits(wanted) {
-        Ok(ast)
-    } else {
-        Err(ExpressionError::new(format!("this gives {}, but {} is needed here", kind.word(), wanted.word())))
-    }
+    Ok((ast, kind))
 }
 
 fn syntax(source: &str, errors: &cel::ParseErrors) -> ExpressionError {
@@ -230,13 +235,7 @@ impl Check<'_> {
                 Err(self.error(e, format!("`in` needs a list on its right, not {}", list.word())))
             }
             (op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO, [left, right]) => {
-                if left.fits(right) && *left != Kind::Bool {
-                    Ok(if *left == Kind::Any { right.clone() } else { left.clone() })
-                } else {
-                    Err(self
-                        .error(e, format!("{} and {} cannot be combined", left.word(), right.word()))
-                        .help("turn a number into text with string(x)"))
-                }
+                self.arithmetic(e, left, right)
             }
             (
                 op::EQUALS
@@ -261,6 +260,14 @@ impl Check<'_> {
             (op::INDEX, _) => Ok(Kind::Any),
             (name, _) => self.function(e, name),
         }
+    }
+
+    fn arithmetic(&self, e: &IdedExpr, left: &Kind, right: &Kind) -> Result<Kind, ExpressionError> {
+        if left.fits(right) && *left != Kind::Bool {
+            return Ok(if *left == Kind::Any { right.clone() } else { left.clone() });
+        }
+        let message = format!("{} and {} cannot be combined", left.word(), right.word());
+        Err(self.error(e, message).help("turn a number into text with string(x)"))
     }
 
     fn function(&self, e: &IdedExpr, name: &str) -> Result<Kind, ExpressionError> {

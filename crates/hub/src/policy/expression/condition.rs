@@ -18,8 +18,18 @@ pub struct Facts<'a> {
     pub identity: &'a Identity,
     /// The captures of the channel's name, in the order of the pattern, with their names.
     pub captures: &'a [(&'a str, &'a str)],
-    /// The session is in the channel.
+    /// The session is in the channel; only asked for publishing.
     pub member: bool,
+    /// What is published; empty where nothing is.
+    pub event: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    /// An identity alone.
+    #[must_use]
+    pub fn of(identity: &'a Identity) -> Self {
+        Self { identity, captures: &[], member: false, event: "" }
+    }
 }
 
 /// A compiled expression that is true or false.
@@ -58,12 +68,14 @@ enum Operand {
     Literal(Arc<str>),
     Capture(Arc<str>),
     UserId,
+    Event,
 }
 
 #[derive(Debug, Clone)]
 enum Set {
     Roles,
     Attribute(Arc<str>),
+    Words(Vec<Arc<str>>),
 }
 
 impl Condition {
@@ -79,8 +91,9 @@ impl Condition {
     /// Syntax, unknown names, operands that cannot fit, a result that is not true or false.
     pub fn compile(source: &str, names: &Names) -> Result<Self, ExpressionError> {
         let ast = parse(source, names, &Kind::Bool)?;
-        if ast.references().has_function("first") {
-            return Err(ExpressionError::new("first(...) is for shapes and channel names, not for conditions"));
+        if ["first", "each"].iter().any(|ours| ast.references().has_function(ours)) {
+            let message = "first(...) and each(...) are for shapes and channel names";
+            return Err(ExpressionError::new(message));
         }
         let test = recognised(&ast).unwrap_or_else(|| Test::Cel(Program::new(ast)));
         Ok(Self { source: source.into(), test })
@@ -160,13 +173,21 @@ fn operand(e: &IdedExpr) -> Option<Operand> {
     }
     match path_of(e)?.as_slice() {
         [user, id] if &**user == "user" && &**id == "id" => Some(Operand::UserId),
-        // The checker let only captures, `user` and `member` through, and the latter two are no text.
+        [name] if &**name == "event" => Some(Operand::Event),
+        // The checker let only captures, `user` and `member` through beside, and the latter two are no text.
         [name] if !matches!(&**name, "user" | "member") => Some(Operand::Capture(name.clone())),
         _ => None,
     }
 }
 
 fn set(e: &IdedExpr) -> Option<Set> {
+    if let Expr::List(list) = &e.expr {
+        let word = |element: &IdedExpr| match &element.expr {
+            Expr::Literal(LiteralValue::String(text)) => Some(text.inner().into()),
+            _ => None,
+        };
+        return list.elements.iter().map(word).collect::<Option<_>>().map(Set::Words);
+    }
     match path_of(e)?.as_slice() {
         [user, field] if &**user == "user" => match &**field {
             "roles" => Some(Set::Roles),
@@ -182,6 +203,7 @@ impl Operand {
         match self {
             Self::Literal(text) => text,
             Self::UserId => &facts.identity.user,
+            Self::Event => facts.event,
             Self::Capture(name) => {
                 facts.captures.iter().find(|(known, _)| *known == &**name).map_or("", |(_, text)| text)
             }
@@ -194,10 +216,11 @@ impl Operand {
 }
 
 impl Set {
-    fn values<'a>(&self, facts: &Facts<'a>) -> &'a [Arc<str>] {
+    fn values<'a>(&'a self, facts: &Facts<'a>) -> &'a [Arc<str>] {
         let rights = &facts.identity.rights;
         match self {
             Self::Roles => &rights.roles,
+            Self::Words(words) => words,
             Self::Attribute(name) => rights.attributes.get(name).map_or(&[], Vec::as_slice),
         }
     }
@@ -236,7 +259,7 @@ impl Test {
     }
 
     fn rights_only(&self) -> bool {
-        let free = |operand: &Operand| !matches!(operand, Operand::UserId);
+        let free = |operand: &Operand| !matches!(operand, Operand::UserId | Operand::Event);
         match self {
             Self::Const(_) | Self::Admin => true,
             Self::Member => false,
@@ -244,7 +267,9 @@ impl Test {
             Self::Same(left, right) => free(left) && free(right),
             Self::Not(inner) => inner.rights_only(),
             Self::Any(tests) | Self::All(tests) => tests.iter().all(Self::rights_only),
-            Self::Cel(program) => !program.roots().iter().any(|root| &**root == "member") && !personal(program.ast()),
+            Self::Cel(program) => {
+                !program.roots().iter().any(|root| matches!(&**root, "member" | "event")) && !personal(program.ast())
+            }
         }
     }
 
@@ -258,7 +283,9 @@ impl Test {
             Self::Admin => vec![("user.roles".to_owned(), format!("{:?}", facts.identity.rights.roles))],
             Self::Member => vec![("member".to_owned(), facts.member.to_string())],
             Self::In(item, set) => {
-                item.input(facts).into_iter().chain([(set.to_string(), format!("{:?}", set.values(facts)))]).collect()
+                let held = (set.to_string(), format!("{:?}", set.values(facts)));
+                let held = (!matches!(set, Set::Words(_))).then_some(held);
+                item.input(facts).into_iter().chain(held).collect()
             }
             Self::Same(left, right) => left.input(facts).into_iter().chain(right.input(facts)).collect(),
             Self::Cel(program) => {
@@ -274,7 +301,10 @@ impl Test {
 }
 
 fn scope<'a>(facts: &Facts<'a>) -> Scope<'a> {
-    let scope = Scope::new().with("user", Term::User(facts.identity)).with("member", Term::Bool(facts.member));
+    let scope = Scope::new()
+        .with("user", Term::User(facts.identity))
+        .with("member", Term::Bool(facts.member))
+        .with("event", Term::Text(facts.event));
     facts.captures.iter().fold(scope, |scope, (name, text)| scope.with(name, Term::Text(text)))
 }
 
@@ -316,6 +346,7 @@ impl fmt::Display for Operand {
             Self::Literal(text) => write!(f, "'{text}'"),
             Self::Capture(name) => f.write_str(name),
             Self::UserId => f.write_str("user.id"),
+            Self::Event => f.write_str("event"),
         }
     }
 }
@@ -324,6 +355,7 @@ impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Roles => f.write_str("user.roles"),
+            Self::Words(words) => write!(f, "{words:?}"),
             Self::Attribute(name) => write!(f, "user.{name}"),
         }
     }

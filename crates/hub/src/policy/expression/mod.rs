@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use check::{Kind, Names};
 pub use condition::{Condition, Facts, Part};
+pub(crate) use scope::dig;
 pub use scope::{Scope, Term};
 pub use shape::Shape;
 pub(crate) use template::plain;

@@ -136,7 +136,7 @@ fn texts_json(texts: &[Arc<str>]) -> String {
 }
 
 /// The JSON text of one field of a JSON object, the last one where a name is repeated, as JavaScript reads it.
-pub(super) fn dig<'a>(text: &'a str, field: &str) -> Option<&'a str> {
+pub(crate) fn dig<'a>(text: &'a str, field: &str) -> Option<&'a str> {
     if !text.trim_start().starts_with('{') {
         return None;
     }

@@ -37,6 +37,10 @@ impl Shape {
         node(parse(source, names, &Kind::Any)?).map(Self)
     }
 
+    pub(super) fn from_ast(ast: IdedExpr) -> Result<Self, ExpressionError> {
+        node(ast).map(Self)
+    }
+
     /// Writes the JSON of this shape.
     ///
     /// # Errors
@@ -53,6 +57,13 @@ impl Shape {
         let mut out = String::new();
         self.write(scope, &mut out)?;
         Ok(out)
+    }
+
+    /// The fields behind the name that is looked at first: `userId` of `first(claims.userId, claims.sub)`. None when
+    /// that takes a computation.
+    #[must_use]
+    pub fn first_path(&self) -> Option<&[Arc<str>]> {
+        self.0.first_path()
     }
 }
 
@@ -93,9 +104,13 @@ fn node(e: IdedExpr) -> Result<Node, ExpressionError> {
     }
 }
 
-/// `first` is ours: CEL would evaluate all its arguments, and fail on the first that is missing.
+/// `first` and `each` are ours: CEL would evaluate all arguments, and fail on the first that is missing.
 fn program(e: IdedExpr) -> Result<Program, ExpressionError> {
-    if e.references().has_function("first") {
+    let references = e.references();
+    if references.has_function("each") {
+        return Err(ExpressionError::new("each(...) is for the names of channels: {each(data.channels)}"));
+    }
+    if references.has_function("first") {
         return Err(ExpressionError::new("first(...) cannot stand inside another operation"));
     }
     Ok(Program::new(e))
@@ -122,6 +137,14 @@ fn quoted(text: &str) -> String {
 }
 
 impl Node {
+    fn first_path(&self) -> Option<&[Arc<str>]> {
+        match self {
+            Self::Path(_, fields) => Some(fields),
+            Self::First(nodes) | Self::List(nodes) => nodes.first()?.first_path(),
+            _ => None,
+        }
+    }
+
     fn write(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Fault> {
         match self {
             Self::Fixed(text) => out.push_str(text),

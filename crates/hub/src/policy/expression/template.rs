@@ -1,6 +1,13 @@
-//! Text with `{expressions}` in it: `site:{data.siteId}`, `user:{user.id}`. One text may become several channels.
+//! Text with `{expressions}` in it: `site:{data.siteId}`, `user:{user.id}`; with `{each(data.channels)}` one text
+//! becomes several channels.
 
-use super::check::parse;
+use std::collections::HashSet;
+
+use cel::IdedExpr;
+use cel::common::ast::Expr;
+use serde_json::Value as Json;
+
+use super::check::parse_any;
 use super::{ExpressionError, Fault, Kind, Names, Scope, Shape};
 use crate::policy::channel::name_fault;
 
@@ -17,14 +24,23 @@ pub struct Template {
 #[derive(Debug, Clone)]
 enum Piece {
     Text(String),
-    /// A shape and how it was written.
-    Value(Shape, String),
+    Value(Value),
+}
+
+#[derive(Debug, Clone)]
+struct Value {
+    shape: Shape,
+    /// As it was written.
+    source: String,
+    /// `each(…)`: a list gives one name per item. Otherwise a list is refused: a client that sends one where the app
+    /// means one value would reach many.
+    each: bool,
 }
 
 /// What a template gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expanded {
-    /// Good names, in order.
+    /// Good names, in order, each once.
     pub names: Vec<String>,
     /// What cannot be a name, shortened, with the reason.
     pub refused: Vec<(String, String)>,
@@ -48,12 +64,11 @@ impl Template {
                 error.offset = Some(at + error.offset.unwrap_or(0));
                 error
             };
-            parse(expression, names, &Kind::Any).map_err(offset)?;
-            let shape = Shape::compile(expression, names).map_err(offset)?;
+            let value = Value::compile(expression, names).map_err(offset)?;
             if !text.is_empty() {
                 parts.push(Piece::Text(text.to_owned()));
             }
-            parts.push(Piece::Value(shape, expression.to_owned()));
+            parts.push(Piece::Value(value));
             at += expression.chars().count() + 1;
             rest = &after[close + 1..];
         }
@@ -78,8 +93,8 @@ impl Template {
         for piece in &self.parts {
             match piece {
                 Piece::Text(text) => expanded.names.iter_mut().for_each(|name| name.push_str(text)),
-                Piece::Value(shape, source) => {
-                    let values = values(shape, scope, source, &mut expanded.refused)?;
+                Piece::Value(value) => {
+                    let values = value.values(scope, &mut expanded.refused)?;
                     expanded.names = expanded
                         .names
                         .iter()
@@ -95,6 +110,8 @@ impl Template {
         }
         let (good, bad) = std::mem::take(&mut expanded.names).into_iter().partition(|name| name_fault(name).is_none());
         expanded.names = good;
+        let mut seen = HashSet::new();
+        expanded.names.retain(|name| seen.insert(name.clone()));
         let bad: Vec<String> = bad;
         expanded.refused.extend(bad.into_iter().map(|name| {
             let reason = name_fault(&name).unwrap_or_default();
@@ -133,37 +150,50 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn values(
-    shape: &Shape,
-    scope: &Scope<'_>,
-    source: &str,
-    refused: &mut Vec<(String, String)>,
-) -> Result<Vec<String>, Fault> {
-    let text = shape.json(scope)?;
-    let value = serde_json::from_str(&text).map_err(|_| Fault::Unfit("not JSON".into()))?;
-    let items = match value {
-        serde_json::Value::Null => {
-            return Err(Fault::Missing(source.to_owned()));
+impl Value {
+    fn compile(source: &str, names: &Names) -> Result<Self, ExpressionError> {
+        let (ast, kind) = parse_any(source, names)?;
+        let (ast, each) = match ast.expr {
+            Expr::Call(mut call) if call.func_name == "each" && call.target.is_none() => {
+                let argument = call.args.pop().filter(|_| call.args.is_empty());
+                (argument.ok_or_else(|| ExpressionError::new("each(...) takes one list"))?, true)
+            }
+            expr => (IdedExpr { id: ast.id, expr }, false),
+        };
+        if kind == Kind::List && !each {
+            let error = ExpressionError::new("this gives a list, and a name needs one value");
+            return Err(error.help(format!("for one name per item write each({source})")));
         }
-        serde_json::Value::Array(items) => items,
-        one => vec![one],
-    };
-    let mut values = Vec::with_capacity(items.len().min(MAX_NAMES));
-    for item in items.into_iter().take(MAX_NAMES + 1) {
-        match plain(&item) {
-            Some(text) => values.push(text),
-            None => refused.push((shortened(&item.to_string()), "a name must be text or a number".to_owned())),
-        }
+        let inner = source.trim().strip_prefix("each(").and_then(|rest| rest.strip_suffix(')'));
+        let source = inner.filter(|_| each).unwrap_or(source).to_owned();
+        Ok(Self { shape: Shape::from_ast(ast)?, source, each })
     }
-    Ok(values)
+
+    fn values(&self, scope: &Scope<'_>, refused: &mut Vec<(String, String)>) -> Result<Vec<String>, Fault> {
+        let text = self.shape.json(scope)?;
+        let value = serde_json::from_str(&text).map_err(|_| Fault::Unfit("not JSON".into()))?;
+        let items = match value {
+            Json::Null => return Err(Fault::Missing(self.source.clone())),
+            Json::Array(items) if self.each => items,
+            one => vec![one],
+        };
+        let mut values = Vec::with_capacity(items.len().min(MAX_NAMES));
+        for item in items.into_iter().take(MAX_NAMES + 1) {
+            match plain(&item) {
+                Some(text) => values.push(text),
+                None => refused.push((shortened(&item.to_string()), "a name must be text or a number".to_owned())),
+            }
+        }
+        Ok(values)
+    }
 }
 
 /// Text as it is, a number in its one plain form (`7`, also for `7.0`); nothing else names anything.
 #[must_use]
-pub(crate) fn plain(value: &serde_json::Value) -> Option<String> {
+pub(crate) fn plain(value: &Json) -> Option<String> {
     match value {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(match number.as_f64() {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(match number.as_f64() {
             // Beyond 2^53 a float's digits would invent an id.
             Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 => {
                 format!("{float:.0}")

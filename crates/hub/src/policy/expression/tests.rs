@@ -18,7 +18,13 @@ fn li() -> Identity {
 
 fn condition_names() -> Names {
     let user = user_kind(["sites", "tenant"]);
-    Names::default().with([("siteId", Kind::Text), ("id", Kind::Text), ("user", user), ("member", Kind::Bool)])
+    Names::default().with([
+        ("siteId", Kind::Text),
+        ("id", Kind::Text),
+        ("user", user),
+        ("member", Kind::Bool),
+        ("event", Kind::Text),
+    ])
 }
 
 fn condition(source: &str) -> Condition {
@@ -50,6 +56,8 @@ const CONDITIONS: &[(&str, bool, bool)] = &[
     ("size(user.sites) == 2", true, true),
     ("user.name == null", true, false),
     ("siteId in ['1', '9']", true, true),
+    ("event in ['a', 'b']", false, false),
+    ("event == ''", true, false),
     ("(siteId + '!') == '1!'", true, true),
     ("int(siteId) > 0", true, true),
 ];
@@ -58,7 +66,7 @@ const CONDITIONS: &[(&str, bool, bool)] = &[
 fn conditions_hold_or_not() {
     let identity = li();
     let captures = [("siteId", "1"), ("id", "7")];
-    let facts = Facts { identity: &identity, captures: &captures, member: false };
+    let facts = Facts { captures: &captures, ..Facts::of(&identity) };
     for (source, expect, rights_only) in CONDITIONS {
         let condition = condition(source);
         assert_eq!(condition.holds(&facts), Ok(*expect), "{source}");
@@ -71,7 +79,7 @@ fn conditions_hold_or_not() {
 fn what_cannot_be_evaluated_is_a_fault() {
     let identity = li();
     let captures = [("siteId", "north"), ("id", "7")];
-    let facts = Facts { identity: &identity, captures: &captures, member: false };
+    let facts = Facts { captures: &captures, ..Facts::of(&identity) };
     for source in ["int(siteId) > 0", "user.roles[9] == 'x'", "1 / 0 == 1"] {
         assert!(condition(source).holds(&facts).is_err(), "{source}");
     }
@@ -134,33 +142,47 @@ fn what_the_data_lacks_is_named() {
     assert!(!missing("data + 1", "\"secret\"").contains("secret"));
 }
 
+/// Template, data, names.
+#[rustfmt::skip]
+const TEMPLATES: &[(&str, &str, &[&str])] = &[
+    ("alarms", "{}", &["alarms"]),
+    ("site:{data.id}", r#"{"id":1}"#, &["site:1"]),
+    ("site:{data.id}", r#"{"id":1e0}"#, &["site:1"]),
+    ("site:{data.id}", r#"{"id":-1}"#, &["site:-1"]),
+    ("site:{each(data.id)}", r#"{"id":["a",2]}"#, &["site:a", "site:2"]),
+    ("site:{each(data.id)}", r#"{"id":["a","a"]}"#, &["site:a"]),
+    ("site:{each(data.id)}", r#"{"id":7}"#, &["site:7"]),
+    ("site:{each(data.id)}", r#"{"id":[]}"#, &[]),
+    ("{each(data.a)}:{each( data.b )}", r#"{"a":["x","y"],"b":["1","2"]}"#, &["x:1", "x:2", "y:1", "y:2"]),
+    ("{data['a b']}!", r#"{"a b":"x"}"#, &["x!"]),
+    ("{first(data.x, {'}': 1}['}'])}", r#"{}"#, &["1"]),
+];
+
 #[test]
 fn templates_name_channels() {
     let scope = |data: &'static str| Scope::new().with("data", Term::Json(data));
     let names = Names::default().with([("data", Kind::Any)]);
     let template = |source: &str| Template::compile(source, &names).unwrap_or_else(|error| panic!("{source}: {error}"));
-    for (source, data, expect) in [
-        ("alarms", "{}", &["alarms"][..]),
-        ("site:{data.id}", r#"{"id":1}"#, &["site:1"]),
-        ("site:{data.id}", r#"{"id":1e0}"#, &["site:1"]),
-        ("site:{data.id}", r#"{"id":-1}"#, &["site:-1"]),
-        ("site:{data.id}", r#"{"id":["a",2]}"#, &["site:a", "site:2"]),
-        ("{data.a}:{data.b}", r#"{"a":["x","y"],"b":["1","2"]}"#, &["x:1", "x:2", "y:1", "y:2"]),
-        ("site:{data.id}", r#"{"id":[]}"#, &[]),
-        ("{data['a b']}!", r#"{"a b":"x"}"#, &["x!"]),
-        ("{first(data.x, {'}': 1}['}'])}", r#"{}"#, &["1"]),
-    ] {
-        let expanded = template(source).expand(&scope(data)).unwrap_or_else(|fault| panic!("{source}: {fault}"));
-        assert_eq!(
-            (expanded.names.as_slice(), expanded.refused),
-            (expect.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice(), vec![]),
-            "{source} {data}"
-        );
+    for (source, data, expect) in TEMPLATES {
+        let expanded = template(source).expand(&scope(data));
+        let names = expect.iter().map(ToString::to_string).collect();
+        assert_eq!(expanded, Ok(Expanded { names, refused: vec![] }), "{source} {data}");
     }
     for data in ["{}", r#"{"id":null}"#, "7"] {
-        assert_eq!(template("site:{data.id}").expand(&scope(data)).expect_err(data).to_string(), "data.id is missing");
+        let fault = template("site:{data.id}").expand(&scope(data)).expect_err(data);
+        assert_eq!(fault.to_string(), "data.id is missing");
     }
-    assert!(template("{data.id}").text(&scope(r#"{"id":[1,2]}"#)).is_err());
+    let list = template("site:{data.id}").expand(&scope(r#"{"id":["a"]}"#));
+    assert_eq!(list.map(|list| (list.names.len(), list.refused.len())), Ok((0, 1)));
+    assert!(template("{each(data.id)}").text(&scope(r#"{"id":[1,2]}"#)).is_err());
+}
+
+#[test]
+fn templates_that_cannot_work_are_refused() {
+    let user = Names::default().with([("user", user_kind(["sites"]))]);
+    for wrong in ["site:{user.sites}", "{each()}", "{each(user.id, user.id)}", "{first(each(user.sites))}", "{user"] {
+        assert!(Template::compile(wrong, &user).is_err(), "{wrong}");
+    }
 }
 
 #[test]

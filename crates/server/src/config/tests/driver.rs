@@ -85,7 +85,9 @@ impl Session {
             Step::Publish(publication) => {
                 for channel in publication.to.iter().filter(|channel| *channel != "*") {
                     let member = self.channels.contains(channel);
-                    if let Verdict::Deny { reason, .. } = self.app.policy.publish(&self.identity, channel, member) {
+                    if let Verdict::Deny { reason, .. } =
+                        self.app.policy.publish(&self.identity, channel, &publication.message.event, member)
+                    {
                         outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403 });
                         return;
                     }

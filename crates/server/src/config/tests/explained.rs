@@ -7,7 +7,7 @@ use super::driver::app;
 use super::{FILES, load_with_env};
 use crate::config::{explain, reference};
 
-fn explained(name: &str, claims: &Value, action: Action, channel: &str) -> String {
+fn explained(name: &str, claims: &Value, action: Action<'_>, channel: &str) -> String {
     let claims = claims.as_object().expect("an object");
     explain("oyez.toml", &app(name), claims, action, channel).expect("a user").to_string()
 }
@@ -41,7 +41,7 @@ fn what_is_allowed_and_what_no_rule_names() {
     );
     let said = explained("concrete-plant", &json!({"sub": 1}), Action::Subscribe, "sites:1");
     assert!(said.contains("DENIED") && said.contains("there is no channel sites:1"), "{said}");
-    let said = explained("concrete-plant", &json!({"sub": 1}), Action::Publish, "site:1");
+    let said = explained("concrete-plant", &json!({"sub": 1}), Action::Publish { event: "x", member: true }, "site:1");
     assert!(said.contains("does not write `publish`, so nobody may"), "{said}");
     assert!(explain("f", &app("erp"), &serde_json::Map::new(), Action::Subscribe, "platform").is_err());
 }

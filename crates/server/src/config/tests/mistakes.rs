@@ -46,66 +46,28 @@ fn a_good_file_is_good() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn unknown_keys_and_words() {
-    check(
-        "subscribe = \"s",
-        "subscibe = \"s",
-        &["oyez.toml:14:1: unknown key `subscibe` in [app.desk.channel]", "did you mean `subscribe`?", "1 mistake"],
-    );
-    check(
-        "[app.desk.identity]",
-        "[app.desk.identiti]",
-        &["oyez.toml:8:11: unknown key `identiti` in [app.desk]", "app.desk.identity is missing"],
-    );
-    check(
-        "\"HS256\"",
-        "\"HS265\"",
-        &["oyez.toml:5:15: app.desk.auth.jwt.algorithms does not know `HS265`", "did you mean `HS256`?"],
-    );
-    check(
-        "[app.desk.auth.jwt]",
-        "[app.desk.auth]\nfrom = \"header\"\n[app.desk.auth.jwt]",
-        &["oyez.toml:5:8: a token cannot stand in `header`", "bearer"],
-    );
-    check(
-        "event = \"subscribe\"",
-        "event = 7",
-        &["oyez.toml:17:9: app.desk.on.event must be text", "for instance event = \"subscribe:site\""],
-    );
+    check("subscribe = \"s", "subscibe = \"s", &["oyez.toml:14:1: unknown key `subscibe` in [app.desk.channel]", "did you mean `subscribe`?", "1 mistake"]);
+    check("[app.desk.identity]", "[app.desk.identiti]", &["oyez.toml:8:11: unknown key `identiti` in [app.desk]", "app.desk.identity is missing"]);
+    check("\"HS256\"", "\"HS265\"", &["oyez.toml:5:15: app.desk.auth.jwt.algorithms does not know `HS265`", "did you mean `HS256`?"]);
+    check("[app.desk.auth.jwt]", "[app.desk.auth]\nfrom = \"header\"\n[app.desk.auth.jwt]", &["oyez.toml:5:8: a token cannot stand in `header`", "bearer"]);
+    check("event = \"subscribe\"", "event = 7", &["oyez.toml:17:9: app.desk.on.event must be text", "for instance event = \"subscribe:site\""]);
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn expressions_point_at_the_character() {
-    check(
-        "siteId in user.sites",
-        "siteId in usr.sites",
-        &["oyez.toml:14:24: `usr` is not known here", "did you mean `user`?"],
-    );
-    check(
-        "siteId in user.sites",
-        "siteId in user.site",
-        &["oyez.toml:14:", "there is no `site` here", "did you mean `sites`?"],
-    );
-    check(
-        "siteId in user.sites",
-        "siteId == user.sites",
-        &["oyez.toml:14:", "text never equals a list", "`x in list`"],
-    );
+    check("siteId in user.sites", "siteId in usr.sites", &["oyez.toml:14:24: `usr` is not known here", "did you mean `user`?"]);
+    check("siteId in user.sites", "siteId in user.site", &["oyez.toml:14:", "there is no `site` here", "did you mean `sites`?"]);
+    check("siteId in user.sites", "siteId == user.sites", &["oyez.toml:14:", "text never equals a list", "`x in list`"]);
     check("siteId in user.sites", "siteId in user.sites ||", &["oyez.toml:14:", "not a CEL expression"]);
     check("siteId in user.sites", "user.id", &["this gives text, but true or false is needed here"]);
     check("siteId in user.sites", "user.roles && true", &["one side is a list"]);
     check("siteId in user.sites", "data.x == 1", &["`data` is not known here"]);
-    check(
-        "siteId in user.sites",
-        "siteid in user.sites",
-        &["oyez.toml:14:14: `siteid` is not known here", "did you mean `siteId`?"],
-    );
+    check("siteId in user.sites", "siteid in user.sites", &["oyez.toml:14:14: `siteid` is not known here", "did you mean `siteId`?"]);
     check("siteId in user.sites", "sitze(user.roles) > 1", &["there is no function `sitze`", "did you mean `size`?"]);
-    check(
-        "site:{data.siteId}",
-        "site:{dta.siteId}",
-        &["oyez.toml:18:15: `dta` is not known here", "did you mean `data`?"],
-    );
+    check("site:{data.siteId}", "site:{dta.siteId}", &["oyez.toml:18:15: `dta` is not known here", "did you mean `data`?"]);
     check("site:{data.siteId}", "site:{data.siteId", &["oyez.toml:18:14: `{` without its `}`"]);
     check("{'siteId': data.siteId}", "{'siteId': joind}", &["oyez.toml:19:", "did you mean `joined`?"]);
     check("\"claims.sub\"", "\"claim.sub\"", &["oyez.toml:9:9: `claim` is not known here", "did you mean `claims`?"]);
@@ -114,65 +76,32 @@ fn expressions_point_at_the_character() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn what_is_missing_is_named_with_its_remedy() {
-    check(
-        "origins = [\"https://desk.example.com\"]",
-        "",
-        &["oyez.toml:1:1: app.desk.origins is missing", "write, for instance, origins = "],
-    );
+    check("origins = [\"https://desk.example.com\"]", "", &["oyez.toml:1:1: app.desk.origins is missing", "write, for instance, origins = "]);
     check("[\"https://desk.example.com\"]", "[]", &["app.desk.origins is empty"]);
     check("https://desk.example.com", "desk.example.com/", &["oyez.toml:2:12: `desk.example.com/` is no origin"]);
     check("secret = { env = \"JWT_SECRET\" }", "", &["app.desk.auth.jwt has no key"]);
-    check(
-        "JWT_SECRET",
-        "JWT_SECRETT",
-        &[
-            "oyez.toml:6:10: app.desk.auth.jwt.secret comes from the environment variable JWT_SECRETT, which is not set",
-            "export JWT_SECRETT=…",
-        ],
-    );
+    check("JWT_SECRET", "JWT_SECRETT", &["oyez.toml:6:10: app.desk.auth.jwt.secret comes from the environment variable JWT_SECRETT, which is not set", "export JWT_SECRETT=…"]);
     check("{ env = \"JWT_SECRET\" }", "{ file = \"jwt.key\" }", &["comes from the file jwt.key: no such file"]);
     check("{ env = \"JWT_SECRET\" }", "\"\"", &["app.desk.auth.jwt.secret is empty"]);
-    check(
-        "[app.desk.auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = { env = \"JWT_SECRET\" }",
-        "[app.desk.auth]",
-        &["app.desk.auth verifies nothing"],
-    );
+    check("[app.desk.auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = { env = \"JWT_SECRET\" }", "[app.desk.auth]", &["app.desk.auth verifies nothing"]);
     check("\"HS256\"", "\"RS256\"", &["app.desk.auth.jwt.secret is for HS algorithms, and none is allowed"]);
     assert!(problems("").contains("app is missing"));
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn rules_that_cannot_work() {
     check("site:{siteId}\"", "site:{a}{b}\"", &["oyez.toml:13:8: two captures need some text between them"]);
-    check(
-        "\"site:{data.siteId}\"",
-        "\"sites:{data.siteId}\"",
-        &["oyez.toml:18:8: no channel fits `sites:{data.siteId}`"],
-    );
-    check(
-        "[[app.desk.on]]",
-        "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]",
-        &["the event `subscribe` has two rules"],
-    );
+    check("\"site:{data.siteId}\"", "\"sites:{data.siteId}\"", &["oyez.toml:18:8: no channel fits `sites:{data.siteId}`"]);
+    check("[[app.desk.on]]", "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]", &["the event `subscribe` has two rules"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]", &["described twice"]);
     check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
     check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
-    check(
-        "[app.desk.identity]",
-        "[app.desk.heartbeat]\ntimeout = \"60 s\"\n[app.desk.identity]",
-        &["app.desk.heartbeat.timeout must be a duration"],
-    );
-    check(
-        "[app.desk.identity]",
-        "[app.desk.socketio]\npath = \"ws\"\nmax_payload = \"1 XB\"\n[app.desk.identity]",
-        &["the path `ws` must begin and end with `/`", "max_payload must be a size"],
-    );
-    check(
-        "[app.desk]",
-        "[server]\nlisten = \"here\"\n[app.desk]",
-        &["oyez.toml:2:10: `here` is no address to listen on"],
-    );
+    check("[app.desk.identity]", "[app.desk.heartbeat]\ntimeout = \"60 s\"\n[app.desk.identity]", &["app.desk.heartbeat.timeout must be a duration"]);
+    check("[app.desk.identity]", "[app.desk.socketio]\npath = \"ws\"\nmax_payload = \"1 XB\"\n[app.desk.identity]", &["the path `ws` must begin and end with `/`", "max_payload must be a size"]);
+    check("[app.desk]", "[server]\nlisten = \"here\"\n[app.desk]", &["oyez.toml:2:10: `here` is no address to listen on"]);
     check("[app.desk]", "[key.k]\nsecret = \"s\"\napps = \"dsk\"\n[app.desk]", &["there is no app `dsk`"]);
     check("sites = \"claims", "roles = \"claims", &["`user.roles` is taken"]);
 }

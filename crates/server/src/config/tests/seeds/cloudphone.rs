@@ -24,6 +24,7 @@ fn rooms_come_from_the_token() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn the_transcript_of_the_gateway() {
     let (_, heard) = Session::open("cloudphone", &user());
     assert_eq!(
@@ -32,7 +33,9 @@ fn the_transcript_of_the_gateway() {
             json!(["welcome", {"message": "已连接到通知服务", "clientId": "sid", "timestamp": "2026-11-21T02:00:00.000Z"}])
         ]
     );
-    let is = |event: &str, data: Value, heard: Value| check("cloudphone", &user(), event, &data, &heard, &[]);
+    let is = |event: &str, data: Value, heard: Value| {
+        check("cloudphone", &user(), event, &data, &heard, &[])
+    };
     is("subscribe", json!({"userId": "u1"}), json!([["subscribed", {"userId": "u1", "message": "订阅成功"}]]));
     is("unsubscribe", json!({"userId": "u2"}), json!([["unsubscribed", {"userId": "u2", "message": "取消订阅成功"}]]));
     is("join_room", json!({"room": "system"}), json!([["room_joined", {"room": "system", "message": "加入房间成功"}]]));
@@ -42,24 +45,11 @@ fn the_transcript_of_the_gateway() {
     is("join_room", json!({"room": "admin"}), exception("not allowed to subscribe to admin"));
     is("join_room", json!({"room": "free"}), exception("there is no channel free"));
     is("subscribe", json!(null), exception("subscribe: data.userId is missing"));
+    is("subscribe", json!({"userId": ["u1", "u2"]}), exception("a name must be text or a number"));
     is("unknown", json!({}), json!([]));
     let admin = json!({"sub": "r", "roles": ["admin"]});
-    check(
-        "cloudphone",
-        &admin,
-        "subscribe",
-        &json!({"userId": "u2"}),
-        &json!([["subscribed", {"userId": "u2", "message": "订阅成功"}]]),
-        &["user:u2"],
-    );
-    check(
-        "cloudphone",
-        &admin,
-        "join_room",
-        &json!({"room": "admin"}),
-        &json!([["room_joined", {"room": "admin", "message": "加入房间成功"}]]),
-        &[],
-    );
+    check("cloudphone", &admin, "subscribe", &json!({"userId": "u2"}), &json!([["subscribed", {"userId": "u2", "message": "订阅成功"}]]), &["user:u2"]);
+    check("cloudphone", &admin, "join_room", &json!({"room": "admin"}), &json!([["room_joined", {"room": "admin", "message": "加入房间成功"}]]), &[]);
 }
 
 #[test]

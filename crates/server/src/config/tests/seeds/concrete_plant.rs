@@ -15,63 +15,25 @@ fn admin() -> Value {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn the_transcript_of_the_gateway() {
     let (session, heard) = Session::open("concrete-plant", &driver());
-    assert_eq!(heard, [json!(["connected", {"message": "连接成功", "clientId": "sid"}])]);
+    assert_eq!(
+        heard,
+        [json!(["connected", {"message": "连接成功", "clientId": "sid"}])]
+    );
     assert_eq!(session.channels.iter().collect::<Vec<_>>(), ["user:7"]);
     let is = |claims: &Value, event: &str, data: Value, heard: Value, channels: &[&str]| {
         check("concrete-plant", claims, event, &data, &heard, channels)
     };
-    is(
-        &driver(),
-        "subscribe:site",
-        json!({"siteId": 1}),
-        json!([["subscribed", {"siteId": 1, "message": "订阅成功"}]]),
-        &["site:1"],
-    );
-    is(
-        &driver(),
-        "subscribe:site",
-        json!({"siteId": "1"}),
-        json!([["subscribed", {"siteId": "1", "message": "订阅成功"}]]),
-        &["site:1"],
-    );
-    is(
-        &driver(),
-        "subscribe:site",
-        json!({"siteId": 1.0}),
-        json!([["subscribed", {"siteId": 1.0, "message": "订阅成功"}]]),
-        &["site:1"],
-    );
-    is(
-        &admin(),
-        "subscribe:site",
-        json!({"siteId": 9}),
-        json!([["subscribed", {"siteId": 9, "message": "订阅成功"}]]),
-        &["site:9"],
-    );
-    is(
-        &driver(),
-        "subscribe:alarms",
-        json!(null),
-        json!([["subscribed", {"channel": "alarms", "message": "订阅告警成功"}]]),
-        &["alarms"],
-    );
-    is(
-        &driver(),
-        "subscribe:notifications",
-        json!(null),
-        json!([["subscribed", {"channel": "notifications", "message": "订阅通知成功"}]]),
-        &["notifications"],
-    );
+    is(&driver(), "subscribe:site", json!({"siteId": 1}), json!([["subscribed", {"siteId": 1, "message": "订阅成功"}]]), &["site:1"]);
+    is(&driver(), "subscribe:site", json!({"siteId": "1"}), json!([["subscribed", {"siteId": "1", "message": "订阅成功"}]]), &["site:1"]);
+    is(&driver(), "subscribe:site", json!({"siteId": 1.0}), json!([["subscribed", {"siteId": 1.0, "message": "订阅成功"}]]), &["site:1"]);
+    is(&admin(), "subscribe:site", json!({"siteId": 9}), json!([["subscribed", {"siteId": 9, "message": "订阅成功"}]]), &["site:9"]);
+    is(&driver(), "subscribe:alarms", json!(null), json!([["subscribed", {"channel": "alarms", "message": "订阅告警成功"}]]), &["alarms"]);
+    is(&driver(), "subscribe:notifications", json!(null), json!([["subscribed", {"channel": "notifications", "message": "订阅通知成功"}]]), &["notifications"]);
     is(&driver(), "ping", json!(null), json!([["pong", {"timestamp": "2026-11-21T02:00:00.000Z"}]]), &[]);
-    is(
-        &driver(),
-        "unsubscribe:site",
-        json!({"siteId": 9}),
-        json!([["unsubscribed", {"siteId": 9, "message": "取消订阅成功"}]]),
-        &[],
-    );
+    is(&driver(), "unsubscribe:site", json!({"siteId": 9}), json!([["unsubscribed", {"siteId": 9, "message": "取消订阅成功"}]]), &[]);
     let exception = |message: &str| json!([["exception", {"status": "error", "message": message}]]);
     is(&driver(), "subscribe:site", json!({"siteId": 2}), exception("not allowed to subscribe to site:2"), &[]);
     is(&driver(), "subscribe:site", json!(null), exception("subscribe:site: data.siteId is missing"), &[]);

@@ -85,6 +85,9 @@ fn posting_needs_membership_and_bears_the_tokens_name() {
     let (heard, _) = session.say("room_message", frame).expect("a rule");
     assert_eq!(heard[0]["content"], json!({"code": 403, "message": "not allowed to publish to chat:r1"}));
     assert!(session.published.is_empty());
+    session.say("room_message", r#"{"room":"user:8","content":"slipped"}"#);
+    session.say("room_message", r#"{"room":"user:7","content":"to oneself"}"#);
+    assert!(session.published.is_empty(), "a room is not a user");
     session.say("join_room", r#"{"room":"chat:r1"}"#);
     assert_eq!(session.say("room_message", frame), Some((vec![], None)));
     let expect = json!({

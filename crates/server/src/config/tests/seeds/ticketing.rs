@@ -64,6 +64,7 @@ fn one_denial_does_not_spoil_the_rest() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn odd_values_are_refused_with_a_reason() {
     let name = "a name must be text or a number";
     let cases = [
@@ -80,13 +81,25 @@ fn odd_values_are_refused_with_a_reason() {
         (json!({"channels": "x".repeat(201)}), json!("x".repeat(200)), "a channel's name may have 200 characters"),
     ];
     for (data, channel, message) in cases {
-        check("ticketing", &admin(), "subscribe", &data, &json!([denied(&channel, message)]), &[]);
+        check(
+            "ticketing",
+            &admin(),
+            "subscribe",
+            &data,
+            &json!([denied(&channel, message)]),
+            &[],
+        );
     }
     let many: Vec<_> = (0..5000).map(|n| format!("ticket:{n}")).collect();
     let (mut session, _) = Session::open("ticketing", &ana());
-    let (heard, _) = session.say("subscribe", &json!({"channels": many}).to_string()).expect("a rule");
+    let (heard, _) = session
+        .say("subscribe", &json!({"channels": many}).to_string())
+        .expect("a rule");
     assert_eq!(session.channels.len(), 101);
-    assert_eq!(heard[1], denied(&json!("{data.channels}"), "at most 100 at once"));
+    assert_eq!(
+        heard[1],
+        denied(&json!("{each(data.channels)}"), "at most 100 at once")
+    );
 }
 
 #[test]
@@ -112,7 +125,10 @@ fn a_token_is_refreshed_in_band() {
     };
     assert_eq!(step(r#"{"token":"abc"}"#), [Step::Refresh("abc".into())]);
     assert_eq!(step(r#""abc""#), [Step::Refresh("abc".into())]);
-    assert_eq!(step("7"), []);
+    assert_eq!(step(r#"{"type":"auth:refresh","content":{"token":"abc"}}"#), [Step::Refresh("abc".into())]);
+    for odd in ["7", "null", r#"{"token":7}"#, "{}"] {
+        assert_eq!(step(odd), [], "{odd}");
+    }
 }
 
 #[test]

@@ -1,0 +1,65 @@
+//! `oyez serve`: the server, as the configuration says.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::compose::Node;
+use crate::configuration::{self, DEFAULT_FILE};
+use crate::failure::Failure;
+use crate::listener::Listeners;
+use crate::{logging, say};
+
+/// Run the server.
+///
+/// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` per listener on stdout when it
+/// is ready. SIGTERM and SIGINT end it: sessions are closed, and after at most `[server] shutdown` it exits with 0.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Options {
+    /// The configuration; without it, oyez.toml in this directory
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen here instead of on the file's addresses; may be repeated, port 0 is any free one
+    #[arg(short, long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+}
+
+const AFTER: &str = "\
+Examples:
+  oyez serve --config examples/ticketing/oyez.toml
+  oyez serve --config oyez.toml --listen 0.0.0.0:8080
+
+Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line
+is wrong. Environment: the variables that the file names, and OYEZ_LOG.";
+
+/// Runs until the process is asked to end.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut config = configuration::load(&file(options.config.as_deref())?)?;
+    logging::start("info");
+    let elsewhere = !options.listen.is_empty();
+    let listeners = Listeners::open(if elsewhere { &options.listen } else { &config.server.listen })?;
+    if elsewhere {
+        // The file knows only its own addresses; the pages that come from here move with the listener.
+        config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins()));
+    }
+    let addresses = listeners.addresses.clone();
+    Node::new(&config, None)?.run(listeners.sockets, || {
+        for address in &addresses {
+            say::line(format_args!("Listening on http://{address}"));
+        }
+    })
+}
+
+/// The file to read, which must be named or be where it is looked for.
+fn file(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    match named {
+        Some(path) => Ok(path.to_owned()),
+        None if Path::new(DEFAULT_FILE).exists() => Ok(DEFAULT_FILE.into()),
+        None => Err(Failure::new(format!("there is no {DEFAULT_FILE} here, and --config names no other file")).help(
+            "to try Oyez without a file: oyez dev\n    \
+             to begin with an example:   oyez serve --config examples/ticketing/oyez.toml\n    \
+             to write a file:            oyez config-reference",
+        )),
+    }
+}

@@ -1,0 +1,290 @@
+//! From a checked configuration to what runs: each app with its credentials, and the ways in that apps share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oyez_hub::app::{App, AppId, AppLimits, Credentials};
+use oyez_hub::policy::backend::Backend;
+use oyez_hub::policy::fetch::Fetch;
+use oyez_hub::policy::limits::{Addresses, Rate};
+use oyez_hub::policy::token::{
+    AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
+};
+use parking_lot::RwLock;
+
+use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig, Limits};
+use crate::config::{SocketIoConfig, WebSocketConfig};
+use crate::server::app_id;
+use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings};
+
+/// Bytes that may wait for one client.
+const OUTBOX_BYTES: usize = 1024 * 1024;
+
+/// The most apps that one node serves: as many as there are ids.
+pub const MAX_APPS: usize = u16::MAX as usize;
+
+/// A configuration whose parts are good and do not go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AssembleError {
+    /// A verifier that cannot be built.
+    #[error("[app.{app}.auth] cannot verify tokens: {error}")]
+    Verifier {
+        /// The app.
+        app: String,
+        /// Where the app begins in the file.
+        line: usize,
+        /// What is wrong.
+        error: SpecError,
+    },
+    /// An algorithm that no verifier knows.
+    #[error("[app.{app}.auth.jwt]: there is no algorithm `{name}`")]
+    Algorithm {
+        /// The app.
+        app: String,
+        /// Where the app begins in the file.
+        line: usize,
+        /// As the file has it.
+        name: String,
+    },
+    /// Two apps on one path that want it served differently.
+    #[error(
+        "the apps `{first}` (line {first_line}) and `{second}` share the path {path}, but not {difference}: \
+         give one of them another path, or both the same settings"
+    )]
+    SharedPath {
+        /// The app that comes first in the file.
+        first: String,
+        /// Where it begins in the file.
+        first_line: usize,
+        /// The other.
+        second: String,
+        /// Where it begins in the file.
+        line: usize,
+        /// The path of both.
+        path: String,
+        /// What differs.
+        difference: &'static str,
+    },
+    /// More apps than there are ids.
+    #[error("there are {0} apps, and one server has at most {MAX_APPS}")]
+    TooManyApps(usize),
+}
+
+impl AssembleError {
+    /// The line of the file that is about it, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Verifier { line, .. } | Self::Algorithm { line, .. } | Self::SharedPath { line, .. } => *line,
+            Self::TooManyApps(_) => 1,
+        }
+    }
+}
+
+/// Whether some app asks somebody else over HTTP, so that [`apps`] needs a `fetch`.
+#[must_use]
+pub fn needs_fetch(config: &Config) -> bool {
+    config.apps.iter().any(|app| {
+        let remote_keys = app.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks_url.is_some());
+        remote_keys || app.auth.introspection.is_some() || app.dialect.forward.is_some() || app.policy.asks()
+    })
+}
+
+/// The apps of a configuration, whose ids are their indices, and the ways in. `fetch` is how the apps' backends and
+/// key sets are reached; see [`needs_fetch`].
+///
+/// # Errors
+/// What cannot be built, or does not go together.
+pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>, Settings), AssembleError> {
+    if config.apps.len() > MAX_APPS {
+        return Err(AssembleError::TooManyApps(config.apps.len()));
+    }
+    let apps = config.apps.iter().enumerate().map(|(index, app)| self::app(app_id(index), app, fetch));
+    let apps = apps.collect::<Result<Vec<_>, _>>()?;
+    let fronts = fronts(&config.apps)?;
+    let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
+    Ok((apps, Settings { fronts, tokens }))
+}
+
+fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {
+    let verifier = verifier(config, fetch)?;
+    let messages = config.auth.messages.clone();
+    let messages = [messages.missing, messages.invalid, messages.unknown];
+    Ok(App {
+        id,
+        name: config.name.clone(),
+        namespaces: config.socketio.as_ref().map(|socketio| socketio.namespaces.clone()).unwrap_or_default(),
+        credentials: Some(Credentials::new(verifier, config.identity.clone(), messages)),
+        policy: Arc::clone(&config.policy),
+        backend: fetch.map(|fetch| Backend::new(Arc::clone(fetch))),
+        dialect: Some(Arc::clone(&config.dialect)),
+        native: config.websocket.is_some(),
+        idle_timeout: config.heartbeat_timeout,
+        limits: limits(&config.limits),
+        addresses: Addresses::default(),
+        handlers: RwLock::default(),
+    })
+}
+
+fn limits(limits: &Limits) -> AppLimits {
+    let count = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    AppLimits {
+        connections_per_user: count(limits.connections_per_user),
+        channels_per_session: count(limits.channels_per_session),
+        connections_per_address: count(limits.connections_per_address),
+        connects: limits.connects_per_second.map(|rate| Rate::new(rate, rate)),
+        events: limits.events_per_second.map(|rate| Rate::new(rate, limits.events_burst.unwrap_or(rate))),
+    }
+}
+
+/// The verifier of an app: what `[app.NAME.auth]` says, in the words of `oyez_hub`.
+fn verifier(app: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<Verifier, AssembleError> {
+    let AuthConfig { jwt, authjs, introspection, .. } = &app.auth;
+    let mut specs = Vec::new();
+    if let Some(jwt) = jwt {
+        specs.extend(jwt_specs(app, jwt)?.into_iter().map(VerifierSpec::Jwt));
+    }
+    specs.extend(authjs.as_ref().map(|authjs| VerifierSpec::AuthJs(authjs_spec(authjs))));
+    specs.extend(introspection.as_ref().map(|asks| VerifierSpec::Introspect(introspect_spec(asks))));
+    let fault = |error| AssembleError::Verifier { app: app.name.clone(), line: app.line, error };
+    Verifier::new(specs, fetch).map_err(fault)
+}
+
+/// One way of accepting JWTs, and one more for each further key set that is given as text.
+fn jwt_specs(app: &AppConfig, jwt: &JwtConfig) -> Result<Vec<JwtSpec>, AssembleError> {
+    let unknown =
+        |name: &String| AssembleError::Algorithm { app: app.name.clone(), line: app.line, name: name.clone() };
+    let algorithms = jwt.algorithms.iter().map(|name| name.parse().map_err(|_| unknown(name)));
+    let secrets = jwt.secrets.iter().map(|secret| KeySpec::secret(secret.as_bytes()));
+    let rules = ClaimRules {
+        issuers: jwt.issuers.clone(),
+        audiences: jwt.audiences.clone(),
+        leeway_seconds: jwt.leeway.as_secs(),
+        require_expiry: jwt.require_expiry,
+    };
+    let jwks = jwt
+        .jwks_url
+        .as_ref()
+        .map(|url| JwksSpec { refresh_seconds: jwt.jwks_refresh.as_secs(), ..JwksSpec::new(url.as_str()) });
+    let first = JwtSpec {
+        algorithms: algorithms.collect::<Result<_, _>>()?,
+        keys: secrets.chain(jwt.public_keys.iter().map(|pem| KeySpec::pem(pem.as_str()))).collect(),
+        key_set: jwt.jwks.first().cloned(),
+        jwks,
+        rules,
+    };
+    let further = jwt.jwks.iter().skip(1).map(|key_set| JwtSpec {
+        keys: Vec::new(),
+        key_set: Some(key_set.clone()),
+        jwks: None,
+        ..first.clone()
+    });
+    let further: Vec<_> = further.collect();
+    Ok([vec![first], further].concat())
+}
+
+fn authjs_spec(authjs: &AuthJsConfig) -> AuthJsSpec {
+    AuthJsSpec {
+        secrets: authjs.secrets.clone(),
+        cookie_names: authjs.cookies.clone(),
+        leeway_seconds: authjs.leeway.as_secs(),
+    }
+}
+
+fn introspect_spec(asks: &IntrospectionConfig) -> IntrospectSpec {
+    let headers = asks.secret.iter().map(|secret| ("authorization".to_owned(), format!("Bearer {secret}")));
+    IntrospectSpec {
+        headers: headers.collect(),
+        cache_seconds: asks.cache.as_secs(),
+        timeout: asks.timeout,
+        ..IntrospectSpec::new(asks.url.as_str())
+    }
+}
+
+/// One front for each set of transport settings; apps with the same one share it, in the order of the file.
+fn fronts(apps: &[AppConfig]) -> Result<Vec<Front>, AssembleError> {
+    let mut fronts: Vec<Front> = Vec::new();
+    for (index, app) in apps.iter().enumerate() {
+        let mut wanted = front(app);
+        match fronts.iter_mut().find(|front| Front { apps: Vec::new(), ..(*front).clone() } == wanted) {
+            Some(front) => front.apps.push(app_id(index)),
+            None => {
+                wanted.apps = vec![app_id(index)];
+                fronts.push(wanted);
+            }
+        }
+    }
+    paths_are_clear(apps, &fronts)?;
+    Ok(fronts)
+}
+
+fn front(app: &AppConfig) -> Front {
+    let any = app.origins.iter().any(|origin| origin == "*");
+    Front {
+        // An app without Socket.IO has no path for it.
+        engine: app.socketio.as_ref().map_or_else(|| Engine { paths: Vec::new(), ..Engine::default() }, engine),
+        bare: false,
+        native: app.websocket.as_ref().map(native),
+        origins: if any { Origins::Any } else { Origins::List(app.origins.clone()) },
+        apps: Vec::new(),
+        outbox_bytes: OUTBOX_BYTES,
+    }
+}
+
+fn engine(socketio: &SocketIoConfig) -> Engine {
+    Engine {
+        paths: socketio.paths.clone(),
+        heartbeat: Heartbeat { interval: socketio.ping_interval, timeout: socketio.ping_timeout },
+        upgrade_timeout: socketio.upgrade_timeout,
+        connect_timeout: socketio.connect_timeout,
+        max_payload: socketio.max_payload,
+        allow_v3: socketio.eio3,
+        deflate: socketio.compression,
+        http_compression: socketio.compression,
+    }
+}
+
+fn native(websocket: &WebSocketConfig) -> Native {
+    Native {
+        paths: websocket.paths.clone(),
+        heartbeat: Heartbeat { interval: websocket.ping_interval, timeout: websocket.pong_timeout },
+        max_payload: websocket.max_message,
+        type_field: websocket.event.clone(),
+        deflate: websocket.compression,
+    }
+}
+
+/// A path is answered by one front only, so two fronts must not both claim it.
+fn paths_are_clear(apps: &[AppConfig], fronts: &[Front]) -> Result<(), AssembleError> {
+    let mut owners: HashMap<(bool, &str), &Front> = HashMap::new();
+    for front in fronts {
+        let engine = front.engine.paths.iter().map(|path| (false, path.as_str()));
+        let native = front.native.iter().flat_map(|native| native.paths.iter().map(|path| (true, path.as_str())));
+        for claim in engine.chain(native) {
+            let Some(owner) = owners.insert(claim, front).filter(|owner| *owner != front) else { continue };
+            let [first, second] = [owner, front].map(|front| &apps[usize::from(front.apps[0].0)]);
+            return Err(AssembleError::SharedPath {
+                first: first.name.clone(),
+                first_line: first.line,
+                second: second.name.clone(),
+                line: second.line,
+                path: claim.1.to_owned(),
+                difference: difference(owner, front),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What two fronts do not agree on, in the words of the file.
+fn difference(one: &Front, other: &Front) -> &'static str {
+    if one.origins != other.origins {
+        "`origins`"
+    } else if one.engine.paths != other.engine.paths {
+        "all paths of [socketio]"
+    } else if one.engine != other.engine {
+        "the settings of [socketio]"
+    } else {
+        "the settings of [websocket]"
+    }
+}

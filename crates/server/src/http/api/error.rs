@@ -1,0 +1,86 @@
+//! What the API answers when it refuses: one JSON shape, with a code from the one table and a remedy.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+use oyez_hub::command::CommandError;
+use oyez_hub::policy::token::RevokeError;
+use oyez_protocol::code::Code;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A refusal. Its code decides the HTTP status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    code: Code,
+    message: String,
+}
+
+/// The body of every refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail {
+    /// A stable name for programs.
+    #[schema(value_type = String, example = "bad_request")]
+    code: &'static str,
+    /// What is wrong and how to put it right, for people.
+    #[schema(example = "`event`: invalid type: integer `5`, expected a string at line 1 column 24")]
+    message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    /// The body, for answers that hold several outcomes.
+    pub(super) fn body(self) -> ErrorBody {
+        ErrorBody { error: ErrorDetail { code: self.code.name(), message: self.message } }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.body())).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        let code = match &error {
+            CommandError::UnknownApp(_) => Code::NotFound,
+            CommandError::ShuttingDown => Code::Unavailable,
+            CommandError::BadChannel(_)
+            | CommandError::BadEvent(_)
+            | CommandError::NoTarget
+            | CommandError::TooManyChannels => Code::BadRequest,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RevokeError> for ApiError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::BadName => Self::bad(error.to_string()),
+            RevokeError::Full(_) => {
+                Self::new(Code::LimitReached, format!("{error}; revoke by `issued_before` instead of one by one"))
+            }
+        }
+    }
+}

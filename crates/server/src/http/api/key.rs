@@ -1,0 +1,172 @@
+//! Who calls: API keys, the apps they are for and what they may do there.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Digest, SHA256, digest};
+use axum::extract::{FromRef, FromRequestParts};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use oyez_hub::Hub;
+use oyez_hub::app::{App, AppId};
+use oyez_hub::policy::limits::Rate;
+use oyez_protocol::code::Code;
+use parking_lot::Mutex;
+
+use super::Api;
+use super::error::ApiError;
+use crate::config::ApiKey;
+use crate::observe::event;
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Publish,
+    Read,
+    Disconnect,
+    Revoke,
+}
+
+impl Right {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Read => "read",
+            Self::Disconnect => "disconnect",
+            Self::Revoke => "revoke",
+        }
+    }
+}
+
+/// A key and how much it has published lately.
+struct Key {
+    config: ApiKey,
+    /// What [`Rate::allows`] remembers, by app; the key's apps are few.
+    paces: Mutex<HashMap<AppId, Cell<u64>>>,
+}
+
+/// The keys of a node, by the hash of each secret: comparing takes as long for a near miss as for a far one.
+pub(super) struct Keys {
+    keys: Vec<Arc<Key>>,
+    secrets: Vec<(Digest, usize)>,
+}
+
+impl Keys {
+    pub(super) fn new(keys: Vec<ApiKey>) -> Self {
+        let key = |config| Arc::new(Key { config, paces: Mutex::default() });
+        let keys: Vec<_> = keys.into_iter().map(key).collect();
+        let hash = |secret: &String| digest(&SHA256, secret.as_bytes());
+        let secrets = keys
+            .iter()
+            .enumerate()
+            .flat_map(|(at, key)| key.config.secrets.iter().map(move |secret| (hash(secret), at)));
+        Self { secrets: secrets.collect(), keys }
+    }
+
+    /// The key that this secret opens. Every key is compared, whichever fits.
+    fn find(&self, secret: &str) -> Option<&Arc<Key>> {
+        let shown = digest(&SHA256, secret.as_bytes());
+        let mut found = None;
+        for (known, at) in &self.secrets {
+            if verify_slices_are_equal(known.as_ref(), shown.as_ref()).is_ok() {
+                found = self.keys.get(*at);
+            }
+        }
+        found
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| &key.config)).finish()
+    }
+}
+
+/// The token of `Authorization: Bearer …`, the only place where the API looks for a key.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A backend that has shown a key.
+pub(super) struct Caller {
+    key: Arc<Key>,
+    hub: Hub,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller
+where
+    Api: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let api = Api::from_ref(state);
+        let refuse = |message| {
+            event::api_denied(parts.uri.path(), None, message);
+            ApiError::new(Code::Unauthorized, message)
+        };
+        let Some(secret) = bearer(&parts.headers) else {
+            return Err(refuse("no API key: send the header `Authorization: Bearer <key>`"));
+        };
+        let found = api.keys.find(secret);
+        let key = found.ok_or_else(|| refuse("this API key is unknown: compare it with [key.NAME] of the file"))?;
+        Ok(Self { key: Arc::clone(key), hub: api.hub.clone() })
+    }
+}
+
+impl Caller {
+    /// Refuses a key that has not this right.
+    pub(super) fn demand(&self, right: Right) -> Result<(), ApiError> {
+        let word = right.word();
+        if self.key.config.rights.iter().any(|own| own == "*" || own == word) {
+            return Ok(());
+        }
+        let name = &self.key.config.name;
+        self.deny(format!("the key `{name}` may not {word}: add \"{word}\" to `rights` of [key.{name}]"))
+    }
+
+    /// The app that a request is about: the one it names, else the key's only app, else the only one in the file.
+    pub(super) fn app(&self, right: Right, named: Option<&str>) -> Result<&App, ApiError> {
+        self.demand(right)?;
+        if let Some(name) = named {
+            if !self.may_use(name) {
+                let key = &self.key.config.name;
+                return self.deny(format!("the key `{key}` is not for app `{name}`: see `apps` of [key.{key}]"));
+            }
+            return Ok(self.hub.find_app(name)?);
+        }
+        let mut apps = self.apps();
+        match (apps.next(), apps.next()) {
+            (Some(app), None) => Ok(app),
+            (None, _) => Err(ApiError::new(Code::NotFound, format!("no app for the key `{}`", self.key.config.name))),
+            (Some(_), Some(_)) => {
+                let names: Vec<_> = self.apps().map(|app| app.name.as_str()).collect();
+                Err(ApiError::bad(format!("which app? Name it in `app`: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// The apps that the key is for.
+    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.hub.apps().iter().filter(|app| self.may_use(&app.name))
+    }
+
+    /// Whether one more publication in `app` may happen at `now`.
+    pub(super) fn paced(&self, app: AppId, rate: Rate, now: u64) -> bool {
+        rate.allows(self.key.paces.lock().entry(app).or_default(), now)
+    }
+
+    fn may_use(&self, app: &str) -> bool {
+        self.key.config.apps.iter().any(|own| own == "*" || own == app)
+    }
+
+    fn deny<T>(&self, message: String) -> Result<T, ApiError> {
+        event::api_denied("", Some(&self.key.config.name), &message);
+        Err(ApiError::new(Code::Forbidden, message))
+    }
+}

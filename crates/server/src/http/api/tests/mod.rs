@@ -1,0 +1,203 @@
+//! The API asked as a router, with a mailbox in place of a shard.
+
+mod commands;
+mod keys;
+mod publishing;
+mod questions;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use oyez_hub::Hub;
+use oyez_hub::app::{App, AppId, Credentials};
+use oyez_hub::command::{Control, Mail, SocketInfo};
+use oyez_hub::delivery::Delivery;
+use oyez_hub::policy::token::{Algorithm, ClaimRules, JwtSpec, KeyMaterial, KeySpec, Verifier, VerifierSpec, mint};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{ApiState, AppFacts, Demo, router};
+use crate::clock::unix_seconds;
+use crate::config::{ApiKey, AppConfig, Inputs, load};
+use crate::observe::metrics::Metrics;
+
+const SECRET: &str = "a-secret-for-tests-0123456789abcdef";
+
+/// One node without shards: what they would get waits in `mail`.
+struct Node {
+    router: Router,
+    hub: Hub,
+    mail: UnboundedReceiver<Mail>,
+    stop: CancellationToken,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    json: Value,
+    text: String,
+}
+
+fn configured(source: &str) -> AppConfig {
+    let env = |name: &str| Some(if name == "OYEZ_API_KEY" { "key" } else { SECRET }.to_owned());
+    let config = load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no files".to_owned()) });
+    config.unwrap().apps.remove(0)
+}
+
+fn app(id: u16, config: &AppConfig) -> App {
+    let rules = ClaimRules::default();
+    let keys = vec![KeySpec { material: KeyMaterial::Secret(SECRET.into()), id: None }];
+    let spec = JwtSpec { algorithms: vec![Algorithm::HS256], keys, key_set: None, jwks: None, rules };
+    let verifier = Verifier::new(vec![VerifierSpec::Jwt(spec)], None).unwrap();
+    let messages = &config.auth.messages;
+    let messages = [messages.missing.clone(), messages.invalid.clone(), messages.unknown.clone()];
+    App {
+        credentials: Some(Credentials::new(verifier, config.identity.clone(), messages)),
+        policy: Arc::clone(&config.policy),
+        dialect: Some(Arc::clone(&config.dialect)),
+        native: config.websocket.is_some(),
+        ..App::embedded(AppId(id), &config.name, "/")
+    }
+}
+
+fn key(name: &str, secret: &str, apps: &[&str], rights: &[&str]) -> ApiKey {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    ApiKey { name: name.to_owned(), secrets: vec![secret.to_owned()], apps: texts(apps), rights: texts(rights) }
+}
+
+impl Node {
+    fn new(configs: &[AppConfig], keys: Vec<ApiKey>) -> Self {
+        let apps: Vec<_> = (0..).zip(configs).map(|(id, config)| app(id, config)).collect();
+        let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str())));
+        let (mailbox, mail) = unbounded_channel();
+        let hub = Hub::new(apps, vec![mailbox], Handle::current());
+        let stop = CancellationToken::new();
+        let router = router(ApiState {
+            hub: hub.clone(),
+            metrics,
+            keys,
+            apps: configs.iter().map(AppFacts::from).collect(),
+            engine_paths: vec!["/socket.io/".to_owned(), "/ws/".to_owned()],
+            demo: Some(Demo { tokens: ["a".to_owned(), "b".to_owned()], api_key: "key".to_owned() }),
+            stop: stop.clone(),
+        });
+        Self { router, hub, mail, stop }
+    }
+
+    /// The ticket desk, with the key `key`.
+    fn desk() -> Self {
+        let config = configured(include_str!("../../../../../../examples/ticketing/oyez.toml"));
+        Self::new(&[config], vec![key("backend", "key", &["*"], &["*"])])
+    }
+
+    /// The desk and the plant, with a key for each and one for both.
+    fn two_apps() -> Self {
+        let desk = configured(include_str!("../../../../../../examples/ticketing/oyez.toml"));
+        let plant = configured(include_str!("../../../../../../examples/concrete-plant/oyez.toml"));
+        let keys = vec![
+            key("all", "key", &["*"], &["*"]),
+            key("desk", "desk-key", &["ticketing"], &["publish", "read"]),
+            key("guard", "guard-key", &["concrete-plant"], &["disconnect", "revoke"]),
+        ];
+        Self::new(&[desk, plant], keys)
+    }
+
+    async fn ask(&self, method: &str, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:1");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = response.status();
+        let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Answer { status, json: serde_json::from_str(&text).unwrap_or_default(), text }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask("POST", path, "key", body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "key", "").await
+    }
+
+    /// A member of a channel, as the hub counts it.
+    fn join(&self, app: u16, channel: &str) {
+        self.hub.channels().join(AppId(app), &channel.into(), 0);
+    }
+
+    fn delivery(&mut self) -> Arc<Delivery> {
+        match self.mail.try_recv() {
+            Ok(Mail::Deliver(delivery)) => delivery,
+            other => panic!("no delivery: {other:?}"),
+        }
+    }
+
+    /// What the shard is asked to do next.
+    fn control(&mut self) -> Control {
+        match self.mail.try_recv() {
+            Ok(Mail::Control(control)) => control,
+            other => panic!("no control: {other:?}"),
+        }
+    }
+
+    /// Answers every question about sessions with those of `sessions`.
+    fn describe(mut self, sessions: Vec<SocketInfo>) -> Self {
+        let (_, empty) = unbounded_channel();
+        let mut mail = std::mem::replace(&mut self.mail, empty);
+        tokio::spawn(async move {
+            while let Some(letter) = mail.recv().await {
+                if let Mail::Control(Control::Describe(_, _, reply)) = letter {
+                    let _ = reply.send(sessions.clone());
+                }
+            }
+        });
+        self
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.json
+    }
+
+    /// Asserts a refusal with this code, whose message holds all of `words`.
+    #[track_caller]
+    fn refused(&self, status: u16, code: &str, words: &[&str]) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.json["error"]["code"], code, "{}", self.text);
+        let message = self.json["error"]["message"].as_str().unwrap();
+        for word in words {
+            assert!(message.contains(word), "{word} is not in: {message}");
+        }
+    }
+}
+
+fn session(user: &str, channels: &[&str]) -> SocketInfo {
+    let id = oyez_hub::address::Address { node: 0, shard: 0, slot: 1, nonce: 2 }.encode();
+    SocketInfo {
+        id,
+        user: user.into(),
+        name: None,
+        roles: Vec::new(),
+        transport: "websocket",
+        address: None,
+        connected_at: 5,
+        channels: channels.iter().map(|channel| Arc::from(*channel)).collect(),
+    }
+}
+
+fn token(mut claims: Value) -> String {
+    claims["exp"] = json!(unix_seconds() + 600);
+    mint(SECRET.as_bytes(), claims.as_object().unwrap()).unwrap()
+}

@@ -1,0 +1,42 @@
+//! Requests of users: they show the token that they connect with, and are who it says, in the app that accepts it.
+
+use std::sync::Arc;
+
+use http::Uri;
+use oyez_hub::app::{App, Refusal};
+use oyez_hub::policy::Identity;
+use oyez_hub::policy::token::TokenError;
+
+use super::Api;
+use crate::clock::unix_seconds;
+
+/// Who asks.
+#[derive(Debug)]
+pub(super) struct User<'a> {
+    pub(super) app: &'a App,
+    pub(super) identity: Arc<Identity>,
+}
+
+/// Tries the token on each app in turn. When none accepts it, the first app's words say why.
+pub(super) async fn identify<'a>(api: &'a Api, token: Option<&str>) -> Result<User<'a>, Refusal> {
+    let mut refused = None;
+    for app in api.hub.apps() {
+        let Some(credentials) = &app.credentials else { continue };
+        match credentials.identify(token, unix_seconds()).await {
+            Ok(identity) => return Ok(User { app, identity }),
+            Err(refusal) => {
+                refused.get_or_insert(refusal);
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| Refusal {
+        word: TokenError::Missing.word(),
+        message: "no app of this server takes tokens".to_owned(),
+    }))
+}
+
+/// The query's `token`.
+pub(super) fn query_token(uri: &Uri) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,77 @@
+//! Pages for people: the start page, the demo, the API's documentation; and the browser's client.
+//!
+//! Everything comes from this server: no script, style or font of anybody else, nothing inline.
+
+mod client;
+mod demo;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(crate) use self::client::{NAMES, client_file};
+pub use self::demo::Demo;
+
+/// What pages may do: nothing that does not come from this server. (Browsers count its websockets as its own.)
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+
+/// The files of the pages, with their types.
+const ASSETS: [(&str, &str, &str); 5] = [
+    ("/assets/icon.svg", "image/svg+xml", include_str!("../../../assets/icon.svg")),
+    ("/assets/oyez.css", "text/css; charset=utf-8", include_str!("../../../assets/oyez.css")),
+    ("/assets/page.js", "text/javascript; charset=utf-8", include_str!("../../../assets/page.js")),
+    ("/assets/docs.js", "text/javascript; charset=utf-8", include_str!("../../../assets/docs.js")),
+    ("/assets/demo.js", "text/javascript; charset=utf-8", include_str!("../../../assets/demo.js")),
+];
+
+/// The pages. With `demo` the start page is the demo.
+pub(crate) fn router(engine_paths: &[String], demo: Option<&Demo>) -> Router {
+    let start = if demo.is_some() { include_str!("../../../assets/demo.html") } else { START };
+    let mut router = Router::new()
+        .route("/", get(move || async move { text("text/html; charset=utf-8", start) }))
+        .route("/api/docs", get(|| async { text("text/html; charset=utf-8", DOCS) }));
+    for (path, kind, body) in ASSETS {
+        router = router.route(path, get(move || async move { text(kind, body) }));
+    }
+    if let Some(demo) = demo {
+        router = router.merge(demo::router(demo));
+    }
+    let mut files: Vec<_> =
+        engine_paths.iter().flat_map(|path| NAMES.map(|name| (format!("{path}{name}"), name))).collect();
+    files.sort_unstable();
+    files.dedup();
+    for (path, name) in files {
+        let serve = move |headers: HeaderMap| async move { client_file(name, &headers).unwrap_or_default() };
+        router = router.route(&path, get(serve));
+    }
+    router.layer(axum::middleware::map_response(guard_page))
+}
+
+const START: &str = include_str!("../../../assets/start.html");
+const DOCS: &str = include_str!("../../../assets/docs.html");
+
+fn text(kind: &'static str, body: &'static str) -> ([(HeaderName, &'static str); 2], &'static str) {
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], body)
+}
+
+/// Keeps a page to this server's own scripts and out of other pages' frames.
+async fn guard_page(mut response: Response) -> Response {
+    guard(response.headers_mut(), POLICY);
+    response
+}
+
+/// Keeps data from being taken for a page.
+pub(crate) async fn guard_data(mut response: Response) -> Response {
+    guard(response.headers_mut(), "default-src 'none'; frame-ancestors 'none'");
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn guard(headers: &mut HeaderMap, policy: &'static str) {
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}

@@ -1,0 +1,140 @@
+//! How long a membership lasts: the token's end, a new token in its place, a revocation, silence.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_hub::app::{App, AppId};
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::command::Goodbye;
+use oyez_hub::dialect::{Denial, Message};
+use oyez_hub::policy::grants::Action;
+use oyez_protocol::code::Code;
+use oyez_protocol::message::Args;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::session::member::Times;
+use crate::session::rules::Facts;
+use crate::session::{Member, Reason, Session};
+use crate::shard::Shard;
+
+/// How long before its token ends a client is warned.
+const WARNING: Duration = Duration::from_secs(60);
+
+impl Shard {
+    /// Sets the deadlines of a membership from its identity.
+    pub(crate) fn set_times(&self, member: &Member) {
+        let app = self.hub.app(member.app);
+        let now = Instant::now();
+        let left = member
+            .identity
+            .borrow()
+            .expires_at
+            .map(|at| Duration::from_millis((at.saturating_mul(1000)).saturating_sub(clock::unix_millis())));
+        // A far-away end would overflow the clock; it is as good as none.
+        let expire_at = left.and_then(|left| now.checked_add(left));
+        member.times.set(Times {
+            idle_at: app.idle_timeout.map(|timeout| now + timeout),
+            warn_at: expire_at.map(|at| at.checked_sub(WARNING).unwrap_or(now).max(now)),
+            expire_at,
+        });
+    }
+
+    /// The client has shown that it lives, in the app's terms.
+    pub(crate) fn postpone_idle(&self, app: &App, member: &Member) {
+        if let Some(timeout) = app.idle_timeout {
+            member.times.set(Times { idle_at: Some(Instant::now() + timeout), ..member.times.get() });
+        }
+    }
+
+    /// A packet arrived: a sign of life for all apps that do not insist on an event of their own.
+    pub(crate) fn sign_of_life(&self, session: &Session) {
+        for member in session.members.borrow().iter() {
+            let app = self.hub.app(member.app);
+            if app.idle_timeout.is_some() && app.dialect.as_ref().is_none_or(|dialect| dialect.heartbeat.is_none()) {
+                self.postpone_idle(app, member);
+            }
+        }
+    }
+
+    /// Does what is due for one membership.
+    pub(crate) fn look_at_member(&self, session: &Rc<Session>, member: &Rc<Member>, now: Instant) {
+        let mut times = member.times.get();
+        if times.idle_at.is_some_and(|at| at <= now) {
+            self.end(session, member, Reason { code: Code::PingTimeout, word: "ping timeout" });
+        } else if times.expire_at.is_some_and(|at| at <= now) {
+            self.end(session, member, Reason { code: Code::TokenExpired, word: "forced close" });
+        } else if times.warn_at.is_some_and(|at| at <= now) {
+            times.warn_at = None;
+            member.times.set(times);
+            let expires_at = member.identity.borrow().expires_at.unwrap_or_default();
+            self.announce(session, member, "token:expiring", &json!({ "expiresAt": expires_at }));
+        }
+    }
+
+    /// Ends a membership against the client's will: the connection too, unless other namespaces use it.
+    fn end(&self, session: &Rc<Session>, member: &Rc<Member>, reason: Reason) {
+        if session.members.borrow().len() > 1 {
+            self.dismiss(member, Goodbye::Namespace);
+        } else {
+            self.close(session, reason);
+        }
+    }
+
+    fn announce(&self, session: &Rc<Session>, member: &Rc<Member>, event: &str, data: &serde_json::Value) {
+        if let Some(dialect) = &self.hub.app(member.app).dialect {
+            let message = Message { event: event.to_owned(), args: Args::one(data), whole: false };
+            self.say(session, member, dialect, &message);
+        }
+    }
+
+    /// A new token in place of the old one: of the same user only. Rights count at once.
+    pub(crate) async fn refresh(
+        self: &Rc<Self>,
+        app: &App,
+        session: &Rc<Session>,
+        member: &Rc<Member>,
+        token: &str,
+    ) -> Result<Args, Denial> {
+        let refused = |reason: String| Denial { channel: None, reason, code: 401 };
+        let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
+        let identity = credentials.identify(Some(token), clock::unix_seconds()).await;
+        let identity = identity.map_err(|refusal| refused(refusal.message))?;
+        if identity.user != member.identity.borrow().user {
+            return Err(refused("a refresh must be of the same user".to_owned()));
+        }
+        member.identity.replace(Arc::clone(&identity));
+        self.set_times(member);
+        self.schedule(session);
+        let channels: Vec<Arc<str>> = member.channels.borrow().keys().cloned().collect();
+        for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
+            if self.permit(app, &identity, Action::Subscribe, channel).await.is_err() {
+                self.leave(member, channel);
+            }
+        }
+        if let Some(dialect) = &app.dialect {
+            let facts = Facts::of(session, member);
+            let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
+            // Boxed, because carrying out a plan may lead here.
+            Box::pin(self.join_own(session, member, &plan, &facts)).await;
+        }
+        let words = json!({ "expiresAt": identity.expires_at });
+        self.announce(session, member, "auth:refreshed", &words);
+        Ok(Args::one(&words))
+    }
+
+    /// Ends the memberships whose credentials were revoked.
+    pub(crate) fn recheck(&self, app: AppId) {
+        let Some(credentials) = &self.hub.app(app).credentials else { return };
+        let now = clock::unix_seconds();
+        for member in self.all_members().into_iter().filter(|member| member.app == app) {
+            let revoked = credentials.is_revoked(&member.identity.borrow(), now);
+            if let (true, Some(session)) = (revoked, member.session.upgrade()) {
+                self.end(&session, &member, Reason { code: Code::TokenRevoked, word: "forced close" });
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What an app's rules make of a client's words: a plan is carried out step by step, each under the policy, and
+//! answered in the app's own words.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::command::{Command, Publish};
+use oyez_hub::dialect::{Cx, Denial, Dialect, Message, Outcome, Plan, Publication, Replies, SessionInfo, Step};
+use oyez_hub::policy::grants::Action;
+use oyez_hub::policy::{Identity, Verdict};
+use oyez_protocol::message::Args;
+use serde_json::json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::observe::event;
+use crate::session::codec::Variant;
+use crate::session::{Dialog, Member, Session};
+use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
+
+/// The facts in which rules are evaluated, owned, so that they outlive an await.
+pub(crate) struct Facts {
+    identity: Arc<Identity>,
+    session: String,
+    address: String,
+    transport: &'static str,
+    id: String,
+    now: u64,
+}
+
+impl Facts {
+    /// Who speaks, on which session, and when.
+    pub(crate) fn of(session: &Session, member: &Member) -> Self {
+        Self {
+            identity: Arc::clone(&member.identity.borrow()),
+            session: member.wire_id(session),
+            address: session.request.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            transport: session.transport(),
+            id: Uuid::now_v7().to_string(),
+            now: clock::unix_millis(),
+        }
+    }
+
+    /// As rules see them.
+    pub(crate) fn cx<'a>(&'a self, event: &'a str, data: &'a RawValue) -> Cx<'a> {
+        let session = SessionInfo { id: &self.session, address: &self.address, transport: self.transport };
+        Cx { identity: &self.identity, session, event, data, now: self.now, id: &self.id }
+    }
+}
+
+/// A client's event: what it is called, what it brings, and whether it waits for an answer.
+pub(crate) struct Said<'a> {
+    /// The event's name.
+    pub event: &'a str,
+    /// Its first argument, or the whole raw frame.
+    pub data: &'a RawValue,
+    /// All of them, with attachments.
+    pub args: &'a Args,
+    /// The client waits for an answer.
+    pub ack: Option<u64>,
+}
+
+impl Shard {
+    /// Does what the app's rules make of an event.
+    pub(crate) async fn obey(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>, said: Said<'_>) {
+        let app = self.hub.app(member.app);
+        let Some(dialect) = &app.dialect else { return };
+        let facts = Facts::of(session, member);
+        let cx = facts.cx(said.event, said.data);
+        if app.limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
+            self.metrics.denied(member.app);
+            let denial = Denial { channel: None, reason: "too many events".to_owned(), code: 429 };
+            event::denied(app, member, said.event, &denial);
+            self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
+            return;
+        }
+        let Some(plan) = dialect.on_event(&cx) else {
+            self.metrics.unknown(member.app);
+            return;
+        };
+        let mut answer = None;
+        let outcome = self.carry_out(session, member, &plan, &facts, &said, &mut answer).await;
+        for denial in plan.denied.iter().chain(&outcome.denied) {
+            self.metrics.denied(member.app);
+            event::denied(app, member, said.event, denial);
+        }
+        let mut replies = dialect.replies(&plan, &cx, &outcome);
+        replies.ack = answer.or(replies.ack);
+        self.reply(session, member, dialect, replies, said.ack);
+    }
+
+    /// Joins the channels of a client's own, and greets it.
+    pub(crate) async fn settle_in(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>) {
+        let app = self.hub.app(member.app);
+        let Some(dialect) = &app.dialect else { return };
+        let facts = Facts::of(session, member);
+        let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
+        let outcome = self.join_own(session, member, &plan, &facts).await;
+        let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
+        self.reply(session, member, dialect, replies, None);
+    }
+
+    /// The channels that the app's rules give a client unasked; one that it may not hear is passed over in silence.
+    pub(crate) async fn join_own(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        member: &Rc<Member>,
+        plan: &Plan,
+        facts: &Facts,
+    ) -> Outcome {
+        let said = Said { event: "", data: RawValue::NULL, args: &Args::none(), ack: None };
+        let outcome = self.carry_out(session, member, plan, facts, &said, &mut None).await;
+        Outcome { denied: Vec::new(), ..outcome }
+    }
+
+    async fn carry_out(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        member: &Rc<Member>,
+        plan: &Plan,
+        facts: &Facts,
+        said: &Said<'_>,
+        answer: &mut Option<Args>,
+    ) -> Outcome {
+        let app = self.hub.app(member.app);
+        let mut outcome = Outcome::default();
+        for step in &plan.steps {
+            let result = match step {
+                Step::Join(channel) => self.subscribe(app, session, member, facts, channel, &mut outcome).await,
+                Step::Leave(channel) => {
+                    if self.leave(member, &Arc::from(channel.as_str())) {
+                        event::unsubscribed(app, member, channel);
+                    }
+                    outcome.left.push(channel.clone());
+                    Ok(())
+                }
+                Step::Publish(publication) => {
+                    let published = self.relay(app, member, facts, publication, said.args).await;
+                    published.map(|()| outcome.published += 1)
+                }
+                Step::Status(status) => {
+                    self.hub.presence().set_status(member.app, &facts.identity.user, status);
+                    Ok(())
+                }
+                Step::Heartbeat => {
+                    self.postpone_idle(app, member);
+                    Ok(())
+                }
+                Step::Refresh(token) => {
+                    self.refresh(app, session, member, token).await.map(|words| *answer = Some(words))
+                }
+                Step::Forward => self.forward(app, facts, said).await.map(|words| *answer = Some(words)),
+            };
+            outcome.denied.extend(result.err());
+        }
+        outcome
+    }
+
+    async fn subscribe(
+        &self,
+        app: &App,
+        session: &Session,
+        member: &Rc<Member>,
+        facts: &Facts,
+        channel: &str,
+        outcome: &mut Outcome,
+    ) -> Result<(), Denial> {
+        let name: Arc<str> = channel.into();
+        if member.channels.borrow().contains_key(&name) {
+            outcome.joined.push(channel.to_owned());
+            return Ok(());
+        }
+        self.permit(app, &facts.identity, Action::Subscribe, channel).await?;
+        // The channel of everybody is not counted, as no client asked for it.
+        if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
+            return Err(Denial {
+                channel: Some(channel.to_owned()),
+                reason: "too many channels".to_owned(),
+                code: 429,
+            });
+        }
+        // The backend may have taken its time, and the client may have gone meanwhile.
+        if session.closed.get().is_none() && self.join(member, &name) {
+            self.metrics.subscribed(member.app);
+            event::subscribed(app, member, channel);
+        }
+        outcome.joined.push(channel.to_owned());
+        Ok(())
+    }
+
+    /// Whether an identity may do that, asking the app's backend where the rule says so.
+    pub(crate) async fn permit(
+        &self,
+        app: &App,
+        identity: &Identity,
+        action: Action<'_>,
+        channel: &str,
+    ) -> Result<(), Denial> {
+        let reason = match app.policy.decide(action, identity, channel) {
+            Verdict::Allow(_) => return Ok(()),
+            Verdict::Deny { reason, .. } => reason,
+            Verdict::Ask(question) => {
+                let now = clock::unix_seconds();
+                let allowed = match &app.backend {
+                    Some(backend) => backend.allows(&question, now).await,
+                    None => question.ask.default,
+                };
+                if allowed {
+                    return Ok(());
+                }
+                format!("not allowed to {} to {channel}", action.word())
+            }
+        };
+        Err(Denial { channel: Some(channel.to_owned()), reason, code: 403 })
+    }
+
+    /// Publishes what a rule made of a client's words.
+    async fn relay(
+        &self,
+        app: &App,
+        member: &Rc<Member>,
+        facts: &Facts,
+        publication: &Publication,
+        said: &Args,
+    ) -> Result<(), Denial> {
+        for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
+            let member = member.channels.borrow().contains_key(channel.as_str());
+            let action = Action::Publish { event: &publication.message.event, member };
+            self.permit(app, &facts.identity, action, channel).await?;
+        }
+        let publish = composed(publication, said, &facts.session);
+        let refused =
+            |error: oyez_hub::command::CommandError| Denial { channel: None, reason: error.to_string(), code: 400 };
+        self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
+    }
+
+    async fn forward(&self, app: &App, facts: &Facts, said: &Said<'_>) -> Result<Args, Denial> {
+        let refused = |reason: String| Denial { channel: None, reason, code: 502 };
+        let dialect = app.dialect.as_ref().and_then(|dialect| dialect.forward.as_ref());
+        let (Some(backend), Some(forward)) = (&app.backend, dialect) else {
+            return Err(refused("no backend takes this event".to_owned()));
+        };
+        let user = json!({
+            "id": facts.identity.user,
+            "name": facts.identity.name,
+            "roles": facts.identity.rights.roles,
+            "attributes": facts.identity.rights.attributes,
+        });
+        let body = json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session });
+        backend.forward(forward, &body).await.map(|answer| Args::one(&answer)).map_err(refused)
+    }
+
+    /// Says a message to one client, in its own protocol.
+    pub(crate) fn say(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, message: &Message) {
+        let parcel = match session.dialog {
+            Dialog::Native => {
+                let id = Uuid::now_v7().to_string();
+                Parcel::native(dialect.native(message, &id, clock::unix_millis()), true)
+            }
+            Dialog::Engine { .. } => {
+                Variant::of(session).event(&member.namespace, None, &message.event, &message.args, true)
+            }
+        };
+        self.metrics.sent(member.app, 1);
+        self.queue(session, parcel);
+    }
+
+    fn reply(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, replies: Replies, ack: Option<u64>) {
+        for message in &replies.messages {
+            self.say(session, member, dialect, message);
+        }
+        if let (Some(id), Some(args)) = (ack, replies.ack) {
+            self.queue(session, Variant::of(session).ack(&member.namespace, id, &args));
+        }
+    }
+}
+
+/// A rule's publication as a command: it is sent as the rule wrote it. Binaries that the client sent travel along
+/// where the rule passed their placeholders on.
+pub(crate) fn composed(publication: &Publication, said: &Args, sender: &str) -> Publish {
+    let message = &publication.message;
+    let text = message.args.text();
+    let args = if said.attachments().is_empty() || !text.contains("\"_placeholder\"") {
+        message.args.clone()
+    } else {
+        Args::from_validated(text.to_owned(), said.attachments().to_vec())
+    };
+    Publish {
+        id: Some(publication.id.clone()),
+        shape: false,
+        whole: message.whole,
+        except: if publication.skip_self { vec![sender.to_owned()] } else { Vec::new() },
+        ..Publish::new(publication.to.clone(), message.event.clone(), args)
+    }
+}
