@@ -15,10 +15,7 @@ use parking_lot::RwLock;
 use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig, Limits};
 use crate::config::{SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
-use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings};
-
-/// Bytes that may wait for one client.
-const OUTBOX_BYTES: usize = 1024 * 1024;
+use crate::settings::{Engine, Front, Heartbeat, Native, OUTBOX_BYTES, Origins, Settings};
 
 /// The most apps that one node serves: as many as there are ids.
 pub const MAX_APPS: usize = u16::MAX as usize;

@@ -8,10 +8,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, Origins, Settings};
-
-/// Bytes that may wait for one client unless the builder says otherwise.
-const OUTBOX_BYTES: usize = 1024 * 1024;
+use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
 
 /// Collects what an embedded server needs.
 ///

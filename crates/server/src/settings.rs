@@ -9,6 +9,9 @@ use crate::config::TokenSource;
 /// Index of a front.
 pub(crate) type FrontId = usize;
 
+/// Bytes that may wait for one client unless it is said otherwise.
+pub const OUTBOX_BYTES: usize = 1024 * 1024;
+
 /// Heartbeat times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {

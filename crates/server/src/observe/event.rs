@@ -9,7 +9,7 @@ use crate::session::{Member, Request, Session};
 /// A client has joined a namespace.
 pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
     let identity = member.identity.borrow();
-    info!(event = "connect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), peer = ?session.request.peer);
+    info!(event = "connect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), peer = session.request.peer.map(tracing::field::display));
 }
 
 /// A client has left, and why.
@@ -30,7 +30,7 @@ pub(crate) fn shard_failed(error: &std::io::Error) {
 
 /// A client may not connect.
 pub(crate) fn refused(app: &App, request: &Request, word: &str) {
-    warn!(event = "connect_refused", app = %app.name, reason = word, peer = ?request.peer);
+    warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));
 }
 
 /// A client has joined a channel.
