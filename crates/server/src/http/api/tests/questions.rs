@@ -100,6 +100,8 @@ async fn every_operation_is_described() {
             assert!(operation["tags"][0].is_string(), "{method} {path} has no tag");
             assert_eq!(operation["security"].is_array(), operation["tags"][0] != "probes", "{path}");
             assert!(operation["responses"]["200"].is_object(), "{path}");
+            let body = &operation["requestBody"]["content"]["application/json"];
+            assert_eq!(body["example"].is_object(), method == "post", "{path}");
         }
     }
     // Every reference leads somewhere.
