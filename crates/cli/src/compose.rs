@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oyez_backends::http::{HttpFetch, HttpOptions};
 use oyez_hub::policy::fetch::Fetch;
-use oyez_server::api::{self, ApiState, Demo};
+use oyez_server::api::{self, ApiState, AppFacts, Demo};
 use oyez_server::config::Config;
 use oyez_server::{Server, assemble, default_shards};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -28,7 +28,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Builds everything that a configuration asks for; nothing listens yet.
+    /// Builds everything that a configuration asks for, and the demo page if it has something to show; nothing listens
+    /// yet.
     pub(crate) fn new(config: &Config, demo: Option<Demo>) -> Result<Self, Failure> {
         let cannot = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"));
         let runtime = Builder::new_multi_thread()
@@ -49,7 +50,7 @@ impl Node {
             hub: server.hub().clone(),
             metrics: Arc::clone(server.metrics()),
             keys: config.keys.clone(),
-            users: config.apps.iter().map(|app| app.user.clone()).collect(),
+            apps: config.apps.iter().map(AppFacts::from).collect(),
             engine_paths,
             demo,
             stop: stop.clone(),

@@ -22,9 +22,12 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on every address (`host:port`) of a list.
+    /// Listens on every address (`host:port`) of a list, which must have one.
     pub(crate) fn open<'a>(wanted: impl IntoIterator<Item = &'a String>) -> Result<Self, Failure> {
         let sockets = wanted.into_iter().map(|address| bind(resolve(address)?)).collect::<Result<Vec<_>, _>>()?;
+        if sockets.is_empty() {
+            return Err(Failure::new("there is no address to listen on").help("write listen = [\"127.0.0.1:3001\"]"));
+        }
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
         let addresses = addresses.map_err(|error| Failure::new(format!("cannot listen: {error}")))?;
         Ok(Self { sockets, addresses })

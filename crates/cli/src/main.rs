@@ -10,6 +10,7 @@ mod logging;
 mod mint;
 mod say;
 mod secrets;
+mod tail;
 mod who;
 
 use std::process::ExitCode;

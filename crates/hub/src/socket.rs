@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -181,7 +182,7 @@ async fn run_lane(hub: Hub, socket: Socket, mut happenings: mpsc::Receiver<Happe
                 if let Some(future) = handlers.start(&socket, happening) {
                     running.push(future);
                     // Polls the new future now: its part before the first await runs before the next one starts.
-                    let _ = futures_util::poll!(running.next());
+                    while let Poll::Ready(Some(())) = futures_util::poll!(running.next()) {}
                 }
             }
             Some(()) = running.next(), if !running.is_empty() => {}

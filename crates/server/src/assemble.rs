@@ -234,6 +234,8 @@ fn front(app: &AppConfig) -> Front {
 fn engine(socketio: &SocketIoConfig) -> Engine {
     Engine {
         paths: socketio.paths.clone(),
+        websocket: socketio.websocket,
+        polling: socketio.polling,
         heartbeat: Heartbeat { interval: socketio.ping_interval, timeout: socketio.ping_timeout },
         upgrade_timeout: socketio.upgrade_timeout,
         connect_timeout: socketio.connect_timeout,
@@ -288,3 +290,6 @@ fn difference(one: &Front, other: &Front) -> &'static str {
         "the settings of [websocket]"
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,8 @@ impl Server {
     pub async fn serve_all(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
+        // Shards end after the door has closed, so that whatever was accepted is in their mailboxes by then.
+        let closed = CancellationToken::new();
         for (index, inlet) in self.inlets.into_iter().enumerate() {
             let load = Arc::new(AtomicUsize::new(0));
             lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });
@@ -143,13 +145,15 @@ impl Server {
                 router: self.router.clone(),
                 metrics: Arc::clone(&self.metrics),
                 load,
-                stop: stop.clone(),
+                stop: closed.clone(),
             };
             threads.push(start_shard(parts, inlet)?);
         }
         let acceptors = listeners.into_iter().map(|listener| acceptor::run(listener, &lanes, stop.clone()));
         let accepted = try_join_all(acceptors).await.map(drop);
         stop.cancel();
+        self.hub.close();
+        closed.cancel();
         for thread in threads {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }

@@ -43,6 +43,10 @@ impl Origins {
 pub struct Engine {
     /// Paths, each beginning and ending with `/`.
     pub paths: Vec<String>,
+    /// Whether websockets are accepted.
+    pub websocket: bool,
+    /// Whether polling is.
+    pub polling: bool,
     /// Heartbeat of Engine.IO.
     pub heartbeat: Heartbeat,
     /// An upgrade must be finished by then.
@@ -64,6 +68,8 @@ impl Default for Engine {
     fn default() -> Self {
         Self {
             paths: vec!["/socket.io/".to_owned()],
+            websocket: true,
+            polling: true,
             heartbeat: Heartbeat { interval: Duration::from_millis(25_000), timeout: Duration::from_millis(20_000) },
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(45),

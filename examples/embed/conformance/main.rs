@@ -3,6 +3,8 @@
 //! `conformance [--listen] [ADDRESS]` serves Socket.IO on `/socket.io/` and bare Engine.IO on `/engine.io/` (an
 //! Engine.IO message is echoed there). With port 0 the system chooses one; the first line of output says which.
 
+#![expect(clippy::print_stdout, reason = "the first line says where it listens")]
+
 use std::net::TcpListener;
 use std::time::Duration;
 

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::stream;
 use super::summary::Counts;
+use super::{needs, stream};
 
 /// All Rust tests but those in documentation: units, transcripts, crates' `tests/`, examples.
 pub(super) fn units(root: &Path, filter: Option<&str>) -> Result<Counts> {
+    needs::openssl().map_err(anyhow::Error::msg)?;
     test(root, &["--lib", "--bins", "--tests", "--examples"], filter)
 }
 

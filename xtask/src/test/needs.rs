@@ -81,6 +81,17 @@ pub(super) fn python(root: &Path) -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// OpenSSL's headers, which the stock Rust client of the tests is built with (not Oyez itself).
+pub(super) fn openssl() -> Result<(), String> {
+    let found = || output(Command::new("pkg-config").args(["--exists", "openssl"])).is_some();
+    if found() {
+        return Ok(());
+    }
+    apt("pkg-config")?;
+    apt("libssl-dev")?;
+    if found() { Ok(()) } else { Err("apt installed libssl-dev, but pkg-config does not find openssl".to_owned()) }
+}
+
 /// Installs a package by apt where that is allowed.
 fn apt(package: &str) -> Result<(), String> {
     let advice = format!("install it: apt-get install {package} (or what your system calls it)");

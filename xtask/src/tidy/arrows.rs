@@ -51,8 +51,13 @@ const ARROWS: &[Arrow] = &[
 ];
 
 /// The crate of a file under `crates/`: its folder's name, and its arrow when it has one.
+///
+/// A crate's fuzz targets and its build script are not part of what it is.
 fn arrow(path: &str) -> Option<(&str, Option<&'static Arrow>)> {
-    let (name, _) = path.strip_prefix("crates/")?.split_once('/')?;
+    let (name, within) = path.strip_prefix("crates/")?.split_once('/')?;
+    if within.starts_with("fuzz/") || within == "build.rs" {
+        return None;
+    }
     Some((name, ARROWS.iter().find(|arrow| arrow.name == name)))
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use oyez_server::api::Demo;
 use oyez_server::config::{AppConfig, Config, DEV};
 
 use crate::banner::Banner;
@@ -75,7 +76,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         file: secrets::FILE,
     };
     let text = banner.text(Language::of(configuration::env));
-    Node::new(&config)?.run(listeners.sockets, || {
+    // The page knows the channels of the built-in configuration only.
+    let demo = match (&options.config, user, admin, key) {
+        (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
+        _ => None,
+    };
+    Node::new(&config, demo)?.run(listeners.sockets, || {
         for address in &listeners.addresses {
             say::line(format_args!("Listening on http://{address}"));
         }

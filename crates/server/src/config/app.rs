@@ -37,7 +37,6 @@ fn server(node: &Node<'_>) -> ServerConfig {
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
-        trusted_proxies: node.plain_texts("trusted_proxies"),
         shutdown: node.duration("shutdown"),
     }
 }

@@ -68,8 +68,6 @@ pub struct ServerConfig {
     pub listen: Vec<String>,
     /// Threads that own sessions; none: one per core that the process may use.
     pub shards: Option<usize>,
-    /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<String>,
     /// How long sessions may take to leave when the server stops.
     pub shutdown: Duration,
 }

@@ -99,7 +99,6 @@ static SERVER: Section = Section {
     keys: &[
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
-        or("trusted_proxies", Texts, "[]", "addresses of proxies whose `X-Forwarded-For` is believed"),
         or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
     ],
 };

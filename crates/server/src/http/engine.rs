@@ -116,6 +116,8 @@ async fn engine(
     let dialog =
         Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
     match (facts.query("transport"), upgrade) {
+        (Some("websocket"), _) if !engine.websocket => refused(EngineError::TransportUnknown),
+        (Some("polling"), _) if !engine.polling => refused(EngineError::TransportUnknown),
         (Some("websocket"), true) => accept(shard, request, front, dialog, facts, engine).await,
         (Some("polling"), false) => polling(shard, request, front, dialog, facts, engine).await,
         (Some("websocket" | "polling"), _) => refused(EngineError::BadRequest),

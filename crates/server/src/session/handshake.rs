@@ -87,7 +87,7 @@ impl Shard {
     pub(crate) async fn greet(self: &Rc<Self>, session: &Rc<Session>) -> Result<(), Fault> {
         let engine = &self.settings.front(session.front).engine;
         let sid = session.address.encode();
-        let upgrades: &[&str] = if session.transport() == "polling" { &["websocket"] } else { &[] };
+        let upgrades: &[&str] = if session.transport() == "polling" && engine.websocket { &["websocket"] } else { &[] };
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let open = Open {
             sid: &sid,
@@ -192,7 +192,7 @@ impl Shard {
         }
         let member = self.enroll(|address| {
             let lane = app.handlers.read().any().then(|| {
-                let wire = wire_address(session, address);
+                let wire = wire_address(session, nsp, address);
                 open_lane(&self.hub, Socket::new(self.hub.clone(), app.id, wire, Arc::clone(&identity)))
             });
             Member::new(address, app.id, nsp.into(), session, identity, lane, clock::unix_millis())
@@ -238,14 +238,16 @@ impl Shard {
 impl Member {
     /// Its id as the client knows it: clients of Engine.IO 3 use the session's.
     pub(crate) fn wire_id(&self, session: &Session) -> String {
-        wire_address(session, self.address).encode()
+        wire_address(session, &self.namespace, self.address).encode()
     }
 }
 
-fn wire_address(session: &Session, member: Address) -> Address {
-    match session.dialog.version() {
-        Version::V3 => session.address,
-        Version::V4 => member,
+/// In the main namespace, clients of Engine.IO 3 are known by their session's name. In others they call themselves
+/// `/namespace#sid`; nobody else hears that name, so there a member has its own.
+fn wire_address(session: &Session, namespace: &str, member: Address) -> Address {
+    match (session.dialog.version(), namespace) {
+        (Version::V3, "/") => session.address,
+        _ => member,
     }
 }
 
