@@ -22,6 +22,9 @@ const resolve = (schema) => {
   return name ? { ...document_.components.schemas[name], title: name } : (schema ?? {});
 };
 
+/** A description, whose `code` is shown as such. */
+const prose = (text = '') => element('span', {}, ...text.split('`').map((part, at) => (at % 2 ? element('code', {}, part) : part)));
+
 function kind(schema) {
   const found = resolve(schema);
   const options = (found.oneOf ?? found.anyOf)?.map(kind);
@@ -38,29 +41,17 @@ function* fields(schema, depth = 0) {
   for (const part of found.allOf ?? []) yield* fields(part, depth);
   for (const [name, field] of Object.entries(found.properties ?? {})) {
     const inner = resolve(field);
-    yield { name, field: { ...inner, ...field }, type: kind(field), needed: found.required?.includes(name), depth };
+    const about = field.description ?? field.oneOf?.find((one) => one.description)?.description ?? inner.description;
+    yield { name, about, type: kind(field), needed: found.required?.includes(name), depth };
     const nested = inner.type === 'array' ? inner.items : (inner.oneOf?.find((one) => one.$ref) ?? field);
     if (depth < 2) yield* fields(nested, depth + 1);
   }
 }
 
 function table(rows) {
-  const line = ({ name, field, type, needed, depth }) => element('tr', { class: depth ? 'deeper' : undefined },
-    element('td', {}, element('code', {}, name), needed ? ' *' : ''), element('td', {}, element('code', {}, type)), element('td', {}, field.description ?? ''));
+  const line = ({ name, about, type, needed, depth }) => element('tr', { class: depth ? 'deeper' : undefined },
+    element('td', {}, element('code', {}, name), needed ? ' *' : ''), element('td', {}, element('code', {}, type)), element('td', {}, prose(about)));
   return element('table', {}, element('tbody', {}, ...rows.map(line)));
-}
-
-/** A body to begin with: what must be there and what has an example. */
-function example(schema) {
-  const found = resolve(schema);
-  const value = ([name, field]) => [name, resolve(field).example ?? (found.required.includes(name) ? blank(field) : undefined)];
-  const values = Object.entries(found.properties ?? {}).map(value).filter(([, one]) => one !== undefined);
-  return Object.fromEntries(values.filter(([name]) => name !== 'audience'));
-}
-
-function blank(field) {
-  const found = resolve(field);
-  return { array: [], integer: 0, boolean: false, object: {} }[found.type] ?? '';
 }
 
 async function send(operation, form, output) {
@@ -90,15 +81,16 @@ function pretty(text) {
   try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
 }
 
-function tryIt(operation, id, body) {
+function tryIt(operation, id) {
+  const body = operation.requestBody?.content['application/json'];
   const output = element('pre', { role: 'status', tabindex: '0', hidden: true });
   const inputs = (operation.parameters ?? []).flatMap(({ name, in: place, description }) => [
-    element('label', { for: `${id}-${name}` }, element('code', {}, name), ' ', description ?? ''),
+    element('label', { for: `${id}-${name}` }, element('code', {}, name), ' ', prose(description)),
     element('input', { id: `${id}-${name}`, name, required: place === 'path', autocomplete: 'off' }),
   ]);
   if (body) {
     inputs.push(element('label', { for: `${id}-body` }, 'JSON'));
-    inputs.push(element('textarea', { id: `${id}-body`, name: '·body', spellcheck: 'false' }, JSON.stringify(example(body), null, 2)));
+    inputs.push(element('textarea', { id: `${id}-body`, name: '·body', spellcheck: 'false' }, JSON.stringify(body.example ?? {}, null, 2)));
   }
   const form = element('form', {}, ...inputs, element('p', {}, element('button', { class: 'main', type: 'submit' }, both('Send', '发送'))));
   form.addEventListener('submit', (event) => {
@@ -113,21 +105,21 @@ function section(operation, at) {
   const { method, path, summary, description, parameters, requestBody, responses } = operation;
   const body = requestBody?.content['application/json']?.schema;
   const answer = responses['200']?.content?.['application/json']?.schema;
-  const parts = [description && element('p', {}, description)];
+  const parts = [description && element('p', {}, prose(description))];
   if (parameters?.length) {
-    const rows = parameters.map(({ name, schema, required, description: about }) => ({ name, type: kind(schema), needed: required, field: { description: about }, depth: 0 }));
+    const rows = parameters.map(({ name, schema, required, description: about }) => ({ name, type: kind(schema), needed: required, about, depth: 0 }));
     parts.push(element('h3', {}, both('Parameters', '参数')), table(rows));
   }
   if (body) parts.push(element('h3', {}, both('Body', '请求体')), table([...fields(body)]));
   if (answer) parts.push(element('h3', {}, both('Answer', '响应')), table([...fields(answer)]));
-  parts.push(tryIt(operation, `operation-${at}`, body));
-  const title = element('summary', {}, element('span', { class: 'method' }, method.toUpperCase()), element('code', {}, path), ' ', both(summary, zh(path)));
+  parts.push(tryIt(operation, `operation-${at}`));
+  const title = element('summary', {}, element('span', { class: 'method' }, method.toUpperCase()), element('code', {}, path), ' ', both(prose(summary), zh(path)));
   return element('details', { class: 'operation', 'data-path': path }, title, element('div', {}, ...parts));
 }
 
 async function start() {
   document_ = await (await fetch('/api/openapi.json')).json();
-  document.querySelector('#about').append(both(document_.info.description, '向浏览器、手机和服务发布消息；查询谁在听；结束该结束的连接。拒绝时统一返回 {"error": {"code", "message"}}。'));
+  document.querySelector('#about').append(both(prose(document_.info.description), '向浏览器、手机和服务发布消息；查询谁在听；结束该结束的连接。拒绝时统一返回 {"error": {"code", "message"}}。'));
   const operations = Object.entries(document_.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ ...operation, path, method })));
   const place = document.querySelector('#operations');
   let at = 0;

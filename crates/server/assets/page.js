@@ -15,10 +15,10 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** A text in both languages; the style sheet shows one. */
+/** A text or an element in both languages; the style sheet shows one. */
 export const both = (en, zh) => {
   const made = document.createDocumentFragment();
-  made.append(element('span', { lang: 'en' }, en), element('span', { lang: 'zh' }, zh ?? en));
+  made.append(element('span', { lang: 'en' }, en), element('span', { lang: 'zh' }, zh ?? en.cloneNode?.(true) ?? en));
   return made;
 };
 

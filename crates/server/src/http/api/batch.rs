@@ -52,7 +52,7 @@ enum BatchResult {
 /// Carry out several commands in order. Needs the right of each.
 ///
 /// A command that is refused does not keep the next from being carried out. Acknowledgements cannot be waited for here.
-#[utoipa::path(post, path = "/api/v1/batch", tag = "publish", security(("api_key" = [])), request_body = BatchBody,
+#[utoipa::path(post, path = "/api/v1/batch", tag = "publish", security(("api_key" = [])), request_body(content = BatchBody, example = json!({"commands": [{"publish": {"to": "site:1", "event": "tick", "data": 1}}, {"disconnect": {"user": "42"}}]})),
     responses((status = 200, body = BatchAnswer), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn batch(
     State(api): State<Api>,

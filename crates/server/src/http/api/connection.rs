@@ -26,7 +26,6 @@ pub(super) struct MoveBody {
     /// The app; see `publish`.
     app: Option<String>,
     /// All connections of this user.
-    #[schema(example = "42")]
     user: Option<String>,
     /// This connection.
     session: Option<String>,
@@ -44,7 +43,6 @@ pub(super) struct DisconnectBody {
     /// The app; see `publish`.
     app: Option<String>,
     /// All connections of this user.
-    #[schema(example = "42")]
     user: Option<String>,
     /// This connection.
     session: Option<String>,
@@ -147,7 +145,7 @@ pub(super) async fn list(
 ///
 /// The app's rules are not asked: whoever holds the key has decided.
 #[utoipa::path(post, path = "/api/v1/subscribe", tag = "connections", security(("api_key" = [])),
-    request_body = MoveBody, responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
+    request_body(content = MoveBody, example = json!({"user": "42", "channels": ["site:1"]})), responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn subscribe(
     State(api): State<Api>,
     caller: Caller,
@@ -158,7 +156,7 @@ pub(super) async fn subscribe(
 
 /// Take connections out of channels. Needs the right `publish`.
 #[utoipa::path(post, path = "/api/v1/unsubscribe", tag = "connections", security(("api_key" = [])),
-    request_body = MoveBody, responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
+    request_body(content = MoveBody, example = json!({"user": "42", "channels": ["site:1"]})), responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn unsubscribe(
     State(api): State<Api>,
     caller: Caller,
@@ -169,7 +167,7 @@ pub(super) async fn unsubscribe(
 
 /// Disconnect connections. Needs the right `disconnect`.
 #[utoipa::path(post, path = "/api/v1/disconnect", tag = "connections", security(("api_key" = [])),
-    request_body = DisconnectBody, responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
+    request_body(content = DisconnectBody, example = json!({"user": "42"})), responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn disconnect(
     State(api): State<Api>,
     caller: Caller,

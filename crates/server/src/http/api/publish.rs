@@ -33,14 +33,12 @@ pub(super) struct PublishBody {
     /// The app; may be left out when the key is for one app only, or the file has only one.
     app: Option<String>,
     /// Channels; a session that is in several hears it once. `*` is everybody in the app, a session's id that session.
-    #[schema(example = "user:42")]
     to: Texts,
     /// The event's name.
-    #[schema(example = "notification")]
     event: String,
     /// The payload: any JSON, passed on as it is; the app's dialect may wrap it.
     #[serde(default, deserialize_with = "raw")]
-    #[schema(value_type = Option<Value>, example = json!({"title": "Hello"}))]
+    #[schema(value_type = Option<Value>)]
     data: Option<Box<RawValue>>,
     /// The publication's id, at most 200 bytes; one is made when it is left out.
     id: Option<String>,
@@ -53,7 +51,7 @@ pub(super) struct PublishBody {
     priority: Priority,
     /// Who among the members may hear it: `roles` and attributes, each with the values of which one must fit, and
     /// `expression`, a condition on `user`. All must hold.
-    #[schema(value_type = Option<Object>, example = json!({"sites": ["1"], "expression": "'manager' in user.roles"}))]
+    #[schema(value_type = Option<Object>)]
     audience: Option<Value>,
     /// Dropped for sessions whose connection is busy.
     #[serde(default)]
@@ -118,7 +116,7 @@ impl From<Acked> for PublishAnswer {
 ///
 /// Answered as soon as the order is fixed, before delivery; with `ack`, when all who were reached have answered or the
 /// time is over.
-#[utoipa::path(post, path = "/api/v1/publish", tag = "publish", security(("api_key" = [])), request_body = PublishBody,
+#[utoipa::path(post, path = "/api/v1/publish", tag = "publish", security(("api_key" = [])), request_body(content = PublishBody, example = json!({"to": "user:42", "event": "notification", "data": {"title": "Hello"}})),
     responses((status = 200, body = PublishAnswer), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn publish(
     State(api): State<Api>,

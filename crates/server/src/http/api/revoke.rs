@@ -26,7 +26,6 @@ pub(super) struct RevokeBody {
     /// The token itself; it is named by its `jti` or its hash, and not kept.
     token: Option<String>,
     /// Every token of this user, past and future.
-    #[schema(example = "42")]
     user: Option<String>,
     /// Tokens issued before this moment, in seconds since the Unix epoch.
     issued_before: Option<u64>,
@@ -37,7 +36,7 @@ pub(super) struct RevokeBody {
 /// Revoke tokens. Needs the right `revoke`.
 ///
 /// Live connections that used one are closed within a second.
-#[utoipa::path(post, path = "/api/v1/revoke", tag = "tokens", security(("api_key" = [])), request_body = RevokeBody,
+#[utoipa::path(post, path = "/api/v1/revoke", tag = "tokens", security(("api_key" = [])), request_body(content = RevokeBody, example = json!({"user": "42"})),
     responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn revoke(
     State(api): State<Api>,

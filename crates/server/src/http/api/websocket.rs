@@ -26,7 +26,6 @@ use crate::clock::unix_millis;
 #[serde(rename_all = "camelCase")]
 pub(super) struct NotifyBody {
     /// Whom to notify.
-    #[schema(example = "user-1")]
     user_id: String,
     #[serde(default)]
     title: Option<String>,
@@ -78,7 +77,7 @@ async fn asker<'a>(api: &'a Api, headers: &HeaderMap) -> Result<User<'a>, ApiErr
 ///
 /// Published as event `notification` to `user:{userId}`. Administrators may notify anyone, others only themselves.
 #[utoipa::path(post, path = "/api/websocket/test-notification", tag = "users", security(("user_token" = [])),
-    request_body = NotifyBody, responses((status = 200, body = Notified), (status = "4XX", body = ErrorBody)))]
+    request_body(content = NotifyBody, example = json!({"userId": "user-1"})), responses((status = 200, body = Notified), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn notify(
     State(api): State<Api>,
     headers: HeaderMap,

@@ -11,18 +11,18 @@ async fn connections_are_moved_and_ended() {
     let mut node = Node::desk();
     let id = session("1", &[]).id;
     node.post("/api/v1/subscribe", json!({"user": "1", "channels": ["a", "b"]})).await.ok();
-    match node.control() {
+    match node.control().await {
         Control::Join(AppId(0), Select::User(user), channels) => {
             assert_eq!((&*user, channels.len()), ("1", 2));
         }
         other => panic!("{other:?}"),
     }
     node.post("/api/v1/unsubscribe", json!({"channel": "a", "channels": "b"})).await.ok();
-    assert!(matches!(node.control(), Control::Leave(AppId(0), Select::Channels { .. }, _)));
+    assert!(matches!(node.control().await, Control::Leave(AppId(0), Select::Channels { .. }, _)));
     node.post("/api/v1/disconnect", json!({"channel": "*"})).await.ok();
-    assert!(matches!(node.control(), Control::Disconnect(AppId(0), Select::Everyone, Goodbye::Namespace)));
+    assert!(matches!(node.control().await, Control::Disconnect(AppId(0), Select::Everyone, Goodbye::Namespace)));
     node.post("/api/v1/disconnect", json!({"user": "1", "transport": true})).await.ok();
-    assert!(matches!(node.control(), Control::Disconnect(AppId(0), Select::User(_), Goodbye::Transport)));
+    assert!(matches!(node.control().await, Control::Disconnect(AppId(0), Select::User(_), Goodbye::Transport)));
     // A session of another node: nobody here is asked.
     node.post("/api/v1/disconnect", json!({"session": id})).await.ok();
 }
@@ -75,6 +75,6 @@ async fn revoked_tokens_are_refused_and_live_sessions_looked_at_again() {
         let refusal = credentials().identify(Some(&token), now).await.unwrap_err();
         assert_eq!(refusal.word, "revoked", "{body}");
         credentials().identify(Some(&other), now).await.unwrap();
-        assert!(matches!(node.control(), Control::Recheck(AppId(0))));
+        assert!(matches!(node.control().await, Control::Recheck(AppId(0))));
     }
 }

@@ -1,4 +1,4 @@
-//! The API asked as a router, with a mailbox in place of a shard.
+//! The API asked as a router, with a task in place of a shard.
 
 mod commands;
 mod keys;
@@ -7,6 +7,7 @@ mod questions;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +15,12 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use oyez_hub::Hub;
 use oyez_hub::app::{App, AppId, Credentials};
-use oyez_hub::command::{Control, Mail, SocketInfo};
+use oyez_hub::command::{Command, Control, Mail, Select, SocketInfo};
 use oyez_hub::delivery::Delivery;
 use oyez_hub::policy::token::{Algorithm, ClaimRules, JwtSpec, KeyMaterial, KeySpec, Verifier, VerifierSpec, mint};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -30,7 +31,7 @@ use crate::observe::metrics::Metrics;
 
 const SECRET: &str = "a-secret-for-tests-0123456789abcdef";
 
-/// One node without shards: what they would get waits in `mail`.
+/// One node whose only shard has no clients: what it gets waits in `mail`.
 struct Node {
     router: Router,
     hub: Hub,
@@ -75,9 +76,16 @@ fn key(name: &str, secret: &str, apps: &[&str], rights: &[&str]) -> ApiKey {
 
 impl Node {
     fn new(configs: &[AppConfig], keys: Vec<ApiKey>) -> Self {
+        Self::with_sessions(configs, keys, Vec::new())
+    }
+
+    /// One whose shard describes these sessions, whoever is asked for.
+    fn with_sessions(configs: &[AppConfig], keys: Vec<ApiKey>, sessions: Vec<SocketInfo>) -> Self {
         let apps: Vec<_> = (0..).zip(configs).map(|(id, config)| app(id, config)).collect();
         let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str())));
-        let (mailbox, mail) = unbounded_channel();
+        let (mailbox, inbox) = unbounded_channel();
+        let (outbox, mail) = unbounded_channel();
+        tokio::spawn(shard(inbox, outbox, sessions));
         let hub = Hub::new(apps, vec![mailbox], Handle::current());
         let stop = CancellationToken::new();
         let router = router(ApiState {
@@ -94,8 +102,13 @@ impl Node {
 
     /// The ticket desk, with the key `key`.
     fn desk() -> Self {
+        Self::desk_with(Vec::new())
+    }
+
+    /// The ticket desk with these sessions.
+    fn desk_with(sessions: Vec<SocketInfo>) -> Self {
         let config = configured(include_str!("../../../../../../examples/ticketing/oyez.toml"));
-        Self::new(&[config], vec![key("backend", "key", &["*"], &["*"])])
+        Self::with_sessions(&[config], vec![key("backend", "key", &["*"], &["*"])], sessions)
     }
 
     /// The desk and the plant, with a key for each and one for both.
@@ -134,33 +147,42 @@ impl Node {
         self.hub.channels().join(AppId(app), &channel.into(), 0);
     }
 
-    fn delivery(&mut self) -> Arc<Delivery> {
-        match self.mail.try_recv() {
-            Ok(Mail::Deliver(delivery)) => delivery,
-            other => panic!("no delivery: {other:?}"),
+    /// What the shard gets next.
+    async fn mail(&mut self) -> Mail {
+        let next = tokio::time::timeout(Duration::from_secs(5), self.mail.recv()).await;
+        next.expect("the shard gets nothing").expect("the shard lives")
+    }
+
+    async fn delivery(&mut self) -> Arc<Delivery> {
+        match self.mail().await {
+            Mail::Deliver(delivery) => delivery,
+            Mail::Control(control) => panic!("no delivery: {control:?}"),
         }
     }
 
-    /// What the shard is asked to do next.
-    fn control(&mut self) -> Control {
-        match self.mail.try_recv() {
-            Ok(Mail::Control(control)) => control,
-            other => panic!("no control: {other:?}"),
+    async fn control(&mut self) -> Control {
+        match self.mail().await {
+            Mail::Control(control) => control,
+            Mail::Deliver(delivery) => panic!("no control: {delivery:?}"),
         }
     }
 
-    /// Answers every question about sessions with those of `sessions`.
-    fn describe(mut self, sessions: Vec<SocketInfo>) -> Self {
-        let (_, empty) = unbounded_channel();
-        let mut mail = std::mem::replace(&mut self.mail, empty);
-        tokio::spawn(async move {
-            while let Some(letter) = mail.recv().await {
-                if let Mail::Control(Control::Describe(_, _, reply)) = letter {
-                    let _ = reply.send(sessions.clone());
-                }
-            }
-        });
-        self
+    /// Asserts that the shard has got nothing more.
+    async fn silence(&mut self) {
+        // The shard answers in its turn, so it has done all that came before.
+        self.hub.execute(AppId(0), Command::Describe(Select::Everyone)).await.unwrap();
+        assert!(self.mail.try_recv().is_err());
+    }
+}
+
+/// A shard without clients: describes `sessions`, and hands on everything else.
+async fn shard(mut inbox: UnboundedReceiver<Mail>, outbox: UnboundedSender<Mail>, sessions: Vec<SocketInfo>) {
+    while let Some(mail) = inbox.recv().await {
+        if let Mail::Control(Control::Describe(_, _, reply)) = mail {
+            let _ = reply.send(sessions.clone());
+        } else {
+            let _ = outbox.send(mail);
+        }
     }
 }
 

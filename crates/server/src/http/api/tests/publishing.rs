@@ -16,7 +16,7 @@ async fn a_publication_reaches_the_shard_byte_for_byte() {
     let body = r#"{"to": "user:1", "event": "quota", "data": {"a" :  1.50, "big": 12345678901234567890123, "名": "\u00e9"}, "id": "q-1", "except": "user:2", "priority": "urgent", "volatile": true}"#;
     let answer = node.ask("POST", "/api/v1/publish", "key", body).await.ok();
     assert_eq!(answer, json!({"id": "q-1", "level": "accepted"}));
-    let delivery = node.delivery();
+    let delivery = node.delivery().await;
     assert_eq!(&*delivery.event, "quota");
     assert_eq!(delivery.args.text(), r#"{"a" :  1.50, "big": 12345678901234567890123, "名": "\u00e9"}"#);
     assert!(delivery.volatile);
@@ -33,7 +33,7 @@ async fn data_may_be_anything_or_nothing() {
     {
         let body = format!(r#"{{"to":["*"],"event":"x"{data}}}"#);
         node.ask("POST", "/api/v1/publish", "key", body).await.ok();
-        assert_eq!(node.delivery().args.text(), args);
+        assert_eq!(node.delivery().await.args.text(), args);
     }
 }
 
@@ -42,7 +42,7 @@ async fn the_dialect_shapes_the_payload() {
     let mut node = Node::desk();
     node.join(0, "ticket:7");
     node.post("/api/v1/publish", json!({"to": "ticket:7", "event": "ticket_created", "data": {"id": 7}})).await.ok();
-    let delivery = node.delivery();
+    let delivery = node.delivery().await;
     let shaped: Value = serde_json::from_str(delivery.args.text()).unwrap();
     assert_eq!(shaped["type"], "ticket_created");
     assert_eq!(shaped["payload"], json!({"id": 7}));
@@ -54,7 +54,7 @@ async fn an_audience_is_a_question_about_rights() {
     node.join(0, "ticket:7");
     let audience = json!({"roles": ["manager"], "departments": "tech", "expression": "'a' in user.departments"});
     node.post("/api/v1/publish", json!({"to": "ticket:7", "event": "x", "audience": audience})).await.ok();
-    let delivery = node.delivery();
+    let delivery = node.delivery().await;
     let Target::Channels(heard) = &delivery.to else { panic!("channels") };
     let admits = |roles: &[&str], departments: &[&str]| {
         let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<Arc<str>>>();
@@ -126,20 +126,18 @@ async fn a_body_has_a_limit() {
 async fn acknowledgements_are_collected() {
     let mut node = Node::desk();
     node.join(0, "user:1");
-    let (_, empty) = unbounded_channel();
-    let mut mail = std::mem::replace(&mut node.mail, empty);
-    tokio::spawn(async move {
-        while let Some(Mail::Deliver(delivery)) = mail.recv().await {
-            let answers = &delivery.ack.as_ref().unwrap().answers;
-            answers.send(AckReport::Reached(3)).unwrap();
-            answers.send(AckReport::Answer(Args::one(&"got it"))).unwrap();
-            answers.send(AckReport::Answer(Args::none())).unwrap();
-            answers.send(AckReport::Gone).unwrap();
-        }
-    });
-    let body = json!({"to": "user:1", "event": "x", "data": 1, "id": "a", "ack": {"timeout_ms": 1000}});
-    let answer = node.post("/api/v1/publish", body).await.ok();
-    assert_eq!(answer, json!({"id": "a", "level": "accepted", "reached": 3, "answers": ["got it", null]}));
+    let mut mail = std::mem::replace(&mut node.mail, unbounded_channel().1);
+    let members = async {
+        let Some(Mail::Deliver(delivery)) = mail.recv().await else { panic!("no delivery") };
+        let answers = &delivery.ack.as_ref().unwrap().answers;
+        answers.send(AckReport::Reached(3)).unwrap();
+        answers.send(AckReport::Answer(Args::one(&"got it"))).unwrap();
+        answers.send(AckReport::Answer(Args::none())).unwrap();
+        answers.send(AckReport::Gone).unwrap();
+    };
+    let body = json!({"to": "user:1", "event": "x", "data": 1, "id": "a", "ack": {"timeout_ms": 5000}});
+    let (answer, ()) = tokio::join!(node.post("/api/v1/publish", body), members);
+    assert_eq!(answer.ok(), json!({"id": "a", "level": "accepted", "reached": 3, "answers": ["got it", null]}));
 }
 
 #[tokio::test]
@@ -164,9 +162,9 @@ async fn a_batch_answers_each_command_in_order() {
     }
     assert_eq!(results[4], json!({"ok": true}));
     assert_eq!(results[5]["id"], "second");
-    assert_eq!(&*node.delivery().id, "first");
-    assert!(matches!(node.control(), Control::Join(..)));
-    assert_eq!(&*node.delivery().id, "second");
+    assert_eq!(&*node.delivery().await.id, "first");
+    assert!(matches!(node.control().await, Control::Join(..)));
+    assert_eq!(&*node.delivery().await.id, "second");
     let many = json!({"commands": vec![json!({}); 1001]});
     node.post("/api/v1/batch", many).await.refused(400, "bad_request", &["1000"]);
 }

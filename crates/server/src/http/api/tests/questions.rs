@@ -38,7 +38,7 @@ async fn presence_counts_connections_and_names_users_once() {
     assert_eq!(user, json!({"user": "ann", "online": true, "status": "online", "connections": 2}));
     assert_eq!(node.get("/api/v1/users/eve/presence").await.ok()["online"], false);
     let sessions = vec![session("bob", &["a"]), session("ann", &["a"]), session("ann", &["a"])];
-    let node = node.describe(sessions);
+    let node = Node::desk_with(sessions);
     let presence = node.get("/api/v1/channels/a/presence").await.ok();
     assert_eq!(presence["count"], 3);
     let users: Vec<_> =
@@ -50,7 +50,7 @@ async fn presence_counts_connections_and_names_users_once() {
 async fn connections_are_shown_oldest_first_and_filtered() {
     let mut old = session("ann", &["a"]);
     old.connected_at = 1;
-    let node = Node::desk().describe(vec![session("bob", &["b"]), old, session("ann", &["b"])]);
+    let node = Node::desk_with(vec![session("bob", &["b"]), old, session("ann", &["b"])]);
     let all = node.get("/api/v1/connections?limit=1").await.ok();
     assert_eq!(all["total"], 3);
     assert_eq!(all["connections"].as_array().unwrap().len(), 1);
@@ -100,6 +100,8 @@ async fn every_operation_is_described() {
             assert!(operation["tags"][0].is_string(), "{method} {path} has no tag");
             assert_eq!(operation["security"].is_array(), operation["tags"][0] != "probes", "{path}");
             assert!(operation["responses"]["200"].is_object(), "{path}");
+            let body = &operation["requestBody"]["content"]["application/json"];
+            assert_eq!(body["example"].is_object(), method == "post", "{path}");
         }
     }
     // Every reference leads somewhere.

@@ -17,7 +17,7 @@ async fn users_notify_themselves_and_administrators_anyone() {
         |id: &str| json!({"userId": id, "title": "t", "message": "m", "type": "info", "priority": "high"}).to_string();
     let sent = json!({"success": true, "message": "Notification sent"});
     assert_eq!(node.ask("POST", TEST, &user, body("1")).await.ok(), sent);
-    let delivery = node.delivery();
+    let delivery = node.delivery().await;
     assert_eq!(&*delivery.event, "notification");
     let mut payload = serde_json::from_str::<Value>(delivery.args.text()).unwrap()["payload"].take();
     let id = payload["id"].take();
@@ -25,7 +25,7 @@ async fn users_notify_themselves_and_administrators_anyone() {
     assert!(millis.parse::<u64>().is_ok());
     assert_eq!(payload, json!({"id": null, "title": "t", "message": "m", "type": "info", "priority": "high"}));
     assert_eq!(node.ask("POST", TEST, &admin, body("2")).await.ok(), sent);
-    node.delivery();
+    node.delivery().await;
     node.ask("POST", TEST, &user, body("2")).await.refused(403, "forbidden", &["administrators"]);
     node.ask("POST", TEST, &user, "{}").await.refused(400, "bad_request", &["userId"]);
     for token in ["", "not.a.token", "key"] {
@@ -33,7 +33,7 @@ async fn users_notify_themselves_and_administrators_anyone() {
         // Whoever is not known does not learn what is wrong with the body.
         node.ask("POST", TEST, token, "{}").await.refused(401, "unauthorized", &[]);
     }
-    assert!(node.mail.try_recv().is_err());
+    node.silence().await;
 }
 
 #[tokio::test]
@@ -47,14 +47,14 @@ async fn the_desk_says_who_is_online() {
     node.ask("GET", "/api/websocket/status", "", "").await.refused(401, "unauthorized", &[]);
 }
 
-fn gateway() -> Node {
+fn gateway(sessions: Vec<SocketInfo>) -> Node {
     let config = configured(include_str!("../../../../../../examples/ginforge/oyez.toml"));
-    Node::new(&[config], vec![key("backend", "key", &["*"], &["*"])])
+    Node::with_sessions(&[config], vec![key("backend", "key", &["*"], &["*"])], sessions)
 }
 
 #[tokio::test]
 async fn the_gateway_counts_and_lists() {
-    let node = gateway();
+    let node = gateway(Vec::new());
     node.hub.presence().connect(AppId(0), &Arc::from("7"), None);
     node.join(0, "*");
     node.join(0, "chat:1");
@@ -78,9 +78,8 @@ async fn a_session_answers_its_owner_only() {
     let own = session("7", &["chat:1"]);
     let path = format!("/ws/session/client/{}", own.id);
     // The shard of this test describes the session whoever is asked for; the hub asks it only for its own node's.
-    let node = gateway();
+    let node = gateway(vec![own]);
     let here = oyez_hub::address::Address { node: node.hub.node(), shard: 0, slot: 1, nonce: 2 }.encode();
-    let node = node.describe(vec![own]);
     let local = format!("/ws/session/client/{here}");
     let jwt = token(json!({"user_id": "7"}));
     let found = node.ask("GET", &local, &jwt, "").await.ok();
