@@ -43,7 +43,6 @@ impl Node {
             assemble::apps(config, fetch.as_ref()).map_err(|error| Failure::new(error.to_string()))?;
         let shards = config.server.shards.unwrap_or_else(default_shards);
         info!(event = "start", version = env!("CARGO_PKG_VERSION"), shards, apps = apps.len());
-        let engine_paths = settings.fronts.iter().flat_map(|front| front.engine.paths.clone()).collect();
         let server = Server::new(apps, settings, shards, runtime.handle().clone());
         let stop = CancellationToken::new();
         let state = ApiState {
@@ -51,7 +50,6 @@ impl Node {
             metrics: Arc::clone(server.metrics()),
             keys: config.keys.clone(),
             apps: config.apps.iter().map(AppFacts::from).collect(),
-            engine_paths,
             demo,
             stop: stop.clone(),
         };

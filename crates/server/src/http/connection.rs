@@ -58,6 +58,9 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr) 
     if let Some(route) = engine::route(&shard.settings, &request) {
         return engine::answer(shard, request, route, peer.ip()).await;
     }
+    if let Some(file) = engine::client(&shard.settings, &request) {
+        return file;
+    }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     match shard.router.clone().oneshot(request).await {

@@ -28,6 +28,7 @@ use oyez_protocol::websocket::reader::{Limits, Reader};
 use tokio::net::TcpStream;
 
 use crate::http::cors;
+use crate::http::pages::client_file;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts};
@@ -69,6 +70,14 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
         }
     }
     None
+}
+
+/// The browser's client, which Node serves beside the protocol: `/socket.io/socket.io.js` and its variants.
+pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Response<Body>> {
+    let (folder, name) = request.uri().path().rsplit_once('/')?;
+    let ours = |path: &String| path.strip_suffix('/') == Some(folder);
+    let served = settings.fronts.iter().any(|front| !front.bare && front.engine.paths.iter().any(ours));
+    if served && request.method() == Method::GET { client_file(name, request.headers()) } else { None }
 }
 
 /// Answers a realtime request.

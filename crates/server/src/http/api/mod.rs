@@ -52,8 +52,6 @@ pub struct ApiState {
     pub keys: Vec<ApiKey>,
     /// What the API needs to know of each app, by app id; an app beyond the end is open.
     pub apps: Vec<AppFacts>,
-    /// Paths of Engine.IO, under which the browser's client is served; each begins and ends with `/`.
-    pub engine_paths: Vec<String>,
     /// What the demo page connects with; `None`: there is none.
     pub demo: Option<Demo>,
     /// Cancelled when the node goes down: `/readyz` then says so.
@@ -108,7 +106,7 @@ impl Api {
 
 /// The API, its documentation, the probes and the pages. Mount it with [`crate::Server::with_router`].
 pub fn router(state: ApiState) -> Router {
-    let pages = pages::router(&state.engine_paths, state.demo.as_ref());
+    let pages = pages::router(state.demo.as_ref());
     let api = Api {
         hub: state.hub,
         metrics: state.metrics,

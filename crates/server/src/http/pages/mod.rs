@@ -11,7 +11,7 @@ use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use self::client::{NAMES, client_file};
+pub(crate) use self::client::client_file;
 pub use self::demo::Demo;
 
 /// What pages may do: nothing that does not come from this server. (Browsers count its websockets as its own.)
@@ -28,7 +28,7 @@ const ASSETS: [(&str, &str, &str); 5] = [
 ];
 
 /// The pages. With `demo` the start page is the demo.
-pub(crate) fn router(engine_paths: &[String], demo: Option<&Demo>) -> Router {
+pub(crate) fn router(demo: Option<&Demo>) -> Router {
     let start = if demo.is_some() { include_str!("../../../assets/demo.html") } else { START };
     let mut router = Router::new()
         .route("/", get(move || async move { text("text/html; charset=utf-8", start) }))
@@ -38,14 +38,6 @@ pub(crate) fn router(engine_paths: &[String], demo: Option<&Demo>) -> Router {
     }
     if let Some(demo) = demo {
         router = router.merge(demo::router(demo));
-    }
-    let mut files: Vec<_> =
-        engine_paths.iter().flat_map(|path| NAMES.map(|name| (format!("{path}{name}"), name))).collect();
-    files.sort_unstable();
-    files.dedup();
-    for (path, name) in files {
-        let serve = move |headers: HeaderMap| async move { client_file(name, &headers).unwrap_or_default() };
-        router = router.route(&path, get(serve));
     }
     router.layer(axum::middleware::map_response(guard_page))
 }

@@ -93,7 +93,6 @@ impl Node {
             metrics,
             keys,
             apps: configs.iter().map(AppFacts::from).collect(),
-            engine_paths: vec!["/socket.io/".to_owned(), "/ws/".to_owned()],
             demo: Some(Demo { tokens: ["a".to_owned(), "b".to_owned()], api_key: "key".to_owned() }),
             stop: stop.clone(),
         });

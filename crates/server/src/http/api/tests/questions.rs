@@ -147,13 +147,3 @@ async fn the_demo_tells_its_tokens_to_this_machine_only() {
         assert_eq!(node.router.clone().oneshot(request).await.unwrap().status(), status, "{host}");
     }
 }
-
-#[tokio::test]
-async fn the_browser_client_is_served_under_every_engine_path() {
-    let node = Node::desk();
-    for path in ["/socket.io/socket.io.js", "/ws/socket.io.min.js.map"] {
-        let answer = node.ask("GET", path, "", "").await;
-        assert!(answer.text.contains("socket.io"), "{path}: {}", answer.status);
-    }
-    assert_eq!(node.get("/socket.io/other.js").await.status, 404);
-}
