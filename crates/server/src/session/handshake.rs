@@ -75,7 +75,6 @@ impl Shard {
             scheduled: Cell::new(None),
             members: RefCell::default(),
             dirty: Cell::new(false),
-            blocked: Cell::new(false),
             waker: RefCell::default(),
             closed: Cell::new(None),
         });
