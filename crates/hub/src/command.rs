@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use crate::address::Address;
 use crate::app::AppId;
 use crate::delivery::{Audience, Delivery};
-use crate::policy::Identity;
 
 /// Longest channel name in bytes.
 pub const CHANNEL_MAX: usize = 200;
@@ -222,8 +221,6 @@ pub enum Control {
     Recheck(AppId),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
-    /// A refreshed identity for one session.
-    Refresh(Address, Arc<Identity>),
 }
 
 /// What waits in a shard's mailbox. Deliveries are bounded by the permits at the door, controls by their authors,

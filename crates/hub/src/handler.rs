@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,7 +119,7 @@ pub type Deciding = Pin<Box<dyn Future<Output = Result<Identity, ConnectError>> 
 pub type Authenticator = Arc<dyn Fn(Handshake) -> Deciding + Send + Sync>;
 
 /// The registered functions of one app.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub struct Handlers {
     pub(crate) authenticate: Option<Authenticator>,
     pub(crate) connect: Option<Callback<Value>>,
@@ -132,7 +134,7 @@ impl fmt::Debug for Handlers {
 }
 
 impl Handlers {
-    /// Whether anything is registered that needs to hear of `happening`.
+    /// Whether anything is registered that needs to hear of what a client does.
     #[must_use]
     pub fn any(&self) -> bool {
         self.connect.is_some() || self.disconnect.is_some() || !self.events.is_empty()
@@ -144,16 +146,24 @@ impl Handlers {
         self.authenticate.clone()
     }
 
-    pub(crate) fn start(&self, socket: &Socket, happening: Happening) -> Option<Running> {
-        let socket = socket.clone();
+    /// The handler of `happening`, ready to run.
+    pub(crate) fn find(&self, socket: &Socket, happening: Happening) -> Option<Running> {
         match happening {
-            Happening::Connected(auth) => self.connect.as_ref().map(|run| run(socket, auth)),
-            Happening::Disconnected(reason) => self.disconnect.as_ref().map(|run| run(socket, reason)),
+            Happening::Connected(auth) => ready(self.connect.as_ref(), socket, auth),
+            Happening::Disconnected(reason) => ready(self.disconnect.as_ref(), socket, reason),
             Happening::Settled(reply) => {
                 let _ = reply.send(());
                 None
             }
-            Happening::Event(event) => self.events.get(&event.name).map(|run| run(socket, event)),
+            Happening::Event(event) => ready(self.events.get(&event.name), socket, event),
         }
     }
+}
+
+/// Nothing of the handler runs before the first poll, so it may be made under a lock. What a handler breaks when it
+/// panics is its own.
+fn ready<T: Send + 'static>(handler: Option<&Callback<T>>, socket: &Socket, with: T) -> Option<Running> {
+    let (handler, socket) = (Arc::clone(handler?), socket.clone());
+    let run = async move { handler(socket, with).await };
+    Some(Box::pin(AssertUnwindSafe(run).catch_unwind().map(drop)))
 }

@@ -178,10 +178,10 @@ async fn run_lane(hub: Hub, socket: Socket, mut happenings: mpsc::Receiver<Happe
             biased;
             happening = happenings.recv(), if running.len() < RUNNING_MAX => {
                 let Some(happening) = happening else { break };
-                let handlers = hub.app(socket.app).handlers.read().clone();
-                if let Some(future) = handlers.start(&socket, happening) {
-                    running.push(future);
-                    // Polls the new future now: its part before the first await runs before the next one starts.
+                let handler = hub.app(socket.app).handlers.read().find(&socket, happening);
+                if let Some(handler) = handler {
+                    running.push(handler);
+                    // Polls the new one now: its part before the first await runs before the next one starts.
                     while let Poll::Ready(Some(())) = futures_util::poll!(running.next()) {}
                 }
             }

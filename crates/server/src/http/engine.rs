@@ -24,7 +24,7 @@ use oyez_protocol::code::EngineError;
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
-use oyez_protocol::websocket::reader::{Limits, Reader};
+use oyez_protocol::websocket::reader::Limits;
 use tokio::net::TcpStream;
 
 use crate::http::cors;
@@ -35,6 +35,7 @@ use crate::session::{Dialog, Link, Request as Facts};
 use crate::settings::{Engine, FrontId, Settings};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
+use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
 use crate::transport::websocket::{self, Socket};
 
@@ -340,12 +341,11 @@ async fn start(
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
     let session = shard.open_session(front, dialog, facts, link);
-    let mut socket = Socket { stream, reader: Reader::new(limits), inbox: Default::default() };
-    let greeted = shard.greet(&session).await;
-    let heard = socket.take(&mut unread, |_| {});
-    if let Err(fault) = greeted.and(heard) {
+    let mut socket = Socket::new(stream, limits);
+    if let Err(fault) = shard.greet(&session).await {
         shard.close(&session, fault.into());
     }
+    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
     websocket::run(shard, session, socket).await;
 }

@@ -10,16 +10,17 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use oyez_hub::app::{AppId, Refusal};
 use oyez_hub::policy::Identity;
-use oyez_protocol::websocket::reader::{Limits, Reader};
+use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
 use crate::observe::event;
-use crate::session::{Dialog, Fault, Link, Request as Facts, token};
+use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
+use crate::shard::outbox::Parcel;
 use crate::transport::websocket::{self, Socket};
 
 /// A client that may come in.
@@ -99,11 +100,9 @@ async fn start(
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
     let session = shard.open_session(front, Dialog::Native, facts, link);
-    let mut socket = Socket { stream, reader: Reader::new(limits), inbox: Default::default() };
+    let mut socket = Socket::new(stream, limits);
     shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
-    if let Err(fault) = socket.take(&mut unread, |_| {}) {
-        shard.close(&session, Fault::into(fault));
-    }
+    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
     websocket::run(shard, session, socket).await;
 }

@@ -53,6 +53,7 @@ impl Shard {
             (PacketType::Message, Data::Binary(bytes)) => self.on_binary(session, bytes).await,
             (PacketType::Ping, _) if version == Version::V3 => {
                 self.beat(session);
+                self.sign_of_life(session);
                 self.queue(session, Parcel::engine(PacketType::Pong, "", version));
                 Ok(())
             }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::observe::event;
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Session, token};
+use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::FrontId;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -75,7 +75,6 @@ impl Shard {
             scheduled: Cell::new(None),
             members: RefCell::default(),
             dirty: Cell::new(false),
-            blocked: Cell::new(false),
             waker: RefCell::default(),
             closed: Cell::new(None),
         });
@@ -136,6 +135,11 @@ impl Shard {
                 }
                 Err(error) => refusal = error,
             }
+        }
+        if session.parser.get() == Parser::Bare {
+            // It has no packet that could say so.
+            self.close(session, Reason { code: Code::BadCredentials, word: "forced close" });
+            return Ok(());
         }
         self.refuse(session, nsp, &refusal);
         Ok(())
@@ -207,6 +211,10 @@ impl Shard {
             let _ = lane.send(Happening::Connected(auth)).await;
         }
         self.settle_in(session, &member).await;
+        if !self.is_member(&member) {
+            // It left while it settled in; that it came is told no more, as that it went already was.
+            return;
+        }
         self.tell_online(session, &member, count);
         self.schedule(session);
     }

@@ -68,11 +68,13 @@ impl Shard {
     /// Does what is due for one session.
     pub(crate) fn look(self: &Rc<Self>, session: &Rc<Session>) {
         let now = Instant::now();
+        if session.scheduled.get().is_some_and(|at| at > now) {
+            // Another entry was added for this session; were this one put back too, they would grow in number.
+            return;
+        }
         if session.closed.get().is_some() {
             // Its last words were not fetched in time.
-            if session.scheduled.get().is_none_or(|at| at <= now) {
-                self.remove(session);
-            }
+            self.remove(session);
             return;
         }
         session.scheduled.set(None);

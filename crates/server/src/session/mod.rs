@@ -112,8 +112,6 @@ pub(crate) struct Session {
     pub members: RefCell<SmallVec<[Rc<Member>; 1]>>,
     /// Whether it is on the shard's list of sessions to flush.
     pub dirty: Cell<bool>,
-    /// Whether the kernel takes no more for now.
-    pub blocked: Cell<bool>,
     /// Wakes the connection's task.
     pub waker: RefCell<Option<Waker>>,
     /// Why it ended, once it has.

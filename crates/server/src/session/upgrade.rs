@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use oyez_hub::address::Address;
 use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
-use oyez_protocol::websocket::reader::{Limits, Reader};
+use oyez_protocol::websocket::reader::Limits;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -71,11 +71,16 @@ impl Shard {
     pub(crate) async fn adopt(self: Rc<Self>, moved: Moved) {
         let Ok(stream) = TcpStream::from_std(moved.stream) else { return };
         let stream = Rc::new(stream);
+        // To a runtime that does not know it yet, a socket is not writable: the answer to a probe that came along
+        // would be lost.
+        if stream.writable().await.is_err() {
+            return;
+        }
         let Some(session) = self.session(moved.session).filter(|session| self.check_alive(session)) else { return };
         let front = self.settings.front(session.front);
-        let reader = Reader::new(Limits { max_message: front.engine.max_payload, deflate: moved.deflate });
+        let limits = Limits { max_message: front.engine.max_payload, deflate: moved.deflate };
         let probe = Rc::new(Probe {
-            socket: RefCell::new(Some(Socket { stream: Rc::clone(&stream), reader, inbox: Default::default() })),
+            socket: RefCell::new(Some(Socket::new(Rc::clone(&stream), limits))),
             stream: Rc::clone(&stream),
             deflate: moved.deflate,
             stage: Cell::new(Stage::Fresh),
@@ -129,13 +134,13 @@ impl Shard {
     fn hear(self: &Rc<Self>, session: &Rc<Session>, probe: &Probe, bytes: &mut [u8]) {
         let mut slot = probe.socket.borrow_mut();
         let Some(socket) = slot.as_mut() else { return };
-        if socket.take(bytes, |pong| drop(probe.stream.try_write(&pong))).is_err() {
-            probe.stage.set(Stage::Failed);
-            return;
-        }
+        socket.take(bytes, |pong| drop(probe.stream.try_write(&pong)));
         while !matches!(probe.stage.get(), Stage::Upgraded | Stage::Failed) {
             let Some(message) = socket.inbox.pop_front() else { break };
             probe.stage.set(self.step(session, probe, &message));
+        }
+        if socket.end.is_some() && probe.stage.get() != Stage::Upgraded {
+            probe.stage.set(Stage::Failed);
         }
     }
 

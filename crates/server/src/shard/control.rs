@@ -40,11 +40,6 @@ impl Shard {
                     self.queue_dirty(&session, Variant::of(&session).ack(&member.namespace, *id, args));
                 }
             }
-            Control::Refresh(address, identity) => {
-                if let Some(member) = self.member(*address) {
-                    *member.identity.borrow_mut() = Arc::clone(identity);
-                }
-            }
         }
     }
 
@@ -62,11 +57,12 @@ impl Shard {
         };
         for member in &members {
             let packet = Packet::Disconnect { nsp: member.namespace.to_string() };
-            self.queue_dirty(&session, Variant::of(&session).packet(&packet));
+            self.queue(&session, Variant::of(&session).packet(&packet));
             self.expel(&session, member, "server namespace disconnect");
         }
-        if how == Goodbye::Transport {
-            self.close(&session, kicked);
+        match how {
+            Goodbye::Namespace => self.flush(&session),
+            Goodbye::Transport => self.close(&session, kicked),
         }
     }
 

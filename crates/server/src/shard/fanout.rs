@@ -12,12 +12,15 @@ use crate::session::{Member, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
+/// A packet as members of one variant and namespace get it.
+type Written = (Variant, Arc<str>, Rc<Parcel>);
+
 /// What one fan-out keeps between members.
 struct Fanout<'a> {
     delivery: &'a Delivery,
     stamp: u64,
     ack: Option<u64>,
-    encoded: SmallVec<[(Variant, Rc<Parcel>); 2]>,
+    encoded: SmallVec<[Written; 2]>,
     /// The current channel's audience on each distinct set of rights met so far.
     admitted: SmallVec<[(Arc<Rights>, bool); 4]>,
     reached: usize,
@@ -111,11 +114,12 @@ impl Fanout<'_> {
 
     fn packet(&mut self, session: &Session, member: &Member) -> Rc<Parcel> {
         let variant = Variant::of(session);
-        if let Some((_, packet)) = self.encoded.iter().find(|(known, _)| *known == variant) {
+        let known = |(known, namespace, _): &&Written| *known == variant && *namespace == member.namespace;
+        if let Some((_, _, packet)) = self.encoded.iter().find(known) {
             return Rc::clone(packet);
         }
         let packet = variant.delivery(&member.namespace, self.ack, self.delivery);
-        self.encoded.push((variant, Rc::clone(&packet)));
+        self.encoded.push((variant, Arc::clone(&member.namespace), Rc::clone(&packet)));
         packet
     }
 }

@@ -36,7 +36,8 @@ impl Shard {
         }
     }
 
-    /// Queues a packet and puts the session on the list for [`Shard::flush_dirty`].
+    /// Queues a packet and puts the session on the list for [`Shard::flush_dirty`]; only for what the mailbox brings,
+    /// because only then is the list looked at.
     pub(crate) fn queue_dirty(&self, session: &Rc<Session>, packet: Rc<Parcel>) {
         self.queue(session, packet);
         if !session.dirty.replace(true) {
@@ -77,7 +78,6 @@ impl Shard {
             }
             Link::WebSocket { stream, deflate } => write_out(session, stream, *deflate),
         };
-        session.blocked.set(matches!(wrote, Wrote::Blocked));
         if matches!(wrote, Wrote::Broken) {
             session.outbox.borrow_mut().take();
             self.close(session, Fault::Broken.into());

@@ -140,8 +140,6 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// How much of the first packet's frames is already written.
     written: usize,
-    /// Packets given up because the client reads too slowly.
-    dropped: u64,
 }
 
 /// What became of a packet.
@@ -163,7 +161,6 @@ impl Outbox {
         while self.bytes > budget && self.queue.len() > keep + 1 {
             if let Some(old) = self.queue.remove(keep) {
                 self.bytes -= old.len();
-                self.dropped += 1;
                 outcome = Queued::DroppedOldest;
             }
         }

@@ -80,10 +80,16 @@ impl Shard {
         self.rooms.borrow().members(member_app, name).to_vec()
     }
 
-    /// Puts a member into a channel; returns whether it was new there.
+    /// Whether a membership has not ended; whoever has waited for something has to ask again.
+    pub(crate) fn is_member(&self, member: &Member) -> bool {
+        self.members.borrow().get(member.address.slot as usize).is_some_and(|known| known.address == member.address)
+    }
+
+    /// Puts a member into a channel; returns whether it was new there. One that has been expelled joins nothing: its
+    /// slot may be somebody else's by now.
     pub(crate) fn join(&self, member: &Member, name: &Arc<str>) -> bool {
         let mut channels = member.channels.borrow_mut();
-        if channels.contains_key(name) {
+        if channels.contains_key(name) || !self.is_member(member) {
             return false;
         }
         let place = self.rooms.borrow_mut().add(member.app, name, member.address.slot);

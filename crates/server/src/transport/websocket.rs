@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
-use oyez_protocol::websocket::reader::{Event, Reader};
+use oyez_protocol::websocket::reader::{Event, Limits, Reader};
 use tokio::net::TcpStream;
 
 use crate::session::{Fault, Session};
@@ -41,14 +41,24 @@ pub(crate) struct Socket {
     pub reader: Reader,
     /// Messages that are not yet handled.
     pub inbox: VecDeque<Message>,
+    /// What came after them and ends the connection: the client's goodbye, or a fault of the frame layer.
+    pub end: Option<Fault>,
 }
 
 impl Socket {
-    /// Takes bytes that have arrived: messages go to the inbox, pings are answered.
-    ///
-    /// # Errors
-    /// A fault of the frame layer, or the client's goodbye.
-    pub(crate) fn take(&mut self, mut bytes: &mut [u8], pong: impl Fn(Vec<u8>)) -> Result<(), Fault> {
+    /// A connection that has said nothing yet.
+    pub(crate) fn new(stream: Rc<TcpStream>, limits: Limits) -> Self {
+        Self { stream, reader: Reader::new(limits), inbox: VecDeque::new(), end: None }
+    }
+
+    /// Takes bytes that have arrived: messages go to the inbox, pings are answered, what ends the connection is noted.
+    pub(crate) fn take(&mut self, bytes: &mut [u8], pong: impl Fn(Vec<u8>)) {
+        if let Err(end) = self.read(bytes, pong) {
+            self.end = Some(end);
+        }
+    }
+
+    fn read(&mut self, mut bytes: &mut [u8], pong: impl Fn(Vec<u8>)) -> Result<(), Fault> {
         while let Some(event) = self.reader.read(&mut bytes).map_err(|violation| Fault::Protocol(violation.code()))? {
             match event {
                 Event::Text(text) => self.inbox.push_back(Message::Text(text.into_owned())),
@@ -96,6 +106,10 @@ async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) ->
                 return Ok(());
             }
         }
+        // Only now: what a client says right before its goodbye counts.
+        if let Some(end) = socket.end {
+            return Err(end);
+        }
         poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
         if session.closed.get().is_some() {
             return Ok(());
@@ -121,12 +135,8 @@ fn poll_input(
         match socket.stream.try_read(&mut scratch) {
             Ok(0) => return Poll::Ready(Err(Fault::Closed)),
             Ok(count) => {
-                let stream = Rc::clone(&socket.stream);
-                let taken = socket.take(&mut scratch[..count], |pong| {
-                    shard.queue(session, Parcel::frame(pong));
-                });
-                drop(stream);
-                return Poll::Ready(taken);
+                socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::frame(pong)));
+                return Poll::Ready(Ok(()));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return Poll::Ready(Err(Fault::Broken)),

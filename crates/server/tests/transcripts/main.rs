@@ -3,6 +3,7 @@
 //!
 //! The language of the files is described in `tests/transcripts/README.md`.
 
+mod apps;
 mod fixture;
 mod pattern;
 mod player;

@@ -116,31 +116,10 @@ impl WebSocket {
         Ok(Err(answer))
     }
 
-    /// Sends a message: `bytes 0102` is a binary one, `close 1000` and `ping` are control frames.
-    pub(crate) fn say(&mut self, message: &str) -> Result<(), String> {
-        let (opcode, payload) = match message.split_once(' ') {
-            Some(("bytes", hex)) => (2, from_hex(hex)?),
-            Some(("close", code)) => (8, code.parse::<u16>().map_err(|e| e.to_string())?.to_be_bytes().to_vec()),
-            None if message == "ping" => (9, Vec::new()),
-            _ => (1, message.as_bytes().to_vec()),
-        };
-        let mask = [0x12, 0x34, 0x56, 0x78];
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            short @ 0..=125 => frame.push(0x80 | u8::try_from(short).unwrap_or(0)),
-            // The shortest form that fits, or the server would be right to complain.
-            medium if u16::try_from(medium).is_ok() => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(medium).unwrap_or(0).to_be_bytes());
-            }
-            long => {
-                frame.push(0x80 | 127);
-                frame.extend((long as u64).to_be_bytes());
-            }
-        }
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.0.write_all(&frame).map_err(|error| format!("cannot send: {error}"))
+    /// Sends messages, in one segment where `⏎` stands between them.
+    pub(crate) fn say(&mut self, messages: &str) -> Result<(), String> {
+        let frames: Vec<_> = messages.split('⏎').map(frame).collect::<Result<_, _>>()?;
+        self.0.write_all(&frames.concat()).map_err(|error| format!("cannot send: {error}"))
     }
 
     /// The next frame in the words of a transcript: text as it is, `bytes 0102`, `close 1005`; `deflated` before a
@@ -183,6 +162,33 @@ impl WebSocket {
             Err(error) => Err(format!("nothing came: {error}")),
         }
     }
+}
+
+/// The frame of one message: `bytes 0102` is a binary one, `close 1000` and `ping` are control frames.
+fn frame(message: &str) -> Result<Vec<u8>, String> {
+    let (opcode, payload) = match message.split_once(' ') {
+        Some(("bytes", hex)) => (2, from_hex(hex)?),
+        Some(("close", code)) => (8, code.parse::<u16>().map_err(|e| e.to_string())?.to_be_bytes().to_vec()),
+        None if message == "ping" => (9, Vec::new()),
+        _ => (1, message.as_bytes().to_vec()),
+    };
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        short @ 0..=125 => frame.push(0x80 | u8::try_from(short).unwrap_or(0)),
+        // The shortest form that fits, or the server would be right to complain.
+        medium if u16::try_from(medium).is_ok() => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(medium).unwrap_or(0).to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    Ok(frame)
 }
 
 /// A compressed message on its own: no context is taken over from the one before.
