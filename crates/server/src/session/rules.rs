@@ -130,7 +130,7 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in &plan.steps {
             let result = match step {
-                Step::Join(channel) => self.subscribe(app, session, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
                     if self.leave(member, &Arc::from(channel.as_str())) {
                         event::unsubscribed(app, member, channel);
@@ -163,7 +163,6 @@ impl Shard {
     async fn subscribe(
         &self,
         app: &App,
-        session: &Session,
         member: &Rc<Member>,
         facts: &Facts,
         channel: &str,
@@ -183,8 +182,7 @@ impl Shard {
                 code: 429,
             });
         }
-        // The backend may have taken its time, and the client may have gone meanwhile.
-        if session.closed.get().is_none() && self.join(member, &name) {
+        if self.join(member, &name) {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, channel);
         }

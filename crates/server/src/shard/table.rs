@@ -80,8 +80,12 @@ impl Shard {
         self.rooms.borrow().members(member_app, name).to_vec()
     }
 
-    /// Puts a member into a channel; returns whether it was new there.
+    /// Puts a member into a channel; returns whether it was new there. One that has gone, while a backend was asked
+    /// about it, joins nothing: its place may be another's already.
     pub(crate) fn join(&self, member: &Member, name: &Arc<str>) -> bool {
+        if self.member_at(member.address.slot).is_none_or(|here| here.address != member.address) {
+            return false;
+        }
         let mut channels = member.channels.borrow_mut();
         if channels.contains_key(name) {
             return false;
