@@ -342,7 +342,6 @@ impl Audience {
                 (key, value) => {
                     let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                     let texts: Option<Vec<_>> = values.iter().map(super::expression::plain).collect();
-                    let texts = texts.filter(|texts| !texts.is_empty());
                     let wrong = || ExpressionError::new(format!("{key} must be a text or a list of texts"));
                     keys.push((key.to_owned(), texts.ok_or_else(wrong)?));
                 }
