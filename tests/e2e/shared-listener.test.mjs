@@ -183,7 +183,7 @@ describe('an API key', () => {
     assert.equal(own.status, 200, own.text);
     const bodies = {
       '/api/v1/publish': { to: 'room:1', event: 'e' },
-      '/api/v1/batch': { publications: [{ app: 'blue', to: 'room:1', event: 'e' }] },
+      '/api/v1/batch': { commands: [{ publish: { app: 'blue', to: 'room:1', event: 'e' } }] },
       '/api/v1/revoke': { user: 'u1' },
     };
     for (const [path, body] of Object.entries(bodies)) {
