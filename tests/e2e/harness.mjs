@@ -110,10 +110,17 @@ export function next(emitter, event, ms = 5000) {
 /** Waits until the socket is connected; rejects with the server's words when it refuses. */
 export function connected(socket, ms = 5000) {
   if (socket.connected) return Promise.resolve(socket);
-  return Promise.race([
-    next(socket, 'connect', ms).then(() => socket),
-    next(socket, 'connect_error', ms).then(([error]) => { throw error; }),
-  ]);
+  return new Promise((resolve, reject) => {
+    const end = (settle) => (value) => {
+      clearTimeout(timer);
+      socket.off('connect', joined).off('connect_error', failed);
+      settle(value);
+    };
+    const joined = end(() => resolve(socket));
+    const failed = end(reject);
+    const timer = setTimeout(() => failed(new Error(`not connected within ${ms} ms`)), ms);
+    socket.on('connect', joined).on('connect_error', failed);
+  });
 }
 
 /** Records every event of a socket.io-client from now on: `[name, ...args]`. Use with `fence` to prove absence. */

@@ -9,7 +9,7 @@ use super::{
     Body, Cx, Denial, Dialect, Message, MessageRule, Moment, Outcome, Plan, Publication, PublishRule, REFRESH_EVENT,
     Replies, Rule, Step,
 };
-use crate::policy::expression::{Expanded, Fault, Scope, Template, Term, dig};
+use crate::policy::expression::{Expanded, Fault, Scope, Shape, Template, Term, dig};
 
 impl Dialect {
     /// What happens when a session opens.
@@ -70,10 +70,12 @@ impl Dialect {
         let quiet = rule.is_some_and(|rule| rule.quiet);
         let refusals: Vec<Message> =
             denied.iter().filter(|_| !quiet).map(|denial| refused(refusal, denial, cx)).collect();
-        replies.ack = rule.and_then(|rule| rule.ack.as_ref()).map(|ack| match refusals.first() {
-            Some(refusal) => refusal.args.clone(),
-            None => ack.json(&scope).map_or_else(|_| Args::none(), |json| Args::from_validated(json, Vec::new())),
-        });
+        let refusal = refusals.first().map(|refusal| refusal.args.clone());
+        replies.ack = match rule {
+            Some(rule) => rule.ack.as_ref().map(|ack| refusal.unwrap_or_else(|| acknowledgement(ack, &scope))),
+            // A refresh, or an event for the backend: done, the answer acknowledges it; refused, the refusal.
+            None => refusal,
+        };
         replies.messages.extend(refusals);
         replies
     }
@@ -179,6 +181,10 @@ fn refused(rule: Option<&MessageRule>, denial: &Denial, cx: &Cx<'_>) -> Message 
         .with("reason", Term::Text(&denial.reason))
         .with("code", Term::Number(denial.code.into()));
     rule.and_then(|rule| message(rule, &scope).ok()).unwrap_or_else(|| default_refusal(denial))
+}
+
+fn acknowledgement(ack: &Shape, scope: &Scope<'_>) -> Args {
+    ack.json(scope).map_or_else(|_| Args::none(), |json| Args::from_validated(json, Vec::new()))
 }
 
 fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {

@@ -44,6 +44,10 @@ fn what_no_rule_names_may_be_forwarded() {
     assert_eq!(steps("anything"), Some(vec![Step::Forward]));
     assert_eq!(steps("beat"), Some(vec![Step::Heartbeat]));
     assert_eq!(steps(REFRESH_EVENT), Some(vec![]), "a refresh without a token is refused, not forwarded");
+    let cx = cx(&identity, REFRESH_EVENT, RawValue::NULL);
+    let plan = dialect.on_event(&cx).expect("a plan");
+    let ack = dialect.replies(&plan, &cx, &Outcome::default()).ack.expect("who waits for an answer hears the refusal");
+    assert!(ack.text().contains("data.token"), "{}", ack.text());
 }
 
 #[test]

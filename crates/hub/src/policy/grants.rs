@@ -338,13 +338,12 @@ impl Audience {
                     }
                     audiences.push(Self::When(condition));
                 }
-                (key, Value::Array(items)) => {
-                    keys.push((key.to_owned(), items.iter().filter_map(super::expression::plain).collect()))
-                }
-                (key, one) => {
-                    let one = super::expression::plain(one)
-                        .ok_or_else(|| ExpressionError::new(format!("{key} must be a list of texts")))?;
-                    keys.push((key.to_owned(), vec![one]));
+                ("expression", _) => return Err(ExpressionError::new("expression must be a text")),
+                (key, value) => {
+                    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                    let texts: Option<Vec<_>> = values.iter().map(super::expression::plain).collect();
+                    let wrong = || ExpressionError::new(format!("{key} must be a text or a list of texts"));
+                    keys.push((key.to_owned(), texts.ok_or_else(wrong)?));
                 }
             }
         }

@@ -185,7 +185,7 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// The tables under a key, by their names.
+    /// The tables under a key with their names, in the order of the file.
     pub(super) fn named(&self, name: &str) -> Vec<(Located, Node<'d>)> {
         let Kind::Named(section) = self.key(name).kind else { unreachable!("{name} has no names") };
         if self.table.get(name).is_none() {
@@ -202,13 +202,13 @@ impl<'d> Node<'d> {
             );
             return Vec::new();
         };
-        table
-            .iter()
-            .filter_map(|(key, value)| {
-                let word = Located { text: key.get_ref().to_string(), span: key.span() };
-                Some((word.clone(), self.node(section, format!("{}.{}", self.full(name), word.text), value)?))
-            })
-            .collect()
+        let nodes = table.iter().filter_map(|(key, value)| {
+            let word = Located { text: key.get_ref().to_string(), span: key.span() };
+            Some((word.clone(), self.node(section, format!("{}.{}", self.full(name), word.text), value)?))
+        });
+        let mut named: Vec<_> = nodes.collect();
+        named.sort_by_key(|(word, _)| word.span.start);
+        named
     }
 
     /// A table within a value that is not always one, such as `subscribe = { ask = … }`.

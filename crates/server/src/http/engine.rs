@@ -32,7 +32,7 @@ use crate::http::pages::client_file;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts};
-use crate::settings::{Engine, FrontId, Settings};
+use crate::settings::{Engine, Front, FrontId, Settings};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 use crate::shard::outbox::Parcel;
@@ -55,22 +55,18 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
     let query = request.uri().query().unwrap_or_default();
     let asks = |name: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
     let engine = asks("EIO") || asks("transport");
-    for (front, settings) in settings.fronts.iter().enumerate() {
-        let native = settings.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path));
-        if native && !engine {
-            return Some(Route { front, native: true });
-        }
-        let hit = settings
-            .engine
-            .paths
-            .iter()
-            .any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)));
-        // The root is everybody's: there only a request that speaks Engine.IO is meant.
-        if hit && (engine || path != "/") {
-            return Some(Route { front, native: false });
-        }
+    let native = |front: &Front| front.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path));
+    let hit = |front: &Front| {
+        front.engine.paths.iter().any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)))
+    };
+    // First all raw paths: `/ws` is one app's, and also another's `/ws/` without its slash.
+    let raw = if engine { None } else { settings.fronts.iter().position(native) };
+    if let Some(front) = raw {
+        return Some(Route { front, native: true });
     }
-    None
+    // The root is everybody's: there only a request that speaks Engine.IO is meant.
+    let front = settings.fronts.iter().position(hit).filter(|_| engine || path != "/")?;
+    Some(Route { front, native: false })
 }
 
 /// The browser's client, which Node serves beside the protocol: `/socket.io/socket.io.js` and its variants.

@@ -16,7 +16,6 @@ use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
-use crate::observe::event;
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
@@ -72,6 +71,7 @@ pub(crate) async fn answer(
 
 async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), Refusal> {
     let settings = shard.settings.front(front);
+    let mut refusals = Vec::new();
     let mut refusal = Refusal { word: "not_found", message: "no app is served here".to_owned() };
     for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
@@ -79,12 +79,12 @@ async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(A
         match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {
-                shard.metrics.refused(app.id);
-                event::refused(app, facts, error.word);
+                refusals.push((app, error.word));
                 refusal = error;
             }
         }
     }
+    shard.tell_refused(facts, &refusals);
     Err(refusal)
 }
 

@@ -120,22 +120,24 @@ impl Shard {
         let front = self.settings.front(session.front);
         let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
         let mut refusal = ConnectError::new("Invalid namespace");
+        let mut refusals = Vec::new();
         for app in apps {
-            let entered = match self.authenticate(session, app, &auth).await {
-                Ok(identity) => match self.enter(app, &identity, session.request.peer) {
-                    Ok(count) => Ok((identity, count)),
-                    Err(message) => Err(ConnectError::new(message)),
-                },
-                Err(error) => Err(error),
-            };
-            match entered {
-                Ok((identity, count)) => {
-                    self.introduce(session, app, &nsp, identity, count, auth).await;
+            match self.authenticate(session, app, &auth).await {
+                Ok(identity) => {
+                    // The app that accepts the token is the one that is meant, even if it has no room.
+                    match self.enter(app, &identity, session.request.peer) {
+                        Ok(count) => self.introduce(session, app, &nsp, identity, count, auth).await,
+                        Err(message) => self.refuse(session, nsp, &ConnectError::new(message)),
+                    }
                     return Ok(());
                 }
-                Err(error) => refusal = error,
+                Err((error, word)) => {
+                    refusal = error;
+                    refusals.push((app, word));
+                }
             }
         }
+        self.tell_refused(&session.request, &refusals);
         if session.parser.get() == Parser::Bare {
             // It has no packet that could say so.
             self.close(session, Reason { code: Code::BadCredentials, word: "forced close" });
@@ -145,17 +147,28 @@ impl Shard {
         Ok(())
     }
 
-    async fn authenticate(&self, session: &Session, app: &App, auth: &Value) -> Result<Arc<Identity>, ConnectError> {
+    /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
+    pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(&App, &'static str)]) {
+        for (app, word) in refusals {
+            self.metrics.refused(app.id);
+            event::refused(app, request, word);
+        }
+    }
+
+    /// Who the client is, or what it hears and a word for the log.
+    async fn authenticate(
+        &self,
+        session: &Session,
+        app: &App,
+        auth: &Value,
+    ) -> Result<Arc<Identity>, (ConnectError, &'static str)> {
         let Some(credentials) = &app.credentials else {
-            return self.authenticate_by_handler(session, app, auth).await;
+            return self.authenticate_by_handler(session, app, auth).await.map_err(|error| (error, "handler"));
         };
         let front = self.settings.front(session.front);
         let token = token::find(self.settings.tokens(app.id), auth, &session.request, &front.origins);
-        credentials.identify(token.as_deref(), clock::unix_seconds()).await.map_err(|refusal| {
-            self.metrics.refused(app.id);
-            event::refused(app, &session.request, refusal.word);
-            ConnectError::new(&refusal.message)
-        })
+        let identified = credentials.identify(token.as_deref(), clock::unix_seconds()).await;
+        identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
     }
 
     /// Asks embedding code who the client is.
@@ -207,6 +220,10 @@ impl Shard {
         event::connected(app, &member, session);
         self.metrics.connected(app.id);
         self.confirm(session, &member);
+        if self.end_if_revoked(session, &member) {
+            // Between its identification and now, while its websocket was being opened.
+            return;
+        }
         if let Some(lane) = &member.lane {
             let _ = lane.send(Happening::Connected(auth)).await;
         }

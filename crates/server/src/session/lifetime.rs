@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use oyez_hub::app::{App, AppId};
 use oyez_hub::channel::EVERYONE;
 use oyez_hub::command::Goodbye;
 use oyez_hub::dialect::{Denial, Message};
 use oyez_hub::policy::grants::Action;
+use oyez_hub::policy::{Identity, Verdict};
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::json;
@@ -16,6 +18,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::observe::event;
 use crate::session::member::Times;
 use crate::session::rules::Facts;
 use crate::session::{Member, Reason, Session};
@@ -109,12 +112,7 @@ impl Shard {
         member.identity.replace(Arc::clone(&identity));
         self.set_times(member);
         self.schedule(session);
-        let channels: Vec<Arc<str>> = member.channels.borrow().keys().cloned().collect();
-        for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
-            if self.permit(app, &identity, Action::Subscribe, channel).await.is_err() {
-                self.leave(member, channel);
-            }
-        }
+        self.leave_lost(app, member, &identity).await;
         if let Some(dialect) = &app.dialect {
             let facts = Facts::of(session, member);
             let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
@@ -126,15 +124,48 @@ impl Shard {
         Ok(Args::one(&words))
     }
 
-    /// Ends the memberships whose credentials were revoked.
-    pub(crate) fn recheck(&self, app: AppId) {
-        let Some(credentials) = &self.hub.app(app).credentials else { return };
-        let now = clock::unix_seconds();
-        for member in self.all_members().into_iter().filter(|member| member.app == app) {
-            let revoked = credentials.is_revoked(&member.identity.borrow(), now);
-            if let (true, Some(session)) = (revoked, member.session.upgrade()) {
-                self.end(&session, &member, Reason { code: Code::TokenRevoked, word: "forced close" });
+    /// Leaves the channels that the member may not hear any more: first those that the rules decide by themselves, so
+    /// that a slow backend does not delay them, then those that the backend decides, all asked at once.
+    async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
+        let channels: Vec<Arc<str>> = member.channels.borrow().keys().cloned().collect();
+        let mut asked = Vec::new();
+        for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
+            match app.policy.subscribe(identity, channel) {
+                Verdict::Allow(_) => {}
+                Verdict::Deny { .. } => self.lose(app, member, channel),
+                Verdict::Ask(_) => asked.push(channel),
             }
         }
+        let answers = asked.iter().map(|channel| self.permit(app, identity, Action::Subscribe, channel));
+        for (channel, answer) in asked.iter().zip(join_all(answers).await) {
+            if answer.is_err() {
+                self.lose(app, member, channel);
+            }
+        }
+    }
+
+    fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
+        if self.leave(member, channel) {
+            event::unsubscribed(app, member, channel);
+        }
+    }
+
+    /// Ends the memberships whose credentials were revoked.
+    pub(crate) fn recheck(&self, app: AppId) {
+        for member in self.all_members().into_iter().filter(|member| member.app == app) {
+            if let Some(session) = member.session.upgrade() {
+                self.end_if_revoked(&session, &member);
+            }
+        }
+    }
+
+    /// Ends a membership whose credentials were revoked; returns whether they were.
+    pub(crate) fn end_if_revoked(&self, session: &Rc<Session>, member: &Rc<Member>) -> bool {
+        let Some(credentials) = &self.hub.app(member.app).credentials else { return false };
+        let revoked = credentials.is_revoked(&member.identity.borrow(), clock::unix_seconds());
+        if revoked {
+            self.end(session, member, Reason { code: Code::TokenRevoked, word: "forced close" });
+        }
+        revoked
     }
 }

@@ -15,7 +15,9 @@ use crate::policy::flight::SingleFlight;
 /// The largest key set that is read, in bytes.
 pub const MAX_JWKS_BYTES: usize = 256 * 1024;
 
-/// The least time between two requests for keys once there are some, in seconds, whatever tokens ask for.
+/// The least time between two requests for keys that tokens cause once there are some, in seconds: forged tokens
+/// must not make us ask often. A request because the keys are old does not count, so that a key that is published
+/// just after it is found at once.
 pub const MIN_REFRESH_SECONDS: u64 = 30;
 
 /// The same while there are none: nobody can log in, so it is tried more often.
@@ -60,8 +62,10 @@ struct State {
     keys: Arc<KeySet>,
     /// When the keys came, in seconds since the Unix epoch; `None`: there are none yet.
     fetched_at: Option<u64>,
-    /// When they were last asked for.
+    /// When they were last asked for because there were none, or they were old.
     tried_at: Option<u64>,
+    /// When they were last asked for because a token needed another.
+    wanted_at: Option<u64>,
 }
 
 impl fmt::Debug for RemoteKeys {
@@ -94,8 +98,18 @@ impl RemoteKeys {
         if (wanting || state.fetched_at.is_none()) && self.flight.is_running(&()) {
             return true;
         }
+        self.reason(&state, now, wanting).is_some()
+    }
+
+    /// Why keys would be asked for now; none: they would not.
+    fn reason(&self, state: &State, now: u64, wanting: bool) -> Option<Reason> {
+        let pause = if state.fetched_at.is_some() { MIN_REFRESH_SECONDS } else { FIRST_RETRY_SECONDS };
         let is_old = age(state.fetched_at, now) >= self.spec.refresh_seconds;
-        (wanting || is_old) && !state.is_resting(now)
+        if is_old && age(state.tried_at, now) >= pause {
+            return Some(Reason::Age);
+        }
+        let wanted = wanting && state.fetched_at.is_some() && age(state.wanted_at, now) >= MIN_REFRESH_SECONDS;
+        wanted.then_some(Reason::Token)
     }
 
     /// Asks for the keys, together with everybody else who does so now, unless they were asked for just before.
@@ -107,10 +121,12 @@ impl RemoteKeys {
     async fn fetch_keys(&self, now: u64) {
         {
             let mut state = self.state.write();
-            if state.is_resting(now) {
-                return;
+            // Who calls has been told that it is due; if not for its age, then for a token.
+            match self.reason(&state, now, true) {
+                Some(Reason::Age) => state.tried_at = Some(now),
+                Some(Reason::Token) => state.wanted_at = Some(now),
+                None => return,
             }
-            state.tried_at = Some(now);
         }
         match self.ask().await {
             Ok(keys) => {
@@ -142,11 +158,13 @@ impl RemoteKeys {
     }
 }
 
-impl State {
-    fn is_resting(&self, now: u64) -> bool {
-        let pause = if self.fetched_at.is_some() { MIN_REFRESH_SECONDS } else { FIRST_RETRY_SECONDS };
-        age(self.tried_at, now) < pause
-    }
+/// Why keys are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// There are none, or they are old.
+    Age,
+    /// None of them is a token's.
+    Token,
 }
 
 /// Seconds between then and now, in either direction: a clock that was set back must not stop the refreshing.

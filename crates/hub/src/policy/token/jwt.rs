@@ -69,11 +69,15 @@ impl JwtVerifier {
 
     /// Verifies with the keys at hand; `None` when newer ones have to be fetched first.
     pub(super) fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
+        self.try_verify(token, now, true)
+    }
+
+    fn try_verify(&self, token: &str, now: u64, may_ask: bool) -> Option<Result<Verified, TokenError>> {
         let jws = match Jws::parse(token, &self.algorithms) {
             Ok(jws) => jws,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let signature = self.check_signature(&jws.signed(), now)?;
+        let signature = self.check_signature(&jws.signed(), now, may_ask)?;
         Some(signature.and_then(|()| {
             let claims = jws.claims()?;
             let dates = self.rules.check(&claims, now)?;
@@ -89,10 +93,11 @@ impl JwtVerifier {
         if let Some(remote) = &self.remote {
             remote.refresh(now).await;
         }
-        self.verify_now(token, now).unwrap_or(Err(TokenError::Unavailable))
+        self.try_verify(token, now, false).unwrap_or(Err(TokenError::Unavailable))
     }
 
-    fn check_signature(&self, signed: &Signed<'_>, now: u64) -> Option<Result<(), TokenError>> {
+    /// `None`: newer keys should be fetched first, and `may_ask` says that they may be.
+    fn check_signature(&self, signed: &Signed<'_>, now: u64, may_ask: bool) -> Option<Result<(), TokenError>> {
         let own = self.keys.verify(signed);
         let (Some(remote), Err(refusal)) = (&self.remote, own) else {
             return Some(own);
@@ -100,7 +105,7 @@ impl JwtVerifier {
         let keys = remote.current();
         let fetched = keys.as_ref().map_or(Err(TokenError::Unavailable), |keys| keys.verify(signed));
         let named = keys.is_some_and(|keys| keys.knows(signed.key_id));
-        if remote.is_due(now, fetched.is_err() && !named) {
+        if may_ask && remote.is_due(now, fetched.is_err() && !named) {
             return None;
         }
         Some(fetched.map_err(|other| other.max(refusal)))
