@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::session::upgrade::Probe;
 use crate::session::{Dialog, Fault, Link, Reason, Session};
-use crate::shard::Shard;
+use crate::shard::{PER_MESSAGE, Shard};
 use crate::shard::mailbox::Letter;
 
 /// While a websocket takes over, a GET is answered with a noop after this long (as Node does).
@@ -231,6 +231,7 @@ impl Shard {
             if session.closed.get().is_some() {
                 break;
             }
+            self.give_way(PER_MESSAGE).await;
         }
         self.settle(session).await;
         Ok(())

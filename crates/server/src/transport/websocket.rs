@@ -13,9 +13,10 @@ use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
 use oyez_protocol::websocket::reader::{Event, Reader};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use crate::session::{Fault, Session};
-use crate::shard::Shard;
+use crate::shard::{PER_MESSAGE, Shard};
 use crate::shard::outbox::Parcel;
 
 /// How long a client may take to answer a close frame before the connection is dropped.
@@ -95,24 +96,26 @@ async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) ->
             if session.closed.get().is_some() {
                 return Ok(());
             }
+            shard.give_way(PER_MESSAGE).await;
         }
-        poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
+        let heard = poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
+        shard.give_way(heard).await;
         if session.closed.get().is_some() {
             return Ok(());
         }
     }
 }
 
-/// Waits for bytes, and meanwhile writes what an earlier write left over.
+/// Waits for bytes, and meanwhile writes what an earlier write left over. Gives how many came.
 fn poll_input(
     cx: &mut Context<'_>,
     shard: &Shard,
     session: &Rc<Session>,
     socket: &mut Socket,
-) -> Poll<Result<(), Fault>> {
+) -> Poll<Result<usize, Fault>> {
     session.waker.replace(Some(cx.waker().clone()));
     if session.closed.get().is_some() {
-        return Poll::Ready(Ok(()));
+        return Poll::Ready(Ok(0));
     }
     shard.flush(session);
     let mut scratch = shard.scratch();
@@ -126,7 +129,7 @@ fn poll_input(
                     shard.queue(session, Parcel::frame(pong));
                 });
                 drop(stream);
-                return Poll::Ready(taken);
+                return Poll::Ready(taken.map(|()| count));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return Poll::Ready(Err(Fault::Broken)),
@@ -161,6 +164,9 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStrea
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }
+            drop(scratch);
+            // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
+            yield_now().await;
         }
     };
     let _ = tokio::time::timeout(LINGER, goodbye).await;
