@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
 use crate::session::{Fault, Session};
-use crate::shard::{PER_MESSAGE, Shard};
 use crate::shard::outbox::Parcel;
+use crate::shard::{PER_MESSAGE, Shard};
 
 /// How long a client may take to answer a close frame before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
