@@ -21,6 +21,10 @@ use crate::shard::Shard;
 /// Time for a request's headers to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of a request's head. A session keeps its query and its credentials, so what a stranger may leave here is
+/// bounded: twice what Node takes, and room for a session token in several cookies.
+const HEAD_MAX: usize = 32 * 1024;
+
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -41,6 +45,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);

@@ -16,7 +16,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use oyez_hub::address::Address;
@@ -26,9 +26,10 @@ use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::http::cors;
 use crate::http::pages::client_file;
+use crate::http::{BODY_TIMEOUT, cors};
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts};
@@ -153,9 +154,10 @@ async fn polling(
         (Some(sid), &Method::POST) => {
             let octets =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
-            match Limited::new(request.into_body(), engine.max_payload).collect().await {
-                Ok(body) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
-                Err(_) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+            match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
+                Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+                Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
             }
         }
         (Some(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
@@ -250,7 +252,7 @@ async fn accept(
             _ => return refuse(EngineError::SessionUnknown, true),
         },
     };
-    let (mut response, deflate) = match upgrade_response(request.headers(), engine.deflate) {
+    let (mut response, deflate) = match upgrade_response(&request, engine.deflate) {
         Ok(agreed) => agreed,
         Err(response) => return *response,
     };
@@ -269,14 +271,19 @@ async fn accept(
 }
 
 /// Agrees to a websocket, or says what is wrong with the request.
-pub(crate) fn upgrade_response(
-    headers: &HeaderMap,
+pub(crate) fn upgrade_response<B: HttpBody>(
+    request: &Request<B>,
     deflate: bool,
 ) -> Result<(Response<Body>, bool), Box<Response<Body>>> {
-    let get = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // Only a GET of HTTP/1.1 can ask for an upgrade (RFC 6455, section 4.1). One with a body would have a proxy and us
+    // disagree about where frames begin.
+    let may_ask = request.method() == Method::GET
+        && request.version() == http::Version::HTTP_11
+        && request.body().is_end_stream();
     let asked = handshake::Request {
         connection: get(CONNECTION),
-        upgrade: get(UPGRADE),
+        upgrade: get(UPGRADE).filter(|_| may_ask),
         version: get(SEC_WEBSOCKET_VERSION),
         key: get(SEC_WEBSOCKET_KEY),
         extensions: get(SEC_WEBSOCKET_EXTENSIONS),

@@ -6,3 +6,8 @@ pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod native;
 pub(crate) mod pages;
+
+use std::time::Duration;
+
+/// Time for a request's body to arrive: a megabyte over a bad mobile connection, but no connection held for ever.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -46,7 +46,7 @@ pub(crate) async fn answer(
         Ok(found) => found,
         Err(refusal) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
     };
-    let (mut response, deflate) = match upgrade_response(request.headers(), native.deflate) {
+    let (mut response, deflate) = match upgrade_response(&request, native.deflate) {
         Ok(agreed) => agreed,
         Err(response) => return *response,
     };

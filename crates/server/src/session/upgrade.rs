@@ -11,6 +11,7 @@ use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_protocol::websocket::reader::Limits;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::session::{Link, Session};
@@ -100,6 +101,8 @@ impl Shard {
                     probe.stage.set(Stage::Failed);
                 }
                 self.pump(&session, &probe);
+                // Whoever floods a probe waits for the others, and the timeout can end it.
+                yield_now().await;
             }
         };
         let _ = timeout(front.engine.upgrade_timeout, probing).await;
@@ -114,20 +117,18 @@ impl Shard {
         }
     }
 
-    /// Reads what the probing websocket has to say now, without waiting.
+    /// Reads what the probing websocket has to say now, without waiting. What ends polling comes in its first bytes, so
+    /// one read is enough.
     pub(crate) fn pump(self: &Rc<Self>, session: &Rc<Session>, probe: &Probe) {
-        loop {
-            if !matches!(probe.stage.get(), Stage::Fresh | Stage::Probed) {
-                return;
-            }
-            let mut scratch = self.scratch();
-            let read = probe.stream.try_read(&mut scratch);
-            match read {
-                Ok(0) => probe.stage.set(Stage::Failed),
-                Ok(count) => self.hear(session, probe, &mut scratch[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => probe.stage.set(Stage::Failed),
-            }
+        if !matches!(probe.stage.get(), Stage::Fresh | Stage::Probed) {
+            return;
+        }
+        let mut scratch = self.scratch();
+        match probe.stream.try_read(&mut scratch) {
+            Ok(0) => probe.stage.set(Stage::Failed),
+            Ok(count) => self.hear(session, probe, &mut scratch[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => probe.stage.set(Stage::Failed),
         }
     }
 

@@ -36,6 +36,12 @@ const SCRATCH: usize = 64 * 1024;
 /// Publications taken from the mailbox before their packets are written.
 const MAIL_BATCH: usize = 64;
 
+/// What clients may have said, counted as bytes, before whoever speaks gives way to the others.
+const TURN: usize = 16 * 1024;
+
+/// What a message costs beside its bytes.
+pub(crate) const PER_MESSAGE: usize = 256;
+
 /// How long connections may take to say goodbye when the node goes down.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -76,6 +82,8 @@ pub(crate) struct Shard {
     rooms: RefCell<Rooms>,
     dirty: RefCell<Vec<Rc<Session>>>,
     scratch: RefCell<Box<[u8]>>,
+    /// How much of the current turn is used up.
+    spent: Cell<usize>,
     stamp: Cell<u64>,
     next_ack: Cell<u64>,
     load: Arc<AtomicUsize>,
@@ -99,6 +107,7 @@ impl Shard {
             rooms: RefCell::default(),
             dirty: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            spent: Cell::new(0),
             stamp: Cell::new(0),
             next_ack: Cell::new(0),
             load: parts.load,
@@ -154,6 +163,16 @@ impl Shard {
     /// The buffer into which all connections of this thread read. Never held across an await.
     pub(crate) fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
         self.scratch.borrow_mut()
+    }
+
+    /// Notes that a client was listened to for `cost`. From time to time the others get a turn: a client that talks
+    /// without end would keep the thread for itself, because its socket always has more.
+    pub(crate) async fn give_way(&self, cost: usize) {
+        let spent = self.spent.get() + cost;
+        self.spent.set(if spent < TURN { spent } else { 0 });
+        if spent >= TURN {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn watch_deadlines(self: Rc<Self>) {

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use crate::session::upgrade::Probe;
 use crate::session::{Dialog, Fault, Link, Reason, Session};
-use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
+use crate::shard::{PER_MESSAGE, Shard};
 
 /// While a websocket takes over, a GET is answered with a noop after this long (as Node does).
 const NOOP_AFTER: Duration = Duration::from_millis(100);
@@ -231,6 +231,7 @@ impl Shard {
             if session.closed.get().is_some() {
                 break;
             }
+            self.give_way(PER_MESSAGE).await;
         }
         self.settle(session).await;
         Ok(())

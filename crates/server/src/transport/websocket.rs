@@ -13,10 +13,11 @@ use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
 use oyez_protocol::websocket::reader::{Event, Limits, Reader};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use crate::session::{Fault, Session};
-use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
+use crate::shard::{PER_MESSAGE, Shard};
 
 /// How long a client may take to answer a close frame before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -105,28 +106,30 @@ async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) ->
             if session.closed.get().is_some() {
                 return Ok(());
             }
+            shard.give_way(PER_MESSAGE).await;
         }
         // Only now: what a client says right before its goodbye counts.
         if let Some(end) = socket.end {
             return Err(end);
         }
-        poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
+        let heard = poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
+        shard.give_way(heard).await;
         if session.closed.get().is_some() {
             return Ok(());
         }
     }
 }
 
-/// Waits for bytes, and meanwhile writes what an earlier write left over.
+/// Waits for bytes, and meanwhile writes what an earlier write left over. Gives how many came.
 fn poll_input(
     cx: &mut Context<'_>,
     shard: &Shard,
     session: &Rc<Session>,
     socket: &mut Socket,
-) -> Poll<Result<(), Fault>> {
+) -> Poll<Result<usize, Fault>> {
     session.waker.replace(Some(cx.waker().clone()));
     if session.closed.get().is_some() {
-        return Poll::Ready(Ok(()));
+        return Poll::Ready(Ok(0));
     }
     shard.flush(session);
     let mut scratch = shard.scratch();
@@ -136,7 +139,7 @@ fn poll_input(
             Ok(0) => return Poll::Ready(Err(Fault::Closed)),
             Ok(count) => {
                 socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::frame(pong)));
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(count));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return Poll::Ready(Err(Fault::Broken)),
@@ -171,6 +174,9 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStrea
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }
+            drop(scratch);
+            // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
+            yield_now().await;
         }
     };
     let _ = tokio::time::timeout(LINGER, goodbye).await;

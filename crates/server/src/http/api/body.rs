@@ -10,8 +10,10 @@ use oyez_protocol::code::Code;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::error::ApiError;
+use crate::http::BODY_TIMEOUT;
 
 /// Largest body of a request, in bytes.
 pub(super) const BODY_MAX: usize = 1024 * 1024;
@@ -29,7 +31,10 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, BODY_MAX).collect().await {
+    let Ok(read) = timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await else {
+        return Err(ApiError::bad(format!("the body took longer than {} s; send it again", BODY_TIMEOUT.as_secs())));
+    };
+    match read {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
             Code::PayloadTooLarge,
