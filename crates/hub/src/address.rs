@@ -1,10 +1,14 @@
-//! How a session is named on the wire, and how the name leads back to the thread that owns it.
+//! How an app is named within a node, and a session on the wire: a name that leads back to the thread that owns it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Index of an app on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(pub u16);
 
 /// Names one session or socket: node, shard, slot and 64 random bits, written as 20 URL-safe characters (the length
 /// that Socket.IO's adapters expect of an id).

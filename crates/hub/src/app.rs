@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use crate::address::AppId;
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::policy::backend::Backend;
@@ -13,10 +14,6 @@ use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Addresses, Rate};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Policy};
-
-/// Index of an app on its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AppId(pub u16);
 
 /// How an app learns who somebody is.
 pub struct Credentials {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-use crate::app::AppId;
+use crate::address::AppId;
 
 /// Enough that two busy channels rarely meet; a power of two so that the hash is masked.
 const STRIPES: usize = 64;

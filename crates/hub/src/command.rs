@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
-use crate::app::AppId;
+use crate::address::AppId;
 use crate::delivery::{Audience, Delivery};
 
 /// Longest channel name in bytes.

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
+use crate::address::AppId;
 use crate::admission::Permit;
-use crate::app::AppId;
 use crate::policy::Rights;
 
 /// Decides per distinct set of rights, never per session, who among the members may hear a publication.

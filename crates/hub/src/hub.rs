@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::address::Address;
+use crate::address::AppId;
 use crate::admission::Door;
-use crate::app::{App, AppId};
+use crate::app::App;
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,

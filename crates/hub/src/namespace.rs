@@ -7,7 +7,7 @@ use std::time::Duration;
 use oyez_protocol::message::Args;
 use serde_json::Value;
 
-use crate::app::AppId;
+use crate::address::AppId;
 use crate::channel::EVERYONE;
 use crate::command::{Acked, Command, CommandError, Goodbye, Publish, Published, Select, SocketInfo};
 use crate::handler::{ConnectError, Event, Handlers, Handshake};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::app::AppId;
+use crate::address::AppId;
 
 /// One user's presence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use oyez_protocol::message::Args;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
-use crate::app::AppId;
+use crate::address::AppId;
 use crate::command::{Command, CommandError, Control, Goodbye, Published, Select};
 use crate::handler::Happening;
 use crate::hub::Hub;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 use oyez_hub::channel::Channels;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oyez_hub::app::{App, AppId, AppLimits, Credentials};
+use oyez_hub::address::AppId;
+use oyez_hub::app::{App, AppLimits, Credentials};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::Fetch;
 use oyez_hub::policy::limits::{Addresses, Rate};

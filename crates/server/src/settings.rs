@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 
 use crate::config::TokenSource;
 

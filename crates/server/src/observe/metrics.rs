@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use oyez_hub::app::{App, AppId};
+use oyez_hub::address::AppId;
+use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
 use oyez_hub::command::Goodbye;
 use oyez_hub::dialect::{Denial, Message};

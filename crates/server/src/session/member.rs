@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use oyez_hub::address::Address;
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 use oyez_hub::delivery::{AckReport, AckRequest};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::Lane;

@@ -151,13 +151,7 @@ impl Shard {
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    let refreshed = self.refresh(app, session, member, token).await;
-                    // Whether it was taken or not, a client that waits for the word gets it.
-                    *answer = Some(match &refreshed {
-                        Ok(words) => words.clone(),
-                        Err(denial) => Args::one(&json!({ "code": denial.code, "message": denial.reason })),
-                    });
-                    refreshed.map(drop)
+                    self.refresh(app, session, member, token).await.map(|words| *answer = Some(words))
                 }
                 Step::Forward => self.forward(app, facts, said).await.map(|words| *answer = Some(words)),
             };

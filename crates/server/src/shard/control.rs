@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 use oyez_hub::command::{Control, Goodbye, Select, SocketInfo};
 use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oyez_hub::app::AppId;
+use oyez_hub::address::AppId;
 
 /// A member's slot in the shard's table.
 pub(crate) type Slot = u32;

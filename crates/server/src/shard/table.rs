@@ -76,7 +76,7 @@ impl Shard {
     }
 
     /// Members of a channel.
-    pub(crate) fn room(&self, member_app: oyez_hub::app::AppId, name: &Arc<str>) -> Vec<u32> {
+    pub(crate) fn room(&self, member_app: oyez_hub::address::AppId, name: &Arc<str>) -> Vec<u32> {
         self.rooms.borrow().members(member_app, name).to_vec()
     }
 
