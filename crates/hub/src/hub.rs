@@ -21,6 +21,9 @@ use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
 
+/// The longest wait for acknowledgements.
+const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A shard's mailbox, seen from outside.
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
 
@@ -196,6 +199,8 @@ impl Hub {
         publish: Publish,
         wait: Duration,
     ) -> Result<Acked, CommandError> {
+        // Whatever its author asks for, an answer is not waited for longer than a clock can count.
+        let wait = wait.min(ACK_WAIT_MAX);
         let (sender, receiver) = mpsc::unbounded_channel();
         let request = AckRequest { answers: sender, timeout: wait };
         let (published, shards) = self.publish(app, publish, Some(request)).await?;

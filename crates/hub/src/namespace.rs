@@ -204,8 +204,8 @@ impl Broadcast {
         self.hub.publish(self.app, self.publication(event, args.into()), None).await.map(|(published, _)| published)
     }
 
-    /// Tells them, and collects their answers until all have answered or `wait` is over: whoever has not by then is
-    /// the difference between `reached` and the number of answers.
+    /// Tells them, and collects their answers until all have answered or `wait` (at most a day) is over: whoever has
+    /// not by then is the difference between `reached` and the number of answers.
     ///
     /// # Errors
     /// As [`Broadcast::emit`].

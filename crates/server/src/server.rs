@@ -135,6 +135,8 @@ impl Server {
         let mut threads = Vec::new();
         // Shards end after the door has closed, so that whatever was accepted is in their mailboxes by then.
         let closed = CancellationToken::new();
+        // However this ends: when a thread cannot be started, or when the caller gives the server up.
+        let _ended = closed.clone().drop_guard();
         for (index, inlet) in self.inlets.into_iter().enumerate() {
             let load = Arc::new(AtomicUsize::new(0));
             lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });

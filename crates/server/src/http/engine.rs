@@ -102,6 +102,9 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     };
     if !is_upgrade(&headers) {
         cors::permit(&mut response, &front.origins, &headers);
+    } else if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A connection that was to become a websocket is of no other use.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -228,7 +231,6 @@ fn refuse(error: EngineError, upgrade: bool) -> Response<Body> {
         let mut response = Response::new(Body::from(error.code().message()));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
     let mut response = Response::new(Body::from(error.json_body()));

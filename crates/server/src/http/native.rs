@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use oyez_hub::address::AppId;
-use oyez_hub::app::Refusal;
+use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
@@ -60,14 +60,19 @@ pub(crate) async fn answer(
     let max_message = native.max_payload;
     tokio::task::spawn_local(async move {
         match taken_over(upgraded).await {
-            Some((stream, unread)) => {
+            // Between the answer and here, its token may have been revoked.
+            Some((stream, unread)) if !is_revoked(shard.hub.app(app), &identity) => {
                 let admitted = Admitted { app, identity, count };
                 start(shard, front, facts, admitted, stream, unread, Limits { max_message, deflate }).await;
             }
-            None => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
+            _ => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
         }
     });
     response
+}
+
+fn is_revoked(app: &App, identity: &Identity) -> bool {
+    app.credentials.as_ref().is_some_and(|credentials| credentials.is_revoked(identity, clock::unix_seconds()))
 }
 
 async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), Refusal> {

@@ -87,7 +87,8 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !self.answered {
+        // A GET that the client has left for a websocket is no loss.
+        if !self.answered && self.session.transport() == "polling" {
             self.shard.close(self.session, Fault::Broken.into());
         }
     }
@@ -131,7 +132,12 @@ impl Shard {
         }
         match request {
             PollRequest::Get => self.get(&session, probe.is_some_and(|probe| probe.is_probed())).await,
-            PollRequest::Post { body, octets } => self.post(&session, &body, octets).await,
+            PollRequest::Post { body, octets } => {
+                // A task of its own: what was posted is done to the end, even if its client hangs up before.
+                let shard = Rc::clone(self);
+                let posted = tokio::task::spawn_local(async move { shard.post(&session, &body, octets).await });
+                posted.await.unwrap_or(PollAnswer::Refused(EngineError::BadRequest))
+            }
         }
     }
 

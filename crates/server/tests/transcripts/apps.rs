@@ -1,24 +1,45 @@
 //! Servers that the transcripts cannot ask for: apps of other shapes, and handlers that fail.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
-use oyez_hub::app::App;
+use oyez_hub::app::{App, AppId};
+use oyez_hub::command::{Command, Select};
+use oyez_hub::policy::backend::Backend;
+use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
+use oyez_server::config::{Inputs, load};
 use oyez_server::settings::{Engine, Front, Origins, Settings};
-use oyez_server::{CancellationToken, ConnectError, Event, Handshake, Identity, Server, Socket, app_id};
+use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
 
 use crate::wire::WebSocket;
 
 /// Runs what `build` builds until the runtime is dropped.
-fn serve(build: impl FnOnce() -> Server) -> (Runtime, SocketAddr) {
+fn serve(build: impl FnOnce() -> Server) -> (Runtime, SocketAddr, Hub) {
     let runtime = Runtime::new().expect("a runtime");
     let guard = runtime.enter();
     let server = build();
+    let hub = server.hub().clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     runtime.spawn(server.serve(listener, CancellationToken::new()));
     drop(guard);
-    (runtime, address)
+    (runtime, address, hub)
+}
+
+/// A server of one app that speaks Socket.IO, on one shard.
+fn server_of(app: App) -> Server {
+    let front = Front {
+        engine: Engine::default(),
+        bare: false,
+        native: None,
+        origins: Origins::Any,
+        apps: vec![app.id],
+        outbox_bytes: 1_000_000,
+    };
+    Server::new(vec![app], Settings { fronts: vec![front], tokens: Vec::new() }, 1, Handle::current())
 }
 
 fn open(server: SocketAddr, path: &str) -> WebSocket {
@@ -37,17 +58,9 @@ fn connect(server: SocketAddr, namespace: &str) -> WebSocket {
 
 #[test]
 fn an_app_of_two_namespaces_is_heard_in_each_by_its_name() {
-    let (_runtime, address) = serve(|| {
+    let (_runtime, address, _) = serve(|| {
         let app = App { namespaces: vec!["/".to_owned(), "/two".to_owned()], ..App::embedded(app_id(0), "app", "/") };
-        let front = Front {
-            engine: Engine::default(),
-            bare: false,
-            native: None,
-            origins: Origins::Any,
-            apps: vec![app_id(0)],
-            outbox_bytes: 1_000_000,
-        };
-        let server = Server::new(vec![app], Settings { fronts: vec![front], tokens: Vec::new() }, 1, Handle::current());
+        let server = server_of(app);
         server.hub().on("say", async |socket: Socket, event: Event| {
             let _ = socket.namespace().emit("said", event.args).await;
         });
@@ -62,7 +75,7 @@ fn an_app_of_two_namespaces_is_heard_in_each_by_its_name() {
 
 #[test]
 fn a_handler_that_panics_costs_nothing_but_its_answer() {
-    let (_runtime, address) = serve(|| {
+    let (_runtime, address, _) = serve(|| {
         let server = Server::builder().shards(1).build();
         server.hub().on("panic", async |_, _: Event| panic!("as it should")).on("ask", async |_, mut event: Event| {
             event.answer("answered");
@@ -76,8 +89,25 @@ fn a_handler_that_panics_costs_nothing_but_its_answer() {
 }
 
 #[test]
+fn an_answer_may_be_waited_for_as_long_as_you_like() {
+    let (_runtime, address, _) = serve(|| {
+        let server = Server::builder().shards(1).build();
+        server.hub().on("ask", async |socket: Socket, mut event: Event| {
+            let answer = socket.emit_with_ack("question", 1, Duration::MAX).await;
+            event.answer(answer.ok().flatten().unwrap_or_default());
+        });
+        server
+    });
+    let mut client = connect(address, "");
+    client.say(r#"421["ask"]"#).expect("sent");
+    assert_eq!(client.hear().as_deref(), Ok(r#"420["question",1]"#));
+    client.say(r#"430["yes"]"#).expect("sent");
+    assert_eq!(client.hear().as_deref(), Ok(r#"431["yes"]"#));
+}
+
+#[test]
 fn bare_engine_io_that_is_not_let_in_is_closed() {
-    let (_runtime, address) = serve(|| {
+    let (_runtime, address, _) = serve(|| {
         let server = Server::builder().engine_io("/engine.io/", "engine").shards(1).build();
         let engine = server.hub().namespace("engine").expect("it was built with one");
         engine.authenticate(async |_: Handshake| Err::<Identity, _>(ConnectError::new("nobody may")));
@@ -85,4 +115,67 @@ fn bare_engine_io_that_is_not_let_in_is_closed() {
     });
     let mut client = open(address, "/engine.io/");
     assert_eq!(client.hear().as_deref(), Ok("close 4504"));
+}
+
+/// An app's backend that takes its time, and then allows everything.
+#[derive(Default)]
+struct Slow {
+    asked: Notify,
+    answer: Notify,
+}
+
+#[async_trait::async_trait]
+impl Fetch for Slow {
+    async fn fetch(&self, _: FetchRequest) -> Result<FetchResponse, FetchError> {
+        self.asked.notify_one();
+        self.answer.notified().await;
+        Ok(FetchResponse { status: 200, body: r#"{"allow":true}"#.into() })
+    }
+}
+
+/// An app whose rooms are the backend's to give.
+fn asking(backend: Arc<Slow>) -> App {
+    let source = r#"
+        [app.a]
+        origins = ["http://localhost:3000"]
+        [app.a.socketio]
+        path = "/socket.io/"
+        [app.a.auth.jwt]
+        algorithms = ["HS256"]
+        secret = "a-secret-for-tests-0123456789abcdef"
+        [app.a.identity]
+        user = "claims.sub"
+        [[app.a.channel]]
+        name = "room:{id}"
+        subscribe = { ask = "http://backend.example/may" }
+        [[app.a.on]]
+        event = "enter"
+        join = "room:1"
+    "#;
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()) };
+    let mut config = load("oyez.toml", source, inputs).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = config.apps.remove(0);
+    App {
+        policy: Arc::clone(&config.policy),
+        dialect: Some(Arc::clone(&config.dialect)),
+        backend: Some(Backend::new(backend)),
+        ..App::embedded(AppId(0), "a", "/")
+    }
+}
+
+#[test]
+fn who_was_dismissed_while_a_right_was_asked_for_joins_nothing() {
+    let backend = Arc::new(Slow::default());
+    let (runtime, address, hub) = serve(|| server_of(asking(Arc::clone(&backend))));
+    let mut client = connect(address, "");
+    client.say(r#"421["enter"]"#).expect("sent");
+    runtime.block_on(backend.asked.notified());
+    let dismiss = Command::Disconnect(Select::Everyone, Goodbye::Namespace);
+    runtime.block_on(hub.execute(AppId(0), dismiss)).expect("dismissed");
+    assert_eq!(client.hear().as_deref(), Ok("41"));
+    backend.answer.notify_one();
+    // What the client says next is heard after the answer.
+    client.say("40").expect("sent");
+    assert!(client.hear().expect("an answer").starts_with("40{"));
+    assert_eq!(hub.channels().members(AppId(0), "room:1"), 0);
 }

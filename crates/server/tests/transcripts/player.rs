@@ -226,7 +226,12 @@ impl Stage {
         Ok(())
     }
 
+    /// `abort [NAME]`: the POST that was begun, else the GET that waits.
     fn abort(&mut self, name: &str) -> Result<(), String> {
+        if let Some(exchange) = self.posting.take() {
+            exchange.abort();
+            return Ok(());
+        }
         match self.client(name)? {
             Client::Polling { waiting: Some(_), .. } => {}
             _ => return Err("no GET waits".to_owned()),
