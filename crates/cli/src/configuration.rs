@@ -47,8 +47,8 @@ pub(crate) fn check(path: &Path, source: &str, env: &dyn Fn(&str) -> Option<Stri
     match assemble::apps(&config, Some(&nobody)) {
         Ok(_) => Ok(config),
         Err(error) => {
-            let (line, message) = (error.line(), error.to_string());
-            Err(Problems(vec![Problem { file: name, line, column: 1, message, help: None }]))
+            let (line, message, help) = (error.line(), error.to_string(), Some(error.help()));
+            Err(Problems(vec![Problem { file: name, line, column: 1, message, help }]))
         }
     }
 }

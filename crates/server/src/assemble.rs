@@ -45,10 +45,7 @@ pub enum AssembleError {
         name: String,
     },
     /// Two apps on one path that want it served differently.
-    #[error(
-        "the apps `{first}` (line {first_line}) and `{second}` share the path {path}, but not {difference}: \
-         give one of them another path, or both the same settings"
-    )]
+    #[error("the apps `{first}` (line {first_line}) and `{second}` share the path {path}, but not {difference}")]
     SharedPath {
         /// The app that comes first in the file.
         first: String,
@@ -69,6 +66,17 @@ pub enum AssembleError {
 }
 
 impl AssembleError {
+    /// What to write instead.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match self {
+            Self::Verifier { app, .. } => format!("see [app.{app}.auth] in docs/configuration.md"),
+            Self::Algorithm { .. } => "as RFC 7518 names them, for instance \"HS256\"".to_owned(),
+            Self::SharedPath { .. } => "give one of them another path, or both the same settings".to_owned(),
+            Self::TooManyApps(_) => "share them out among several servers".to_owned(),
+        }
+    }
+
     /// The line of the file that is about it, from 1.
     #[must_use]
     pub fn line(&self) -> usize {

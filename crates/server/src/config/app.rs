@@ -127,7 +127,11 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
         }
     }
     for namespace in node.texts("namespace").iter().filter(|namespace| !namespace.text.starts_with('/')) {
-        node.doc.problem(namespace.span.start, format!("the namespace `{}` must begin with `/`", namespace.text), None);
+        node.doc.problem(
+            namespace.span.start,
+            format!("the namespace `{}` must begin with `/`", namespace.text),
+            Some(format!("write \"/{}\"", namespace.text)),
+        );
     }
     SocketIoConfig {
         paths: node.plain_texts("path"),
@@ -146,7 +150,11 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
 
 fn websocket(node: &Node<'_>) -> WebSocketConfig {
     for path in node.texts("path").iter().filter(|path| !path.text.starts_with('/')) {
-        node.doc.problem(path.span.start, format!("the path `{}` must begin with `/`", path.text), None);
+        node.doc.problem(
+            path.span.start,
+            format!("the path `{}` must begin with `/`", path.text),
+            Some(format!("write \"/{}\"", path.text)),
+        );
     }
     WebSocketConfig {
         paths: node.plain_texts("path"),

@@ -77,7 +77,8 @@ impl fmt::Display for Explanation {
                 writeln!(f, "  {}:{} channel {:?}: {} = {}", self.file, rule.line, rule.channel, rule.key, rule.source)?
             }
         }
-        for part in &self.parts {
+        let written = rule.is_some_and(|rule| rule.line > 0);
+        for part in self.parts.iter().filter(|_| written) {
             let value = match &part.value {
                 Ok(value) => value.to_string(),
                 Err(fault) => format!("cannot be evaluated: {fault}"),

@@ -197,8 +197,8 @@ impl<'d> Node<'d> {
         let Some(table) = value.get_ref().as_table() else {
             self.doc.problem(
                 value.span().start,
-                format!("{} needs a name: [{}.NAME]", self.full(name), self.full(name)),
-                None,
+                format!("{} needs a name", self.full(name)),
+                Some(format!("write [{}.NAME]", self.full(name))),
             );
             return Vec::new();
         };

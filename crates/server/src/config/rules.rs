@@ -17,7 +17,11 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
     let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, channel(node, user)?))).collect();
     for (index, (node, rule)) in rules.iter().enumerate() {
         if rules[..index].iter().any(|(_, earlier)| earlier.pattern.source() == rule.pattern.source()) {
-            node.problem(format!("the channel `{}` is described twice; only the first counts", rule.pattern), None);
+            let help = "write one [[app.NAME.channel]] with the rights of both".to_owned();
+            node.problem(
+                format!("the channel `{}` is described twice; only the first counts", rule.pattern),
+                Some(help),
+            );
         }
     }
     for (node, rule) in &rules {
@@ -31,7 +35,7 @@ fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, Ch
     let described = |name: &str| rules.iter().map(|(_, rule)| rule).find(|rule| rule.pattern.matches(name).is_some());
     for echo in node.texts("echo") {
         if described(&echo.text).is_none() {
-            node.doc.problem(echo.span.start, format!("no channel fits `{}`", echo.text), None);
+            node.doc.problem(echo.span.start, format!("no channel fits `{}`", echo.text), Some(describe(&echo.text)));
         }
     }
     let (Some(template), Some(text)) = (&rule.audience, node.text("audience")) else {
@@ -44,13 +48,22 @@ fn check_references(node: &Node<'_>, rule: &ChannelRule, rules: &[(&Node<'_>, Ch
             let message = format!("who may hear `{}` depends on more than rights", text.text);
             node.doc.problem(text.span.start, message, Some(help.to_owned()));
         }
-        None => node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), None),
+        None => {
+            let help = describe(&sample(template.source()));
+            node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
+        }
     }
+}
+
+fn describe(channel: &str) -> String {
+    format!("describe it: [[app.NAME.channel]] name = \"{channel}\"")
 }
 
 fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
     let name = node.text("name")?;
-    let pattern = Pattern::compile(&name.text).map_err(|fault| node.doc.problem(name.span.start, fault, None)).ok()?;
+    let help = || Some("a name is text with {captures}, as in \"site:{siteId}\" or \"alarms\"".to_owned());
+    let wrong = |fault| node.doc.problem(name.span.start, fault, help());
+    let pattern = Pattern::compile(&name.text).map_err(wrong).ok()?;
     let captures = pattern.names().map(|name| (name, Kind::Text));
     let names = Names::default().with(captures.chain([("user", user.clone())]));
     let said = names.clone().with([("event", Kind::Text), ("member", Kind::Bool)]);
@@ -62,7 +75,7 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
         if let Some(fault) =
             name_fault(&echo.text).or(echo.text.contains('{').then_some("an echo is one channel, not a pattern"))
         {
-            node.doc.problem(echo.span.start, fault, None);
+            node.doc.problem(echo.span.start, fault, Some("as in echo = \"platform\"".to_owned()));
         }
     }
     Some(ChannelRule {

@@ -148,11 +148,9 @@ impl Node<'_> {
             match (self.doc.inputs.file)(&path) {
                 Ok(text) => (Some(text.trim_end().to_owned()), path),
                 Err(error) => {
-                    self.doc.problem(
-                        span.start,
-                        format!("{} comes from the file {path}: {error}", self.full(name)),
-                        None,
-                    );
+                    let message = format!("{} comes from the file {path}: {error}", self.full(name));
+                    let help = "a relative path starts where this file is; it must be readable".to_owned();
+                    self.doc.problem(span.start, message, Some(help));
                     (None, path)
                 }
             }

@@ -24,7 +24,9 @@ thread_local! {
 
 impl Program {
     pub(super) fn new(ast: IdedExpr) -> Self {
-        let roots = ast.references().variables().into_iter().map(Arc::from).collect();
+        let mut roots: Vec<Arc<str>> = ast.references().variables().into_iter().map(Arc::from).collect();
+        // `explain` shows them, the same every time.
+        roots.sort_unstable();
         Self { ast: Arc::new(ast), roots }
     }
 
