@@ -21,7 +21,7 @@ use crate::shard::Shard;
 /// Time for a request's headers to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a request's head. A session keeps its query and its credentials, so what a stranger may leave here is
+/// Bytes of a request's head, about: what one read brings beyond it still counts. A session keeps its query and its credentials, so what a stranger may leave here is
 /// bounded: twice what Node takes, and room for a session token in several cookies.
 const HEAD_MAX: usize = 32 * 1024;
 
