@@ -1,6 +1,8 @@
 // Several apps on one listener: which one a client belongs to, and that nothing crosses from one to another.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
 import { API_KEY, connect, connected, fence, next } from './harness.mjs';
 import { heard, open, refused, unique, until } from './steps.mjs';
 import { jwt, newKey, raw, run, folder, serving } from './stage.mjs';
@@ -92,6 +94,25 @@ describe('which app a client belongs to', () => {
     }
     const gone = await server.api('/elsewhere/?EIO=4&transport=polling');
     assert.equal(gone.status, 404);
+  });
+
+  test('says the host: one path served differently under two names, and a third app under any other', async (t) => {
+    const hosted = (name, host, more = '') => app(name, `${host}\n[app.${name}.socketio]\npath = "/socket.io/"\n${more}`);
+    const file = config(
+      hosted('grey', '', 'ping_interval = "20s"'),
+      hosted('red', 'host = "red.example"'),
+      hosted('blue', 'host = ["Blue.example", "b.example"]', 'ping_interval = "10s"'),
+    );
+    const other = await serving(t, file);
+    const transports = ['websocket']; // only there the stock client lets a test choose the host
+    const hosts = [['red', 'red.example'], ['blue', 'blue.example:8443'], ['blue', 'b.example'], ['grey', 'else.example']];
+    for (const [name, host] of hosts) {
+      const socket = await open(t, other.url, { auth: { token: token(name) }, extraHeaders: { host }, transports }, 'hello');
+      assert.deepEqual(heard(socket, 'hello'), [{ app: name }], host);
+    }
+    await refused(t, other.url, { auth: { token: token('red') }, extraHeaders: { host: 'blue.example' }, transports });
+    const [response] = await once(http.get(`${other.url}/socket.io/?EIO=4&transport=polling`, { headers: { host: 'B.EXAMPLE' } }), 'response');
+    assert.match(Buffer.concat(await response.toArray()).toString(), /"pingInterval":10000/);
   });
 
   test('does not depend on the order of the file', async (t) => {

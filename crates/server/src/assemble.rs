@@ -221,12 +221,15 @@ fn fronts(apps: &[AppConfig]) -> Result<Vec<Front>, AssembleError> {
         }
     }
     paths_are_clear(apps, &fronts)?;
+    // Who names a host is meant before who takes any.
+    fronts.sort_by_key(|front| front.hosts.is_empty());
     Ok(fronts)
 }
 
 fn front(app: &AppConfig) -> Front {
     let any = app.origins.iter().any(|origin| origin == "*");
     Front {
+        hosts: app.hosts.clone(),
         // An app without Socket.IO has no path for it.
         engine: app.socketio.as_ref().map_or_else(|| Engine { paths: Vec::new(), ..Engine::default() }, engine),
         bare: false,
@@ -262,13 +265,16 @@ fn native(websocket: &WebSocketConfig) -> Native {
     }
 }
 
-/// A path is answered by one front only, so two fronts must not both claim it.
+/// A path of a host is answered by one front only, so two fronts must not both claim it.
 fn paths_are_clear(apps: &[AppConfig], fronts: &[Front]) -> Result<(), AssembleError> {
-    let mut owners: HashMap<(bool, &str), &Front> = HashMap::new();
+    let mut owners: HashMap<(bool, &str, Option<&str>), &Front> = HashMap::new();
     for front in fronts {
         let engine = front.engine.paths.iter().map(|path| (false, path.as_str()));
         let native = front.native.iter().flat_map(|native| native.paths.iter().map(|path| (true, path.as_str())));
-        for claim in engine.chain(native) {
+        let any = front.hosts.is_empty().then_some(None);
+        let hosts: Vec<_> = front.hosts.iter().map(|host| Some(host.as_str())).chain(any).collect();
+        let paths = engine.chain(native);
+        for claim in paths.flat_map(|(raw, path)| hosts.iter().map(move |host| (raw, path, *host))) {
             let Some(owner) = owners.insert(claim, front).filter(|owner| *owner != front) else { continue };
             let [first, second] = [owner, front].map(|front| &apps[usize::from(front.apps[0].0)]);
             return Err(AssembleError::SharedPath {

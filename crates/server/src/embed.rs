@@ -114,6 +114,7 @@ impl ServerBuilder {
         let app = |(index, name): (usize, &String)| App::embedded(app_id(index), name, name);
         let mut apps: Vec<App> = self.namespaces.iter().enumerate().map(app).collect();
         let front = Front {
+            hosts: Vec::new(),
             engine: self.engine,
             bare: false,
             native: None,

@@ -102,6 +102,8 @@ pub struct Native {
 /// One way in: a set of paths and what is spoken there. Several apps may share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
+    /// Host names that it is for, in lower case, without a port; none: any.
+    pub hosts: Vec<String>,
     /// Engine.IO, and on it Socket.IO.
     pub engine: Engine,
     /// Nothing is spoken on Engine.IO: each of its messages is an event `message` of the first app.
@@ -123,6 +125,14 @@ pub struct Settings {
     pub fronts: Vec<Front>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
+}
+
+impl Front {
+    /// Whether a request with this `Host` may be meant for it.
+    pub(crate) fn is_for(&self, host: Option<&str>) -> bool {
+        let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        self.hosts.is_empty() || name.is_some_and(|name| self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name)))
+    }
 }
 
 impl Settings {

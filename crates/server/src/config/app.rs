@@ -58,6 +58,18 @@ fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
     }
 }
 
+/// The host names of an app. A port or a scheme in one is a mistake: what is compared is the name alone.
+fn hosts(node: &Node<'_>) -> Vec<String> {
+    let hosts = node.plain_texts("host");
+    for host in hosts.iter().filter(|host| host.is_empty() || host.contains(['/', ':', ' '])) {
+        node.problem(
+            format!("{}.host: {host:?} is not a host name", node.path),
+            Some("write the name alone, as in \"desk.example.com\"".into()),
+        );
+    }
+    hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect()
+}
+
 fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     let origins = node.texts("origins");
     origins.iter().for_each(|origin| check_origin(node, origin));
@@ -92,6 +104,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
         name: name.text.clone(),
         line: node.line(),
         origins: origins.into_iter().map(|origin| origin.text).collect(),
+        hosts: hosts(node),
         socketio,
         websocket: websocket.as_ref().map(self::websocket),
         auth: auth?,

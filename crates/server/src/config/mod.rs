@@ -104,6 +104,8 @@ pub struct AppConfig {
     pub line: usize,
     /// Web pages that may connect; `*` is any.
     pub origins: Vec<String>,
+    /// Names by which clients reach it, in lower case, without a port; none: any.
+    pub hosts: Vec<String>,
     /// Socket.IO, if it is spoken.
     pub socketio: Option<SocketIoConfig>,
     /// Plain WebSocket, if it is spoken.

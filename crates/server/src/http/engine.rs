@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, ORIGIN,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE, VARY,
 };
@@ -56,9 +56,13 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
     let query = request.uri().query().unwrap_or_default();
     let asks = |name: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
     let engine = asks("EIO") || asks("transport");
-    let native = |front: &Front| front.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path));
+    let host = host(request);
+    let native = |front: &Front| {
+        front.is_for(host) && front.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path))
+    };
     let hit = |front: &Front| {
-        front.engine.paths.iter().any(|own| path == own || (path.len() + 1 == own.len() && own.starts_with(path)))
+        let ours = |own: &String| path == own || (path.len() + 1 == own.len() && own.starts_with(path));
+        front.is_for(host) && front.engine.paths.iter().any(ours)
     };
     // First all raw paths: `/ws` is one app's, and also another's `/ws/` without its slash.
     let raw = if engine { None } else { settings.fronts.iter().position(native) };
@@ -68,6 +72,12 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
     // The root is everybody's: there only a request that speaks Engine.IO is meant.
     let front = settings.fronts.iter().position(hit).filter(|_| engine || path != "/")?;
     Some(Route { front, native: false })
+}
+
+/// The host that a request names.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    header.or_else(|| request.uri().host())
 }
 
 /// The browser's client, which Node serves beside the protocol: `/socket.io/socket.io.js` and its variants.

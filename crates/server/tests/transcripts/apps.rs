@@ -4,7 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oyez_hub::app::{App, AppId};
+use oyez_hub::address::AppId;
+use oyez_hub::app::App;
 use oyez_hub::command::{Command, Select};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
@@ -32,6 +33,7 @@ fn serve(build: impl FnOnce() -> Server) -> (Runtime, SocketAddr, Hub) {
 /// A server of one app that speaks Socket.IO, on one shard.
 fn server_of(app: App) -> Server {
     let front = Front {
+        hosts: Vec::new(),
         engine: Engine::default(),
         bare: false,
         native: None,
