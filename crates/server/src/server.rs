@@ -12,7 +12,7 @@ use oyez_hub::Hub;
 use oyez_hub::app::{App, AppId};
 use oyez_hub::command::Mail;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::{self, Lane};
@@ -134,6 +134,7 @@ impl Server {
         let mut threads = Vec::new();
         // Shards end after the door has closed, so that whatever was accepted is in their mailboxes by then.
         let closed = CancellationToken::new();
+        let last_call = Arc::new(Barrier::new(self.inlets.len()));
         for (index, inlet) in self.inlets.into_iter().enumerate() {
             let load = Arc::new(AtomicUsize::new(0));
             lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });
@@ -146,6 +147,7 @@ impl Server {
                 metrics: Arc::clone(&self.metrics),
                 load,
                 stop: closed.clone(),
+                last_call: Arc::clone(&last_call),
             };
             threads.push(start_shard(parts, inlet)?);
         }
