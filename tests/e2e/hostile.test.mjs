@@ -122,6 +122,44 @@ describe('what is not a WebSocket handshake', () => {
   }
 });
 
+describe('a polling client that was away', () => {
+  // More than one response takes, and the connection ends meanwhile.
+  const COUNT = 40;
+  async function away(server, user) {
+    const polling = `${server.url}/socket.io/?EIO=4&transport=polling`;
+    const { sid } = JSON.parse((await (await fetch(polling)).text()).slice(1));
+    const get = async () => { const answer = await fetch(`${polling}&sid=${sid}`); return { status: answer.status, packets: (await answer.text()).split('\x1e') }; };
+    assert.equal(await (await fetch(`${polling}&sid=${sid}`, { method: 'POST', body: CONNECT(user) })).text(), 'ok');
+    await get();
+    for (let count = 0; count < COUNT; count += 1) await server.publish(`user:${user}`, 'order', { count });
+    /** Everything up to the goodbye. */
+    return async () => {
+      const packets = [];
+      while (packets.at(-1) !== '1') {
+        const answer = await get();
+        assert.equal(answer.status, 200, `after ${packets.length} packets`);
+        packets.push(...answer.packets);
+      }
+      assert.deepEqual(packets.filter((packet) => packet.includes('"order"')).map((packet) => JSON.parse(packet.slice(6))[1].count), Array.from({ length: COUNT }, (_, count) => count));
+    };
+  }
+
+  test('hears all of it after the server has ended its session', async () => {
+    const fetchAll = await away(server, 120);
+    const answer = await server.api('/api/v1/disconnect', { body: { user: '120', transport: true } });
+    assert.equal(answer.status, 200, answer.text);
+    await fetchAll();
+  });
+
+  test('hears all of it while the node goes down', async () => {
+    const mortal = await serve('examples/concrete-plant/oyez.toml');
+    const fetchAll = await away(mortal, 121);
+    const stopped = mortal.stop();
+    await fetchAll();
+    assert.equal(await stopped, 0);
+  });
+});
+
 test('a head far beyond 32 KiB is refused', async () => {
   const cookie = raw(server.port, `GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nCookie: ${'a=b; '.repeat(20000)}\r\n\r\n`);
   assert.equal(await cookie.status(), 431);

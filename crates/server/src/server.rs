@@ -13,7 +13,7 @@ use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::command::Mail;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::{self, Lane};
@@ -137,6 +137,7 @@ impl Server {
         let closed = CancellationToken::new();
         // However this ends: when a thread cannot be started, or when the caller gives the server up.
         let _ended = closed.clone().drop_guard();
+        let last_call = Arc::new(Barrier::new(self.inlets.len()));
         for (index, inlet) in self.inlets.into_iter().enumerate() {
             let load = Arc::new(AtomicUsize::new(0));
             lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });
@@ -149,6 +150,7 @@ impl Server {
                 metrics: Arc::clone(&self.metrics),
                 load,
                 stop: closed.clone(),
+                last_call: Arc::clone(&last_call),
             };
             threads.push(start_shard(parts, inlet)?);
         }

@@ -21,15 +21,24 @@ use crate::shard::Shard;
 /// Time for a request's headers to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a request's head, about: what one read brings beyond it still counts. A session keeps its query and its credentials, so what a stranger may leave here is
-/// bounded: twice what Node takes, and room for a session token in several cookies.
+/// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
+/// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
+/// several cookies.
 const HEAD_MAX: usize = 32 * 1024;
+
+/// How long a client may leave what was sent to it unread, or unacknowledged, before the kernel gives the connection
+/// up; longer than any heartbeat, which ends sessions earlier. Without it, answers that nobody reads would hold their
+/// connections for ever.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let _served = shard.connections.token();
-    let stop = shard.stop.clone();
+    let stop = shard.heard_out.clone();
     let service = service_fn(|request| {
         let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer));
         // Begins at once: when the client's goodbye has come with its request, hyper drops what this returns without

@@ -99,6 +99,12 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         return response;
     }
     let facts = facts(&request, peer);
+    if shard.stop.is_cancelled() && facts.query("sid").is_none() {
+        // The node goes down: sessions may fetch their last words, but none begins.
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     let mut response = if !front.origins.allow(facts.origin.as_deref()) {
         if route.native {
             crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")

@@ -19,7 +19,7 @@ use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::command::Mail;
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +42,9 @@ const TURN: usize = 16 * 1024;
 /// What a message costs beside its bytes.
 pub(crate) const PER_MESSAGE: usize = 256;
 
+/// How long the node, going down, waits for polling clients to fetch what is left for them.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// How long connections may take to say goodbye when the node goes down.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -55,6 +58,7 @@ pub(crate) struct Parts {
     pub metrics: Arc<Metrics>,
     pub load: Arc<AtomicUsize>,
     pub stop: CancellationToken,
+    pub last_call: Arc<Barrier>,
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -75,11 +79,17 @@ pub(crate) struct Shard {
     pub deadlines: Deadlines,
     /// Cancelled when the node goes down.
     pub stop: CancellationToken,
+    /// Cancelled after that, when no polling client has anything left to fetch: then connections end.
+    pub heard_out: CancellationToken,
     /// Connections that are still being served.
     pub connections: TaskTracker,
     sessions: RefCell<Slab<Rc<Session>>>,
     members: RefCell<Slab<Rc<Member>>>,
     rooms: RefCell<Rooms>,
+    /// Where the shards wait for each other before connections end: a polling client may come by any of them.
+    last_call: Arc<Barrier>,
+    /// Told of each session that gives its place away.
+    removed: Notify,
     dirty: RefCell<Vec<Rc<Session>>>,
     scratch: RefCell<Box<[u8]>>,
     /// How much of the current turn is used up.
@@ -101,10 +111,13 @@ impl Shard {
             peers: parts.peers,
             deadlines: Deadlines::default(),
             stop: parts.stop,
+            heard_out: CancellationToken::new(),
             connections: TaskTracker::new(),
             sessions: RefCell::default(),
             members: RefCell::default(),
             rooms: RefCell::default(),
+            last_call: parts.last_call,
+            removed: Notify::new(),
             dirty: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             spent: Cell::new(0),
@@ -144,8 +157,21 @@ impl Shard {
         }
         self.handle(&mut batch).await;
         self.close_all();
+        let _ = tokio::time::timeout(LAST_CALL, self.hear_out(&mut letters)).await;
+        self.heard_out.cancel();
         self.connections.close();
         let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
+    }
+
+    /// Has polling clients come once more, by whichever shard, for what is left for them.
+    async fn hear_out(self: &Rc<Self>, letters: &mut mpsc::UnboundedReceiver<Letter>) {
+        while !self.sessions.borrow().is_empty() {
+            tokio::select! {
+                Some(letter) = letters.recv() => self.open(letter),
+                () = self.removed.notified() => {}
+            }
+        }
+        self.last_call.wait().await;
     }
 
     async fn handle(self: &Rc<Self>, batch: &mut Vec<Mail>) {

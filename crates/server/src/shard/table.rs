@@ -151,14 +151,14 @@ impl Shard {
                 if reason != Fault::Closed.into() {
                     session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
                 }
-                if reason.is_a_wish() && !polling.is_waiting() {
-                    // The last words wait for the client's next GET.
+                polling.wake();
+                if reason.is_a_wish() {
+                    // The last words may be more than one response takes: they wait for the client's next GETs.
                     let until = Instant::now() + LAST_WORDS;
                     session.scheduled.set(Some(until));
                     self.deadlines.add(until, session.address);
                     return;
                 }
-                polling.wake();
             }
         }
         self.remove(session);
@@ -170,6 +170,7 @@ impl Shard {
     pub(crate) fn remove(&self, session: &Session) {
         if self.session(session.address).is_some() {
             self.sessions.borrow_mut().try_remove(session.address.slot as usize);
+            self.removed.notify_one();
         }
     }
 

@@ -141,14 +141,20 @@ impl Shard {
         }
     }
 
-    /// What a session that is over has left to say, once.
+    /// What waits, as one payload. A session that is over gives its place away with the last one.
+    fn fetch(&self, session: &Session) -> PollAnswer {
+        let answer = drain(session);
+        if session.closed.get().is_some() && session.outbox.borrow().is_empty() {
+            self.remove(session);
+        }
+        answer
+    }
+
+    /// What a session that is over has left to say.
     fn last_words(&self, session: &Session, request: &PollRequest) -> PollAnswer {
         let wished = session.closed.get().is_some_and(Reason::is_a_wish);
         match request {
-            PollRequest::Get if wished && !session.outbox.borrow().is_empty() => {
-                self.remove(session);
-                drain(session)
-            }
+            PollRequest::Get if wished && !session.outbox.borrow().is_empty() => self.fetch(session),
             PollRequest::Get | PollRequest::Post { .. } => PollAnswer::Refused(EngineError::SessionUnknown),
         }
     }
@@ -182,7 +188,7 @@ impl Shard {
                 Link::WebSocket { .. } => return noop(),
             }
         }
-        drain(session)
+        self.fetch(session)
     }
 
     async fn post(self: &Rc<Self>, session: &Rc<Session>, body: &Bytes, octets: bool) -> PollAnswer {

@@ -167,14 +167,12 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStrea
             if stream.readable().await.is_err() {
                 break;
             }
-            let mut scratch = shard.scratch();
-            match stream.try_read(&mut scratch) {
+            match stream.try_read(&mut shard.scratch()) {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }
-            drop(scratch);
             // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
             yield_now().await;
         }
