@@ -165,6 +165,7 @@ impl Shard {
                     self.look(&session);
                 }
             }
+            tokio::task::yield_now().await;
         }
     }
 }
