@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use oyez_hub::address::Address;
 
+/// Sessions looked at before other work of the shard gets a turn.
+const CHUNK: usize = 256;
+
 /// Which session to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -50,13 +53,14 @@ impl Deadlines {
         }
     }
 
-    /// Waits until at least one entry is due and takes all that are: slots and nonces of sessions.
+    /// Waits until at least one entry is due and takes those that are, at most [`CHUNK`]: slots and nonces of sessions.
     pub(crate) async fn due(&self, out: &mut Vec<(u32, u64)>) {
         loop {
             let now = Instant::now();
             let next = {
                 let mut heap = self.heap.borrow_mut();
-                while let Some(Reverse(entry)) = heap.peek()
+                while out.len() < CHUNK
+                    && let Some(Reverse(entry)) = heap.peek()
                     && entry.at <= now
                 {
                     out.push((entry.slot, entry.nonce));

@@ -210,6 +210,7 @@ impl Shard {
                     self.look(&session);
                 }
             }
+            tokio::task::yield_now().await;
         }
     }
 }
