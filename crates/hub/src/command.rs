@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::address::AppId;
 use crate::delivery::{Audience, Delivery};
 
-/// Longest channel name in bytes.
+/// Longest channel name in characters.
 pub const CHANNEL_MAX: usize = 200;
 
 /// Longest event name in bytes.
@@ -190,7 +190,7 @@ pub enum CommandError {
     #[error("no such app: {0}")]
     UnknownApp(String),
     /// A channel name that no client could be in.
-    #[error("{0:?} is not a channel name: 1 to {CHANNEL_MAX} bytes, no control characters, not reserved")]
+    #[error("{0:?} is not a channel name: 1 to {CHANNEL_MAX} characters, no control characters, not reserved")]
     BadChannel(String),
     /// An event name that no client could hear.
     #[error("{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO")]
@@ -236,7 +236,7 @@ pub enum Mail {
 /// Whether a channel can have that name.
 #[must_use]
 pub fn is_channel_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= CHANNEL_MAX && !name.chars().any(char::is_control)
+    !name.is_empty() && name.chars().count() <= CHANNEL_MAX && !name.chars().any(char::is_control)
 }
 
 /// Whether an event can have that name: not one that Socket.IO clients keep for themselves.

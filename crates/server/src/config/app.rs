@@ -146,6 +146,7 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
             Some(format!("write \"/{}\"", namespace.text)),
         );
     }
+    positive(node, &["ping_interval", "ping_timeout", "connect_timeout", "upgrade_timeout"]);
     SocketIoConfig {
         paths: node.plain_texts("path"),
         namespaces: node.plain_texts("namespace"),
@@ -161,12 +162,26 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
     }
 }
 
+/// A time of nothing would keep a node busy with its own deadlines.
+fn positive(node: &Node<'_>, names: &[&str]) {
+    for name in names.iter().filter(|name| node.duration(name).is_zero()) {
+        node.problem(format!("{}.{name} is 0", node.path), Some("write a time such as \"25s\"".into()));
+    }
+}
+
 fn websocket(node: &Node<'_>) -> WebSocketConfig {
     for path in node.texts("path").iter().filter(|path| !path.text.starts_with('/')) {
         node.doc.problem(
             path.span.start,
             format!("the path `{}` must begin with `/`", path.text),
             Some(format!("write \"/{}\"", path.text)),
+        );
+    }
+    positive(node, &["ping_interval", "pong_timeout"]);
+    if node.duration("pong_timeout") <= node.duration("ping_interval") {
+        node.problem(
+            format!("{}.pong_timeout is not longer than ping_interval, so everybody would be closed", node.path),
+            Some("it is counted from one pong to the next, pings between them: write 60s with 54s".into()),
         );
     }
     WebSocketConfig {

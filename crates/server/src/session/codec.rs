@@ -26,10 +26,11 @@ impl Variant {
 
     /// A publication.
     pub(crate) fn delivery(self, namespace: &str, ack: Option<u64>, delivery: &Delivery) -> Rc<Parcel> {
-        if self.dialog == Dialog::Native {
-            return Parcel::native(delivery.native.clone().unwrap_or_default(), delivery.compress);
-        }
-        self.event(namespace, ack, &delivery.event, &delivery.args, delivery.compress)
+        let parcel = match self.dialog {
+            Dialog::Native => Parcel::native(delivery.native.clone().unwrap_or_default(), delivery.compress),
+            Dialog::Engine { .. } => self.event(namespace, ack, &delivery.event, &delivery.args, delivery.compress),
+        };
+        parcel.expendable()
     }
 
     /// An event.

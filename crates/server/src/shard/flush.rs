@@ -4,10 +4,11 @@ use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
-use crate::session::{Fault, Link, Session};
+use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
 
@@ -31,8 +32,13 @@ impl Shard {
             return;
         }
         let budget = self.settings.front(session.front).outbox_bytes;
-        if session.outbox.borrow_mut().push(packet, budget) == Queued::DroppedOldest {
-            self.metrics.dropped.inc();
+        let queued = session.outbox.borrow_mut().push(packet, budget);
+        match queued {
+            Queued::Kept => {}
+            Queued::DroppedOldest => {
+                self.metrics.dropped.inc();
+            }
+            Queued::Hopeless => self.close(session, Reason { code: Code::SlowConsumer, word: "transport close" }),
         }
     }
 

@@ -33,13 +33,25 @@ pub(crate) struct Parcel {
     version: Version,
     base64: bool,
     compress: bool,
+    /// A live publication, which may be given up for a client that reads too slowly; what belongs to the protocol or
+    /// answers the client is not.
+    expendable: bool,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
 }
 
 impl Parcel {
     fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
-        Rc::new(Self { content, version, base64, compress, frames: OnceCell::new(), deflated: OnceCell::new() })
+        let (frames, deflated) = Default::default();
+        Rc::new(Self { content, version, base64, compress, expendable: false, frames, deflated })
+    }
+
+    /// The same parcel as a live publication; to be called before it is shared.
+    pub(crate) fn expendable(mut self: Rc<Self>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.expendable = true;
+        }
+        self
     }
 
     /// A Socket.IO packet; `base64` where the client cannot take binary.
@@ -138,6 +150,8 @@ impl Parcel {
 pub(crate) struct Outbox {
     queue: VecDeque<Rc<Parcel>>,
     bytes: usize,
+    /// Bytes that cannot be given up.
+    owed: usize,
     /// How much of the first packet's frames is already written.
     written: usize,
 }
@@ -149,19 +163,32 @@ pub(crate) enum Queued {
     Kept,
     /// It waits, and older ones were given up for it.
     DroppedOldest,
+    /// The client does not read its answers: the session is to be closed.
+    Hopeless,
 }
 
 impl Outbox {
-    /// Queues a packet; when the budget is exceeded the oldest packets that are not half written are given up.
+    /// Queues a packet. When the budget is exceeded, the oldest live publications that are not half written are given
+    /// up; a client that leaves more than the budget of answers unread is given up itself.
     pub(crate) fn push(&mut self, packet: Rc<Parcel>, budget: usize) -> Queued {
-        self.bytes += packet.len();
+        let size = packet.len();
+        self.bytes += size;
+        if !packet.expendable {
+            self.owed += size;
+            // A single answer may be as large as it likes.
+            if self.owed > budget && self.owed > size {
+                return Queued::Hopeless;
+            }
+        }
         self.queue.push_back(packet);
         let mut outcome = Queued::Kept;
-        let keep = usize::from(self.written > 0);
-        while self.bytes > budget && self.queue.len() > keep + 1 {
-            if let Some(old) = self.queue.remove(keep) {
-                self.bytes -= old.len();
+        let mut at = usize::from(self.written > 0);
+        while self.bytes > budget && at + 1 < self.queue.len() {
+            if self.queue[at].expendable {
+                self.bytes -= self.queue.remove(at).map_or(0, |old| old.len());
                 outcome = Queued::DroppedOldest;
+            } else {
+                at += 1;
             }
         }
         outcome
@@ -192,14 +219,22 @@ impl Outbox {
             }
             count -= left;
             self.written = 0;
-            self.bytes -= first.len();
-            self.queue.pop_front();
+            if let Some(first) = self.queue.pop_front() {
+                self.forget(&first);
+            }
         }
+    }
+
+    /// A parcel has left the queue.
+    fn forget(&mut self, parcel: &Parcel) {
+        self.bytes -= parcel.len();
+        self.owed -= if parcel.expendable { 0 } else { parcel.len() };
     }
 
     /// Takes everything; its memory goes too, so that an idle session owns none.
     pub(crate) fn take(&mut self) -> VecDeque<Rc<Parcel>> {
         self.bytes = 0;
+        self.owed = 0;
         self.written = 0;
         std::mem::take(&mut self.queue)
     }
@@ -216,7 +251,7 @@ impl Outbox {
             return self.take();
         }
         let taken: VecDeque<_> = self.queue.drain(..count).collect();
-        self.bytes -= taken.iter().map(|parcel| parcel.len()).sum::<usize>();
+        taken.iter().for_each(|parcel| self.forget(parcel));
         taken
     }
 
@@ -233,7 +268,28 @@ mod tests {
     use super::*;
 
     fn packet(text: &str) -> Rc<Parcel> {
-        Parcel::native(text.to_owned(), false)
+        Parcel::native(text.to_owned(), false).expendable()
+    }
+
+    #[test]
+    fn answers_are_never_given_up_but_a_client_that_reads_none_is() {
+        let mut outbox = Outbox::default();
+        let answer = |text: &str| Parcel::native(text.to_owned(), false);
+        let budget = 3 * packet("aaaa").len();
+        assert_eq!(outbox.push(answer("large beyond the budget, but alone"), budget), Queued::Kept);
+        outbox.take();
+        for (parcel, expect) in [
+            (packet("1111"), Queued::Kept),
+            (answer("aaaa"), Queued::Kept),
+            (answer("bbbb"), Queued::Kept),
+            (packet("2222"), Queued::DroppedOldest),
+            (answer("cccc"), Queued::DroppedOldest),
+            (answer("dddd"), Queued::Hopeless),
+        ] {
+            assert_eq!(outbox.push(parcel, budget), expect);
+        }
+        let left: Vec<_> = outbox.iter().map(|packet| packet.frames()[2..].to_vec()).collect();
+        assert_eq!(left, [b"aaaa", b"bbbb", b"cccc"]);
     }
 
     #[test]

@@ -92,12 +92,24 @@ impl<'a> Opening<'a> {
     }
 }
 
+/// Stands between the packets of a payload.
+const SEPARATOR: char = '\u{1e}';
+
 impl Stage {
     fn step(&mut self, fixture: &Fixture, line: &str) -> Result<(), String> {
         let line = fill(line, &self.bindings);
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if let Some(name) = word.strip_suffix('>') {
             return self.say(fixture.address, name, rest);
+        }
+        if let Some(name) = word.strip_suffix("<<") {
+            let wanted = unfold(rest).split(SEPARATOR).count();
+            let mut heard = self.hear(fixture.address, name)?;
+            while heard.split(SEPARATOR).count() < wanted {
+                heard.push(SEPARATOR);
+                heard.push_str(&self.hear(fixture.address, name)?);
+            }
+            return self.expect(rest, &heard);
         }
         if let Some(name) = word.strip_suffix('<') {
             let heard = self.hear(fixture.address, name)?;
