@@ -92,9 +92,6 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// Stands between the packets of a payload.
-const SEPARATOR: char = '\u{1e}';
-
 impl Stage {
     fn step(&mut self, fixture: &Fixture, line: &str) -> Result<(), String> {
         let line = fill(line, &self.bindings);
@@ -103,11 +100,11 @@ impl Stage {
             return self.say(fixture.address, name, rest);
         }
         if let Some(name) = word.strip_suffix("<<") {
-            let wanted = unfold(rest).split(SEPARATOR).count();
+            let shown = SEPARATOR[1];
+            let wanted = rest.split(shown).count();
             let mut heard = self.hear(fixture.address, name)?;
-            while heard.split(SEPARATOR).count() < wanted {
-                heard.push(SEPARATOR);
-                heard.push_str(&self.hear(fixture.address, name)?);
+            while heard.split(shown).count() < wanted {
+                heard = [heard, self.hear(fixture.address, name)?].join(shown);
             }
             return self.expect(rest, &heard);
         }
