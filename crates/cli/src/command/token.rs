@@ -8,7 +8,7 @@ use crate::who::{Which, Who};
 
 /// Make a token for a user, signed with the app's secret (HS256).
 ///
-/// The claims are those from which the app's [identity] reads the user and the roles; `iss` and `aud` are what the app
+/// The claims are those from which the app's `[identity]` reads the user and the roles; `iss` and `aud` are what the app
 /// asks for.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
