@@ -40,7 +40,7 @@ Example:
   oyez explain --config examples/ticketing/oyez.toml --claims '{\"userId\": 7, \"roles\": [\"support\"]}' \\
       subscribe role:admin
 
-Exit codes: 0 there is an answer, whatever it is; 1 the configuration is wrong, or the claims name no user; 2 the
+Exit codes: 0 there is an answer, whatever it is; 1 the configuration is wrong, or the claims name no user; 2 the \
 command line is wrong.";
 
 /// What may be asked.

@@ -56,7 +56,7 @@ Examples:
   oyez listen --config examples/concrete-plant/oyez.toml --url http://127.0.0.1:3000 --user 7 --role admin \\
       --subscribe-event subscribe:site --subscribe-data '{\"siteId\": 1}'
 
-Exit codes: 0 it was asked to end (Ctrl-C) or nobody reads any more; 1 the server refuses, and why is on stderr; 2 the
+Exit codes: 0 it was asked to end (Ctrl-C) or nobody reads any more; 1 the server refuses, and why is on stderr; 2 the \
 command line is wrong.";
 
 fn data(text: &str) -> Result<Value, String> {

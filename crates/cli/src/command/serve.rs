@@ -30,7 +30,7 @@ Examples:
   oyez serve --config examples/ticketing/oyez.toml
   oyez serve --config oyez.toml --listen 0.0.0.0:8080
 
-Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line
+Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line \
 is wrong. Environment: the variables that the file names, and OYEZ_LOG.";
 
 /// Runs until the process is asked to end.

@@ -27,7 +27,7 @@ Examples:
   oyez token --user 7 --role support
   oyez token --config examples/concrete-plant/oyez.toml --user 7 --role operator --claim siteId=3 --expires 8h
 
-The secret is read as `oyez serve` reads it, from the environment or a file; where `oyez dev` ran, its secret stands in
+The secret is read as `oyez serve` reads it, from the environment or a file; where `oyez dev` ran, its secret stands in \
 for variables that are not set. Tokens of Auth.js and of other services cannot be made here.
 Exit codes: 0 the token is on stdout; 1 none can be made, and why is on stderr; 2 the command line is wrong.";
 
