@@ -33,7 +33,7 @@ impl Banner<'_> {
         if self.demo {
             row(&mut out, say("Demo page", "演示页面"), &format!("{}/", self.url));
         }
-        row(&mut out, say("API and docs", "接口与文档"), &format!("{}/api/docs", self.url));
+        row(&mut out, say("API and docs", "API 文档"), &format!("{}/api/docs", self.url));
         for (label, token) in
             [(say("User token", "用户令牌"), self.user), (say("Admin token", "管理员令牌"), self.admin)]
         {
@@ -42,7 +42,7 @@ impl Banner<'_> {
             }
         }
         if let Some(key) = self.key {
-            row(&mut out, say("API key", "接口密钥"), key);
+            row(&mut out, say("API key", "API 密钥"), key);
         }
         row(&mut out, say("Secrets", "密钥文件"), self.file);
         if let (Some(key), Some((id, _))) = (self.key, self.user) {

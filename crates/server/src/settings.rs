@@ -26,7 +26,7 @@ pub struct Heartbeat {
 pub enum Origins {
     /// Every page; credentials (cookies) are then never allowed.
     Any,
-    /// Pages of these origins, compared as browsers write them (`https://app.example.com`).
+    /// Pages of these origins, compared as browsers write them (`https://app.example.com`); the port may be `*`.
     List(Vec<String>),
 }
 
@@ -36,9 +36,16 @@ impl Origins {
     pub fn allow(&self, origin: Option<&str>) -> bool {
         match (self, origin) {
             (_, None) | (Self::Any, _) => true,
-            (Self::List(list), Some(origin)) => list.iter().any(|allowed| allowed == origin),
+            (Self::List(list), Some(origin)) => list.iter().any(|allowed| is_meant(allowed, origin)),
         }
     }
+}
+
+/// Whether an entry of the list means this origin: `http://localhost:*` means any port.
+fn is_meant(allowed: &str, origin: &str) -> bool {
+    let Some(host) = allowed.strip_suffix(":*") else { return allowed == origin };
+    let port = origin.strip_prefix(host).and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Engine.IO on one or more paths.
@@ -144,5 +151,28 @@ impl Settings {
     /// One front; ids come from these settings.
     pub(crate) fn front(&self, id: FrontId) -> &Front {
         &self.fronts[id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_may_be_any_but_nothing_else() {
+        let origins = Origins::List(vec!["https://a.example".to_owned(), "http://localhost:*".to_owned()]);
+        let allowed = |origin| origins.allow(Some(origin));
+        assert!(allowed("https://a.example") && allowed("http://localhost:5173"));
+        for foreign in [
+            "http://localhost",
+            "http://localhost:",
+            "http://localhost:80.evil.example",
+            "http://localhost.evil.example:80",
+            "https://localhost:5173",
+            "https://a.example:443",
+            "null",
+        ] {
+            assert!(!allowed(foreign), "{foreign}");
+        }
     }
 }

@@ -61,7 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         check_local(address)?;
     }
     let listeners = Listeners::open(&wanted)?;
-    config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins()));
+    // The pages under development come from ports of their own tools.
+    let local = ["http://localhost:*", "http://127.0.0.1:*"].map(str::to_owned);
+    config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
     let url = format!("http://{}", listeners.addresses[0]);
     let token = |id: &str, roles: &[String]| first_token(&config, id, roles);
     let user = token(USER, &[]);

@@ -85,7 +85,10 @@ fn target(options: &Options) -> Result<Target, Failure> {
     let token = match (&options.user, app, &options.token) {
         (Some(user), Some(app), _) => options.who.token(app, user)?,
         (_, _, Some(token)) => token.clone(),
-        _ => return Err(Failure::new("whom to listen as is not said").help("write --user ID, or --token TOKEN")),
+        _ => {
+            return Err(Failure::new("whom to listen as is not said")
+                .help("write --user ID (for `oyez dev`: --user demo), or --token TOKEN"));
+        }
     };
     let protocol = protocol(options, app);
     let data = options.subscribe_data.clone();

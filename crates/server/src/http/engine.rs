@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use crate::http::pages::client_file;
 use crate::http::{BODY_TIMEOUT, cors};
+use crate::observe::event;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts};
@@ -106,6 +107,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         return response;
     }
     let mut response = if !front.origins.allow(facts.origin.as_deref()) {
+        event::origin_refused(&facts);
         if route.native {
             crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")
         } else {
