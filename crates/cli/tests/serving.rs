@@ -177,7 +177,7 @@ fn refusals_are_told() {
     on(&["publish", "--key", "wrong", "x", "y"]).expect(1, &[], &["the server answered 401"]);
     on(&["listen", "--token", "wrong"]).expect(1, &[], &["the server refuses", "invalid token"]);
     on(&["listen", "--token", "wrong", "--raw"]).expect(1, &[], &["the server refuses: 401"]);
-    on(&["listen"]).expect(1, &[], &["--user ID, or --token TOKEN"]);
+    on(&["listen"]).expect(1, &[], &["--user demo", "--token TOKEN"]);
     let away = run(oyez(&["publish", "--url", "http://127.0.0.1:1", "x", "y"]).env("OYEZ_API_KEY", KEY));
     away.expect(1, &[], &["cannot publish at http://127.0.0.1:1", "is the server running?"]);
     let other = run_in(directory.path(), &["publish", "--url", "http://example.invalid", "x", "y"]);
