@@ -109,7 +109,7 @@ pub struct Native {
 /// One way in: a set of paths and what is spoken there. Several apps may share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
-    /// Host names that it is for, in lower case, without a port; none: any.
+    /// Hosts that it is for, as clients write them: a name, `name:port` or `:port`, in lower case; none: any.
     pub hosts: Vec<String>,
     /// Engine.IO, and on it Socket.IO.
     pub engine: Engine,
@@ -137,9 +137,16 @@ pub struct Settings {
 impl Front {
     /// Whether a request with this `Host` may be meant for it.
     pub(crate) fn is_for(&self, host: Option<&str>) -> bool {
-        let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-        self.hosts.is_empty() || name.is_some_and(|name| self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name)))
+        let meant = |host| self.hosts.iter().any(|own| is_host(own, host));
+        self.hosts.is_empty() || host.is_some_and(meant)
     }
+}
+
+/// Whether an entry such as `desk.example.com`, `desk.example.com:8443` or `:8443` fits a `Host`.
+fn is_host(own: &str, host: &str) -> bool {
+    let parts = |text| str::rsplit_once(text, ':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let ((own_name, own_port), (name, port)) = (parts(own), parts(host));
+    (own_name.is_empty() || own_name.eq_ignore_ascii_case(name)) && (own_port.is_none() || own_port == port)
 }
 
 impl Settings {
@@ -157,6 +164,22 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_a_port_or_both() {
+        for (own, host, expect) in [
+            ("a.example", "A.example", true),
+            ("a.example", "a.example:8443", true),
+            ("a.example", "b.example", false),
+            ("a.example:8443", "a.example:8443", true),
+            ("a.example:8443", "a.example", false),
+            (":3001", "127.0.0.1:3001", true),
+            (":3001", "127.0.0.1:3002", false),
+            (":3001", "127.0.0.1", false),
+        ] {
+            assert_eq!(is_host(own, host), expect, "{own} {host}");
+        }
+    }
 
     #[test]
     fn a_port_may_be_any_but_nothing_else() {

@@ -58,13 +58,17 @@ fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
     }
 }
 
-/// The host names of an app. A port or a scheme in one is a mistake: what is compared is the name alone.
+/// The hosts of an app: names, ports, or both, as clients write them.
 fn hosts(node: &Node<'_>) -> Vec<String> {
     let hosts = node.plain_texts("host");
-    for host in hosts.iter().filter(|host| host.is_empty() || host.contains(['/', ':', ' '])) {
+    let good = |host: &String| {
+        let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+        port.parse::<u16>().is_ok() && !name.contains(['/', ':', ' ']) && host.len() > 1
+    };
+    for host in hosts.iter().filter(|host| !good(host)) {
         node.problem(
-            format!("{}.host: {host:?} is not a host name", node.path),
-            Some("write the name alone, as in \"desk.example.com\"".into()),
+            format!("{}.host: {host:?} is not a host", node.path),
+            Some("write a name, a port, or both: \"desk.example.com\", \":8443\", \"desk.example.com:8443\"".into()),
         );
     }
     hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect()

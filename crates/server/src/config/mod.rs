@@ -104,7 +104,7 @@ pub struct AppConfig {
     pub line: usize,
     /// Web pages that may connect; `*` is any.
     pub origins: Vec<String>,
-    /// Names by which clients reach it, in lower case, without a port; none: any.
+    /// By what name, `:port` or both clients reach it, in lower case; none: any.
     pub hosts: Vec<String>,
     /// Socket.IO, if it is spoken.
     pub socketio: Option<SocketIoConfig>,

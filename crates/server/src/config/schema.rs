@@ -120,7 +120,7 @@ static APP: Section = Section {
     doc: "One app. It speaks the transports it names, Socket.IO on `/socket.io/` if it names none.",
     keys: &[
         need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside"),
-        may("host", Texts, r#""desk.example.com""#, "names by which clients reach this app, without a port; without it, any"),
+        may("host", Texts, r#""desk.example.com""#, "by what name, port (`:8443`) or both clients reach this app; without it, by any"),
         may("socketio", Table(&SOCKETIO), "", "Socket.IO"),
         may("websocket", Table(&WEBSOCKET), "", "JSON text frames over a plain WebSocket"),
         need("auth", Table(&AUTH), "", "how tokens are verified"),
