@@ -4,16 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oyez_protocol::message::Args;
+use oyez_protocol::message::{Args, RESERVED_EVENTS};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::address::AppId;
 use crate::delivery::{Audience, Delivery};
-
-/// Longest channel name in characters.
-pub const CHANNEL_MAX: usize = 200;
+use crate::policy::channel::{MAX_NAME, name_fault};
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
@@ -190,7 +188,7 @@ pub enum CommandError {
     #[error("no such app: {0}")]
     UnknownApp(String),
     /// A channel name that no client could be in.
-    #[error("{0:?} is not a channel name: 1 to {CHANNEL_MAX} characters, no control characters, not reserved")]
+    #[error("{0:?} is not a channel name: 1 to {MAX_NAME} characters, no control characters, no *")]
     BadChannel(String),
     /// An event name that no client could hear.
     #[error("{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO")]
@@ -236,13 +234,14 @@ pub enum Mail {
 /// Whether a channel can have that name.
 #[must_use]
 pub fn is_channel_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().count() <= CHANNEL_MAX && !name.chars().any(char::is_control)
+    name_fault(name).is_none()
 }
 
 /// Whether an event can have that name: not one that Socket.IO clients keep for themselves.
 #[must_use]
 pub fn is_event_name(name: &str) -> bool {
-    const RESERVED: [&str; 6] =
-        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-    !name.is_empty() && name.len() <= EVENT_MAX && !name.chars().any(char::is_control) && !RESERVED.contains(&name)
+    !name.is_empty()
+        && name.len() <= EVENT_MAX
+        && !name.chars().any(char::is_control)
+        && !RESERVED_EVENTS.contains(&name)
 }

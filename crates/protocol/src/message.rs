@@ -5,6 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+/// Names that belong to Socket.IO's clients and servers themselves: no event of an application can have them.
+pub const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
 /// The arguments of an event or an acknowledgement.
 ///
 /// `text` is the JSON of the arguments joined by commas, without the enclosing brackets, so that a codec can put an

@@ -11,10 +11,6 @@ use crate::code::Code;
 /// Binaries that one packet may carry unless configured otherwise, as in the reference parser since 4.2.6.
 pub const DEFAULT_MAX_ATTACHMENTS: usize = 10;
 
-/// Names that belong to the library on both sides; no client may send them.
-const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
 /// Why a Socket.IO packet was refused. Each of these ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

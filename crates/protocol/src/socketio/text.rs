@@ -8,10 +8,10 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Encoded, Error, Packet, RESERVED};
+use super::{Encoded, Error, Packet};
 use crate::engineio::Version;
 use crate::json;
-use crate::message::Args;
+use crate::message::{Args, RESERVED_EVENTS};
 
 /// Reads a client's packets. Between packets it owns nothing.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ pub(super) fn split_event(items: &str) -> Result<(String, &str), Error> {
     };
     let (first, rest) = items.split_at(values.byte_offset());
     let name = name.unwrap_or_else(|| first.trim_ascii().to_owned());
-    if RESERVED.contains(&name.as_str()) {
+    if RESERVED_EVENTS.contains(&name.as_str()) {
         return Err(Error::ReservedName);
     }
     let rest = rest.trim_ascii_start();

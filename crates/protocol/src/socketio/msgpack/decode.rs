@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::json;
-use crate::message::Args;
-use crate::socketio::{Error, Packet, RESERVED};
+use crate::message::{Args, RESERVED_EVENTS};
+use crate::socketio::{Error, Packet};
 
 /// How deep values may nest: as deep as `serde_json` reads them back.
 const MAX_DEPTH: usize = 127;
@@ -63,7 +63,7 @@ fn name(token: Token<'_>) -> Result<String, Error> {
         Token::Float(n) if n.is_finite() => n.to_string(),
         _ => return Err(Error::Payload),
     };
-    if RESERVED.contains(&name.as_str()) { Err(Error::ReservedName) } else { Ok(name) }
+    if RESERVED_EVENTS.contains(&name.as_str()) { Err(Error::ReservedName) } else { Ok(name) }
 }
 
 /// The fields of a packet's map, in whatever order they came; unknown ones are passed over.

@@ -128,7 +128,7 @@ fn events_refused() {
     refused("218446744073709551616[\"q\"]", Error::AckId);
     refused("2/custom", Error::Payload);
     refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::Payload);
-    for name in RESERVED {
+    for name in RESERVED_EVENTS {
         refused(&format!("2[\"{name}\"]"), Error::ReservedName);
     }
 }
