@@ -94,8 +94,12 @@ export class Pages {
     return page;
   }
 
-  /** Waits until everything published so far to `channel`, which the page hears, has arrived. */
+  /**
+   * Waits until everything published so far to `channel`, which the page hears, has arrived. What the page said before
+   * is settled first: the marker comes by another way and could overtake the page's joining.
+   */
   async fence(page, channel) {
+    await page.settled();
     const marker = `fence-${Math.random().toString(36).slice(2)}`;
     await this.server.publish(channel, marker, {});
     await page.take(marker);
