@@ -4,122 +4,214 @@
 //! the mailboxes between threads are bounded by the permits, a push between threads never waits, and a publisher
 //! that is faster than the machine is slowed down at the door instead of filling memory.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use crate::sync::Mutex;
+
+#[cfg(test)]
+mod tests;
 
 /// Publications on their way at once; measured as the best trade of throughput against latency.
 pub const PERMITS: usize = 64;
 
-/// Bytes of all publications on their way; one that is larger than all of it takes all of it.
+/// Bytes of all publications on their way; one that is larger than that goes alone.
 pub const BYTES: usize = 32 * 1024 * 1024;
 
-/// The two budgets of a node, and the line before them. Whoever comes while somebody waits goes to the end of the
-/// line, so what one task asks for in some order enters in that order. (A semaphore alone lets a newcomer take what is
-/// left over while the one who was first is still being woken.)
+/// The two budgets of a node, and the line before them.
+///
+/// Only the first in the line may enter, and does so itself when it is polled; whoever comes meanwhile goes to the
+/// end. So what one task asks for in some order enters in that order, whichever wake-up reaches it first.
 #[derive(Debug, Clone)]
 pub struct Door {
-    places: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    line: Arc<Mutex<()>>,
-    waiting: Arc<AtomicUsize>,
+    state: Arc<Mutex<State>>,
 }
 
-/// Somebody in the line; counted out however the wait ends.
-struct InLine<'a>(&'a AtomicUsize);
-
-impl<'a> InLine<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::AcqRel);
-        Self(waiting)
-    }
+#[derive(Debug)]
+struct State {
+    /// Most permits that may be out, and most of their bytes.
+    limits: (usize, usize),
+    /// Permits that are out, and their bytes.
+    inside: usize,
+    bytes: usize,
+    /// Nobody is let in any more.
+    closed: bool,
+    line: VecDeque<Waiter>,
+    next_ticket: u64,
+    /// Woken when nobody is inside any more and nobody will be.
+    watchers: Vec<Waker>,
 }
 
-impl Drop for InLine<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// A place in the line, in which tickets ascend.
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    bytes: usize,
+    /// `None`: woken, but it has not looked yet.
+    waker: Option<Waker>,
 }
 
 /// One publication's share; dropping the last clone of its delivery returns it.
 #[derive(Debug)]
 pub struct Permit {
-    _place: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+    state: Arc<Mutex<State>>,
+    bytes: usize,
+}
+
+/// Somebody at the door; in the line from the first look in vain until let in or dropped.
+struct Entry<'a> {
+    state: &'a Arc<Mutex<State>>,
+    bytes: usize,
+    ticket: Option<u64>,
 }
 
 impl Default for Door {
     fn default() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(PERMITS)),
-            bytes: Arc::new(Semaphore::new(BYTES)),
-            line: Arc::default(),
-            waiting: Arc::default(),
-        }
+        Self::new(PERMITS, BYTES)
     }
 }
 
 impl Door {
-    /// Waits for a place and for `size` bytes. Cancel-safe: a dropped wait gives its place in the queue back.
+    pub(crate) fn new(permits: usize, bytes: usize) -> Self {
+        let state = State {
+            limits: (permits, bytes),
+            inside: 0,
+            bytes: 0,
+            closed: false,
+            line: VecDeque::new(),
+            next_ticket: 0,
+            watchers: Vec::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Waits for a place and for `size` bytes. Cancel-safe: a dropped wait gives its place in the line back.
     /// `None` only while the node shuts down.
     pub async fn enter(&self, size: usize) -> Option<Permit> {
-        let bytes = u32::try_from(size.clamp(1, BYTES)).ok()?;
-        if self.waiting.load(Ordering::Acquire) == 0
-            && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
-            && let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(bytes)
-        {
-            return Some(Permit { _place: place, _bytes: bytes });
-        }
-        let _counted = InLine::new(&self.waiting);
-        let _turn = self.line.lock().await;
-        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok()?;
-        Some(Permit { _place: place, _bytes: bytes })
+        Entry { state: &self.state, bytes: size, ticket: None }.await
     }
 
     /// Lets nobody in any more.
     pub fn close(&self) {
-        self.places.close();
-        self.bytes.close();
+        change(&self.state, |state| state.closed = true);
+    }
+
+    /// Waits until the door is closed and every permit has returned: then nothing is on its way, and nothing will be.
+    pub async fn emptied(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.is_empty_for_good() {
+                return Poll::Ready(());
+            }
+            if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+                state.watchers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Changes the state, then wakes whoever has something to look at now.
+fn change<T>(state: &Mutex<State>, make: impl FnOnce(&mut State) -> T) -> T {
+    let (made, first, others) = {
+        let mut state = state.lock();
+        let made = make(&mut state);
+        (made, state.first_due(), state.others_due())
+    };
+    // Outside of the lock: whoever is woken wants it.
+    first.into_iter().chain(others).for_each(Waker::wake);
+    made
+}
 
-    #[tokio::test]
-    async fn the_door_is_full_until_a_permit_returns() {
-        let door = Door::default();
-        let mut inside = Vec::new();
-        for _ in 0..PERMITS {
-            inside.push(door.enter(10).await);
-        }
-        let waiting = tokio::spawn({
-            let door = door.clone();
-            async move { door.enter(10).await.is_some() }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        inside.pop();
-        assert!(waiting.await.unwrap());
+impl State {
+    fn is_room(&self, bytes: usize) -> bool {
+        let (most, most_bytes) = self.limits;
+        self.inside == 0 || (self.inside < most && self.bytes + bytes <= most_bytes)
     }
 
-    #[tokio::test]
-    async fn nobody_overtakes_who_waits() {
-        let door = Door::default();
-        let mut inside = Vec::new();
-        for _ in 0..PERMITS {
-            inside.push(door.enter(1).await);
+    fn is_empty_for_good(&self) -> bool {
+        self.closed && self.inside == 0
+    }
+
+    fn place(&self, ticket: u64) -> usize {
+        self.line.partition_point(|waiter| waiter.ticket < ticket)
+    }
+
+    /// Lets an entry in when it is its turn and there is room; else it keeps its place in the line, or gets one.
+    fn admit(&mut self, bytes: usize, ticket: &mut Option<u64>, waker: &Waker) -> Poll<bool> {
+        if self.closed {
+            return Poll::Ready(false);
         }
-        let mut first = Box::pin(door.enter(1));
-        assert!(futures_util::poll!(&mut first).is_pending());
-        inside.clear();
-        // Places are free now, but the first in line has not been woken yet.
-        let mut second = Box::pin(door.enter(1));
-        assert!(futures_util::poll!(&mut second).is_pending());
-        assert!(first.await.is_some());
-        assert!(second.await.is_some());
+        let place = ticket.map_or(self.line.len(), |ticket| self.place(ticket));
+        if place == 0 && self.is_room(bytes) {
+            self.inside += 1;
+            self.bytes += bytes;
+            if ticket.take().is_some() {
+                self.line.pop_front();
+            }
+            return Poll::Ready(true);
+        }
+        let waker = Some(waker.clone());
+        match self.line.get_mut(place) {
+            Some(waiter) => waiter.waker = waker,
+            None => {
+                self.line.push_back(Waiter { ticket: self.next_ticket, bytes, waker });
+                *ticket = Some(self.next_ticket);
+                self.next_ticket += 1;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The first in the line, if there is room for it.
+    fn first_due(&mut self) -> Option<Waker> {
+        let bytes = self.line.front()?.bytes;
+        if self.is_room(bytes) { self.line.front_mut()?.waker.take() } else { None }
+    }
+
+    /// Everybody who waits for what will not be, or for what has come to pass. Nearly always nobody.
+    fn others_due(&mut self) -> Vec<Waker> {
+        let mut due = Vec::new();
+        if self.closed {
+            due.extend(self.line.iter_mut().filter_map(|waiter| waiter.waker.take()));
+        }
+        if self.is_empty_for_good() {
+            due.append(&mut self.watchers);
+        }
+        due
+    }
+}
+
+impl Future for Entry<'_> {
+    type Output = Option<Permit>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { state, bytes, ticket } = &mut *self;
+        let admitted = change(state, |state| state.admit(*bytes, ticket, cx.waker()));
+        admitted.map(|admitted| admitted.then(|| Permit { state: Arc::clone(state), bytes: *bytes }))
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            change(self.state, |state| {
+                let place = state.place(ticket);
+                state.line.remove(place);
+            });
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        change(&self.state, |state| {
+            state.inside -= 1;
+            state.bytes -= self.bytes;
+        });
     }
 }

@@ -8,10 +8,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::address::AppId;
+use crate::sync::{Mutex, MutexGuard};
+
+#[cfg(test)]
+mod tests;
 
 /// Enough that two busy channels rarely meet; a power of two so that the hash is masked.
 const STRIPES: usize = 64;
@@ -46,11 +49,15 @@ pub struct Channels {
 
 impl Default for Channels {
     fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self::new(RandomState::new())
     }
 }
 
 impl Channels {
+    fn new(hasher: RandomState) -> Self {
+        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher }
+    }
+
     fn stripe(&self, key: &Key) -> usize {
         usize::try_from(self.hasher.hash_one(key) & (STRIPES as u64 - 1)).unwrap_or(0)
     }
@@ -137,34 +144,5 @@ impl Channels {
             }
         }
         found
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pushed(channels: &Channels, names: &[&str]) -> Vec<u8> {
-        let names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
-        let mut shards = Vec::new();
-        channels.publish(AppId(0), &names, |shard| shards.push(shard));
-        shards
-    }
-
-    #[test]
-    fn only_interested_shards_hear_and_each_once() {
-        let channels = Channels::default();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        channels.join(AppId(0), &a, 1);
-        channels.join(AppId(0), &b, 1);
-        channels.join(AppId(0), &b, 2);
-        channels.join(AppId(1), &b, 3);
-        assert_eq!(pushed(&channels, &["a", "b", "c"]), [1, 2]);
-        assert_eq!(channels.members(AppId(0), "b"), 2);
-        channels.leave(AppId(0), &b, 2);
-        assert_eq!(pushed(&channels, &["b"]), [1]);
-        channels.leave(AppId(0), &b, 1);
-        assert_eq!(pushed(&channels, &["b"]), [0u8; 0]);
-        assert_eq!(channels.list(AppId(0)), [(a, 1)]);
     }
 }

@@ -1,7 +1,10 @@
 //! The one entrance: takes commands from every door and hands the consequences to the shards.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
@@ -10,7 +13,7 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::address::AppId;
-use crate::admission::Door;
+use crate::admission::{Door, PERMITS};
 use crate::app::App;
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
@@ -20,6 +23,9 @@ use crate::command::{
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
+
+#[cfg(test)]
+mod tests;
 
 /// The longest wait for acknowledgements.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -96,6 +102,18 @@ impl Hub {
     /// Accepts no publication any more; the node goes down.
     pub fn close(&self) {
         self.inner.door.close();
+    }
+
+    /// Takes what still comes into a shard's mailbox after [`Hub::close`]: who was let in before may not have pushed
+    /// yet. False when every publication has been flushed, by every shard. A batch holds its permits until it is
+    /// cleared.
+    pub async fn last_mail(&self, mail: &mut mpsc::UnboundedReceiver<Mail>, batch: &mut Vec<Mail>) -> bool {
+        let mut emptied = pin!(self.inner.door.emptied());
+        poll_fn(|cx| match mail.poll_recv_many(cx, batch, PERMITS) {
+            Poll::Ready(count) => Poll::Ready(count > 0),
+            Poll::Pending => emptied.as_mut().poll(cx).map(|()| false),
+        })
+        .await
     }
 
     /// Channels of this node.

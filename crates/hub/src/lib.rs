@@ -15,5 +15,6 @@ pub mod namespace;
 pub mod policy;
 pub mod presence;
 pub mod socket;
+mod sync;
 
 pub use hub::Hub;

@@ -133,7 +133,7 @@ impl Server {
     pub async fn serve_all(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
-        // Shards end after the door has closed, so that whatever was accepted is in their mailboxes by then.
+        // Shards end after the door has closed, so that they can wait for whatever was accepted before.
         let closed = CancellationToken::new();
         // However this ends: when a thread cannot be started, or when the caller gives the server up.
         let _ended = closed.clone().drop_guard();

@@ -152,10 +152,10 @@ impl Shard {
         }
         clock.abort();
         // What was accepted before the end is still delivered.
-        while let Ok(rest) = mail.try_recv() {
-            batch.push(rest);
+        self.hub.close();
+        while self.hub.last_mail(&mut mail, &mut batch).await {
+            self.handle(&mut batch).await;
         }
-        self.handle(&mut batch).await;
         self.close_all();
         let _ = tokio::time::timeout(LAST_CALL, self.hear_out(&mut letters)).await;
         self.heard_out.cancel();
