@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{join, poll_immediate};
 use shuttle::future::block_on;
+use shuttle::sync::Barrier;
 use shuttle::thread;
 
 use super::*;
@@ -107,6 +108,40 @@ fn nobody_overtakes_who_waits() {
 }
 
 #[test]
+fn two_permits_let_two_in_who_need_each_other() {
+    many_orders(|| {
+        let door = Door::new(2, 10);
+        let permits = [block_on(door.enter(1)), block_on(door.enter(1))];
+        let both_inside = Arc::new(Barrier::new(2));
+        let come = || {
+            let (door, both_inside) = (door.clone(), Arc::clone(&both_inside));
+            thread::spawn(move || {
+                let _permit = block_on(door.enter(1));
+                both_inside.wait();
+            })
+        };
+        let publishers = [come(), come()];
+        drop(permits);
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        assert_unused(&door);
+    });
+}
+
+#[test]
+fn a_wait_that_moves_to_another_task_is_woken_there() {
+    every_order(|| {
+        let door = Door::new(1, 10);
+        let permit = block_on(door.enter(1));
+        let mut entry = Box::pin(door.enter(1));
+        assert!(entry.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let returning = thread::spawn(move || drop(permit));
+        assert!(block_on(entry).is_some());
+        returning.join().unwrap();
+        assert_unused(&door);
+    });
+}
+
+#[test]
 fn who_gives_up_loses_nothing_for_the_others() {
     // It gives up before the permit returns, or after it was woken for it, or has entered by then.
     let scene = |others: usize| {
@@ -140,7 +175,23 @@ fn who_gives_up_loses_nothing_for_the_others() {
 }
 
 #[test]
-fn closing_wakes_everybody_and_the_last_permit_tells_that_the_door_is_empty() {
+fn closing_sends_everybody_away_although_no_permit_returns() {
+    every_order(|| {
+        let door = Door::new(1, 10);
+        let permit = block_on(door.enter(1));
+        let waiting = thread::spawn({
+            let door = door.clone();
+            move || assert!(block_on(door.enter(1)).is_none())
+        });
+        door.close();
+        waiting.join().unwrap();
+        drop(permit);
+        assert_unused(&door);
+    });
+}
+
+#[test]
+fn a_closed_door_is_empty_when_the_last_permit_has_returned() {
     let scene = |publishers: usize| {
         move || {
             let door = Door::new(1, 10);
