@@ -25,14 +25,14 @@ pub(super) fn docs(root: &Path, filter: Option<&str>) -> Result<Counts> {
 /// This tool is left out, since it runs while cargo would replace it. It lies in the same folder.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     let args = ["build", "--workspace", "--exclude", "xtask", "--bins", "--examples"];
-    ensure!(stream::succeeds(cargo(root).args(args)), "the binary does not build: see above");
+    ensure!(stream::succeeds(command(root).args(args)), "the binary does not build: see above");
     let tool = env::current_exe().context("cannot find this tool")?;
     tool.parent().map(Path::to_path_buf).context("this tool lies in no folder")
 }
 
 fn test(root: &Path, targets: &[&str], filter: Option<&str>) -> Result<Counts> {
     let mut counts = Counts::default();
-    let mut command = cargo(root);
+    let mut command = command(root);
     command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).args(filter).args(["--", "--quiet"]);
     let success = stream::lines(&mut command, |line| {
         add(&mut counts, line);
@@ -42,9 +42,9 @@ fn test(root: &Path, targets: &[&str], filter: Option<&str>) -> Result<Counts> {
 }
 
 /// The cargo that runs this tool, else the one on the path.
-fn cargo(root: &Path) -> Command {
+pub(super) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root);
+    command.current_dir(folder);
     command
 }
 

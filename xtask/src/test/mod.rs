@@ -6,6 +6,7 @@
 mod browser;
 pub(crate) mod cargo;
 mod clients;
+mod fuzz;
 mod needs;
 mod node;
 mod stream;
@@ -43,6 +44,8 @@ enum Stage {
     Unit,
     /// The examples in the documentation.
     Doc,
+    /// The codecs against made-up bytes, some seconds each: `crates/protocol/fuzz`.
+    Fuzz,
     /// Stock JavaScript clients against the real binary: `tests/e2e`, `examples/*/e2e`.
     E2e,
     /// Pages in headless Chromium: `tests/browser`.
@@ -56,6 +59,7 @@ impl Stage {
         match self {
             Self::Unit => "unit",
             Self::Doc => "doc",
+            Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
             Self::Browser => "browser",
             Self::Clients => "clients",
@@ -94,6 +98,7 @@ impl Bench<'_> {
         match stage {
             Stage::Unit => cargo::units(self.root, self.filter),
             Stage::Doc => cargo::docs(self.root, self.filter),
+            Stage::Fuzz => fuzz::run(self),
             Stage::E2e => node::run(self),
             Stage::Browser => browser::run(self),
             Stage::Clients => clients::run(self),

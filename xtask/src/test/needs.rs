@@ -92,6 +92,11 @@ pub(super) fn openssl() -> Result<(), String> {
     if found() { Ok(()) } else { Err("apt installed libssl-dev, but pkg-config does not find openssl".to_owned()) }
 }
 
+/// A C++ compiler, which libFuzzer is built with (not Oyez itself).
+pub(super) fn cxx() -> Result<(), String> {
+    if env::var_os("CXX").is_some() || on_path("c++").is_some() { Ok(()) } else { apt("g++") }
+}
+
 /// Installs a package by apt where that is allowed.
 fn apt(package: &str) -> Result<(), String> {
     let advice = format!("install it: apt-get install {package} (or what your system calls it)");
