@@ -35,8 +35,8 @@ pub(crate) mod model {
         shuttle::check_dfs(scene, None);
     }
 
-    /// Searches a scene that has too many orders: plays thousands of them, other ones each time. Half of them are
-    /// random, half let one thread run ahead until the worst moments (few changes of thread, but anywhere).
+    /// Searches a scene that has too many orders: plays two thousand of them, other ones each time. Half are random;
+    /// half change from thread to thread at a few moments only, where most races need no more.
     pub(crate) fn many_orders(scene: impl Fn() + Send + Sync + Clone + 'static) {
         const EACH: usize = 1_000;
         shuttle::check_random(scene.clone(), EACH);
