@@ -341,7 +341,9 @@ impl Client {
 
     /// Says goodbye; the server ends the connection then.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
-        if self.stage == Stage::Closed {
+        // In HTTP there is no room for a goodbye while a GET is open.
+        if self.stage == Stage::Closed || matches!(self.transport, Transport::Polling(_)) {
+            self.stage = Stage::Closed;
             return Ok(());
         }
         self.stage = Stage::Leaving;

@@ -167,12 +167,12 @@ fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Fail
             break;
         }
         load.heartbeats()?;
-        load.progress.prefix = format!("{} {number}/{rounds}: ", plan.scenario.name());
+        load.progress.prefix = format!("{}, round {number}: ", plan.scenario.name());
         let round = scenario::round(load, plan, &mut numbers, number)?;
         load.progress.clear();
         report.round(round);
     }
-    Ok(())
+    load.disconnect()
 }
 
 /// Everything that takes part, before anything is connected.
