@@ -45,6 +45,9 @@ use self::tally::Tally;
 use crate::compose;
 use crate::failure::Failure;
 
+/// How long a server may tidy up before its memory is looked at.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Plan {
