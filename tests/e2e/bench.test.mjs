@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { WebSocketServer } from 'ws';
 import { API_KEY, SECRET, binary, serve } from './harness.mjs';
-import { run } from './stage.mjs';
+import { run, serving } from './stage.mjs';
 
 const EXAMPLE = 'examples/ticketing/oyez.toml';
 const ROUNDS = ['--connections', '20', '--rounds', '2', '--publishes', '5', '--json'];
@@ -19,6 +19,27 @@ const ticketing = (server) => [
   '--publish-url', `${server.url}/api/v1/publish`, '--publish-header', `Authorization: Bearer ${API_KEY}`,
   '--publish-body', '{"to":"role:support","event":"tick","data":"{data}"}',
 ];
+/** An app in a namespace of its own that acknowledges. */
+const ECHO = `[server]
+listen = ["127.0.0.1:0"]
+
+[app.echo]
+origins = ["https://echo.example.com"]
+
+[app.echo.socketio]
+namespace = "/echo"
+
+[app.echo.auth.jwt]
+algorithms = ["HS256"]
+secret = { env = "JWT_SECRET" }
+
+[app.echo.identity]
+user = "claims.sub"
+
+[[app.echo.on]]
+event = "echo"
+ack = "{'ok': data.n}"
+`;
 const lines = (text) => text.trim().split('\n').map((line) => JSON.parse(line));
 
 /** Runs `oyez bench` to its end and returns its lines. */
@@ -77,6 +98,14 @@ describe('against a real server', () => {
     const words = ['subscribe', 'unsubscribe'].map((word) => `42["${word}",{"channels":["{channel}"]}]`);
     const [, joins] = await bench('joins', ...ROUNDS, '--channel', 'ticket:{seq}', '--join', words[0], '--leave', words[1], ...options);
     assert.equal(joins.operations, 5);
+  });
+
+  test('echo counts answers', async (t) => {
+    const server = await serving(t, ECHO);
+    const url = `${server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`;
+    const ask = ['--ask', '42/echo,{seq}["echo",{"n":{seq}}]', '--reply', '43/echo,{seq}[{"ok":{seq}}]'];
+    const [, ...rounds] = await bench('echo', ...ROUNDS, '--url', url, '--jwt-secret', SECRET, '--namespace', '/echo', ...ask);
+    assert.deepEqual(rounds.map(({ operations, latency_ns }) => [operations, latency_ns.length]), [[5, 5], [5, 5]]);
   });
 
   test('with --step a round waits for a line, and the end of stdin is the end', async (t) => {

@@ -160,6 +160,9 @@ fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Fail
         load.connect(plan.connections, plan.slow)?;
     }
     let wall = began.elapsed();
+    if plan.scenario == Scenario::Idle {
+        load.linger(SETTLE)?;
+    }
     let cpu = load.cpu()?.zip(cpu).map(|(after, before)| after - before);
     load.progress.clear();
     report.ready(load.clients.len(), Setup::new(cpu, wall, before, load.memory()));
