@@ -119,7 +119,7 @@ fn asked_to_end() -> std::io::Result<std::pin::Pin<Box<dyn Future<Output = ()> +
 }
 
 /// Each connection is an open file; use what the system allows this process anyway.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,6 +1,7 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
 mod banner;
+mod bench;
 mod command;
 mod compose;
 mod configuration;
@@ -41,6 +42,7 @@ enum Command {
     Publish(command::publish::Options),
     Listen(command::listen::Options),
     Token(command::token::Options),
+    Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
 }
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Publish(options) => command::publish::run(&options),
         Command::Listen(options) => command::listen::run(&options),
         Command::Token(options) => command::token::run(&options),
+        Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
     };
     match outcome {

@@ -129,6 +129,6 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts, tokens: Vec::new() }, self.shards, Handle::current())
+        Server::new(apps, Settings { fronts, tokens: Vec::new(), io_uring: true }, self.shards, Handle::current())
     }
 }

@@ -132,6 +132,8 @@ pub struct Settings {
     pub fronts: Vec<Front>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
+    /// Use io_uring to write to many connections at once, where the kernel allows it.
+    pub io_uring: bool,
 }
 
 impl Front {

@@ -1,5 +1,6 @@
 //! One file per command: its options, its help, and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod config_reference;
 pub(crate) mod dev;

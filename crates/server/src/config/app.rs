@@ -37,6 +37,7 @@ fn server(node: &Node<'_>) -> ServerConfig {
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
+        io_uring: node.boolean("io_uring"),
         shutdown: node.duration("shutdown"),
     }
 }

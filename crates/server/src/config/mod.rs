@@ -68,6 +68,8 @@ pub struct ServerConfig {
     pub listen: Vec<String>,
     /// Threads that own sessions; none: one per core that the process may use.
     pub shards: Option<usize>,
+    /// Write to many connections at once through io_uring, where the kernel allows it.
+    pub io_uring: bool,
     /// How long sessions may take to leave when the server stops.
     pub shutdown: Duration,
 }

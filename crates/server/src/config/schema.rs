@@ -99,6 +99,7 @@ static SERVER: Section = Section {
     keys: &[
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
+        or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
     ],
 };

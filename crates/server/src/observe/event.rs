@@ -6,6 +6,11 @@ use tracing::{error, info, warn};
 
 use crate::session::{Member, Request, Session};
 
+/// A thread begins to serve connections; whether it writes through io_uring.
+pub(crate) fn shard_started(shard: u8, io_uring: bool) {
+    tracing::debug!(event = "shard_started", shard, io_uring);
+}
+
 /// A client has joined a namespace.
 pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
     let identity = member.identity.borrow();

@@ -74,7 +74,6 @@ impl Shard {
             connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
             scheduled: Cell::new(None),
             members: RefCell::default(),
-            dirty: Cell::new(false),
             waker: RefCell::default(),
             closed: Cell::new(None),
         });
@@ -207,12 +206,12 @@ impl Shard {
             self.withdraw(app, &identity, session.request.peer);
             return;
         }
-        let member = self.enroll(|address| {
+        let member = self.enroll(session, nsp, |address, namespace| {
             let lane = app.handlers.read().any().then(|| {
                 let wire = wire_address(session, nsp, address);
                 open_lane(&self.hub, Socket::new(self.hub.clone(), app.id, wire, Arc::clone(&identity)))
             });
-            Member::new(address, app.id, nsp.into(), session, identity, lane, clock::unix_millis())
+            Member::new(address, app.id, namespace, session, identity, lane, clock::unix_millis())
         });
         self.set_times(&member);
         session.members.borrow_mut().push(Rc::clone(&member));

@@ -56,8 +56,6 @@ pub(crate) struct Member {
     owed: RefCell<HashMap<u64, (AckRequest, Instant)>>,
     /// Where embedding code hears of it.
     pub lane: Option<Lane>,
-    /// The last delivery that reached it, so that one in several channels arrives once.
-    pub mark: Cell<u64>,
     /// How fast it speaks: the memory of the app's event rate.
     pub pace: Cell<u64>,
     /// Milliseconds since the Unix epoch.
@@ -85,7 +83,6 @@ impl Member {
             times: Cell::default(),
             owed: RefCell::default(),
             lane,
-            mark: Cell::new(0),
             pace: Cell::new(0),
             connected_at,
         })

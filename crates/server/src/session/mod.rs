@@ -110,8 +110,6 @@ pub(crate) struct Session {
     pub scheduled: Cell<Option<Instant>>,
     /// Memberships, one per namespace.
     pub members: RefCell<SmallVec<[Rc<Member>; 1]>>,
-    /// Whether it is on the shard's list of sessions to flush.
-    pub dirty: Cell<bool>,
     /// Wakes the connection's task.
     pub waker: RefCell<Option<Waker>>,
     /// Why it ended, once it has.

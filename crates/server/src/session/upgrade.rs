@@ -162,6 +162,7 @@ impl Shard {
                 if let Link::Polling(polling) = session.link.replace(link) {
                     polling.wake();
                 }
+                self.attach(session);
                 self.flush(session);
                 Stage::Upgraded
             }

@@ -1,4 +1,4 @@
-//! One publication to all its members on this shard: encoded once per variant, referenced by every outbox.
+//! One publication to all its members on this shard: encoded once per form, referenced by everybody who hears it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,57 +7,57 @@ use oyez_hub::delivery::{AckReport, Audience, Delivery, Target};
 use oyez_hub::policy::Rights;
 use smallvec::SmallVec;
 
-use crate::session::codec::Variant;
-use crate::session::{Member, Session};
+use crate::session::{Link, Member, Session};
 use crate::shard::Shard;
+use crate::shard::line::{FormId, Place};
 use crate::shard::outbox::Parcel;
-
-/// A packet as members of one variant and namespace get it.
-type Written = (Variant, Arc<str>, Rc<Parcel>);
+use crate::shard::rooms::Slot;
 
 /// What one fan-out keeps between members.
 struct Fanout<'a> {
+    shard: &'a Shard,
     delivery: &'a Delivery,
     stamp: u64,
     ack: Option<u64>,
-    encoded: SmallVec<[Written; 2]>,
+    encoded: SmallVec<[(FormId, Rc<Parcel>); 2]>,
     /// The current channel's audience on each distinct set of rights met so far.
     admitted: SmallVec<[(Arc<Rights>, bool); 4]>,
+    /// Members whose connection cannot be written to at once, or who owe an answer.
+    detained: Vec<Slot>,
     reached: usize,
 }
 
 impl Shard {
-    /// Fills the outboxes of all members; nothing is written yet.
+    /// Notes for all members what they are to get; nothing is written yet.
     pub(crate) fn fan_out(&self, delivery: &Arc<Delivery>) {
         let stamp = self.stamp.get() + 1;
         self.stamp.set(stamp);
-        let ack = delivery.ack.as_ref().map(|_| self.take_ack_id());
-        let mut fanout =
-            Fanout { delivery, stamp, ack, encoded: SmallVec::new(), admitted: SmallVec::new(), reached: 0 };
-        self.mark_excepted(&fanout);
+        let mut fanout = Fanout {
+            shard: self,
+            delivery,
+            stamp,
+            ack: delivery.ack.as_ref().map(|_| self.take_ack_id()),
+            encoded: SmallVec::new(),
+            admitted: SmallVec::new(),
+            detained: self.detained.take(),
+            reached: 0,
+        };
+        fanout.mark_excepted();
         match &delivery.to {
             Target::Socket(address) => {
                 if let Some(member) = self.member(*address).filter(|member| member.app == delivery.app) {
-                    self.deliver(&mut fanout, &member, None);
+                    fanout.deliver(&[member.address.slot], None);
                 }
             }
             Target::Channels(channels) => {
                 let rooms = self.rooms.borrow();
-                let members = self.members.borrow();
                 for heard in channels {
                     fanout.admitted.clear();
-                    for slot in rooms.members(delivery.app, &heard.channel) {
-                        if let Some(member) = members.get(*slot as usize) {
-                            self.deliver(&mut fanout, member, heard.audience.as_ref());
-                        }
-                    }
+                    fanout.deliver(rooms.members(delivery.app, &heard.channel), heard.audience.as_ref());
                 }
             }
         }
-        self.metrics.sent(delivery.app, fanout.reached);
-        if let Some(request) = &delivery.ack {
-            let _ = request.answers.send(AckReport::Reached(fanout.reached));
-        }
+        fanout.finish();
     }
 
     fn take_ack_id(&self) -> u64 {
@@ -65,44 +65,82 @@ impl Shard {
         self.next_ack.set(id + 1);
         id
     }
-
-    /// Those who must not hear it count as reached already.
-    fn mark_excepted(&self, fanout: &Fanout<'_>) {
-        let delivery = fanout.delivery;
-        let rooms = self.rooms.borrow();
-        let members = self.members.borrow();
-        for name in &delivery.except {
-            for slot in rooms.members(delivery.app, name) {
-                if let Some(member) = members.get(*slot as usize) {
-                    member.mark.set(fanout.stamp);
-                }
-            }
-            if let Some(member) = name.parse().ok().and_then(|address| self.member(address)) {
-                member.mark.set(fanout.stamp);
-            }
-        }
-    }
-
-    fn deliver(&self, fanout: &mut Fanout<'_>, member: &Rc<Member>, audience: Option<&Audience>) {
-        if member.mark.get() == fanout.stamp || !audience.is_none_or(|audience| fanout.admits(audience, member)) {
-            return;
-        }
-        member.mark.set(fanout.stamp);
-        let Some(session) = member.session.upgrade() else { return };
-        if fanout.delivery.volatile && is_busy(&session) {
-            return;
-        }
-        let packet = fanout.packet(&session, member);
-        if let (Some(id), Some(request)) = (fanout.ack, &fanout.delivery.ack) {
-            member.owe(id, request);
-        }
-        fanout.reached += 1;
-        self.queue_dirty(&session, packet);
-    }
 }
 
 impl Fanout<'_> {
-    fn admits(&mut self, audience: &Audience, member: &Member) -> bool {
+    /// Those who must not hear it count as reached already.
+    fn mark_excepted(&self) {
+        let rooms = self.shard.rooms.borrow();
+        let mut places = self.shard.places.borrow_mut();
+        for name in &self.delivery.except {
+            for slot in rooms.members(self.delivery.app, name) {
+                places[*slot as usize].mark = self.stamp;
+            }
+            if let Some(member) = name.parse().ok().and_then(|address| self.shard.member(address)) {
+                places[member.address.slot as usize].mark = self.stamp;
+            }
+        }
+    }
+
+    /// The way of nearly every delivery: two small entries are touched, and no session.
+    fn deliver(&mut self, slots: &[Slot], audience: Option<&Audience>) {
+        let shard = self.shard;
+        let mut places = shard.places.borrow_mut();
+        let mut lines = shard.lines.borrow_mut();
+        let mut turn = shard.turn.borrow_mut();
+        let mut dirty = shard.dirty.borrow_mut();
+        for slot in slots {
+            let place = &mut places[*slot as usize];
+            if place.mark == self.stamp || !audience.is_none_or(|audience| self.admits(audience, *slot)) {
+                continue;
+            }
+            place.mark = self.stamp;
+            let line = &mut lines[place.session as usize];
+            if !line.direct || self.ack.is_some() {
+                self.detained.push(*slot);
+                continue;
+            }
+            line.pending = turn.extend(line.pending, self.packet(place.form));
+            self.reached += 1;
+            if !line.listed {
+                line.listed = true;
+                dirty.push(place.session);
+            }
+        }
+    }
+
+    /// Those who could not be served in passing, by their sessions.
+    fn finish(mut self) {
+        let mut detained = std::mem::take(&mut self.detained);
+        for slot in detained.drain(..) {
+            if let Some(member) = self.shard.member_at(slot)
+                && let Some(session) = member.session.upgrade()
+            {
+                self.detain(&session, &member);
+            }
+        }
+        self.shard.detained.replace(detained);
+        self.shard.metrics.sent(self.delivery.app, self.reached);
+        if let Some(request) = &self.delivery.ack {
+            let _ = request.answers.send(AckReport::Reached(self.reached));
+        }
+    }
+
+    fn detain(&mut self, session: &Rc<Session>, member: &Member) {
+        if self.delivery.volatile && is_busy(session) {
+            return;
+        }
+        let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
+        let packet = Rc::clone(self.packet(form));
+        if let (Some(id), Some(request)) = (self.ack, &self.delivery.ack) {
+            member.owe(id, request);
+        }
+        self.reached += 1;
+        self.shard.queue_dirty(session, packet);
+    }
+
+    fn admits(&mut self, audience: &Audience, slot: Slot) -> bool {
+        let Some(member) = self.shard.member_at(slot) else { return false };
         let rights = Arc::clone(&member.identity.borrow().rights);
         if let Some((_, word)) = self.admitted.iter().find(|(known, _)| Arc::ptr_eq(known, &rights)) {
             return *word;
@@ -112,21 +150,20 @@ impl Fanout<'_> {
         word
     }
 
-    fn packet(&mut self, session: &Session, member: &Member) -> Rc<Parcel> {
-        let variant = Variant::of(session);
-        let known = |(known, namespace, _): &&Written| *known == variant && *namespace == member.namespace;
-        if let Some((_, _, packet)) = self.encoded.iter().find(known) {
-            return Rc::clone(packet);
-        }
-        let packet = variant.delivery(&member.namespace, self.ack, self.delivery);
-        self.encoded.push((variant, Arc::clone(&member.namespace), Rc::clone(&packet)));
-        packet
+    fn packet(&mut self, form: FormId) -> &Rc<Parcel> {
+        let known = self.encoded.iter().position(|(known, _)| *known == form);
+        let index = known.unwrap_or_else(|| {
+            let forms = self.shard.forms.borrow();
+            let (variant, namespace) = forms.get(form);
+            self.encoded.push((form, variant.delivery(namespace, self.ack, self.delivery)));
+            self.encoded.len() - 1
+        });
+        &self.encoded[index].1
     }
 }
 
 /// A volatile packet is only for clients that can take it at once.
 fn is_busy(session: &Session) -> bool {
-    use crate::session::Link;
     let waiting = !session.outbox.borrow().is_empty();
     match &*session.link.borrow() {
         Link::WebSocket { .. } => waiting,

@@ -11,18 +11,35 @@ use tokio::net::TcpStream;
 use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
+use crate::shard::turn::Sequence;
+use crate::shard::wire::{self, Write, Wrote};
 
-/// Sessions written to before other work of the shard gets a turn.
-const CHUNK: usize = 256;
-
-/// Packets in one vectored write.
+/// Packets in one vectored write of an outbox.
 const SLICES: usize = 64;
 
-/// What the kernel said.
-enum Wrote {
+/// What became of an outbox.
+enum Flushed {
     Everything,
     Blocked,
     Broken,
+}
+
+/// What a direct write was to bring.
+#[derive(Debug, Clone, Copy)]
+struct Brought {
+    slot: u32,
+    sequence: Sequence,
+    bytes: usize,
+}
+
+/// What the end of a turn works with; its memory stays for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    /// Sessions whose outboxes are to be flushed.
+    slots: Vec<u32>,
+    brought: Vec<Brought>,
+    writes: Vec<Write>,
+    wrote: Vec<Wrote>,
 }
 
 impl Shard {
@@ -31,6 +48,7 @@ impl Shard {
         if session.closed.get().is_some() {
             return;
         }
+        self.spill(session);
         let budget = self.settings.front(session.front).outbox_bytes;
         let queued = session.outbox.borrow_mut().push(packet, budget);
         match queued {
@@ -42,69 +60,152 @@ impl Shard {
         }
     }
 
+    /// From now on what comes for this session goes through its outbox, and what this turn has brought comes first.
+    pub(crate) fn spill(&self, session: &Session) {
+        let pending = {
+            let mut lines = self.lines.borrow_mut();
+            let line = &mut lines[session.address.slot as usize];
+            line.direct = false;
+            std::mem::take(&mut line.pending)
+        };
+        for parcel in self.turn.borrow().parcels(pending) {
+            session.outbox.borrow_mut().push(parcel, usize::MAX);
+        }
+    }
+
     /// Queues a packet and puts the session on the list for [`Shard::flush_dirty`]; only for what the mailbox brings,
     /// because only then is the list looked at.
     pub(crate) fn queue_dirty(&self, session: &Rc<Session>, packet: Rc<Parcel>) {
         self.queue(session, packet);
-        if !session.dirty.replace(true) {
-            self.dirty.borrow_mut().push(Rc::clone(session));
+        let slot = session.address.slot;
+        if !std::mem::replace(&mut self.lines.borrow_mut()[slot as usize].listed, true) {
+            self.dirty.borrow_mut().push(slot);
         }
     }
 
-    /// Writes to all sessions on the list; long lists give others a turn now and then.
+    /// Ends a turn: writes to all sessions on the list; long lists give others a turn now and then.
     pub(crate) async fn flush_dirty(&self) {
-        loop {
-            let chunk: SmallVec<[Rc<Session>; CHUNK]> = {
-                let mut dirty = self.dirty.borrow_mut();
-                let from = dirty.len().saturating_sub(CHUNK);
-                dirty.drain(from..).collect()
-            };
-            if chunk.is_empty() {
-                return;
-            }
-            for session in &chunk {
-                session.dirty.set(false);
-                self.flush(session);
-            }
-            if chunk.len() == CHUNK {
-                tokio::task::yield_now().await;
-            }
+        let mut next = 0;
+        while self.flush_chunk(&mut next) {
+            tokio::task::yield_now().await;
         }
+        self.dirty.borrow_mut().clear();
+        self.turn.borrow_mut().clear();
     }
 
-    /// Writes what waits for one session, as far as its transport takes it now.
+    /// Writes to the sessions on the list from `next` on; returns whether there are more.
+    fn flush_chunk(&self, next: &mut usize) -> bool {
+        let mut chunk = self.chunk.take();
+        let more = {
+            let dirty = self.dirty.borrow();
+            let end = dirty.len().min(*next + wire::BATCH);
+            chunk.slots.clear();
+            chunk.slots.extend_from_slice(&dirty[*next..end]);
+            *next = end;
+            end < dirty.len()
+        };
+        self.write_pending(&mut chunk);
+        for (brought, wrote) in chunk.brought.iter().zip(&chunk.wrote) {
+            // An error shows again when the outbox is flushed.
+            let count = wrote.unwrap_or(0);
+            if count < brought.bytes {
+                self.keep_rest(*brought, count);
+                chunk.slots.push(brought.slot);
+            }
+        }
+        for slot in &chunk.slots {
+            if let Some(session) = self.session_in(*slot) {
+                self.flush(&session);
+            }
+        }
+        self.chunk.replace(chunk);
+        more
+    }
+
+    /// Writes what the turn has brought to those in the chunk whose connections are direct, and leaves the others in
+    /// it.
+    fn write_pending(&self, chunk: &mut Chunk) {
+        let turn = self.turn.borrow();
+        let mut lines = self.lines.borrow_mut();
+        let mut slices: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
+        let mut last = (Sequence::NONE, false);
+        let (mut write, mut bytes) = (Write::default(), 0);
+        let Chunk { slots, brought, writes, wrote } = chunk;
+        brought.clear();
+        writes.clear();
+        wrote.clear();
+        slots.retain(|slot| {
+            let line = &mut lines[*slot as usize];
+            line.listed = false;
+            let sequence = std::mem::take(&mut line.pending);
+            if sequence == Sequence::NONE {
+                return true;
+            }
+            // Neighbours nearly always wait for the same.
+            if last != (sequence, line.deflate) {
+                last = (sequence, line.deflate);
+                let first = slices.len();
+                turn.gather(sequence, line.deflate, &mut slices);
+                bytes = slices[first..].iter().map(|slice| slice.len()).sum();
+                write = Write::of(first..slices.len());
+            }
+            brought.push(Brought { slot: *slot, sequence, bytes });
+            writes.push(Write { slot: *slot, ..write });
+            false
+        });
+        self.wires.borrow_mut().write(writes, &slices, wrote);
+    }
+
+    /// The kernel took only `count` bytes: the rest waits in the outbox.
+    fn keep_rest(&self, brought: Brought, count: usize) {
+        let Some(session) = self.session_in(brought.slot) else { return };
+        let line = &mut self.lines.borrow_mut()[brought.slot as usize];
+        line.direct = false;
+        let mut outbox = session.outbox.borrow_mut();
+        for parcel in self.turn.borrow().parcels(brought.sequence) {
+            outbox.push(parcel, usize::MAX);
+        }
+        outbox.advance(count, |parcel| parcel.bytes(line.deflate).len());
+    }
+
+    /// Writes what waits in a session's outbox, as far as its transport takes it now.
     pub(crate) fn flush(&self, session: &Rc<Session>) {
         if session.outbox.borrow().is_empty() {
             return;
         }
-        let wrote = match &*session.link.borrow() {
+        let flushed = match &*session.link.borrow() {
             Link::Polling(polling) => {
                 polling.wake();
                 return;
             }
             Link::WebSocket { stream, deflate } => write_out(session, stream, *deflate),
         };
-        if matches!(wrote, Wrote::Broken) {
-            session.outbox.borrow_mut().take();
-            self.close(session, Fault::Broken.into());
+        match flushed {
+            Flushed::Everything if session.closed.get().is_none() => {
+                self.lines.borrow_mut()[session.address.slot as usize].direct = true;
+            }
+            Flushed::Everything | Flushed::Blocked => {}
+            Flushed::Broken => {
+                session.outbox.borrow_mut().take();
+                self.close(session, Fault::Broken.into());
+            }
         }
     }
 }
 
-fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Wrote {
-    let frames = |packet: &Parcel| if deflate { packet.deflated_frames().len() } else { packet.frames().len() };
+fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Flushed {
+    let frames = |packet: &Parcel| packet.bytes(deflate).len();
     loop {
         let mut outbox = session.outbox.borrow_mut();
         if outbox.is_empty() {
             outbox.release();
-            return Wrote::Everything;
+            return Flushed::Everything;
         }
         let result = {
             let mut slices: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
             let mut skip = outbox.written();
             for packet in outbox.iter().take(SLICES) {
-                let bytes = if deflate { packet.deflated_frames() } else { packet.frames() };
-                slices.push(IoSlice::new(&bytes[skip..]));
+                slices.push(IoSlice::new(&packet.bytes(deflate)[skip..]));
                 skip = 0;
             }
             stream.try_write_vectored(&slices)
@@ -115,12 +216,12 @@ fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Wrote {
                 drop(outbox);
                 match wait_writable(session, stream) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return Wrote::Broken,
-                    Poll::Pending => return Wrote::Blocked,
+                    Poll::Ready(Err(_)) => return Flushed::Broken,
+                    Poll::Pending => return Flushed::Blocked,
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Wrote::Broken,
+            Err(_) => return Flushed::Broken,
         }
     }
 }

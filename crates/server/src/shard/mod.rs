@@ -4,10 +4,13 @@ pub(crate) mod control;
 pub(crate) mod deadline;
 pub(crate) mod fanout;
 pub(crate) mod flush;
+pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod rooms;
 pub(crate) mod table;
+pub(crate) mod turn;
+pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
@@ -23,12 +26,17 @@ use tokio::sync::{Barrier, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::observe::event;
 use crate::observe::metrics::Metrics;
 use crate::session::{Member, Session};
 use crate::settings::Settings;
 use deadline::Deadlines;
+use flush::Chunk;
+use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
-use rooms::Rooms;
+use rooms::{Rooms, Slot};
+use turn::Turn;
+use wire::Wires;
 
 /// Bytes read from a socket at once, shared by all connections of a shard.
 const SCRATCH: usize = 64 * 1024;
@@ -90,7 +98,19 @@ pub(crate) struct Shard {
     last_call: Arc<Barrier>,
     /// Told of each session that gives its place away.
     removed: Notify,
-    dirty: RefCell<Vec<Rc<Session>>>,
+    /// By a member's slot.
+    places: RefCell<Vec<Place>>,
+    /// By a session's slot.
+    lines: RefCell<Vec<Line>>,
+    /// Their sockets.
+    wires: RefCell<Wires>,
+    forms: RefCell<Forms>,
+    /// What the current batch of publications brings to whom.
+    turn: RefCell<Turn>,
+    /// Sessions that this turn brings something, by slot.
+    dirty: RefCell<Vec<u32>>,
+    chunk: Cell<Chunk>,
+    detained: Cell<Vec<Slot>>,
     scratch: RefCell<Box<[u8]>>,
     /// How much of the current turn is used up.
     spent: Cell<usize>,
@@ -105,7 +125,6 @@ impl Shard {
         Rc::new(Self {
             id: parts.id,
             hub: parts.hub,
-            settings: parts.settings,
             router: parts.router,
             metrics: parts.metrics,
             peers: parts.peers,
@@ -118,7 +137,15 @@ impl Shard {
             rooms: RefCell::default(),
             last_call: parts.last_call,
             removed: Notify::new(),
+            places: RefCell::default(),
+            lines: RefCell::default(),
+            wires: RefCell::new(Wires::new(parts.settings.io_uring)),
+            settings: parts.settings,
+            forms: RefCell::default(),
+            turn: RefCell::default(),
             dirty: RefCell::default(),
+            chunk: Cell::default(),
+            detained: Cell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             spent: Cell::new(0),
             stamp: Cell::new(0),
@@ -133,6 +160,7 @@ impl Shard {
         mut mail: mpsc::UnboundedReceiver<Mail>,
         mut letters: mpsc::UnboundedReceiver<Letter>,
     ) {
+        event::shard_started(self.id, self.wires.borrow().has_ring());
         let clock = tokio::task::spawn_local(Rc::clone(&self).watch_deadlines());
         let mut batch = Vec::with_capacity(MAIL_BATCH);
         loop {

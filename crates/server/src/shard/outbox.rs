@@ -100,6 +100,11 @@ impl Parcel {
         self.deflated.get_or_init(|| self.write(Some(COMPRESS_FROM)))
     }
 
+    /// What a websocket gets: compressed where that was negotiated.
+    pub(crate) fn bytes(&self, deflate: bool) -> &Bytes {
+        if deflate { self.deflated_frames() } else { self.frames() }
+    }
+
     fn write(&self, deflate: Option<usize>) -> Bytes {
         let mut out = Vec::with_capacity(self.len() + 8);
         match &self.content {

@@ -14,8 +14,10 @@ use oyez_protocol::websocket::frame;
 use tokio::time::Instant;
 
 use crate::observe::event;
+use crate::session::codec::Variant;
 use crate::session::{Fault, Link, Member, Reason, Session};
 use crate::shard::Shard;
+use crate::shard::line::{Line, Place, entry_of};
 use crate::shard::outbox::Parcel;
 
 /// How long a polling client may take to fetch the last words of a session that the server has closed (Node's
@@ -30,7 +32,20 @@ impl Shard {
         let session = Rc::new(make(self.address(entry.key())));
         entry.insert(Rc::clone(&session));
         self.load.fetch_add(1, Ordering::Relaxed);
+        *entry_of(&mut self.lines.borrow_mut(), session.address.slot) = Line::default();
+        self.attach(&session);
         session
+    }
+
+    /// Lets deliveries go directly to a session's websocket, if it has one.
+    pub(crate) fn attach(&self, session: &Session) {
+        if let Link::WebSocket { stream, deflate } = &*session.link.borrow() {
+            let slot = session.address.slot;
+            self.wires.borrow_mut().attach(slot, stream);
+            let line = &mut self.lines.borrow_mut()[slot as usize];
+            line.deflate = *deflate;
+            line.direct = session.outbox.borrow().is_empty();
+        }
     }
 
     fn address(&self, key: usize) -> Address {
@@ -49,13 +64,25 @@ impl Shard {
         sessions.get(slot as usize).filter(|session| session.address.nonce == nonce).cloned()
     }
 
-    /// Gives a new membership its place; `make` gets its name.
-    pub(crate) fn enroll(&self, make: impl FnOnce(Address) -> Rc<Member>) -> Rc<Member> {
+    pub(crate) fn session_in(&self, slot: u32) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(slot as usize).cloned()
+    }
+
+    /// Gives a new membership of `namespace` its place; `make` gets its name and the namespace's.
+    pub(crate) fn enroll(
+        &self,
+        session: &Session,
+        namespace: &str,
+        make: impl FnOnce(Address, Arc<str>) -> Rc<Member>,
+    ) -> Rc<Member> {
+        let (form, namespace) = self.forms.borrow_mut().intern(Variant::of(session), namespace);
         let mut members = self.members.borrow_mut();
         let entry = members.vacant_entry();
-        let member = make(self.address(entry.key()));
+        let member = make(self.address(entry.key()), namespace);
         entry.insert(Rc::clone(&member));
         drop(members);
+        let place = Place { mark: 0, session: session.address.slot, form };
+        *entry_of(&mut self.places.borrow_mut(), member.address.slot) = place;
         self.join(&member, &Arc::from(EVERYONE));
         member
     }
@@ -141,6 +168,7 @@ impl Shard {
             self.expel(session, member, reason.word);
         }
         self.load.fetch_sub(1, Ordering::Relaxed);
+        self.spill(session);
         let version = session.dialog.version();
         match &*session.link.borrow() {
             Link::WebSocket { .. } => {
@@ -169,7 +197,9 @@ impl Shard {
     /// Gives the place of a closed session away.
     pub(crate) fn remove(&self, session: &Session) {
         if self.session(session.address).is_some() {
-            self.sessions.borrow_mut().try_remove(session.address.slot as usize);
+            let slot = session.address.slot;
+            self.sessions.borrow_mut().try_remove(slot as usize);
+            self.wires.borrow_mut().detach(slot);
             self.removed.notify_one();
         }
     }

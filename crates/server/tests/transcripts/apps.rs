@@ -41,7 +41,7 @@ fn server_of(app: App) -> Server {
         apps: vec![app.id],
         outbox_bytes: 1_000_000,
     };
-    Server::new(vec![app], Settings { fronts: vec![front], tokens: Vec::new() }, 1, Handle::current())
+    Server::new(vec![app], Settings { fronts: vec![front], tokens: Vec::new(), io_uring: true }, 1, Handle::current())
 }
 
 fn open(server: SocketAddr, path: &str) -> WebSocket {

@@ -1,0 +1,106 @@
+//! What a server's process costs, from the kernel's accounting: CPU time of all threads of the process and its
+//! descendants, and their memory.
+
+use std::collections::HashMap;
+use std::fs;
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// A process with its descendants.
+#[derive(Debug)]
+pub(super) struct Process {
+    id: u32,
+    /// The CPU time of each thread when it was last looked at. A thread that is gone keeps what it had.
+    threads: HashMap<u32, u64>,
+}
+
+/// Memory in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Memory {
+    /// Resident.
+    pub(super) rss: u64,
+    /// Resident, with each shared page divided by those who share it.
+    pub(super) pss: u64,
+}
+
+impl Process {
+    /// Looks at a process for the first time.
+    pub(super) fn new(id: u32) -> Result<Self, Failure> {
+        let mut process = Self { id, threads: HashMap::new() };
+        match process.cpu() {
+            0 => Err(Failure::new(format!("the CPU time of process {id} cannot be read"))
+                .help("is it running, is it yours, and is this Linux?")),
+            _ => Ok(process),
+        }
+    }
+
+    /// Nanoseconds of CPU time so far.
+    pub(super) fn cpu(&mut self) -> u64 {
+        for process in tree(self.id) {
+            for thread in numbers(&format!("/proc/{process}/task")) {
+                let stat = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).unwrap_or_default();
+                if let Some(time) = stat.split(' ').next().and_then(|time| time.parse().ok()) {
+                    self.threads.insert(thread, time);
+                }
+            }
+        }
+        self.threads.values().sum()
+    }
+
+    /// Its memory now.
+    pub(super) fn memory(&self) -> Memory {
+        let each = tree(self.id).into_iter().map(|process| {
+            let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+            Memory { rss: kibibytes(&text, "Rss:") * 1024, pss: kibibytes(&text, "Pss:") * 1024 }
+        });
+        each.fold(Memory::default(), |all, one| Memory { rss: all.rss + one.rss, pss: all.pss + one.pss })
+    }
+}
+
+/// A process and its descendants.
+fn tree(root: u32) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(&process) = found.get(at) {
+        for thread in numbers(&format!("/proc/{process}/task")) {
+            let children = fs::read_to_string(format!("/proc/{process}/task/{thread}/children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The entries of a directory that are numbers.
+fn numbers(directory: &str) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn kibibytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        let mut process = Process::new(std::process::id()).expect("it is running");
+        let before = process.cpu();
+        let sum: u64 = (0..1_000_000u64).map(std::hint::black_box).sum();
+        assert!(sum > 0 && process.cpu() >= before);
+        let memory = process.memory();
+        assert!(memory.rss > 0 && memory.rss >= memory.pss);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_told() {
+        let failure = Process::new(u32::MAX).expect_err("there is none").to_string();
+        assert!(failure.contains("cannot be read"), "{failure}");
+    }
+}
