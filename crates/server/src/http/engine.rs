@@ -370,7 +370,7 @@ async fn start(
     }
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
-    websocket::run(shard, session, socket).await;
+    websocket::serve(shard, session, socket);
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

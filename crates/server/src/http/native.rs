@@ -110,7 +110,7 @@ async fn start(
     shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
-    websocket::run(shard, session, socket).await;
+    websocket::serve(shard, session, socket);
 }
 
 /// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.

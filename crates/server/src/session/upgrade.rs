@@ -110,7 +110,7 @@ impl Shard {
             let socket = probe.socket.borrow_mut().take();
             drop((probe, stream));
             if let Some(socket) = socket {
-                websocket::run(self, session, socket).await;
+                websocket::serve(self, session, socket);
             }
         } else if let Link::Polling(polling) = &*session.link.borrow() {
             polling.probe.replace(None);

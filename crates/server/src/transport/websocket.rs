@@ -77,9 +77,17 @@ impl Socket {
     }
 }
 
-/// Serves a session's websocket until either side ends it.
-pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
-    let _served = shard.connections.token();
+/// Serves a session's websocket until either side ends it, in a task of its own: the one that opened the session was
+/// large and is not needed any more.
+pub(crate) fn serve(shard: Rc<Shard>, session: Rc<Session>, socket: Socket) {
+    let served = shard.connections.token();
+    tokio::task::spawn_local(async move {
+        run(shard, session, socket).await;
+        drop(served);
+    });
+}
+
+async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
     // Whatever the connection's former owner (hyper, a probe) left registered is replaced by this task's waker;
     // otherwise the finished task's memory would stay for the life of the socket.
     poll_fn(|cx| {
@@ -89,14 +97,15 @@ pub(crate) async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Sock
         Poll::Ready(())
     })
     .await;
-    if let Err(fault) = serve(&shard, &session, &mut socket).await {
+    if let Err(fault) = listen(&shard, &session, &mut socket).await {
         shard.close(&session, fault.into());
     }
-    say_goodbye(&shard, &session, &socket.stream).await;
+    // Boxed, as it is the last thing that a connection needs.
+    Box::pin(say_goodbye(&shard, &session, &socket.stream)).await;
     session.waker.replace(None);
 }
 
-async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
+async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
     loop {
         while let Some(message) = socket.inbox.pop_front() {
             // Boxed, so that the task of an idle connection does not keep room for it.
@@ -108,6 +117,8 @@ async fn serve(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) ->
             }
             shard.give_way(PER_MESSAGE).await;
         }
+        // An idle connection keeps no room for what it might say.
+        socket.inbox = VecDeque::new();
         // Only now: what a client says right before its goodbye counts.
         if let Some(end) = socket.end {
             return Err(end);
