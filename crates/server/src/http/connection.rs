@@ -55,6 +55,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX)
+        // Answers to pipelined requests leave in one write, in their order.
+        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
