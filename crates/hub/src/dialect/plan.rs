@@ -88,12 +88,12 @@ impl Dialect {
 }
 
 /// The names that every rule sees.
-pub(super) fn scope<'a>(cx: &Cx<'a>) -> Scope<'a> {
+pub(super) fn scope<'a>(cx: &'a Cx<'a>) -> Scope<'a> {
     Scope::new()
         .at(cx.now)
-        .with("id", Term::Text(cx.id))
+        .with("id", Term::Shown(cx.id))
         .with("user", Term::User(cx.identity))
-        .with("session", Term::Session(cx.session))
+        .with("session", Term::Session(&cx.session))
         .with("event", Term::Text(cx.event))
         .with("data", Term::Json(cx.data.get()))
 }
@@ -154,7 +154,7 @@ fn publish(rule: &PublishRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan) 
         Ok(message) if plan.denied.len() == before && !to.is_empty() => {
             plan.steps.push(Step::Publish(Publication {
                 to,
-                id: cx.id.to_owned(),
+                id: cx.id.to_string(),
                 message,
                 skip_self: rule.skip_self,
             }));

@@ -26,17 +26,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// several cookies.
 const HEAD_MAX: usize = 32 * 1024;
 
-/// How long a client may leave what was sent to it unread, or unacknowledged, before the kernel gives the connection
-/// up; longer than any heartbeat, which ends sessions earlier. Without it, answers that nobody reads would hold their
-/// connections for ever.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     let service = service_fn(|request| {

@@ -339,10 +339,7 @@ pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
 pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(TcpStream, BytesMut)> {
     let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    let stream = parts.io.into_inner();
-    // A small message that waits for a bigger one would be late.
-    let _ = stream.set_nodelay(true);
-    Some((stream, BytesMut::from(&parts.read_buf[..])))
+    Some((parts.io.into_inner(), BytesMut::from(&parts.read_buf[..])))
 }
 
 fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: BytesMut, deflate: bool) {

@@ -2,7 +2,7 @@
 
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::session::{Member, Request, Session};
 
@@ -33,14 +33,14 @@ pub(crate) fn refused(app: &App, request: &Request, word: &str) {
     warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));
 }
 
-/// A client has joined a channel.
+/// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
-    info!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
 }
 
 /// A client has left a channel.
 pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
-    info!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
 }
 
 /// A client asked for something that it may not have.

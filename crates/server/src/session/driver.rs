@@ -144,8 +144,7 @@ impl Shard {
         ack: Option<u64>,
     ) {
         let Some(lane) = &member.lane else {
-            let first = args.split().into_iter().next();
-            let data = first.as_deref().unwrap_or(RawValue::NULL);
+            let data = args.first().unwrap_or(RawValue::NULL);
             return self.obey(session, member, Said { event: &name, data, args: &args, ack }).await;
         };
         let ack = ack.map(|id| Ack::new(self.hub.clone(), member.address, id));

@@ -263,7 +263,12 @@ impl Shard {
 impl Member {
     /// Its id as the client knows it: clients of Engine.IO 3 use the session's.
     pub(crate) fn wire_id(&self, session: &Session) -> String {
-        wire_address(session, &self.namespace, self.address).encode()
+        self.wire_address(session).encode()
+    }
+
+    /// The same, not written yet.
+    pub(crate) fn wire_address(&self, session: &Session) -> Address {
+        wire_address(session, &self.namespace, self.address)
     }
 }
 
