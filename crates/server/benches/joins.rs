@@ -56,7 +56,8 @@ leave = "site:{data.siteId}"
 reply = { event = "unsubscribed", data = "{'siteId': data.siteId}" }
 
 [app.plant.limits]
-events_per_second = 0
+events_per_second    = 0
+channels_per_session = 1000
 "#;
 
 /// Joins that are said in one breath, and then as many leaves.
@@ -79,14 +80,12 @@ fn main() -> Result<(), Failure> {
 
     let mut client = Client::connect(address)?;
     let (joins, leaves) = (breath("subscribe:site"), breath("unsubscribe:site"));
-    client.say(&joins)?;
-    client.say(&leaves)?;
+    client.join_and_leave(&joins, &leaves)?;
     let mut samples = Vec::new();
     for _ in 0..rounds {
         let before = shard_cpu()?;
         for _ in 0..breaths {
-            client.say(&joins)?;
-            client.say(&leaves)?;
+            client.join_and_leave(&joins, &leaves)?;
         }
         let cpu = shard_cpu()? - before;
         println!("{}", line(breaths, cpu));
@@ -147,14 +146,16 @@ impl Client {
         let claims = json!({ "sub": "1", "roles": ["admin"], "sites": ["1", "2"], "exp": expires });
         let token = mint(SECRET.as_bytes(), claims.as_object().ok_or("claims")?)?;
         client.stream.write_all(&masked(&format!("40{}", json!({ "token": token }))))?;
-        client.hear(1)?;
+        client.hear(1, "40")?;
         Ok(client)
     }
 
-    /// Says what is in `bytes`, and waits until each of its events is answered.
-    fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)?;
-        self.hear(BREATH)
+    /// Says it, and waits each time until every event is answered.
+    fn join_and_leave(&mut self, joins: &[u8], leaves: &[u8]) -> io::Result<()> {
+        self.stream.write_all(joins)?;
+        self.hear(BREATH, r#"42["subscribed""#)?;
+        self.stream.write_all(leaves)?;
+        self.hear(BREATH, r#"42["unsubscribed""#)
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -164,8 +165,8 @@ impl Client {
         if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
-    /// Waits for so many short messages.
-    fn hear(&mut self, mut count: usize) -> io::Result<()> {
+    /// Waits for so many short messages of this kind.
+    fn hear(&mut self, mut count: usize, kind: &str) -> io::Result<()> {
         while count > 0 {
             let mut rest = &self.unread[..];
             while let [_, length, message @ ..] = rest
@@ -175,7 +176,10 @@ impl Client {
                 let (message, after) = message.split_at(usize::from(*length));
                 rest = after;
                 // A ping of the server is no answer.
-                count -= usize::from(message.starts_with(b"4"));
+                if message != b"2" {
+                    assert!(message.starts_with(kind.as_bytes()), "{}", String::from_utf8_lossy(message));
+                    count -= 1;
+                }
             }
             self.unread = rest.to_vec();
             if count > 0 {

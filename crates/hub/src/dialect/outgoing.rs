@@ -53,7 +53,7 @@ impl PushRule {
 }
 
 fn scope<'a>(event: &'a str, data: &'a str, id: &'a str, now: u64) -> Scope<'a> {
-    Scope::new().at(now).with("id", Term::Text(id)).with("event", Term::Text(event)).with("data", Term::Json(data))
+    Scope::of([("id", Term::Text(id)), ("event", Term::Text(event)), ("data", Term::Json(data))]).at(now)
 }
 
 /// One argument as it is, none as `null`, several as a list.

@@ -89,13 +89,14 @@ impl Dialect {
 
 /// The names that every rule sees.
 pub(super) fn scope<'a>(cx: &'a Cx<'a>) -> Scope<'a> {
-    Scope::new()
-        .at(cx.now)
-        .with("id", Term::Shown(cx.id))
-        .with("user", Term::User(cx.identity))
-        .with("session", Term::Session(&cx.session))
-        .with("event", Term::Text(cx.event))
-        .with("data", Term::Json(cx.data.get()))
+    let names = [
+        ("id", Term::Shown(cx.id)),
+        ("user", Term::User(cx.identity)),
+        ("session", Term::Session(&cx.session)),
+        ("event", Term::Text(cx.event)),
+        ("data", Term::Json(cx.data.get())),
+    ];
+    Scope::of(names).at(cx.now)
 }
 
 fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {

@@ -114,7 +114,8 @@ impl Shard {
     async fn on_socketio(self: &Rc<Self>, session: &Rc<Session>, packet: Packet) -> Result<(), Fault> {
         self.sign_of_life(session);
         if let Packet::Connect { nsp, query, auth } = packet {
-            return self.connect(session, nsp, query, auth).await;
+            // Boxed, like whatever is long and rare: an event's future is moved about several times.
+            return Box::pin(self.connect(session, nsp, query, auth)).await;
         }
         let member = session.member(packet.nsp()).ok_or(Fault::State)?;
         match packet {

@@ -1,6 +1,7 @@
 //! What an app's rules make of a client's words: a plan is carried out step by step, each under the policy, and
 //! answered in the app's own words.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -32,8 +33,18 @@ pub(crate) struct Facts {
     session: Address,
     peer: Peer,
     transport: &'static str,
-    id: Uuid,
+    id: Fresh,
     now: u64,
+}
+
+/// An id that nobody has yet, made when it is first asked for.
+#[derive(Default)]
+struct Fresh(OnceCell<Uuid>);
+
+impl fmt::Display for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get_or_init(Uuid::now_v7).fmt(f)
+    }
 }
 
 /// Where a client comes from; nothing where that is unknown.
@@ -53,7 +64,7 @@ impl Facts {
             session: member.wire_address(session),
             peer: Peer(session.request.peer),
             transport: session.transport(),
-            id: Uuid::now_v7(),
+            id: Fresh::default(),
             now: clock::unix_millis(),
         }
     }
@@ -130,7 +141,7 @@ impl Shard {
         Outcome { denied: Vec::new(), ..outcome }
     }
 
-    /// Takes the steps out of a plan and does them.
+    /// Takes the steps out of a plan and does them. (What is long and rare is boxed, so that the rest stays small.)
     async fn carry_out(
         self: &Rc<Self>,
         session: &Rc<Session>,
@@ -153,7 +164,7 @@ impl Shard {
                     Ok(())
                 }
                 Step::Publish(publication) => {
-                    let published = self.relay(app, member, facts, &publication, said.args).await;
+                    let published = Box::pin(self.relay(app, member, facts, &publication, said.args)).await;
                     published.map(|()| outcome.published += 1)
                 }
                 Step::Status(status) => {
@@ -165,9 +176,13 @@ impl Shard {
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    self.refresh(app, session, member, &token).await.map(|words| *answer = Some(words))
+                    let words = Box::pin(self.refresh(app, session, member, &token)).await;
+                    words.map(|words| *answer = Some(words))
                 }
-                Step::Forward => self.forward(app, facts, said).await.map(|words| *answer = Some(words)),
+                Step::Forward => {
+                    let words = Box::pin(self.forward(app, facts, said)).await;
+                    words.map(|words| *answer = Some(words))
+                }
             };
             outcome.denied.extend(result.err());
         }
@@ -217,7 +232,7 @@ impl Shard {
             Verdict::Ask(question) => {
                 let now = clock::unix_seconds();
                 let allowed = match &app.backend {
-                    Some(backend) => backend.allows(&question, now).await,
+                    Some(backend) => Box::pin(backend.allows(&question, now)).await,
                     None => question.ask.default,
                 };
                 if allowed {

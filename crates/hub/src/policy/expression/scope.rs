@@ -150,6 +150,12 @@ impl<'a> Scope<'a> {
         Self::default()
     }
 
+    /// These names. Quicker than one after the other.
+    #[must_use]
+    pub fn of<const N: usize>(names: [(&'a str, Term<'a>); N]) -> Self {
+        Self { names: SmallVec::from_slice(&names), now: None }
+    }
+
     /// This name also; a later one hides an earlier one.
     #[must_use]
     pub fn with(mut self, name: &'a str, term: Term<'a>) -> Self {
