@@ -136,13 +136,7 @@ async fn engine(
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers());
     let refused = |error| refuse(error, upgrade);
-    let version = match facts.query("EIO") {
-        Some("4") => Version::V4,
-        Some("3") if engine.allow_v3 => Version::V3,
-        _ => return refused(EngineError::UnsupportedVersion),
-    };
-    let dialog =
-        Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
+    let Some(dialog) = dialog(&facts, engine) else { return refused(EngineError::UnsupportedVersion) };
     match (facts.query("transport"), upgrade) {
         (Some("websocket"), _) if !engine.websocket => refused(EngineError::TransportUnknown),
         (Some("polling"), _) if !engine.polling => refused(EngineError::TransportUnknown),
@@ -151,6 +145,45 @@ async fn engine(
         (Some("websocket" | "polling"), _) => refused(EngineError::BadRequest),
         _ => refused(EngineError::TransportUnknown),
     }
+}
+
+/// What a client of Engine.IO wants to speak; none when it is not spoken here.
+fn dialog(facts: &Facts, engine: &Engine) -> Option<Dialog> {
+    let version = match facts.query("EIO") {
+        Some("4") => Version::V4,
+        Some("3") if engine.allow_v3 => Version::V3,
+        _ => return None,
+    };
+    let base64 = facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty());
+    Some(Dialog::Engine { version, base64 })
+}
+
+/// What a session begins with.
+pub(crate) struct Opening {
+    front: FrontId,
+    dialog: Dialog,
+    facts: Facts,
+    limits: Limits,
+}
+
+/// Agrees to a new session on a websocket. None: the request asks for something else, or [`answer`] says what is wrong with it.
+pub(crate) fn agree<B: HttpBody>(
+    shard: &Shard,
+    request: &Request<B>,
+    peer: IpAddr,
+) -> Option<(Opening, Response<Body>)> {
+    let Route { front, native: false } = route(&shard.settings, request)? else { return None };
+    let Front { engine, origins, .. } = shard.settings.front(front);
+    let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
+    let facts = facts(request, peer);
+    let wanted = facts.query("transport") == Some("websocket") && facts.query("sid").is_none();
+    if !wanted || !engine.websocket || !origins.allow(facts.origin.as_deref()) || shard.stop.is_cancelled() {
+        return None;
+    }
+    let dialog = dialog(&facts, engine)?;
+    select_subprotocol(&mut response, &facts);
+    let limits = Limits { max_message: engine.max_payload, deflate };
+    Some((Opening { front, dialog, facts, limits }, response))
 }
 
 async fn polling(
@@ -279,12 +312,12 @@ async fn accept(
     select_subprotocol(&mut response, &facts);
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
-    let max_message = engine.max_payload;
+    let limits = Limits { max_message: engine.max_payload, deflate };
     tokio::task::spawn_local(async move {
         let Some((stream, unread)) = taken_over(upgraded).await else { return };
         match owner {
             Some(address) => hand_over(&shard, address, stream, unread, deflate),
-            None => start(shard, front, dialog, facts, stream, unread, Limits { max_message, deflate }).await,
+            None => start(shard, Opening { front, dialog, facts, limits }, Vec::new(), stream, unread).await,
         }
     });
     response
@@ -349,19 +382,16 @@ fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: Byt
     }
 }
 
-async fn start(
-    shard: Rc<Shard>,
-    front: FrontId,
-    dialog: Dialog,
-    facts: Facts,
-    stream: TcpStream,
-    mut unread: BytesMut,
-    limits: Limits,
-) {
+/// Begins a session on a websocket. `head`: what is written before its first packet.
+pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: TcpStream, mut unread: BytesMut) {
+    let Opening { front, dialog, facts, limits } = opening;
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
     let session = shard.open_session(front, dialog, facts, link);
     let mut socket = Socket::new(stream, limits);
+    if !head.is_empty() {
+        shard.queue(&session, Parcel::frame(head));
+    }
     if let Err(fault) = shard.greet(&session).await {
         shard.close(&session, fault.into());
     }

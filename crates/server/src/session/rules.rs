@@ -204,11 +204,7 @@ impl Shard {
         self.permit(app, &facts.identity, Action::Subscribe, &channel).await?;
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
-            return Err(Denial {
-                channel: Some(channel),
-                reason: "too many channels".to_owned(),
-                code: 429,
-            });
+            return Err(Denial { channel: Some(channel), reason: "too many channels".to_owned(), code: 429 });
         }
         if self.join(member, &Arc::from(channel.as_str())) {
             self.metrics.subscribed(member.app);

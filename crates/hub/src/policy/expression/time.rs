@@ -21,8 +21,15 @@ fn written(ms: u64, finer: &str) -> String {
         out.push_str(&(year / 10_000).to_string());
     }
     // By hand, because every reply may carry a time, and `format!` takes ten times as long.
-    let parts =
-        [(year, 4, "-"), (month, 2, "-"), (day, 2, "T"), (hour, 2, ":"), (minute, 2, ":"), (second, 2, "."), (millis, 3, "")];
+    let parts = [
+        (year, 4, "-"),
+        (month, 2, "-"),
+        (day, 2, "T"),
+        (hour, 2, ":"),
+        (minute, 2, ":"),
+        (second, 2, "."),
+        (millis, 3, ""),
+    ];
     for (number, digits, behind) in parts {
         push_digits(&mut out, number, digits);
         out.push_str(behind);
