@@ -61,8 +61,6 @@ async fn serve_requests(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        // Answers to pipelined requests leave in one write, in their order.
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);

@@ -56,7 +56,7 @@ pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
 
 /// A page of a foreign origin may not connect; its browser does not tell it why.
 pub(crate) fn origin_refused(request: &Request) {
-    let origin = request.origin.as_deref().unwrap_or_default();
+    let origin = request.shown().origin.as_deref().unwrap_or_default();
     let peer = request.peer.map(tracing::field::display);
     warn!(event = "origin_refused", origin, peer, help = "add it to the app's `origins`");
 }
