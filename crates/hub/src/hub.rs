@@ -299,8 +299,7 @@ impl Hub {
                 }
             }
         }
-        let data = publish.args.split();
-        let data = data.first().map_or("null", |first| first.get());
+        let data = publish.args.first().map_or("null", |first| first.get());
         let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
         Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }

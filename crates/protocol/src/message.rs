@@ -102,6 +102,18 @@ impl Args {
         &self.attachments
     }
 
+    /// The first argument as JSON text.
+    #[must_use]
+    pub fn first(&self) -> Option<&RawValue> {
+        serde_json::Deserializer::from_str(&self.text).into_iter().next()?.ok()
+    }
+
+    /// The argument as JSON text, if there is exactly one.
+    #[must_use]
+    pub fn sole(&self) -> Option<&RawValue> {
+        serde_json::from_str(&self.text).ok()
+    }
+
     /// Each argument as JSON text, in order.
     #[must_use]
     pub fn split(&self) -> Vec<Box<RawValue>> {
@@ -131,6 +143,11 @@ mod tests {
         let args = Args::many(&[serde_json::json!({"a": 1}), serde_json::json!("x")]);
         assert_eq!(args.text(), r#"{"a":1},"x""#);
         assert_eq!(args.split()[1].get(), r#""x""#);
+        assert_eq!(args.first().map(RawValue::get), Some(r#"{"a":1}"#));
+        assert!(args.sole().is_none() && Args::none().first().is_none() && Args::none().sole().is_none());
+        let numbers = Args::from(1).and(2);
+        assert_eq!(numbers.first().map(RawValue::get), Some("1"));
+        assert_eq!(Args::one(&"x").sole().map(RawValue::get), Some(r#""x""#));
         assert_eq!(Args::none().values(), Vec::<serde_json::Value>::new());
     }
 }

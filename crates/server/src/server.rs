@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use futures_util::future::try_join_all;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::command::Mail;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Barrier, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::{self, Lane};
@@ -154,8 +154,15 @@ impl Server {
             };
             threads.push(start_shard(parts, inlet)?);
         }
-        let acceptors = listeners.into_iter().map(|listener| acceptor::run(listener, &lanes, stop.clone()));
-        let accepted = try_join_all(acceptors).await.map(drop);
+        let lanes: Arc<[Lane]> = lanes.into();
+        // Tasks of their own: the thread that hears of a connection accepts it, and wakes nobody else for that.
+        let mut acceptors: JoinSet<_> =
+            listeners.into_iter().map(|listener| acceptor::run(listener, Arc::clone(&lanes), stop.clone())).collect();
+        let mut accepted = Ok(());
+        while let (Ok(()), Some(ended)) = (&accepted, acceptors.join_next().await) {
+            accepted = ended.unwrap_or_else(|error| Err(io::Error::other(error)));
+        }
+        drop(acceptors);
         stop.cancel();
         self.hub.close();
         closed.cancel();

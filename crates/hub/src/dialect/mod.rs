@@ -9,6 +9,7 @@ mod plan;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +23,20 @@ use crate::policy::expression::{Kind, Names, Shape, Template, dig};
 pub const REFRESH_EVENT: &str = "auth:refresh";
 
 /// What of a session an app's words may mention.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct SessionInfo<'a> {
     /// The id that the client knows itself by.
-    pub id: &'a str,
+    pub id: &'a dyn Display,
     /// Where it comes from, an address without port.
-    pub address: &'a str,
+    pub address: &'a dyn Display,
     /// `websocket` or `polling`.
     pub transport: &'a str,
+}
+
+impl std::fmt::Debug for SessionInfo<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionInfo").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }
 
 /// What a rule is evaluated in.
@@ -46,13 +53,13 @@ pub struct Cx<'a> {
     /// Unix milliseconds.
     pub now: u64,
     /// A fresh id for what this event causes; a publication of the event gets it.
-    pub id: &'a str,
+    pub id: &'a dyn Display,
 }
 
 impl std::fmt::Debug for Cx<'_> {
     /// Without the data, which may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cx").field("session", &self.session.id).field("event", &self.event).finish_non_exhaustive()
+        f.debug_struct("Cx").field("event", &self.event).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,7 @@
 //! How what is published looks to this app's clients: once per publication, not once per client.
 
+use std::borrow::Cow;
+
 use oyez_protocol::message::Args;
 use serde_json::{Value, json};
 
@@ -51,15 +53,15 @@ impl PushRule {
 }
 
 fn scope<'a>(event: &'a str, data: &'a str, id: &'a str, now: u64) -> Scope<'a> {
-    Scope::new().at(now).with("id", Term::Text(id)).with("event", Term::Text(event)).with("data", Term::Json(data))
+    Scope::of([("id", Term::Text(id)), ("event", Term::Text(event)), ("data", Term::Json(data))]).at(now)
 }
 
 /// One argument as it is, none as `null`, several as a list.
-fn first_or_list(args: &Args) -> String {
-    match args.split().as_slice() {
-        [] => "null".to_owned(),
-        [one] => one.get().to_owned(),
-        _ => format!("[{}]", args.text()),
+fn first_or_list(args: &Args) -> Cow<'_, str> {
+    match args.sole() {
+        _ if args.text().is_empty() => Cow::Borrowed("null"),
+        Some(one) => Cow::Borrowed(one.get()),
+        None => Cow::Owned(format!("[{}]", args.text())),
     }
 }
 

@@ -88,14 +88,15 @@ impl Dialect {
 }
 
 /// The names that every rule sees.
-pub(super) fn scope<'a>(cx: &Cx<'a>) -> Scope<'a> {
-    Scope::new()
-        .at(cx.now)
-        .with("id", Term::Text(cx.id))
-        .with("user", Term::User(cx.identity))
-        .with("session", Term::Session(cx.session))
-        .with("event", Term::Text(cx.event))
-        .with("data", Term::Json(cx.data.get()))
+pub(super) fn scope<'a>(cx: &'a Cx<'a>) -> Scope<'a> {
+    let names = [
+        ("id", Term::Shown(cx.id)),
+        ("user", Term::User(cx.identity)),
+        ("session", Term::Session(&cx.session)),
+        ("event", Term::Text(cx.event)),
+        ("data", Term::Json(cx.data.get())),
+    ];
+    Scope::of(names).at(cx.now)
 }
 
 fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
@@ -154,7 +155,7 @@ fn publish(rule: &PublishRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan) 
         Ok(message) if plan.denied.len() == before && !to.is_empty() => {
             plan.steps.push(Step::Publish(Publication {
                 to,
-                id: cx.id.to_owned(),
+                id: cx.id.to_string(),
                 message,
                 skip_self: rule.skip_self,
             }));

@@ -7,8 +7,8 @@ use super::*;
 use crate::policy::Identity;
 
 fn cx<'a>(identity: &'a Identity, event: &'a str, data: &'a RawValue) -> Cx<'a> {
-    let session = SessionInfo { id: "sid", address: "::1", transport: "polling" };
-    Cx { identity, session, event, data, now: 0, id: "m1" }
+    let session = SessionInfo { id: &"sid", address: &"::1", transport: "polling" };
+    Cx { identity, session, event, data, now: 0, id: &"m1" }
 }
 
 #[test]

@@ -11,6 +11,11 @@ pub const MAX_NAME: usize = 200;
 /// Why this cannot be the name of one channel; none when it can.
 #[must_use]
 pub fn name_fault(name: &str) -> Option<&'static str> {
+    // Most names are short and plain: seen at a glance.
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'*';
+    if !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(plain) {
+        return None;
+    }
     if name.is_empty() {
         Some("a channel needs a name")
     } else if name.len() > MAX_NAME && name.chars().count() > MAX_NAME {

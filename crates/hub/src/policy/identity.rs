@@ -83,8 +83,7 @@ impl IdentityRule {
         issued_at: Option<u64>,
         expires_at: Option<u64>,
     ) -> Result<Identity, IdentityError> {
-        let claims = serde_json::to_string(claims).unwrap_or_else(|_| "{}".to_owned());
-        let scope = Scope::new().with("claims", Term::Json(&claims));
+        let scope = Scope::new().with("claims", Term::Object(claims));
         let user = text(&self.user, &scope).map_err(IdentityError)?;
         if let Some(fault) = super::channel::name_fault(&user) {
             return Err(IdentityError(Fault::Unfit(fault.replace("channel", "user"))));
@@ -101,6 +100,9 @@ impl IdentityRule {
 }
 
 fn text(shape: &Shape, scope: &Scope<'_>) -> Result<String, Fault> {
+    if let Some(text) = shape.text(scope) {
+        return Ok(text.into_owned());
+    }
     let value = serde_json::from_str(&shape.json(scope)?).unwrap_or_default();
     match value {
         Value::Null => Err(Fault::Missing("the user's claim".into())),

@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use crate::http::engine;
+use crate::http::{engine, upgrade};
 use crate::shard::Shard;
 
 /// Time for a request's headers to arrive.
@@ -24,20 +25,25 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
 /// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
 /// several cookies.
-const HEAD_MAX: usize = 32 * 1024;
-
-/// How long a client may leave what was sent to it unread, or unacknowledged, before the kernel gives the connection
-/// up; longer than any heartbeat, which ends sessions earlier. Without it, answers that nobody reads would hold their
-/// connections for ever.
-#[cfg(target_os = "linux")]
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let _served = shard.connections.token();
+    let stop = shard.heard_out.clone();
+    let first = tokio::select! {
+        first = timeout(HEADER_TIMEOUT, upgrade::take(&shard, stream, peer.ip())) => first,
+        () = stop.cancelled() => return,
+    };
+    // Nothing came, the connection broke, or it is a websocket now.
+    let Ok(Ok(Some(stream))) = first else { return };
+    // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
+    Box::pin(serve_requests(shard, stream, peer)).await;
+}
+
+/// Serves a connection on which requests come one after the other.
+async fn serve_requests(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
     let service = service_fn(|request| {
         let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer));

@@ -33,7 +33,7 @@ use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
-use crate::session::{Dialog, Link, Request as Facts};
+use crate::session::{Dialog, Link, Request as Facts, Shown};
 use crate::settings::{Engine, Front, FrontId, Settings};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
@@ -100,13 +100,13 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         return response;
     }
     let facts = facts(&request, peer);
-    if shard.stop.is_cancelled() && facts.query("sid").is_none() {
+    if shard.stop.is_cancelled() && facts.shown().query("sid").is_none() {
         // The node goes down: sessions may fetch their last words, but none begins.
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     }
-    let mut response = if !front.origins.allow(facts.origin.as_deref()) {
+    let mut response = if !front.origins.allow(facts.shown().origin.as_deref()) {
         event::origin_refused(&facts);
         if route.native {
             crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")
@@ -136,14 +136,8 @@ async fn engine(
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers());
     let refused = |error| refuse(error, upgrade);
-    let version = match facts.query("EIO") {
-        Some("4") => Version::V4,
-        Some("3") if engine.allow_v3 => Version::V3,
-        _ => return refused(EngineError::UnsupportedVersion),
-    };
-    let dialog =
-        Dialog::Engine { version, base64: facts.query("b64").is_some_and(|value| value != "0" && !value.is_empty()) };
-    match (facts.query("transport"), upgrade) {
+    let Some(dialog) = dialog(&facts, engine) else { return refused(EngineError::UnsupportedVersion) };
+    match (facts.shown().query("transport"), upgrade) {
         (Some("websocket"), _) if !engine.websocket => refused(EngineError::TransportUnknown),
         (Some("polling"), _) if !engine.polling => refused(EngineError::TransportUnknown),
         (Some("websocket"), true) => accept(shard, request, front, dialog, facts, engine).await,
@@ -151,6 +145,45 @@ async fn engine(
         (Some("websocket" | "polling"), _) => refused(EngineError::BadRequest),
         _ => refused(EngineError::TransportUnknown),
     }
+}
+
+/// What a client of Engine.IO wants to speak; none when it is not spoken here.
+fn dialog(facts: &Facts, engine: &Engine) -> Option<Dialog> {
+    let version = match facts.shown().query("EIO") {
+        Some("4") => Version::V4,
+        Some("3") if engine.allow_v3 => Version::V3,
+        _ => return None,
+    };
+    let base64 = facts.shown().query("b64").is_some_and(|value| value != "0" && !value.is_empty());
+    Some(Dialog::Engine { version, base64 })
+}
+
+/// What a session begins with.
+pub(crate) struct Opening {
+    front: FrontId,
+    dialog: Dialog,
+    facts: Facts,
+    limits: Limits,
+}
+
+/// Agrees to a new session on a websocket. None: the request asks for something else, or [`answer`] says what is wrong with it.
+pub(crate) fn agree<B: HttpBody>(
+    shard: &Shard,
+    request: &Request<B>,
+    peer: IpAddr,
+) -> Option<(Opening, Response<Body>)> {
+    let Route { front, native: false } = route(&shard.settings, request)? else { return None };
+    let Front { engine, origins, .. } = shard.settings.front(front);
+    let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
+    let facts = facts(request, peer);
+    let wanted = facts.shown().query("transport") == Some("websocket") && facts.shown().query("sid").is_none();
+    if !wanted || !engine.websocket || !origins.allow(facts.shown().origin.as_deref()) || shard.stop.is_cancelled() {
+        return None;
+    }
+    let dialog = dialog(&facts, engine)?;
+    select_subprotocol(&mut response, &facts);
+    let limits = Limits { max_message: engine.max_payload, deflate };
+    Some((Opening { front, dialog, facts, limits }, response))
 }
 
 async fn polling(
@@ -162,7 +195,7 @@ async fn polling(
     engine: &Engine,
 ) -> Response<Body> {
     let headers = request.headers().clone();
-    let answer = match (facts.query("sid").map(str::to_owned), request.method()) {
+    let answer = match (facts.shown().query("sid").map(str::to_owned), request.method()) {
         (None, &Method::GET) => {
             let session = shard.open_session(front, dialog, facts, Link::Polling(Polling::default()));
             if let Err(fault) = shard.greet(&session).await {
@@ -265,7 +298,7 @@ async fn accept(
     facts: Facts,
     engine: &Engine,
 ) -> Response<Body> {
-    let owner = match facts.query("sid") {
+    let owner = match facts.shown().query("sid") {
         None => None,
         Some(sid) => match sid.parse::<Address>() {
             Ok(address) if address.node == shard.hub.node() => Some(address),
@@ -279,12 +312,12 @@ async fn accept(
     select_subprotocol(&mut response, &facts);
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
-    let max_message = engine.max_payload;
+    let limits = Limits { max_message: engine.max_payload, deflate };
     tokio::task::spawn_local(async move {
         let Some((stream, unread)) = taken_over(upgraded).await else { return };
         match owner {
             Some(address) => hand_over(&shard, address, stream, unread, deflate),
-            None => start(shard, front, dialog, facts, stream, unread, Limits { max_message, deflate }).await,
+            None => start(shard, Opening { front, dialog, facts, limits }, Vec::new(), stream, unread).await,
         }
     });
     response
@@ -330,7 +363,8 @@ pub(crate) fn upgrade_response<B: HttpBody>(
 
 /// A client that shows its token as a subprotocol expects the protocol before it to be chosen.
 pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
-    let offered = facts.subprotocol.as_deref().is_some_and(|offered| handshake::has_token(offered, SUBPROTOCOL));
+    let offered =
+        facts.shown().subprotocol.as_deref().is_some_and(|offered| handshake::has_token(offered, SUBPROTOCOL));
     if offered {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
@@ -339,10 +373,7 @@ pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
 pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(TcpStream, BytesMut)> {
     let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    let stream = parts.io.into_inner();
-    // A small message that waits for a bigger one would be late.
-    let _ = stream.set_nodelay(true);
-    Some((stream, BytesMut::from(&parts.read_buf[..])))
+    Some((parts.io.into_inner(), BytesMut::from(&parts.read_buf[..])))
 }
 
 fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: BytesMut, deflate: bool) {
@@ -352,19 +383,16 @@ fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: Byt
     }
 }
 
-async fn start(
-    shard: Rc<Shard>,
-    front: FrontId,
-    dialog: Dialog,
-    facts: Facts,
-    stream: TcpStream,
-    mut unread: BytesMut,
-    limits: Limits,
-) {
+/// Begins a session on a websocket. `head`: what is written before its first packet.
+pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: TcpStream, mut unread: BytesMut) {
+    let Opening { front, dialog, facts, limits } = opening;
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
     let session = shard.open_session(front, dialog, facts, link);
     let mut socket = Socket::new(stream, limits);
+    if !head.is_empty() {
+        shard.queue(&session, Parcel::frame(head));
+    }
     if let Err(fault) = shard.greet(&session).await {
         shard.close(&session, fault.into());
     }
@@ -380,12 +408,12 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-    Facts {
-        peer: Some(peer),
+    let shown = Shown {
         origin: get(ORIGIN),
         authorization: get(AUTHORIZATION),
         cookie: get(COOKIE),
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
-    }
+    };
+    Facts::new(Some(peer), shown)
 }

@@ -6,6 +6,7 @@ pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod native;
 pub(crate) mod pages;
+pub(crate) mod upgrade;
 
 use std::time::Duration;
 

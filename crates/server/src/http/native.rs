@@ -81,7 +81,7 @@ async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(A
     let mut refusal = Refusal { word: "not_found", message: "no app is served here".to_owned() };
     for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
-        let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts, &settings.origins);
+        let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts.shown(), &settings.origins);
         match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {

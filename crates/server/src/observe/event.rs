@@ -2,7 +2,7 @@
 
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::session::{Member, Request, Session};
 
@@ -38,14 +38,14 @@ pub(crate) fn refused(app: &App, request: &Request, word: &str) {
     warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));
 }
 
-/// A client has joined a channel.
+/// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
-    info!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
 }
 
 /// A client has left a channel.
 pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
-    info!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
 }
 
 /// A client asked for something that it may not have.
@@ -61,7 +61,7 @@ pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
 
 /// A page of a foreign origin may not connect; its browser does not tell it why.
 pub(crate) fn origin_refused(request: &Request) {
-    let origin = request.origin.as_deref().unwrap_or_default();
+    let origin = request.shown().origin.as_deref().unwrap_or_default();
     let peer = request.peer.map(tracing::field::display);
     warn!(event = "origin_refused", origin, peer, help = "add it to the app's `origins`");
 }

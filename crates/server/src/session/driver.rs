@@ -114,7 +114,8 @@ impl Shard {
     async fn on_socketio(self: &Rc<Self>, session: &Rc<Session>, packet: Packet) -> Result<(), Fault> {
         self.sign_of_life(session);
         if let Packet::Connect { nsp, query, auth } = packet {
-            return self.connect(session, nsp, query, auth).await;
+            // Boxed, like whatever is long and rare: an event's future is moved about several times.
+            return Box::pin(self.connect(session, nsp, query, auth)).await;
         }
         let member = session.member(packet.nsp()).ok_or(Fault::State)?;
         match packet {
@@ -144,8 +145,7 @@ impl Shard {
         ack: Option<u64>,
     ) {
         let Some(lane) = &member.lane else {
-            let first = args.split().into_iter().next();
-            let data = first.as_deref().unwrap_or(RawValue::NULL);
+            let data = args.first().unwrap_or(RawValue::NULL);
             return self.obey(session, member, Said { event: &name, data, args: &args, ack }).await;
         };
         let ack = ack.map(|id| Ack::new(self.hub.clone(), member.address, id));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oyez_hub::address::Address;
+use oyez_hub::address::{Address, AppId};
 use oyez_hub::app::App;
 use oyez_hub::handler::{ConnectError, Handshake, Happening};
 use oyez_hub::policy::Identity;
@@ -21,18 +21,25 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::config::TokenSource;
 use crate::observe::event;
 use crate::session::codec::Variant;
 use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
-use crate::settings::FrontId;
+use crate::settings::{Front, FrontId};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
-/// What is kept of the HTTP request that opened a session.
+/// The HTTP request that opened a session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     /// The client's address.
     pub peer: Option<IpAddr>,
+    shown: Option<Box<Shown>>,
+}
+
+/// What a client showed in its request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
     /// `Origin`, of a browser.
     pub origin: Option<String>,
     /// `Authorization`.
@@ -46,6 +53,20 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// A request from there.
+    pub(crate) fn new(peer: Option<IpAddr>, shown: Shown) -> Self {
+        Self { peer, shown: Some(Box::new(shown)) }
+    }
+
+    /// What was shown in it; nothing, once that is forgotten.
+    pub(crate) fn shown(&self) -> &Shown {
+        static NOTHING: Shown =
+            Shown { origin: None, authorization: None, cookie: None, subprotocol: None, query: Vec::new() };
+        self.shown.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl Shown {
     /// The first value of a query parameter.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -54,8 +75,11 @@ impl Request {
 
 impl Shard {
     /// Opens a session; the caller starts its transport.
-    pub(crate) fn open_session(&self, front: FrontId, dialog: Dialog, request: Request, link: Link) -> Rc<Session> {
+    pub(crate) fn open_session(&self, front: FrontId, dialog: Dialog, mut request: Request, link: Link) -> Rc<Session> {
         let settings = self.settings.front(front);
+        if !self.asks_again(settings, dialog) {
+            request.shown = None;
+        }
         let heartbeat = match (&settings.native, dialog) {
             (Some(native), Dialog::Native) => &native.heartbeat,
             _ => &settings.engine.heartbeat,
@@ -79,6 +103,19 @@ impl Shard {
         });
         self.schedule(&session);
         session
+    }
+
+    /// Whether a CONNECT, the first or a later one, may ask for what the client showed in its request. Few sessions
+    /// need to keep that.
+    fn asks_again(&self, front: &Front, dialog: Dialog) -> bool {
+        let asks = |app: &AppId| {
+            let elsewhere = |source: &TokenSource| !matches!(source, TokenSource::Auth(_));
+            self.hub.app(*app).credentials.is_none() || self.settings.tokens(*app).iter().any(elsewhere)
+        };
+        match dialog {
+            Dialog::Native => false,
+            Dialog::Engine { version, .. } => version == Version::V3 || front.apps.iter().any(asks),
+        }
     }
 
     /// The open packet, and for a client of Engine.IO 3 the CONNECT that it expects unasked.
@@ -165,7 +202,7 @@ impl Shard {
             return self.authenticate_by_handler(session, app, auth).await.map_err(|error| (error, "handler"));
         };
         let front = self.settings.front(session.front);
-        let token = token::find(self.settings.tokens(app.id), auth, &session.request, &front.origins);
+        let token = token::find(self.settings.tokens(app.id), auth, session.request.shown(), &front.origins);
         let identified = credentials.identify(token.as_deref(), clock::unix_seconds()).await;
         identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
     }
@@ -179,8 +216,9 @@ impl Shard {
     ) -> Result<Arc<Identity>, ConnectError> {
         let decide = app.handlers.read().authenticator();
         let Some(decide) = decide else { return Ok(Arc::default()) };
-        let Request { query, authorization, cookie, origin, peer, .. } = session.request.clone();
-        let handshake = Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer };
+        let Shown { query, authorization, cookie, origin, .. } = session.request.shown().clone();
+        let handshake =
+            Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer: session.request.peer };
         let (sender, decided) = oneshot::channel();
         // Beside the shards, like every handler: whatever it does, no other connection waits for it.
         self.hub.spawn(async move {
@@ -262,7 +300,12 @@ impl Shard {
 impl Member {
     /// Its id as the client knows it: clients of Engine.IO 3 use the session's.
     pub(crate) fn wire_id(&self, session: &Session) -> String {
-        wire_address(session, &self.namespace, self.address).encode()
+        self.wire_address(session).encode()
+    }
+
+    /// The same, not written yet.
+    pub(crate) fn wire_address(&self, session: &Session) -> Address {
+        wire_address(session, &self.namespace, self.address)
     }
 }
 
@@ -282,7 +325,9 @@ fn auth_value(session: &Session, query: Option<&str>, auth: Option<&RawValue>) -
     }
     let mut fields = serde_json::Map::new();
     if session.dialog.version() == Version::V3 {
-        fields.extend(session.request.query.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))));
+        fields.extend(
+            session.request.shown().query.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))),
+        );
         let own = query.unwrap_or_default();
         let own = form_urlencoded::parse(own.as_bytes());
         fields.extend(own.map(|(key, value)| (key.into_owned(), Value::from(value.as_ref()))));

@@ -116,9 +116,9 @@ impl Shard {
         self.leave_lost(app, member, &identity).await;
         if let Some(dialect) = &app.dialect {
             let facts = Facts::of(session, member);
-            let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
+            let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
             // Boxed, because carrying out a plan may lead here.
-            Box::pin(self.join_own(session, member, &plan, &facts)).await;
+            Box::pin(self.join_own(session, member, &mut plan, &facts)).await;
         }
         let words = json!({ "expiresAt": identity.expires_at });
         self.announce(session, member, "auth:refreshed", &words);

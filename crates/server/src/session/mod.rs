@@ -27,7 +27,7 @@ use crate::settings::FrontId;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
 pub(crate) use fault::{Fault, Reason};
-pub(crate) use handshake::Request;
+pub(crate) use handshake::{Request, Shown};
 pub(crate) use heartbeat::Pulse;
 pub(crate) use member::Member;
 

@@ -75,7 +75,7 @@ impl Shard {
         let Some(dialect) = app.dialect.as_ref().filter(|dialect| !dialect.presence.is_empty()) else { return };
         let facts = Facts::of(session, member);
         for publication in dialect.on_presence(&facts.cx("", RawValue::NULL), moment) {
-            let publish = composed(&publication, &Args::none(), &member.wire_id(session));
+            let publish = composed(&publication, &Args::none(), member.wire_address(session));
             let (hub, app) = (self.hub.clone(), member.app);
             // Tasks of a shard start in the order in which they were made, and permits are given in order of
             // asking: a user who leaves and comes back is not told the other way round.

@@ -1,9 +1,13 @@
 //! What an app's rules make of a client's words: a plan is carried out step by step, each under the policy, and
 //! answered in the app's own words.
 
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
 use oyez_hub::command::{Command, Publish};
@@ -22,14 +26,34 @@ use crate::session::{Dialog, Member, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
-/// The facts in which rules are evaluated, owned, so that they outlive an await.
+/// The facts in which rules are evaluated, owned, so that they outlive an await. Most are not asked for, so they become
+/// text only when they are.
 pub(crate) struct Facts {
     identity: Arc<Identity>,
-    session: String,
-    address: String,
+    session: Address,
+    peer: Peer,
     transport: &'static str,
-    id: String,
+    id: Fresh,
     now: u64,
+}
+
+/// An id that nobody has yet, made when it is first asked for.
+#[derive(Default)]
+struct Fresh(OnceCell<Uuid>);
+
+impl fmt::Display for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get_or_init(Uuid::now_v7).fmt(f)
+    }
+}
+
+/// Where a client comes from; nothing where that is unknown.
+struct Peer(Option<IpAddr>);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| address.fmt(f))
+    }
 }
 
 impl Facts {
@@ -37,17 +61,17 @@ impl Facts {
     pub(crate) fn of(session: &Session, member: &Member) -> Self {
         Self {
             identity: Arc::clone(&member.identity.borrow()),
-            session: member.wire_id(session),
-            address: session.request.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            session: member.wire_address(session),
+            peer: Peer(session.request.peer),
             transport: session.transport(),
-            id: Uuid::now_v7().to_string(),
+            id: Fresh::default(),
             now: clock::unix_millis(),
         }
     }
 
     /// As rules see them.
     pub(crate) fn cx<'a>(&'a self, event: &'a str, data: &'a RawValue) -> Cx<'a> {
-        let session = SessionInfo { id: &self.session, address: &self.address, transport: self.transport };
+        let session = SessionInfo { id: &self.session, address: &self.peer, transport: self.transport };
         Cx { identity: &self.identity, session, event, data, now: self.now, id: &self.id }
     }
 }
@@ -78,12 +102,12 @@ impl Shard {
             self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
             return;
         }
-        let Some(plan) = dialect.on_event(&cx) else {
+        let Some(mut plan) = dialect.on_event(&cx) else {
             self.metrics.unknown(member.app);
             return;
         };
         let mut answer = None;
-        let outcome = self.carry_out(session, member, &plan, &facts, &said, &mut answer).await;
+        let outcome = self.carry_out(session, member, &mut plan, &facts, &said, &mut answer).await;
         for denial in plan.denied.iter().chain(&outcome.denied) {
             self.metrics.denied(member.app);
             event::denied(app, member, said.event, denial);
@@ -98,8 +122,8 @@ impl Shard {
         let app = self.hub.app(member.app);
         let Some(dialect) = &app.dialect else { return };
         let facts = Facts::of(session, member);
-        let plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
-        let outcome = self.join_own(session, member, &plan, &facts).await;
+        let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
+        let outcome = self.join_own(session, member, &mut plan, &facts).await;
         let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
         self.reply(session, member, dialect, replies, None);
     }
@@ -109,7 +133,7 @@ impl Shard {
         self: &Rc<Self>,
         session: &Rc<Session>,
         member: &Rc<Member>,
-        plan: &Plan,
+        plan: &mut Plan,
         facts: &Facts,
     ) -> Outcome {
         let said = Said { event: "", data: RawValue::NULL, args: &Args::none(), ack: None };
@@ -117,33 +141,34 @@ impl Shard {
         Outcome { denied: Vec::new(), ..outcome }
     }
 
+    /// Takes the steps out of a plan and does them. (What is long and rare is boxed, so that the rest stays small.)
     async fn carry_out(
         self: &Rc<Self>,
         session: &Rc<Session>,
         member: &Rc<Member>,
-        plan: &Plan,
+        plan: &mut Plan,
         facts: &Facts,
         said: &Said<'_>,
         answer: &mut Option<Args>,
     ) -> Outcome {
         let app = self.hub.app(member.app);
         let mut outcome = Outcome::default();
-        for step in &plan.steps {
+        for step in std::mem::take(&mut plan.steps) {
             let result = match step {
                 Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
                     if self.leave(member, &Arc::from(channel.as_str())) {
-                        event::unsubscribed(app, member, channel);
+                        event::unsubscribed(app, member, &channel);
                     }
-                    outcome.left.push(channel.clone());
+                    outcome.left.push(channel);
                     Ok(())
                 }
                 Step::Publish(publication) => {
-                    let published = self.relay(app, member, facts, publication, said.args).await;
+                    let published = Box::pin(self.relay(app, member, facts, &publication, said.args)).await;
                     published.map(|()| outcome.published += 1)
                 }
                 Step::Status(status) => {
-                    self.hub.presence().set_status(member.app, &facts.identity.user, status);
+                    self.hub.presence().set_status(member.app, &facts.identity.user, &status);
                     Ok(())
                 }
                 Step::Heartbeat => {
@@ -151,9 +176,13 @@ impl Shard {
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    self.refresh(app, session, member, token).await.map(|words| *answer = Some(words))
+                    let words = Box::pin(self.refresh(app, session, member, &token)).await;
+                    words.map(|words| *answer = Some(words))
                 }
-                Step::Forward => self.forward(app, facts, said).await.map(|words| *answer = Some(words)),
+                Step::Forward => {
+                    let words = Box::pin(self.forward(app, facts, said)).await;
+                    words.map(|words| *answer = Some(words))
+                }
             };
             outcome.denied.extend(result.err());
         }
@@ -165,28 +194,23 @@ impl Shard {
         app: &App,
         member: &Rc<Member>,
         facts: &Facts,
-        channel: &str,
+        channel: String,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
-        let name: Arc<str> = channel.into();
-        if member.channels.borrow().contains_key(&name) {
-            outcome.joined.push(channel.to_owned());
+        if member.channels.borrow().contains_key(channel.as_str()) {
+            outcome.joined.push(channel);
             return Ok(());
         }
-        self.permit(app, &facts.identity, Action::Subscribe, channel).await?;
+        self.permit(app, &facts.identity, Action::Subscribe, &channel).await?;
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
-            return Err(Denial {
-                channel: Some(channel.to_owned()),
-                reason: "too many channels".to_owned(),
-                code: 429,
-            });
+            return Err(Denial { channel: Some(channel), reason: "too many channels".to_owned(), code: 429 });
         }
-        if self.join(member, &name) {
+        if self.join(member, &Arc::from(channel.as_str())) {
             self.metrics.subscribed(member.app);
-            event::subscribed(app, member, channel);
+            event::subscribed(app, member, &channel);
         }
-        outcome.joined.push(channel.to_owned());
+        outcome.joined.push(channel);
         Ok(())
     }
 
@@ -204,7 +228,7 @@ impl Shard {
             Verdict::Ask(question) => {
                 let now = clock::unix_seconds();
                 let allowed = match &app.backend {
-                    Some(backend) => backend.allows(&question, now).await,
+                    Some(backend) => Box::pin(backend.allows(&question, now)).await,
                     None => question.ask.default,
                 };
                 if allowed {
@@ -230,7 +254,7 @@ impl Shard {
             let action = Action::Publish { event: &publication.message.event, member };
             self.permit(app, &facts.identity, action, channel).await?;
         }
-        let publish = composed(publication, said, &facts.session);
+        let publish = composed(publication, said, facts.session);
         let refused =
             |error: oyez_hub::command::CommandError| Denial { channel: None, reason: error.to_string(), code: 400 };
         self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
@@ -248,7 +272,7 @@ impl Shard {
             "roles": facts.identity.rights.roles,
             "attributes": facts.identity.rights.attributes,
         });
-        let body = json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session });
+        let body = json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session.encode() });
         backend.forward(forward, &body).await.map(|answer| Args::one(&answer)).map_err(refused)
     }
 
@@ -279,7 +303,7 @@ impl Shard {
 
 /// A rule's publication as a command: it is sent as the rule wrote it. Binaries that the client sent travel along
 /// where the rule passed their placeholders on.
-pub(crate) fn composed(publication: &Publication, said: &Args, sender: &str) -> Publish {
+pub(crate) fn composed(publication: &Publication, said: &Args, sender: Address) -> Publish {
     let message = &publication.message;
     let text = message.args.text();
     let args = if said.attachments().is_empty() || !text.contains("\"_placeholder\"") {
@@ -291,7 +315,7 @@ pub(crate) fn composed(publication: &Publication, said: &Args, sender: &str) -> 
         id: Some(publication.id.clone()),
         shape: false,
         whole: message.whole,
-        except: if publication.skip_self { vec![sender.to_owned()] } else { Vec::new() },
+        except: if publication.skip_self { vec![sender.encode()] } else { Vec::new() },
         ..Publish::new(publication.to.clone(), message.event.clone(), args)
     }
 }

@@ -4,7 +4,7 @@ use oyez_hub::policy::token::cookie;
 use serde_json::Value;
 
 use crate::config::TokenSource;
-use crate::session::Request;
+use crate::session::Shown;
 use crate::settings::Origins;
 
 /// The subprotocol behind which a token may stand: `Sec-WebSocket-Protocol: bearer, TOKEN`.
@@ -12,7 +12,7 @@ pub(crate) const SUBPROTOCOL: &str = "bearer";
 
 /// The first token found. A cookie is sent by the browser whichever page asks, so it counts only when the page's
 /// origin is one of those that the app lists.
-pub(crate) fn find(sources: &[TokenSource], auth: &Value, request: &Request, origins: &Origins) -> Option<String> {
+pub(crate) fn find(sources: &[TokenSource], auth: &Value, request: &Shown, origins: &Origins) -> Option<String> {
     let listed = matches!((origins, &request.origin), (Origins::List(_), Some(origin)) if origins.allow(Some(origin)));
     sources.iter().find_map(|source| {
         let token = match source {
@@ -43,7 +43,7 @@ fn subprotocol(header: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn check(sources: &[TokenSource], request: &Request, expect: Option<&str>) {
+    fn check(sources: &[TokenSource], request: &Shown, expect: Option<&str>) {
         let origins = Origins::List(vec!["https://app.example".to_owned()]);
         let auth = serde_json::json!({"token": "from-auth"});
         assert_eq!(find(sources, &auth, request, &origins).as_deref(), expect, "{sources:?}");
@@ -52,12 +52,12 @@ mod tests {
     #[test]
     fn a_token_is_looked_for_where_the_app_says() {
         let cookie = TokenSource::Cookie("sid".to_owned());
-        let mut request = Request {
+        let mut request = Shown {
             authorization: Some("bearer  from-header".to_owned()),
             cookie: Some("a=b; sid=from-cookie".to_owned()),
             subprotocol: Some("chat, bearer, from-protocol".to_owned()),
             query: vec![("token".to_owned(), "from-query".to_owned())],
-            ..Request::default()
+            ..Shown::default()
         };
         check(&[], &request, None);
         check(

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
 use oyez_protocol::websocket::reader::{Event, Limits, Reader};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
@@ -21,6 +22,9 @@ use crate::shard::{PER_MESSAGE, Shard};
 
 /// How long a client may take to answer a close frame before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Messages that came together whose answers leave together.
+const TOGETHER: usize = 32;
 
 /// What a frame meant, taken out of the scratch buffer so that others can use it while the driver waits.
 #[derive(Debug)]
@@ -106,11 +110,25 @@ async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
 }
 
 async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -> Result<(), Fault> {
+    let mut answered = 0;
     loop {
         while let Some(message) = socket.inbox.pop_front() {
             // Boxed, so that the task of an idle connection does not keep room for it.
-            let result = Box::pin(shard.on_message(session, message)).await;
-            shard.flush(session);
+            let mut handling = Box::pin(shard.on_message(session, message));
+            let result = poll_fn(|cx| {
+                let polled = handling.as_mut().poll(cx);
+                if polled.is_pending() {
+                    // It may take long; earlier answers do not wait for it.
+                    shard.flush(session);
+                }
+                polled
+            })
+            .await;
+            answered += 1;
+            if answered >= TOGETHER || socket.inbox.is_empty() || result.is_err() {
+                answered = 0;
+                shard.flush(session);
+            }
             result?;
             if session.closed.get().is_some() {
                 return Ok(());
@@ -149,6 +167,11 @@ fn poll_input(
         match socket.stream.try_read(&mut scratch) {
             Ok(0) => return Poll::Ready(Err(Fault::Closed)),
             Ok(count) => {
+                if count < scratch.len() {
+                    // That was all there is. Told so, tokio waits for more; else it would try once more, in vain.
+                    let nothing_left = || Err::<(), _>(ErrorKind::WouldBlock.into());
+                    let _ = socket.stream.try_io(Interest::READABLE, nothing_left);
+                }
                 socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::frame(pong)));
                 return Poll::Ready(Ok(count));
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::{Fault, iso_millis, iso_nanos};
@@ -14,7 +15,7 @@ use crate::dialect::SessionInfo;
 use crate::policy::Identity;
 
 /// A value behind a name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Term<'a> {
     /// `null`.
     Null,
@@ -24,14 +25,18 @@ pub enum Term<'a> {
     Number(i64),
     /// Text that is not JSON yet.
     Text(&'a str),
+    /// Text that is written only when somebody asks: an id, an address.
+    Shown(&'a dyn fmt::Display),
     /// A list of texts.
     Texts(&'a [String]),
     /// Valid JSON text, which is handed on byte for byte.
     Json(&'a str),
+    /// A JSON object that is parsed already.
+    Object(&'a Map<String, Value>),
     /// Who asks: `id`, `name`, `roles`, `admin`, and each attribute.
     User(&'a Identity),
     /// On which session: `id`, `address`, `transport`.
-    Session(SessionInfo<'a>),
+    Session(&'a SessionInfo<'a>),
     /// Unix milliseconds, written as ISO 8601 with milliseconds.
     IsoMillis(u64),
     /// Unix milliseconds, written as RFC 3339 with nanoseconds.
@@ -51,33 +56,92 @@ impl<'a> Term<'a> {
             (Self::Json(text), path) => {
                 path.iter().try_fold(text, |text, field| dig(text, field)).map(Cow::Borrowed).ok_or_else(missing)
             }
+            (Self::Object(fields), []) => Ok(Cow::Owned(json(fields))),
+            (Self::Object(fields), path) => {
+                find(fields, path).map(|value| Cow::Owned(value.to_string())).ok_or_else(missing)
+            }
             (Self::User(identity), []) => Ok(Cow::Owned(user_json(identity))),
             (Self::User(identity), [field]) => user_field(identity, field).map(Cow::Owned).ok_or_else(missing),
-            (Self::Session(session), []) => Ok(Cow::Owned(
-                serde_json::json!({ "id": session.id, "address": session.address, "transport": session.transport })
-                    .to_string(),
-            )),
-            (Self::Session(session), [field]) => Ok(Cow::Owned(json(match &**field {
-                "id" => session.id,
-                "address" => session.address,
-                "transport" => session.transport,
-                _ => return Err(missing()),
-            }))),
+            (Self::Session(session), []) => {
+                let (id, address) = (session.id.to_string(), session.address.to_string());
+                let fields = serde_json::json!({ "id": id, "address": address, "transport": session.transport });
+                Ok(Cow::Owned(fields.to_string()))
+            }
+            (Self::Session(session), [field]) => {
+                session_field(session, field).map(|text| Cow::Owned(quoted(&text))).ok_or_else(missing)
+            }
             (Self::Null, []) => Ok(Cow::Borrowed("null")),
             (Self::Bool(value), []) => Ok(Cow::Borrowed(if value { "true" } else { "false" })),
             (Self::Number(number), []) => Ok(Cow::Owned(number.to_string())),
-            (Self::Text(text), []) => Ok(Cow::Owned(json(text))),
+            (Self::Text(text), []) => Ok(Cow::Owned(quoted(text))),
+            (Self::Shown(text), []) => Ok(Cow::Owned(quoted(&text.to_string()))),
             (Self::Texts(texts), []) => Ok(Cow::Owned(json(texts))),
-            (Self::IsoMillis(ms), []) => Ok(Cow::Owned(format!("\"{}\"", iso_millis(ms)))),
-            (Self::IsoNanos(ms), []) => Ok(Cow::Owned(format!("\"{}\"", iso_nanos(ms)))),
+            (Self::IsoMillis(ms), []) => Ok(Cow::Owned(quoted(&iso_millis(ms)))),
+            (Self::IsoNanos(ms), []) => Ok(Cow::Owned(quoted(&iso_nanos(ms)))),
             _ => Err(missing()),
         }
+    }
+
+    /// The text at `path`, where it is a text and can be had without parsing JSON; most names of channels are made of
+    /// such texts. None: [`Term::select`] knows.
+    pub(super) fn text(self, path: &[Arc<str>]) -> Option<Cow<'a, str>> {
+        match (self, path) {
+            (Self::Text(text), []) => Some(Cow::Borrowed(text)),
+            (Self::Shown(text), []) => Some(Cow::Owned(text.to_string())),
+            (Self::Json(text), path) => {
+                let inner = path.iter().try_fold(text, |text, field| dig(text, field))?.trim_ascii();
+                let inner = inner.strip_prefix('"')?.strip_suffix('"')?;
+                (!inner.contains('\\')).then_some(Cow::Borrowed(inner))
+            }
+            (Self::Object(fields), path) => find(fields, path)?.as_str().map(Cow::Borrowed),
+            (Self::User(identity), [field]) if &**field == "id" => Some(Cow::Borrowed(&identity.user)),
+            (Self::Session(session), [field]) => session_field(session, field),
+            _ => None,
+        }
+    }
+}
+
+/// What lies at a path that has at least one field.
+fn find<'a>(fields: &'a Map<String, Value>, path: &[Arc<str>]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(fields.get(&**first)?, |value, field| value.get(&**field))
+}
+
+fn session_field<'a>(session: &SessionInfo<'a>, field: &str) -> Option<Cow<'a, str>> {
+    match field {
+        "id" => Some(Cow::Owned(session.id.to_string())),
+        "address" => Some(Cow::Owned(session.address.to_string())),
+        "transport" => Some(Cow::Borrowed(session.transport)),
+        _ => None,
+    }
+}
+
+/// A text as JSON. Most need no escapes.
+fn quoted(text: &str) -> String {
+    if text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        return json(text);
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
+    out
+}
+
+impl fmt::Debug for Term<'_> {
+    /// What it is, not what it holds: that may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Term").finish_non_exhaustive()
     }
 }
 
 /// The names of one evaluation.
 #[derive(Debug, Clone, Default)]
-pub struct Scope<'a>(SmallVec<[(&'a str, Term<'a>); 14]>);
+pub struct Scope<'a> {
+    names: SmallVec<[(&'a str, Term<'a>); 8]>,
+    /// Unix milliseconds.
+    now: Option<u64>,
+}
 
 impl<'a> Scope<'a> {
     /// No names.
@@ -86,27 +150,42 @@ impl<'a> Scope<'a> {
         Self::default()
     }
 
+    /// These names. Quicker than one after the other.
+    #[must_use]
+    pub fn of<const N: usize>(names: [(&'a str, Term<'a>); N]) -> Self {
+        Self { names: SmallVec::from_slice(&names), now: None }
+    }
+
     /// This name also; a later one hides an earlier one.
     #[must_use]
     pub fn with(mut self, name: &'a str, term: Term<'a>) -> Self {
-        self.0.push((name, term));
+        self.names.push((name, term));
         self
     }
 
     /// Times in all the forms that applications use: `now` (ISO 8601, milliseconds), `now_ms`, `now_s`, `now_nanos`.
     #[must_use]
     pub fn at(self, ms: u64) -> Self {
-        let number = |value: u64| Term::Number(i64::try_from(value).unwrap_or(i64::MAX));
-        self.with("now", Term::IsoMillis(ms))
-            .with("now_ms", number(ms))
-            .with("now_s", number(ms / 1000))
-            .with("now_nanos", Term::IsoNanos(ms))
+        Self { now: Some(ms), ..self }
     }
 
     /// The term behind a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Term<'a>> {
-        self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, term)| *term)
+        let named = self.names.iter().rev().find(|(known, _)| *known == name).map(|(_, term)| *term);
+        named.or_else(|| self.time(name))
+    }
+
+    fn time(&self, name: &str) -> Option<Term<'a>> {
+        let ms = self.now?;
+        let number = |value: u64| Some(Term::Number(i64::try_from(value).unwrap_or(i64::MAX)));
+        match name {
+            "now" => Some(Term::IsoMillis(ms)),
+            "now_ms" => number(ms),
+            "now_s" => number(ms / 1000),
+            "now_nanos" => Some(Term::IsoNanos(ms)),
+            _ => None,
+        }
     }
 }
 
@@ -116,7 +195,7 @@ fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
 
 fn user_field(identity: &Identity, field: &str) -> Option<String> {
     Some(match field {
-        "id" => json(&*identity.user),
+        "id" => quoted(&identity.user),
         "name" => json(&identity.name.as_deref()),
         "admin" => identity.rights.admin.to_string(),
         "roles" => texts_json(&identity.rights.roles),

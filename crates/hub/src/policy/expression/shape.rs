@@ -1,5 +1,6 @@
 //! Expressions that write JSON. Maps keep the order they were written in, and data passes through byte for byte.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use cel::IdedExpr;
@@ -57,6 +58,16 @@ impl Shape {
         let mut out = String::new();
         self.write(scope, &mut out)?;
         Ok(out)
+    }
+
+    /// The text that this gives, where it is a text and no computation is needed; else none, and [`Shape::json`] says
+    /// what it is.
+    #[must_use]
+    pub fn text<'a>(&self, scope: &Scope<'a>) -> Option<Cow<'a, str>> {
+        match &self.0 {
+            Node::Path(root, fields) => scope.get(root)?.text(fields),
+            _ => None,
+        }
     }
 
     /// The fields behind the name that is looked at first: `userId` of `first(claims.userId, claims.sub)`. None when

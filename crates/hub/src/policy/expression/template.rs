@@ -89,35 +89,38 @@ impl Template {
     /// # Errors
     /// What the data lacks. A value that is there and cannot be a name is in [`Expanded::refused`] instead.
     pub fn expand(&self, scope: &Scope<'_>) -> Result<Expanded, Fault> {
-        let mut expanded = Expanded { names: vec![String::new()], refused: Vec::new() };
+        let Expanded { mut names, mut refused } = Expanded { names: vec![String::new()], refused: Vec::new() };
         for piece in &self.parts {
             match piece {
-                Piece::Text(text) => expanded.names.iter_mut().for_each(|name| name.push_str(text)),
-                Piece::Value(value) => {
-                    let values = value.values(scope, &mut expanded.refused)?;
-                    expanded.names = expanded
-                        .names
-                        .iter()
-                        .flat_map(|name| values.iter().map(move |value| format!("{name}{value}")))
-                        .take(MAX_NAMES + 1)
-                        .collect();
-                }
+                Piece::Text(text) => names.iter_mut().for_each(|name| name.push_str(text)),
+                Piece::Value(value) => match value.shape.text(scope) {
+                    // One text, as nearly always.
+                    Some(text) => names.iter_mut().for_each(|name| name.push_str(&text)),
+                    None => {
+                        let values = value.values(scope, &mut refused)?;
+                        names = names
+                            .iter()
+                            .flat_map(|name| values.iter().map(move |value| format!("{name}{value}")))
+                            .take(MAX_NAMES + 1)
+                            .collect();
+                    }
+                },
             }
         }
-        if expanded.names.len() > MAX_NAMES {
-            expanded.names.truncate(MAX_NAMES);
-            expanded.refused.push((self.source.clone(), format!("at most {MAX_NAMES} at once")));
+        if names.len() > MAX_NAMES {
+            names.truncate(MAX_NAMES);
+            refused.push((self.source.clone(), format!("at most {MAX_NAMES} at once")));
         }
-        let (good, bad) = std::mem::take(&mut expanded.names).into_iter().partition(|name| name_fault(name).is_none());
-        expanded.names = good;
+        let several = names.len() > 1;
         let mut seen = HashSet::new();
-        expanded.names.retain(|name| seen.insert(name.clone()));
-        let bad: Vec<String> = bad;
-        expanded.refused.extend(bad.into_iter().map(|name| {
-            let reason = name_fault(&name).unwrap_or_default();
-            (shortened(&name), reason.to_owned())
-        }));
-        Ok(expanded)
+        names.retain(|name| match name_fault(name) {
+            None => !several || seen.insert(name.clone()),
+            Some(reason) => {
+                refused.push((shortened(name), reason.to_owned()));
+                false
+            }
+        });
+        Ok(Expanded { names, refused })
     }
 
     /// The one text this gives; for what is not a channel.

@@ -43,8 +43,8 @@ impl Session {
     }
 
     fn cx<'a>(&self, event: &'a str, data: &'a RawValue, identity: &'a Identity) -> Cx<'a> {
-        let info = SessionInfo { id: "sid", address: "127.0.0.1", transport: "websocket" };
-        Cx { identity, session: info, event, data, now: NOW, id: "m1" }
+        let info = SessionInfo { id: &"sid", address: &"127.0.0.1", transport: "websocket" };
+        Cx { identity, session: info, event, data, now: NOW, id: &"m1" }
     }
 
     /// What comes back for an event: messages and the acknowledgement. `None`: no rule names it.

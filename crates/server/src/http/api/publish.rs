@@ -106,7 +106,7 @@ impl From<Published> for PublishAnswer {
 
 impl From<Acked> for PublishAnswer {
     fn from(acked: Acked) -> Self {
-        let first = |args: &Args| args.split().into_iter().next().unwrap_or_else(|| RawValue::NULL.to_owned());
+        let first = |args: &Args| args.first().unwrap_or(RawValue::NULL).to_owned();
         let answers = acked.answers.iter().map(first).collect();
         Self { id: acked.id, level: Level::Accepted, reached: Some(acked.reached), answers: Some(answers) }
     }

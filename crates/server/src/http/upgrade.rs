@@ -1,0 +1,74 @@
+//! The quick way to a websocket: nearly every connection of a client begins with a request for one that is there in one
+//! piece. It is answered here, in one write with the session's first packet. Anything the least unusual is left unread,
+//! for the way that all other requests take.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Request, Response, Version};
+use http_body_util::Empty;
+use httparse::{EMPTY_HEADER, Status};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use crate::http::connection::HEAD_MAX;
+use crate::http::engine::{self, Opening};
+use crate::shard::Shard;
+
+/// Headers of a request that is answered here; browsers send about fifteen.
+const HEADERS: usize = 32;
+
+/// Waits for the first bytes and makes the connection a session's websocket, if they ask for that. Otherwise they are
+/// still unread, and the connection comes back.
+pub(crate) async fn take(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) -> io::Result<Option<TcpStream>> {
+    let looked = poll_fn(|cx| {
+        let mut scratch = shard.scratch();
+        let mut seen = ReadBuf::new(&mut scratch[..HEAD_MAX]);
+        ready!(stream.poll_peek(cx, &mut seen))?;
+        Poll::Ready(io::Result::Ok(look(shard, seen.filled(), peer)))
+    });
+    let Some((opening, head, length)) = looked.await? else { return Ok(Some(stream)) };
+    stream.try_read(&mut shard.scratch()[..length])?;
+    tokio::task::spawn_local(engine::start(Rc::clone(shard), opening, head, stream, BytesMut::new()));
+    Ok(None)
+}
+
+/// If these bytes are a whole request to which there is nothing to say but yes: what then begins, the answer, and the
+/// request's length.
+fn look(shard: &Shard, bytes: &[u8], peer: IpAddr) -> Option<(Opening, Vec<u8>, usize)> {
+    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let Ok(Status::Complete(length)) = parsed.parse(bytes) else { return None };
+    let (opening, response) = engine::agree(shard, &request(&parsed)?, peer)?;
+    Some((opening, written(&response), length))
+}
+
+/// The request as everybody else sees it; none when it has a body, or hyper would have something to say about it.
+fn request(parsed: &httparse::Request<'_, '_>) -> Option<Request<Empty<Bytes>>> {
+    if parsed.version != Some(1) {
+        return None;
+    }
+    let start = Request::builder().method(parsed.method?).uri(parsed.path?).version(Version::HTTP_11);
+    let request = parsed.headers.iter().fold(start, |request, header| request.header(header.name, header.value));
+    let request = request.body(Empty::new()).ok()?;
+    let body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
+    (!body).then_some(request)
+}
+
+/// The answer's head.
+fn written(response: &Response<Body>) -> Vec<u8> {
+    let mut out = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
