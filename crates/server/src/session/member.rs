@@ -35,6 +35,53 @@ impl Times {
     }
 }
 
+/// The channels that a member is in, with its place in the list of each; sorted by name. Nearly all members are in a few,
+/// for which a hash table would be mostly empty room.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships(Vec<(Arc<str>, u32)>);
+
+impl Memberships {
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    /// Whether the member is in that channel.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name).is_ok()
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Their names, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Notes the place in a channel; `join` gives it, and is not asked when the member is already there. Returns whether
+    /// it was not.
+    pub(crate) fn insert(&mut self, name: &Arc<str>, join: impl FnOnce() -> u32) -> bool {
+        let Err(at) = self.find(name) else { return false };
+        self.0.insert(at, (Arc::clone(name), join()));
+        true
+    }
+
+    /// Notes that the place in a channel has changed.
+    pub(crate) fn moved(&mut self, name: &str, place: u32) {
+        if let Ok(at) = self.find(name) {
+            self.0[at].1 = place;
+        }
+    }
+
+    /// Forgets a channel; returns the place that the member had.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<u32> {
+        let at = self.find(name).ok()?;
+        Some(self.0.remove(at).1)
+    }
+}
+
 /// One client in one namespace.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -49,7 +96,7 @@ pub(crate) struct Member {
     /// Who the client is; replaced by a refresh.
     pub identity: RefCell<Arc<Identity>>,
     /// Channels and the place in each one's list.
-    pub channels: RefCell<HashMap<Arc<str>, usize>>,
+    pub channels: RefCell<Memberships>,
     /// Deadlines.
     pub times: Cell<Times>,
     /// Answers that publishers wait for, by ack id.

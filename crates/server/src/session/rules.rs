@@ -197,7 +197,7 @@ impl Shard {
         channel: String,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
-        if member.channels.borrow().contains_key(channel.as_str()) {
+        if member.channels.borrow().contains(channel.as_str()) {
             outcome.joined.push(channel);
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl Shard {
         said: &Args,
     ) -> Result<(), Denial> {
         for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
-            let member = member.channels.borrow().contains_key(channel.as_str());
+            let member = member.channels.borrow().contains(channel.as_str());
             let action = Action::Publish { event: &publication.message.event, member };
             self.permit(app, &facts.identity, action, channel).await?;
         }

@@ -76,7 +76,7 @@ impl Shard {
             Select::Channels { to, except } => {
                 let within = |names: &[Arc<str>], member: &Member| {
                     let channels = member.channels.borrow();
-                    names.iter().any(|name| channels.contains_key(name))
+                    names.iter().any(|name| channels.contains(name))
                 };
                 let mut slots: Vec<u32> = to.iter().flat_map(|name| self.room(app, name)).collect();
                 slots.sort_unstable();
@@ -94,9 +94,8 @@ impl Shard {
 fn describe(member: &Rc<Member>) -> Option<SocketInfo> {
     let session = member.session.upgrade()?;
     let identity = member.identity.borrow();
-    let mut channels: Vec<_> =
-        member.channels.borrow().keys().filter(|name| &***name != oyez_hub::channel::EVERYONE).cloned().collect();
-    channels.sort_unstable();
+    let channels = member.channels.borrow();
+    let channels = channels.names().filter(|name| &***name != oyez_hub::channel::EVERYONE).cloned().collect();
     Some(SocketInfo {
         id: member.wire_id(&session),
         user: Arc::clone(&identity.user),

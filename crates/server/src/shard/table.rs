@@ -115,14 +115,15 @@ impl Shard {
     /// Puts a member into a channel; returns whether it was new there. One that has been expelled joins nothing: its
     /// slot may be somebody else's by now.
     pub(crate) fn join(&self, member: &Member, name: &Arc<str>) -> bool {
-        let mut channels = member.channels.borrow_mut();
-        if channels.contains_key(name) || !self.is_member(member) {
+        if !self.is_member(member) {
             return false;
         }
-        let place = self.rooms.borrow_mut().add(member.app, name, member.address.slot);
-        channels.insert(Arc::clone(name), place);
-        self.hub.channels().join(member.app, name, self.id);
-        true
+        let place = || self.rooms.borrow_mut().add(member.app, name, member.address.slot);
+        let new = member.channels.borrow_mut().insert(name, place);
+        if new {
+            self.hub.channels().join(member.app, name, self.id);
+        }
+        new
     }
 
     /// Takes a member out of a channel; returns whether it was there.
@@ -130,11 +131,8 @@ impl Shard {
         let Some(place) = member.channels.borrow_mut().remove(name) else { return false };
         self.hub.channels().leave(member.app, name, self.id);
         let moved = self.rooms.borrow_mut().remove(member.app, name, place);
-        if let Some(slot) = moved
-            && let Some(other) = self.member_at(slot)
-            && let Some(at) = other.channels.borrow_mut().get_mut(name)
-        {
-            *at = place;
+        if let Some(other) = moved.and_then(|slot| self.member_at(slot)) {
+            other.channels.borrow_mut().moved(name, place);
         }
         true
     }
@@ -142,7 +140,7 @@ impl Shard {
     /// Ends a membership; the connection stays.
     pub(crate) fn expel(&self, session: &Session, member: &Rc<Member>, word: &'static str) {
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
-        let channels: Vec<_> = member.channels.borrow().keys().cloned().collect();
+        let channels: Vec<_> = member.channels.borrow().names().cloned().collect();
         for name in &channels {
             self.leave(member, name);
         }
