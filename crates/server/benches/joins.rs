@@ -180,8 +180,9 @@ impl Client {
                 assert!(*length < 126, "an answer is short");
                 let (message, after) = message.split_at(usize::from(*length));
                 rest = after;
-                // A ping of the server is no answer.
-                if message != b"2" {
+                if message == b"2" {
+                    self.stream.write_all(&masked("3"))?;
+                } else {
                     assert!(message.starts_with(kind.as_bytes()), "{}", String::from_utf8_lossy(message));
                     count -= 1;
                 }
