@@ -164,3 +164,9 @@ test('a head far beyond 32 KiB is refused', async () => {
   const cookie = raw(server.port, `GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nCookie: ${'a=b; '.repeat(20000)}\r\n\r\n`);
   assert.equal(await cookie.status(), 431);
 });
+
+test('an answer does not wait for the rest of the next request', async () => {
+  const request = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+  const pipelined = raw(server.port, `${request}${request}${request.slice(0, 20)}`);
+  assert.equal(await pipelined.status(), 200);
+});

@@ -107,7 +107,7 @@ pub(super) fn line_of(text: &str, dependency: &str) -> usize {
 /// Checks the paths that a crate's code names. Tests may touch what they like.
 pub(super) fn source(path: &str, tokens: &TokenStream) -> Vec<Finding> {
     let Some((name, Some(arrow))) = arrow(path) else { return Vec::new() };
-    if path.contains("/tests/") || path.ends_with("/tests.rs") {
+    if path.contains("/tests/") || path.contains("/benches/") || path.ends_with("/tests.rs") {
         return Vec::new();
     }
     let mut findings = Vec::new();

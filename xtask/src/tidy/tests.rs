@@ -103,6 +103,7 @@ fn code_names_only_what_its_crate_may_know() {
     hub("#[cfg(not(test))]\nuse std::fs;", &["3 arrow"]);
     hub("#[cfg(test)]\nmod tests;\nuse std::fs;", &["4 arrow"]);
     check("crates/hub/tests/x.rs", "//! Doc.\nuse std::fs;", &[]);
+    check("crates/hub/benches/x.rs", "//! Doc.\nuse std::fs;", &[]);
     check("crates/hub/src/policy/tests.rs", "//! Doc.\nuse std::fs;", &[]);
     check("crates/cli/src/main.rs", "//! Doc.\nuse std::{env, fs};", &[]);
     check("crates/protocol/src/x.rs", "//! Doc.\nuse std::time::{Duration, Instant};", &["2 arrow"]);

@@ -1,8 +1,12 @@
 //! One TCP connection: hyper parses its requests; realtime ones are answered by the shard, others by the router.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
+use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::{engine, upgrade};
 use crate::shard::Shard;
 
@@ -45,8 +50,9 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
 /// Serves a connection on which requests come one after the other.
 async fn serve_requests(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
+    let pace = Arc::<Pace>::default();
     let service = service_fn(|request| {
-        let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer));
+        let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)));
         // Begins at once: when the client's goodbye has come with its request, hyper drops what this returns without
         // ever polling it, and a session would not hear that its GET was given up.
         let answered = (&mut answering).now_or_never();
@@ -61,21 +67,27 @@ async fn serve_requests(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Coalesced::new(stream, Arc::clone(&pace))), service)
         .with_upgrades();
     tokio::pin!(connection);
+    let turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
+        pace.next_turn();
+        Future::poll(connection, cx)
+    };
     tokio::select! {
         // A connection that breaks is its client's affair.
-        _ = &mut connection => {}
+        _ = poll_fn(|cx| turn(connection.as_mut(), cx)) => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            let _ = poll_fn(|cx| turn(connection.as_mut(), cx)).await;
         }
     }
 }
 
-async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    if let Some(route) = engine::route(&shard.settings, &request) {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
+    let route = engine::route(&shard.settings, &request);
+    pace.set_patient(route.is_none());
+    if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }
     if let Some(file) = engine::client(&shard.settings, &request) {

@@ -28,6 +28,7 @@ use oyez_protocol::websocket::reader::Limits;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
 use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
@@ -372,8 +373,8 @@ pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
 
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
 pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(TcpStream, BytesMut)> {
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), BytesMut::from(&parts.read_buf[..])))
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<Coalesced>>().ok()?;
+    Some((parts.io.into_inner().into_inner()?, BytesMut::from(&parts.read_buf[..])))
 }
 
 fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: BytesMut, deflate: bool) {

@@ -1,6 +1,7 @@
 //! HTTP: what a connection speaks before, or instead of, a realtime protocol.
 
 pub mod api;
+pub(crate) mod coalesce;
 pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
