@@ -60,9 +60,7 @@ async def unsubscribe(sid, data):
 
 @sio.event
 async def heartbeat(sid, data):
-    answer = {"timestamp": now(), "clientId": sid}
-    await sio.emit("heartbeat_ack", answer, to=sid)
-    return answer
+    return {"timestamp": now(), "clientId": sid}
 
 
 async def publish(scope, receive, send):

@@ -131,10 +131,9 @@ async fn unsubscribe(socket: SocketRef, Data(wanted): Data<Channels>) {
     drop(socket.emit("unsubscribed", &json!({ "channels": wanted.channels, "timestamp": now() })));
 }
 
+/// Answers by acknowledgement.
 async fn heartbeat(socket: SocketRef, ack: AckSender) {
-    let answer = json!({ "timestamp": now(), "clientId": socket.id });
-    drop(ack.send(&answer));
-    drop(socket.emit("heartbeat_ack", &answer));
+    drop(ack.send(&json!({ "timestamp": now(), "clientId": socket.id })));
 }
 
 async fn publish(Shared(io): Shared<SocketIo>, Json(publication): Json<Publication>) -> StatusCode {

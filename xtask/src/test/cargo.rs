@@ -42,7 +42,7 @@ fn test(root: &Path, targets: &[&str], filter: Option<&str>) -> Result<Counts> {
 }
 
 /// The cargo that runs this tool, else the one on the path.
-fn cargo(root: &Path) -> Command {
+pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command

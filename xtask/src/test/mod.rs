@@ -6,9 +6,9 @@
 mod browser;
 pub(crate) mod cargo;
 mod clients;
-mod needs;
+pub(crate) mod needs;
 mod node;
-mod stream;
+pub(crate) mod stream;
 mod summary;
 
 use std::env;

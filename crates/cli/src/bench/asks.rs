@@ -47,7 +47,10 @@ mod tests {
         asks.channel = Some(Template::new("c:{i}-{seq}"));
         asks.reply = Some(Template::new("43{seq}["));
         let asked: Vec<_> = (0..4).map(|number| asks.next(7, number)).collect();
-        assert_eq!(asked, [Some("join c:7-0"), Some("leave c:7-0"), Some("join c:7-1"), None].map(|it| it.map(String::from)));
+        assert_eq!(
+            asked,
+            [Some("join c:7-0"), Some("leave c:7-0"), Some("join c:7-1"), None].map(|it| it.map(String::from))
+        );
         assert!(asks.is_answer(b"435[]", 5) && !asks.is_answer(b"435[]", 6));
         assert_eq!(Asks::default().next(0, 0), None);
     }

@@ -82,7 +82,8 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 …", Some((200, "ok", 40)));
         check("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}", Some((101, "", 56)));
         check("HTTP/1.1 204 No Content\r\n\r\n", Some((204, "", 27)));
-        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
+        let chunked =
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
         check(chunked, Some((200, "ok0123456789", chunked.len())));
         for cut in 0..chunked.len() {
             check(&chunked[..cut], None);

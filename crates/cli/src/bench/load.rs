@@ -278,11 +278,7 @@ impl Load {
     }
 
     /// Serves until `done`, as long as anything happens; `what` says what is missing.
-    pub(super) fn wait(
-        &mut self,
-        done: impl Fn(&Self) -> bool,
-        what: impl Fn(&Self) -> String,
-    ) -> Result<(), Failure> {
+    pub(super) fn wait(&mut self, done: impl Fn(&Self) -> bool, what: impl Fn(&Self) -> String) -> Result<(), Failure> {
         while !done(self) {
             self.turn(TICK)?;
             self.check(&what)?;

@@ -92,7 +92,9 @@ mod tests {
     fn a_mark_is_found_wherever_it_stands() {
         let mut marker = Marker::new(0xBEEF, 200);
         let mut other = Marker::new(0xBEE0, 200);
-        for (number, before) in [(0, "42[\"tick\",\""), (7, "42[\"tick\",\""), (u32::MAX, ""), (9, "{\"data\":\"@oyez:")] {
+        for (number, before) in
+            [(0, "42[\"tick\",\""), (7, "42[\"tick\",\""), (u32::MAX, ""), (9, "{\"data\":\"@oyez:")]
+        {
             let mark = Mark { number, publication: !number };
             let mut text = before.as_bytes().to_vec();
             marker.write(&mut text, mark);

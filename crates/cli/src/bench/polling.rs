@@ -38,7 +38,9 @@ impl Polling {
             self.queue.clear();
             let length = body.len();
             let kind = "Content-Type: text/plain;charset=UTF-8";
-            format!("POST {target}{session} HTTP/1.1\r\nHost: {host}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}")
+            format!(
+                "POST {target}{session} HTTP/1.1\r\nHost: {host}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
         } else {
             format!("GET {target}{session} HTTP/1.1\r\nHost: {host}\r\n\r\n")
         };

@@ -112,7 +112,8 @@ impl Publisher {
     fn take(&mut self) -> Result<usize, Failure> {
         let (mut used, mut answered) = (0, 0);
         while used < self.rest.len() {
-            let response = http::first(&self.rest[used..]).map_err(|wrong| Failure::new(format!("publishing: {wrong}")))?;
+            let response =
+                http::first(&self.rest[used..]).map_err(|wrong| Failure::new(format!("publishing: {wrong}")))?;
             let Some(response) = response else { break };
             if !(200..300).contains(&response.status) {
                 return Err(Failure::new(format!("publishing: the server answered {}", response.summary())));
@@ -131,8 +132,10 @@ impl Publisher {
         self.rest.clear();
         match self.unanswered {
             0 => Ok(()),
-            left => Err(Failure::new(format!("publishing: the server closed the connection, {left} requests unanswered"))
-                .help("does it limit the requests of one connection?")),
+            left => {
+                Err(Failure::new(format!("publishing: the server closed the connection, {left} requests unanswered"))
+                    .help("does it limit the requests of one connection?"))
+            }
         }
     }
 

@@ -109,7 +109,10 @@ impl Report {
             Scenario::Ping | Scenario::Idle => ("heartbeat", |round| round.operations.unwrap_or(0)),
             _ => ("delivery", |round| round.deliveries),
         };
-        row("rate", spread(&self.rounds, |round| Some(per_second(count(round), round.wall_ns)), &format!("{unit} per second")));
+        row(
+            "rate",
+            spread(&self.rounds, |round| Some(per_second(count(round), round.wall_ns)), &format!("{unit} per second")),
+        );
         if self.rounds.iter().any(|round| round.cpu_ns.is_some()) {
             let cost = |round: &Round| Some(round.cpu_ns? as f64 / 1_000.0 / count(round).max(1) as f64);
             row("server CPU", spread(&self.rounds, cost, &format!("µs per {unit}")));
@@ -171,7 +174,11 @@ fn per_second(count: u64, nanoseconds: u64) -> f64 {
 }
 
 /// A number to as many places as say something.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rounded positive number is that integer")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rounded positive number is that integer"
+)]
 fn rounded(number: f64) -> String {
     if number >= 100.0 { grouped(number.round() as u64) } else { format!("{number:.2}") }
 }

@@ -258,7 +258,8 @@ fn show(load: &mut Load, total: u64) {
 
 /// What has not come; `sent` is how many messages were for a connection.
 fn missing(load: &Load, sent: impl Fn(usize) -> u32) -> String {
-    let late = load.clients.iter().enumerate().find(|(number, client)| !client.is_deaf() && client.heard.next < sent(*number));
+    let late =
+        load.clients.iter().enumerate().find(|(number, client)| !client.is_deaf() && client.heard.next < sent(*number));
     match late {
         Some((number, client)) => format!(
             "{} deliveries are lost, the first one is message {} to connection {number}",

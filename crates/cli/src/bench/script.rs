@@ -119,7 +119,11 @@ impl Script {
     }
 
     fn is_mine(&self, rest: &[u8]) -> bool {
-        if self.namespace.is_empty() { rest.first() != Some(&b'/') } else { rest.starts_with(self.namespace.as_bytes()) }
+        if self.namespace.is_empty() {
+            rest.first() != Some(&b'/')
+        } else {
+            rest.starts_with(self.namespace.as_bytes())
+        }
     }
 }
 

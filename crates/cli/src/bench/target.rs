@@ -44,7 +44,10 @@ mod tests {
             ("ws://[::1]:8000?x", "[::1]:8000", "[::1]:8000", "/?x"),
         ] {
             let (address, rest) = Address::of(url).expect("a URL");
-            assert_eq!((address.socket.to_string().as_str(), address.host.as_str(), rest.as_str()), (socket, host, target));
+            assert_eq!(
+                (address.socket.to_string().as_str(), address.host.as_str(), rest.as_str()),
+                (socket, host, target)
+            );
         }
         for wrong in ["127.0.0.1:3001", "wss://127.0.0.1/", "ws://", "ws://127.0.0.1:99999/"] {
             assert!(Address::of(wrong).is_err(), "{wrong}");

@@ -188,7 +188,9 @@ fn plan(options: &Options) -> Result<Plan, Failure> {
         return Err(Failure::new("somebody must read: --slow is less than --connections"));
     }
     if count(load.size) < SHORTEST {
-        return Err(Failure::new(format!("a payload needs {SHORTEST} bytes to be counted by: --size {SHORTEST} or more")));
+        return Err(Failure::new(format!(
+            "a payload needs {SHORTEST} bytes to be counted by: --size {SHORTEST} or more"
+        )));
     }
     Ok(Plan {
         scenario: *scenario,
@@ -215,7 +217,8 @@ fn count(number: u32) -> usize {
 /// The secrets of the `oyez dev` that runs in this directory.
 fn dev() -> Result<Secrets, Failure> {
     Secrets::kept(Path::new(secrets::FILE))?.ok_or_else(|| {
-        Failure::new("there is no --url, and `oyez dev` never ran here").help("name the server, or start `oyez dev` here")
+        Failure::new("there is no --url, and `oyez dev` never ran here")
+            .help("name the server, or start `oyez dev` here")
     })
 }
 
