@@ -90,6 +90,7 @@ if __name__ == "__main__":
         loop="uvloop",
         http="httptools",
         ws_per_message_deflate=False,
-        timeout_keep_alive=3600,
+        timeout_keep_alive=3600,  # a publisher may be silent while others are measured
+        timeout_graceful_shutdown=1,
         backlog=4096,
     )

@@ -62,6 +62,18 @@ impl Unit {
             Self::Memory => "connection",
         }
     }
+
+    /// Many of it.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Delivery => "deliveries",
+            Self::Publish => "publishes",
+            Self::Connect => "connects",
+            Self::Answer => "answers",
+            Self::Heartbeat => "heartbeats",
+            Self::Memory => "connections",
+        }
+    }
 }
 
 const fn size(connections: u32, publishes: u32, rounds: u32) -> Size {
@@ -159,12 +171,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "latency",
         title: "Latency at half load",
-        about: "60 events per second to all of 1,000 clients, about half of what socketioxide can do here; from when a \
+        about: "45 events per second to all of 1,000 clients, about half of what socketioxide can do here; from when a \
                 publish was due until a client has it, over all clients.",
         kind: "latency",
-        full: size(1_000, 300, 5),
-        quick: size(1_000, 120, 2),
-        more: &["--rate", "60"],
+        full: size(1_000, 225, 5),
+        quick: size(1_000, 90, 2),
+        more: &["--rate", "45"],
         ..fanout("", "")
     },
     Scenario {
