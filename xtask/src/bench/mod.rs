@@ -64,10 +64,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut results = Results::begin(root, options.quick)?;
     let installed = install::all(root, &peers, &mut results)?;
     let stage = turns::Stage { root, cores, quick: options.quick };
+    let mut path = String::new();
     for scenario in scenarios {
         stage.play(scenario, &installed, &mut results)?;
+        path = results.write(root)?; // what is measured is kept, whatever comes next
     }
-    let path = results.write(root)?;
     println!("wrote {path}");
     report::write(root)?;
     Ok(results.told_failures())

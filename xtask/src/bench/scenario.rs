@@ -166,7 +166,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         quick: size(1_000, 0, 1),
         more: &["--seconds", "30"],
         who: Dialect::is_socketio,
-        ..fanout("", "")
     },
     Scenario {
         name: "latency",
@@ -253,7 +252,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         quick: size(100, 5_000, 3),
         more: &["--ask", r#"42{seq}["heartbeat",{}]"#],
         who: Dialect::is_socketio,
-        ..fanout("", "")
     },
 ];
 
