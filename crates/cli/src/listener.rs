@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -75,21 +74,24 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The process that listens on a port, where the system (Linux) tells us.
+/// The process that listens on a port, for a person.
 fn owner(port: u16) -> Option<String> {
+    let process = process(port)?;
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    Some(format!("{} (process {process})", name.trim()))
+}
+
+/// The process that listens on a port, where the system (Linux) tells us.
+pub(crate) fn process(port: u16) -> Option<u32> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table, port))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
-    let processes = fs::read_dir("/proc")
-        .ok()?
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
-    let process = processes.map(|entry| entry.path()).find(|process| holds(process, &inodes))?;
-    let name = fs::read_to_string(process.join("comm")).ok()?;
-    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
+    let mut processes =
+        fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes.find(|process| holds(*process, &inodes))
 }
 
 /// The inodes of the sockets that listen on a port, from the text of `/proc/net/tcp`.
@@ -102,8 +104,8 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
         .collect()
 }
 
-fn holds(process: &Path, sockets: &[String]) -> bool {
-    let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
+fn holds(process: u32, sockets: &[String]) -> bool {
+    let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     files
         .flatten()
         .filter_map(|file| fs::read_link(file.path()).ok())

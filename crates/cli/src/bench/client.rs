@@ -7,7 +7,7 @@ use super::asks::Asks;
 use super::frames::{self, Kind};
 use super::http;
 use super::polling::Polling;
-use super::script::{Meaning, Script};
+use super::script::{Meaning, Protocol, Script};
 use super::tally::{Heard, Tally};
 use super::template::{Template, Values};
 use super::wire::Wire;
@@ -182,7 +182,7 @@ impl Client {
         self.stage = Stage::Knocking;
         match shared.script.opening(self.number)? {
             Some(text) => self.say(&text),
-            None if shared.script.protocol == super::script::Protocol::Raw => self.admitted(shared)?,
+            None if shared.script.protocol == Protocol::Raw => self.admitted(shared)?,
             None => {}
         }
         Ok(Some(response.length))
@@ -192,12 +192,12 @@ impl Client {
     fn frame(&mut self, bytes: &[u8], shared: &mut Shared, now: u64) -> Result<Option<usize>, Failure> {
         let Some((frame, length)) = frames::first(bytes).map_err(|wrong| self.failure(wrong))? else { return Ok(None) };
         match frame.kind {
-            Kind::Data { more: false } if self.fragments.is_empty() => self.message(frame.payload, shared, now)?,
+            Kind::Data { more: false } if self.fragments.is_empty() => self.messages(frame.payload, shared, now)?,
             Kind::Data { more } => {
                 self.fragments.extend_from_slice(frame.payload);
                 if !more {
                     let whole = std::mem::take(&mut self.fragments);
-                    self.message(&whole, shared, now)?;
+                    self.messages(&whole, shared, now)?;
                 }
             }
             Kind::Ping => {
@@ -235,6 +235,15 @@ impl Client {
             polling.request(self.wire.out());
         }
         Ok(Some(response.length))
+    }
+
+    /// What one frame, or its fragments, carries: Centrifuge puts several messages into one, a line each.
+    fn messages(&mut self, payload: &[u8], shared: &mut Shared, now: u64) -> Result<(), Failure> {
+        if shared.script.protocol != Protocol::Centrifuge {
+            return self.message(payload, shared, now);
+        }
+        let mut lines = payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.try_for_each(|line| self.message(line, shared, now))
     }
 
     /// One message.
@@ -341,7 +350,9 @@ impl Client {
 
     /// Says goodbye; the server ends the connection then.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
-        if self.stage == Stage::Closed {
+        // In HTTP there is no room for a goodbye while a GET is open.
+        if self.stage == Stage::Closed || matches!(self.transport, Transport::Polling(_)) {
+            self.stage = Stage::Closed;
             return Ok(());
         }
         self.stage = Stage::Leaving;

@@ -31,6 +31,10 @@ const TICK: Duration = Duration::from_millis(100);
 const AFTERMATH: Duration = Duration::from_millis(50);
 /// Between two looks at whether it does.
 const LOOK: Duration = Duration::from_millis(2);
+/// How long a server may take to close a connection that says goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// When nothing comes for so long, nothing more is on its way.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Where and how subscribers connect.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub(super) struct Load {
     pub(super) clients: Vec<Client>,
     /// How many of them are set up.
     pub(super) ready: usize,
+    /// How many have left.
+    closed: usize,
     /// What they share.
     pub(super) shared: Shared,
     /// Who publishes.
@@ -91,6 +97,7 @@ impl Load {
             doorway,
             clients: Vec::new(),
             ready: 0,
+            closed: 0,
             beat: shared.script.heartbeat.is_some().then_some((beat, now)),
             shared,
             publisher,
@@ -191,17 +198,17 @@ impl Load {
 
     /// Closes all connections and waits until the server has closed them, too.
     pub(super) fn disconnect(&mut self) -> Result<(), Failure> {
-        self.moved();
         for client in &mut self.clients {
             client.leave()?;
         }
+        self.closed = self.clients.iter().filter(|client| client.stage == Stage::Closed).count();
         // Servers that wait for us to close first are not waited for.
-        let end = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < end && self.clients.iter().any(|client| client.stage != Stage::Closed) {
+        let end = Instant::now() + GOODBYE;
+        while self.closed < self.clients.len() && Instant::now() < end {
             self.turn(TICK)?;
         }
         self.clients.clear();
-        self.ready = 0;
+        (self.ready, self.closed) = (0, 0);
         Ok(())
     }
 
@@ -271,6 +278,7 @@ impl Load {
         }
         let after = client.stage;
         self.ready += usize::from(before < Stage::Ready && after == Stage::Ready);
+        self.closed += usize::from(before < Stage::Closed && after == Stage::Closed);
         if before != after || progress != (self.shared.tally.heard, self.shared.asks.answered) {
             self.moved();
         }
@@ -301,11 +309,20 @@ impl Load {
 
     /// Lets all clients say their heartbeat, if it is time.
     pub(super) fn heartbeats(&mut self) -> Result<(), Failure> {
-        let Some((every, last)) = self.beat.filter(|(every, last)| last.elapsed() >= *every) else { return Ok(()) };
-        let _ = last;
+        let Some((every, _)) = self.beat.filter(|(every, last)| last.elapsed() >= *every) else { return Ok(()) };
         self.beat = Some((every, Instant::now()));
         let Some(text) = &self.shared.script.heartbeat else { return Ok(()) };
-        self.clients.iter_mut().filter(|client| client.stage == Stage::Ready).try_for_each(|client| client.beat(text))
+        let mut clients = self.clients.iter_mut().filter(|client| client.stage == Stage::Ready);
+        clients.try_for_each(|client| client.beat(text))?;
+        // What the server answers does not belong to a round.
+        let end = Instant::now() + self.patience;
+        while Instant::now() < end {
+            self.turn(QUIET)?;
+            if self.events.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Does nothing but answer and beat for so long.

@@ -45,6 +45,9 @@ use self::tally::Tally;
 use crate::compose;
 use crate::failure::Failure;
 
+/// How long a server may tidy up before its memory is looked at.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -157,6 +160,9 @@ fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Fail
         load.connect(plan.connections, plan.slow)?;
     }
     let wall = began.elapsed();
+    if plan.scenario == Scenario::Idle {
+        load.linger(SETTLE)?;
+    }
     let cpu = load.cpu()?.zip(cpu).map(|(after, before)| after - before);
     load.progress.clear();
     report.ready(load.clients.len(), Setup::new(cpu, wall, before, load.memory()));
@@ -167,12 +173,12 @@ fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Fail
             break;
         }
         load.heartbeats()?;
-        load.progress.prefix = format!("{} {number}/{rounds}: ", plan.scenario.name());
+        load.progress.prefix = format!("{}, round {number}: ", plan.scenario.name());
         let round = scenario::round(load, plan, &mut numbers, number)?;
         load.progress.clear();
         report.round(round);
     }
-    Ok(())
+    load.disconnect()
 }
 
 /// Everything that takes part, before anything is connected.

@@ -58,6 +58,13 @@ impl Report {
         if plan.slow > 0 {
             title += &format!(", of which {} read nothing", grouped(plan.slow as u64));
         }
+        if plan.scenario.publishes() {
+            title += &format!(
+                "; {} publishes of {} bytes per round",
+                grouped(plan.publishes.into()),
+                grouped(plan.size as u64)
+            );
+        }
         Self { json: plan.json, scenario: plan.scenario, title, setup: None, rounds: Vec::new() }
     }
 
@@ -91,43 +98,72 @@ impl Report {
             return;
         }
         say::line(&self.title);
-        let row = |name: &str, text: String| say::line(format_args!("  {name:<13} {text}"));
-        if let Some((connections @ 1.., setup)) = &self.setup {
-            row("set up", setup.text(*connections));
+        for (name, text) in [
+            (
+                "set up",
+                self.setup.as_ref().filter(|(connections, _)| *connections > 0).map(|(n, setup)| setup.text(*n)),
+            ),
+            ("deliveries", self.deliveries()),
+            ("rate", self.rate()),
+            ("server CPU", self.cost()),
+            ("latency", self.latency()),
+        ] {
+            if let Some(text) = text {
+                say::line(format_args!("  {name:<11} {text}"));
+            }
         }
-        let sum = |of: fn(&Round) -> u64| self.rounds.iter().map(of).sum::<u64>();
-        let deliveries = sum(|round| round.deliveries);
-        if deliveries > 0 {
-            let disorder = sum(|round| round.out_of_order);
-            let disorder = if disorder > 0 { format!("; {} out of order", grouped(disorder)) } else { String::new() };
-            row("deliveries", format!("{}: none lost, none twice{disorder}", grouped(deliveries)));
+    }
+
+    fn sum(&self, of: impl Fn(&Round) -> u64) -> u64 {
+        self.rounds.iter().map(of).sum()
+    }
+
+    fn deliveries(&self) -> Option<String> {
+        let (all, disorder) = (self.sum(|round| round.deliveries), self.sum(|round| round.out_of_order));
+        let disorder = if disorder > 0 { format!("; {} out of order", grouped(disorder)) } else { String::new() };
+        (all > 0).then(|| format!("{}: none lost, none twice{disorder}", grouped(all)))
+    }
+
+    /// What is counted: the name of one, of several, and how many a round had.
+    fn unit(&self) -> (&'static str, &'static str, fn(&Round) -> u64) {
+        let operations: fn(&Round) -> u64 = |round| round.operations.unwrap_or(0);
+        match self.scenario {
+            Scenario::Channels => ("publish", "publishes", |round| round.publishes),
+            Scenario::Connect => ("connection", "connections", operations),
+            Scenario::Joins | Scenario::Echo => ("answer", "answers", operations),
+            Scenario::Ping | Scenario::Idle => ("heartbeat", "heartbeats", operations),
+            _ => ("delivery", "deliveries", |round| round.deliveries),
         }
-        let (unit, count): (&str, fn(&Round) -> u64) = match self.scenario {
-            Scenario::Channels => ("publish", |round| round.publishes),
-            Scenario::Connect => ("connection", |round| round.operations.unwrap_or(0)),
-            Scenario::Joins | Scenario::Echo => ("answer", |round| round.operations.unwrap_or(0)),
-            Scenario::Ping | Scenario::Idle => ("heartbeat", |round| round.operations.unwrap_or(0)),
-            _ => ("delivery", |round| round.deliveries),
+    }
+
+    fn rate(&self) -> Option<String> {
+        let (_, units, count) = self.unit();
+        let rate = |round: &Round| Some(count(round) as f64 * 1e9 / round.wall_ns.max(1) as f64);
+        (self.sum(count) > 0).then(|| spread(&self.rounds, rate, &format!("{units} per second")))
+    }
+
+    fn cost(&self) -> Option<String> {
+        let (unit, _, count) = self.unit();
+        if self.rounds.iter().any(|round| round.cpu_ns.is_none()) {
+            return Some("not known; name the process: --server-pid PID".to_owned());
+        }
+        if self.sum(count) == 0 {
+            let share = |round: &Round| Some(round.cpu_ns? as f64 * 1e2 / round.wall_ns.max(1) as f64);
+            return Some(spread(&self.rounds, share, "% of one core"));
+        }
+        let cost = |round: &Round| Some(round.cpu_ns? as f64 / 1e3 / count(round).max(1) as f64);
+        Some(spread(&self.rounds, cost, &format!("µs per {unit}")))
+    }
+
+    fn latency(&self) -> Option<String> {
+        let mut samples: Vec<u64> = self.rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect();
+        let of = match self.scenario {
+            Scenario::Latency | Scenario::Slow => "of all receivers",
+            Scenario::Joins | Scenario::Echo => "of the answer",
+            Scenario::Unicast => "of the receiver",
+            _ => "of the last receiver",
         };
-        row(
-            "rate",
-            spread(&self.rounds, |round| Some(per_second(count(round), round.wall_ns)), &format!("{unit} per second")),
-        );
-        if self.rounds.iter().any(|round| round.cpu_ns.is_some()) {
-            let cost = |round: &Round| Some(round.cpu_ns? as f64 / 1_000.0 / count(round).max(1) as f64);
-            row("server CPU", spread(&self.rounds, cost, &format!("µs per {unit}")));
-        } else {
-            row("server CPU", "not known; name the process: --server-pid PID".to_owned());
-        }
-        let mut latencies: Vec<u64> = self.rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect();
-        if let Some(text) = percentiles(&mut latencies) {
-            let of = match self.scenario {
-                Scenario::Latency | Scenario::Slow => "of all receivers",
-                Scenario::Joins | Scenario::Echo => "of the answer",
-                _ => "of the last receiver",
-            };
-            row("latency", format!("{text} ({of})"));
-        }
+        percentiles(&mut samples).map(|text| format!("{text} ({of})"))
     }
 }
 
@@ -167,10 +203,6 @@ fn percentiles(nanoseconds: &mut [u64]) -> Option<String> {
 fn duration(nanoseconds: u64) -> String {
     let milliseconds = nanoseconds as f64 / 1e6;
     if milliseconds < 1.0 { format!("{:.0} µs", milliseconds * 1e3) } else { format!("{milliseconds:.2} ms") }
-}
-
-fn per_second(count: u64, nanoseconds: u64) -> f64 {
-    count as f64 / (nanoseconds.max(1) as f64 / 1e9)
 }
 
 /// A number to as many places as say something.

@@ -54,6 +54,11 @@ impl Scenario {
         if matches!(self, Self::Idle | Self::Ping) { 1 } else { 5 }
     }
 
+    /// Whether there is anything to publish.
+    pub(super) fn publishes(self) -> bool {
+        !matches!(self, Self::Connect | Self::Idle | Self::Ping | Self::Joins | Self::Echo)
+    }
+
     /// Whether the latency of each receiver counts, not only of the last.
     fn every(self) -> bool {
         matches!(self, Self::Latency | Self::Slow)
@@ -262,7 +267,7 @@ fn missing(load: &Load, sent: impl Fn(usize) -> u32) -> String {
         load.clients.iter().enumerate().find(|(number, client)| !client.is_deaf() && client.heard.next < sent(*number));
     match late {
         Some((number, client)) => format!(
-            "{} deliveries are lost, the first one is message {} to connection {number}",
+            "lost deliveries: {}; the first one is message {} to connection {number}",
             load.shared.tally.due, client.heard.next
         ),
         None => format!("{} publishes are not answered", load.unanswered()),

@@ -14,6 +14,11 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    /// The server's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.socket.port()
+    }
+
     /// Takes a URL apart: the server, and path with query.
     pub(crate) fn of(url: &str) -> Result<(Self, String), Failure> {
         let wrong = |why: &str| Failure::new(format!("`{url}`: {why}"));

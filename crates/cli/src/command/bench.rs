@@ -7,13 +7,14 @@ use clap::Args;
 
 use crate::bench::{self, Address, Cast, Plan, Protocol, Publish, SHORTEST, Scenario, Subscribers, Template, Tokens};
 use crate::failure::Failure;
+use crate::listener;
 use crate::secrets::{self, Secrets};
 
 /// Put load on a server, and see what it costs.
 ///
 /// Connects as many clients as wanted, publishes to them over HTTP, counts every delivery and tells rates, latencies and
-/// the server's CPU time. A delivery that is lost, or comes twice, ends it with an error. Without --url it is for what
-/// `oyez dev` serves on this machine, and needs no other option.
+/// the server's CPU time. A delivery that is lost, or comes twice, ends it with an error. For `oyez dev` nothing but the
+/// scenario need be said.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Options {
@@ -70,9 +71,9 @@ struct LoadOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clients")]
 struct ClientOptions {
-    /// Where they connect; {i} is the number of the connection, {token} its token [default: `oyez dev`]
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    /// Where they connect; {i} is the number of the connection, {token} its token. http:// without a path is `oyez dev`
+    #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
+    url: String,
     /// What they speak
     #[arg(long, value_enum, default_value_t = Protocol::Socketio)]
     protocol: Protocol,
@@ -82,8 +83,8 @@ struct ClientOptions {
     /// A header line of the connection, such as 'Origin: https://example.com'; may be repeated
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
-    /// Everybody's token
-    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["jwt_secret", "claims"])]
+    /// Everybody's token; it goes before --jwt-secret
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Make everybody a token of their own, signed with this secret (HS256)
     #[arg(long, value_name = "SECRET", env = "OYEZ_BENCH_JWT_SECRET", hide_env_values = true)]
@@ -137,7 +138,7 @@ struct PublishOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Measuring")]
 struct OutputOptions {
-    /// The server's process, whose CPU time and memory is read (Linux)
+    /// The server's process, whose CPU time and memory is read [default: who listens at --url on this machine; Linux only]
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     /// Print JSON lines: one when all are connected, one per round
@@ -151,29 +152,46 @@ struct OutputOptions {
 const AFTER: &str = "\
 Examples (the first ones are for `oyez dev`, in the directory where it runs):
   oyez bench fanout
-  oyez bench latency --connections 1000 --rate 200 --server-pid $(pgrep -f 'oyez dev')
-  oyez bench fanout --url 'ws://127.0.0.1:3000/socket.io/?EIO=4&transport=websocket' --jwt-secret \"$JWT_SECRET\" \\
-      --hello '42[\"join_room\",\"news\"]' --publish-url http://127.0.0.1:3000/publish \\
-      --publish-header 'Content-Type: application/json' --publish-body '{\"room\":\"news\",\"event\":\"tick\",\"data\":\"{data}\"}'
+  oyez bench latency --connections 1000 --rate 200
   oyez bench saturation --protocol raw --url ws://127.0.0.1:8080/sub/news \\
       --publish-url http://127.0.0.1:8080/pub/news --publish-body '{data}'
+  oyez bench fanout --url 'ws://127.0.0.1:3000/socket.io/?EIO=4&transport=websocket' \\
+      --jwt-secret \"$JWT_SECRET\" --claims '{\"sub\":\"user-{i}\"}' \\
+      --hello '42[\"join_room\",\"news\"]' \\
+      --publish-url http://127.0.0.1:3000/publish \\
+      --publish-header 'Content-Type: application/json' \\
+      --publish-body '{\"room\":\"news\",\"event\":\"tick\",\"data\":\"{data}\"}'
 
 The payload begins with a mark by which it is counted, so the server must pass it on as it is.
 Exit codes: 0 it is measured; 1 it is not, or a delivery was lost or came twice, and which is on stderr; 2 the command \
 line is wrong.";
 
-/// What `oyez dev` serves.
-const DEV_URL: &str = "ws://127.0.0.1:3001/socket.io/?EIO=4&transport=websocket";
-const DEV_PUBLISH: &str = "http://127.0.0.1:3001/api/v1/publish";
+/// An `oyez dev` on this machine, for which everything is known that is not said.
+struct Dev {
+    host: String,
+    secrets: Secrets,
+}
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let dev = if options.clients.url.is_none() { Some(dev()?) } else { None };
+    let dev = dev(&options.clients.url)?;
     let plan = plan(options)?;
     let (questions, reply) = questions(options, dev.is_some())?;
     let subscribers = subscribers(options, dev.as_ref())?;
     let publish = publish(options, dev.as_ref())?;
     bench::run(&plan, Cast { subscribers, publish, questions, reply })
+}
+
+/// `http://` without a path is an `oyez dev`, whose secrets are kept in this directory.
+fn dev(url: &str) -> Result<Option<Dev>, Failure> {
+    let host = url.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
+    let Some(host) = host.filter(|host| !host.contains(['/', '?'])) else { return Ok(None) };
+    let kept = if super::is_local(url) { Secrets::kept(Path::new(secrets::FILE))? } else { None };
+    let secrets = kept.ok_or_else(|| {
+        Failure::new(format!("{url} names no path, and is not the `oyez dev` of this directory"))
+            .help("write --url with the path where clients connect, or start `oyez dev` here")
+    })?;
+    Ok(Some(Dev { host: host.to_owned(), secrets }))
 }
 
 /// How much of what.
@@ -204,31 +222,30 @@ fn plan(options: &Options) -> Result<Plan, Failure> {
         size: count(load.size),
         step: output.step,
         json: output.json,
-        server: output.server_pid,
+        server: output.server_pid.or_else(|| listener::process(local_port(&clients.url)?)),
         patience: Duration::from_secs(load.timeout.into()),
         beat: Duration::from_secs(clients.heartbeat_seconds.into()),
     })
+}
+
+/// The port of a URL of this machine.
+fn local_port(url: &str) -> Option<u16> {
+    let (address, _) = Address::of(url).ok().filter(|_| super::is_local(url))?;
+    Some(address.port())
 }
 
 fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The secrets of the `oyez dev` that runs in this directory.
-fn dev() -> Result<Secrets, Failure> {
-    Secrets::kept(Path::new(secrets::FILE))?.ok_or_else(|| {
-        Failure::new("there is no --url, and `oyez dev` never ran here")
-            .help("name the server, or start `oyez dev` here")
-    })
-}
-
 /// How clients connect: as it is said, or to `oyez dev`.
-fn subscribers(options: &Options, dev: Option<&Secrets>) -> Result<Subscribers, Failure> {
+fn subscribers(options: &Options, dev: Option<&Dev>) -> Result<Subscribers, Failure> {
     let Options { scenario, load, clients, .. } = options;
-    let (address, path) = Address::of(clients.url.as_deref().unwrap_or(DEV_URL))?;
+    let own = |dev: &Dev| format!("ws://{}/socket.io/?EIO=4&transport=websocket", dev.host);
+    let (address, path) = Address::of(&dev.map_or_else(|| clients.url.clone(), own))?;
     let path = if *scenario == Scenario::Polling { path.replace("=websocket", "=polling") } else { path };
-    let own = dev.and_then(|dev| dev.env("JWT_SECRET"));
-    let tokens = match (&clients.token, clients.jwt_secret.clone().or(own)) {
+    let secret = clients.jwt_secret.clone().or_else(|| dev?.secrets.env("JWT_SECRET"));
+    let tokens = match (&clients.token, secret) {
         (Some(token), _) => Tokens::Fixed(token.clone()),
         (None, Some(secret)) => Tokens::Minted { secret, claims: Template::new(&clients.claims) },
         (None, None) => Tokens::None,
@@ -259,23 +276,24 @@ fn subscribers(options: &Options, dev: Option<&Secrets>) -> Result<Subscribers, 
 }
 
 /// How one publishes: as it is said, or to `oyez dev`.
-fn publish(options: &Options, dev: Option<&Secrets>) -> Result<Option<Publish>, Failure> {
+fn publish(options: &Options, dev: Option<&Dev>) -> Result<Option<Publish>, Failure> {
     let PublishOptions { publish_url, publish_header, publish_body } = &options.publish;
     let mut headers = publish_header.clone();
     let (url, body) = match (publish_url, publish_body, dev) {
-        (Some(url), body, _) => (url.as_str(), body.clone().unwrap_or_else(|| "{data}".to_owned())),
+        (Some(url), body, _) => (url.clone(), body.clone().unwrap_or_else(|| "{data}".to_owned())),
         (None, _, Some(dev)) => {
-            headers.push(format!("Authorization: Bearer {}", dev.env("OYEZ_API_KEY").unwrap_or_default()));
+            headers.push(format!("Authorization: Bearer {}", dev.secrets.env("OYEZ_API_KEY").unwrap_or_default()));
             let to = match options.scenario {
                 Scenario::Unicast => "user:bench-{i}",
                 Scenario::Channels => "demo:nobody",
                 _ => "{channel}",
             };
-            (DEV_PUBLISH, format!(r#"{{"to":"{to}","event":"bench","data":"{{data}}"}}"#))
+            let url = format!("http://{}/api/v1/publish", dev.host);
+            (url, format!(r#"{{"to":"{to}","event":"bench","data":"{{data}}"}}"#))
         }
         (None, _, None) => return Ok(None),
     };
-    let (address, path) = Address::of(url)?;
+    let (address, path) = Address::of(&url)?;
     Ok(Some(Publish { address, path: Template::new(&path), headers, body: Template::new(&body) }))
 }
 
