@@ -113,8 +113,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "32 events under way on one keep-alive connection, each to all clients: a server that joins what waits \
                 for the same client into one write needs far fewer of them.",
         kind: "saturation",
-        full: size(1_000, 960, 7),
-        quick: size(1_000, 320, 3),
+        full: size(1_000, 640, 7),
+        quick: size(1_000, 160, 2),
         more: &["--in-flight", "32"],
         ..fanout("", "")
     },
@@ -359,7 +359,7 @@ mod tests {
     fn arguments_name_server_load_and_channel() {
         let peer = Peer::named("socketioxide").expect("it is in the table");
         let line = Scenario::named("saturation").expect("it is in the table").arguments(peer, "h:1", false).join(" ");
-        assert!(line.starts_with("saturation --connections 1000 --publishes 960 --size 200"), "{line}");
+        assert!(line.starts_with("saturation --connections 1000 --publishes 640 --size 200"), "{line}");
         assert!(line.contains("--channel ticket:bench --in-flight 32 --protocol socketio --url ws://h:1/"), "{line}");
         assert!(line.contains("--publish-url http://h:1/publish"), "{line}");
         let line = Scenario::named("idle").expect("it is in the table").arguments(peer, "h:1", false).join(" ");

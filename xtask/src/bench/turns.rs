@@ -43,7 +43,9 @@ impl Stage<'_> {
             }
             results.runs.extend(actors.into_iter().map(Actor::leave));
         }
-        for run in results.runs.iter().filter(|run| run.scenario == scenario.name) {
+        for run in
+            results.runs.iter().filter(|run| run.scenario == scenario.name && (run.peer != BARE || run.group == 0))
+        {
             println!("   {}", line(scenario, run, results));
         }
         Ok(())
