@@ -120,7 +120,7 @@ struct Row {
     latency: Option<(f64, f64)>,
 }
 
-/// Who was measured, the cheapest first.
+/// Who was measured, the shortest bar first.
 fn rows(results: &Results, scenario: &Scenario) -> Vec<Row> {
     let row = |peer: &'static Peer| {
         let latency = |percent| Some(results.latency(scenario.name, peer.name, percent)? as f64 / 1e6);
@@ -132,7 +132,7 @@ fn rows(results: &Results, scenario: &Scenario) -> Vec<Row> {
         })
     };
     let mut rows: Vec<Row> = PEERS.iter().filter_map(row).collect();
-    rows.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+    rows.sort_by(|a, b| value(scenario, a).0.total_cmp(&value(scenario, b).0));
     rows
 }
 
