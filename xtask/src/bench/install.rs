@@ -154,6 +154,7 @@ fn nginx() -> Result<String, String> {
     if on_path("nginx").is_none() || !Path::new(NCHAN).exists() {
         apt("nginx")?;
         apt("libnginx-mod-nchan")?;
+        println!("   Debian may have started a web server of its own, too: systemctl disable --now nginx");
     }
     Ok(format!("nchan {}, nginx {}", debian("libnginx-mod-nchan")?, debian("nginx-common").unwrap_or_default()))
 }

@@ -127,8 +127,11 @@ impl Results {
         self.runs.iter().find(|run| run.scenario == scenario && run.peer == peer && run.failure.is_none())
     }
 
-    /// What a peer costs, as a multiple of the bare loop in the same turns.
+    /// What a peer costs, as a multiple of the bare loop in the same turns. The bare loop has no memory to speak of.
     pub(super) fn ratio(&self, scenario: &Scenario, peer: &str) -> Option<f64> {
+        if scenario.unit == Unit::Memory {
+            return None;
+        }
         let run = self.run(scenario.name, peer)?;
         let bare = |other: &&Run| {
             other.scenario == run.scenario && other.group == run.group && other.peer == BARE && other.failure.is_none()

@@ -162,7 +162,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         kind: "ping",
         unit: Unit::Heartbeat,
         audience: None,
-        full: size(5_000, 0, 2),
+        full: size(5_000, 0, 1),
         quick: size(1_000, 0, 1),
         more: &["--seconds", "30"],
         who: Dialect::is_socketio,

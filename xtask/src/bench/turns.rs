@@ -8,7 +8,7 @@ use super::load::Load;
 use super::machine::Cores;
 use super::peer::{BARE, OYEZ, Peer};
 use super::results::{Results, Run};
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Unit};
 use super::server::Server;
 
 /// Where scenarios are played.
@@ -98,7 +98,8 @@ fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
     if let Some(failure) = &run.failure {
         return format!("{:<13} failed: {failure}", run.peer);
     }
-    let cost = results.cost(scenario, &run.peer).unwrap_or(f64::NAN) / 1_000.0;
+    let (unit, scale) = if scenario.unit == Unit::Memory { ("KiB", 1_024.0) } else { ("µs", 1_000.0) };
+    let cost = results.cost(scenario, &run.peer).unwrap_or(f64::NAN) / scale;
     let ratio = results.ratio(scenario, &run.peer);
     let ratio = ratio.map_or_else(String::new, |ratio| format!("  {ratio:.2} × bare"));
     let latency = |percent| results.latency(scenario.name, &run.peer, percent).map(|ns| ns as f64 / 1e6);
@@ -106,7 +107,6 @@ fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
         (Some(p50), Some(p99)) => format!("  p50 {p50:.2} ms, p99 {p99:.2} ms"),
         _ => String::new(),
     };
-    let unit = if scenario.unit == super::scenario::Unit::Memory { "kB" } else { "µs" };
     format!("{:<13} {cost:>8.2} {unit} per {}{ratio}{latency}", run.peer, scenario.unit.name())
 }
 
