@@ -60,7 +60,7 @@ async def unsubscribe(sid, data):
 
 @sio.event
 async def heartbeat(sid, data):
-    return {"timestamp": now(), "clientId": sid}
+    await sio.emit("heartbeat_ack", {"timestamp": now(), "clientId": sid}, to=sid)
 
 
 async def publish(scope, receive, send):

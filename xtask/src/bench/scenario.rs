@@ -243,14 +243,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "echo",
-        title: "Events with acknowledgement",
-        about: "Clients send an event and wait for its acknowledgement, one after the other.",
+        title: "Questions and answers",
+        about: "Clients send an event and wait for the event that answers it, one after the other.",
         kind: "echo",
         unit: Unit::Answer,
         audience: None,
         full: size(100, 20_000, 7),
         quick: size(100, 5_000, 3),
-        more: &["--ask", r#"42{seq}["heartbeat",{}]"#],
+        more: &["--ask", r#"42["heartbeat",{}]"#, "--reply", "heartbeat_ack"],
         who: Dialect::is_socketio,
     },
 ];
