@@ -77,8 +77,7 @@ fn head(results: &Results, source: &str) -> String {
         machine.processor, machine.cores, machine.memory_gib, machine.system
     );
     if results.quick {
-        text +=
-            "\n**A quick run**, with few rounds and fewer connections: it shows that everything works, not how well.\n";
+        text += "\n**A quick run**, with few rounds and fewer connections than titles say: it shows that\n         everything works, not how well, so no target is judged.\n";
     }
     text += "\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n";
     for verdict in verdicts(results) {
