@@ -60,9 +60,7 @@ async def unsubscribe(sid, data):
 
 @sio.event
 async def heartbeat(sid, data):
-    answer = {"timestamp": now(), "clientId": sid}
-    await sio.emit("heartbeat_ack", answer, to=sid)
-    return answer
+    await sio.emit("heartbeat_ack", {"timestamp": now(), "clientId": sid}, to=sid)
 
 
 async def publish(scope, receive, send):
@@ -92,6 +90,7 @@ if __name__ == "__main__":
         loop="uvloop",
         http="httptools",
         ws_per_message_deflate=False,
-        timeout_keep_alive=3600,
+        timeout_keep_alive=3600,  # a publisher may be silent while others are measured
+        timeout_graceful_shutdown=1,
         backlog=4096,
     )

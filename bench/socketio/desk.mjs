@@ -40,11 +40,7 @@ export function serveDesk(io) {
       for (const channel of channels) socket.leave(channel);
       socket.emit('unsubscribed', { channels, timestamp: now() });
     });
-    socket.on('heartbeat', (data, ack) => {
-      const answer = { timestamp: now(), clientId: socket.id };
-      if (typeof ack === 'function') ack(answer);
-      else socket.emit('heartbeat_ack', answer);
-    });
+    socket.on('heartbeat', () => socket.emit('heartbeat_ack', { timestamp: now(), clientId: socket.id }));
     socket.emit('connected', { message: '已连接到 YanYu Cloud³ 实时通知', clientId: socket.id, timestamp: now() });
   });
 }

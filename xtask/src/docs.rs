@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::bench;
 use crate::test::cargo;
 
 /// What `oyez` is asked, and the page that its answer is.
@@ -36,6 +37,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             println!("{page}:{line}: stale: run `cargo xtask docs` and commit the page");
             fresh = false;
         }
+    }
+    if options.check && !bench::is_fresh(root)? {
+        println!("docs/benchmarks.md: stale: run `cargo xtask bench --report` and commit the page and its pictures");
+        fresh = false;
     }
     Ok(fresh)
 }

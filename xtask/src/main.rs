@@ -1,6 +1,7 @@
-//! The project's own tools: `cargo xtask tidy | test | docs`.
+//! The project's own tools: `cargo xtask tidy | test | bench | docs`.
 #![allow(clippy::print_stdout, reason = "a tool talks to its terminal")]
 
+mod bench;
 mod docs;
 mod test;
 mod tidy;
@@ -18,6 +19,8 @@ enum Command {
     Tidy,
     /// Install what tests need and is missing, then run all tests.
     Test(test::Options),
+    /// Measure Oyez beside its peers, and write docs/benchmarks.md.
+    Bench(bench::Options),
     /// Regenerate the pages that come from the code.
     Docs(docs::Options),
 }
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Tidy => tidy::run(&root),
         Command::Test(options) => test::run(&root, &options),
+        Command::Bench(options) => bench::run(&root, &options),
         Command::Docs(options) => docs::run(&root, &options),
     };
     match outcome {

@@ -194,9 +194,9 @@ impl Server {
             })),
         }
         // Those whose sockets were full before wait for it, too.
-        for (at, connection) in self.connections.iter().enumerate() {
-            if matches!(connection, Some(Connection { state: State::Full, .. })) {
-                self.waiting.entry(at).or_default().extend_from_slice(frame);
+        for (at, bytes) in &mut self.waiting {
+            if matches!(self.connections[*at], Some(Connection { state: State::Full, .. })) {
+                bytes.extend_from_slice(frame);
             }
         }
         for (at, outcome) in short {

@@ -15,7 +15,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use socketioxide::SocketIo;
-use socketioxide::extract::{AckSender, Data, Extension, SocketRef, State};
+use socketioxide::extract::{Data, Extension, SocketRef, State};
 use socketioxide::handler::ConnectHandler;
 
 #[global_allocator]
@@ -131,10 +131,8 @@ async fn unsubscribe(socket: SocketRef, Data(wanted): Data<Channels>) {
     drop(socket.emit("unsubscribed", &json!({ "channels": wanted.channels, "timestamp": now() })));
 }
 
-async fn heartbeat(socket: SocketRef, ack: AckSender) {
-    let answer = json!({ "timestamp": now(), "clientId": socket.id });
-    drop(ack.send(&answer));
-    drop(socket.emit("heartbeat_ack", &answer));
+async fn heartbeat(socket: SocketRef) {
+    drop(socket.emit("heartbeat_ack", &json!({ "timestamp": now(), "clientId": socket.id })));
 }
 
 async fn publish(Shared(io): Shared<SocketIo>, Json(publication): Json<Publication>) -> StatusCode {

@@ -42,7 +42,7 @@ fn test(root: &Path, targets: &[&str], filter: Option<&str>) -> Result<Counts> {
 }
 
 /// The cargo that runs this tool, else the one on the path.
-pub(super) fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder);
     command

@@ -7,9 +7,9 @@ mod browser;
 pub(crate) mod cargo;
 mod clients;
 mod fuzz;
-mod needs;
+pub(crate) mod needs;
 mod node;
-mod stream;
+pub(crate) mod stream;
 mod summary;
 
 use std::env;

@@ -98,7 +98,7 @@ pub(super) fn cxx() -> Result<(), String> {
 }
 
 /// Installs a package by apt where that is allowed.
-fn apt(package: &str) -> Result<(), String> {
+pub(crate) fn apt(package: &str) -> Result<(), String> {
     let advice = format!("install it: apt-get install {package} (or what your system calls it)");
     let root = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
     if !root || on_path("apt-get").is_none() {
@@ -117,7 +117,7 @@ fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

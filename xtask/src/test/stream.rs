@@ -22,6 +22,6 @@ pub(super) fn lines(command: &mut Command, mut read: impl FnMut(&str) -> bool) -
 }
 
 /// Runs the command with its output on the terminal; true when it succeeded, false also when it cannot be started.
-pub(super) fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).status().is_ok_and(|status| status.success())
 }

@@ -1,0 +1,180 @@
+//! Who is measured: a row a server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::dialect::Dialect;
+use super::install;
+
+/// The name of what this is all about.
+pub(super) const OYEZ: &str = "oyez";
+/// The name of the measure.
+pub(super) const BARE: &str = "bare";
+/// The secret of the tokens in every server.
+pub(super) const JWT_SECRET: &str = "a benchmark on loopback keeps no secrets";
+/// The key that Oyez wants from publishers.
+pub(super) const API_KEY: &str = "a benchmark on loopback keeps no secrets";
+
+/// A server that is measured.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// What it is called on the command line and in results.
+    pub(super) name: &'static str,
+    /// What it is called in the report.
+    pub(super) title: &'static str,
+    /// What clients and publishers say to it.
+    pub(super) dialect: Dialect,
+    /// How it gets here; gives its version.
+    pub(super) install: Install,
+    /// How it is started.
+    pub(super) start: Start,
+}
+
+/// How a server gets onto this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Install {
+    /// `cargo build --release` of Oyez.
+    Oyez,
+    /// `cargo build --release` in `bench/`; the version is that of this package in its lock file.
+    Rust(Option<&'static str>),
+    /// npm, and this runs it.
+    Npm(&'static str),
+    /// pip.
+    Pip,
+    /// Debian's Go packages; the version is that of the first one.
+    Go(&'static [&'static str]),
+    /// Debian's nginx with nchan.
+    Nginx,
+}
+
+/// How a server is started; it is told its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// `oyez serve` with the ticketing example.
+    Oyez,
+    /// A program under `target/bench/`, with these arguments and its address.
+    Program(&'static str, &'static [&'static str]),
+    /// A script under `bench/`, run by this program: on the path, or below the root.
+    Script(&'static str, &'static str),
+    /// nginx with a configuration.
+    Nginx,
+}
+
+const GORILLA: &[&str] = &["golang-github-gorilla-websocket-dev", "golang-github-golang-jwt-jwt-dev", "golang-go"];
+const CENTRIFUGE: &[&str] = &[
+    "golang-github-centrifugal-centrifuge-dev",
+    "golang-github-centrifugal-protocol-dev",
+    "golang-github-fzambia-eagle-dev",
+    "golang-github-igm-sockjs-go-dev",
+    "golang-github-mna-redisc-dev",
+    "golang-github-golang-jwt-jwt-dev",
+    "golang-go",
+];
+
+/// All of them. The order is that of the report before it sorts.
+pub(super) const PEERS: &[Peer] = &[
+    Peer {
+        name: BARE,
+        title: "bare write() loop",
+        dialect: Dialect::Bare,
+        install: Install::Rust(None),
+        start: Start::Program("release/limits", &[]),
+    },
+    Peer {
+        name: "bare-uring",
+        title: "bare io_uring batches",
+        dialect: Dialect::Bare,
+        install: Install::Rust(None),
+        start: Start::Program("release/limits", &["--uring"]),
+    },
+    Peer { name: OYEZ, title: "Oyez", dialect: Dialect::Oyez, install: Install::Oyez, start: Start::Oyez },
+    Peer {
+        name: "socketioxide",
+        title: "socketioxide",
+        dialect: Dialect::Desk,
+        install: Install::Rust(Some("socketioxide")),
+        start: Start::Program("release/socketioxide-peer", &[]),
+    },
+    Peer {
+        name: "node",
+        title: "Socket.IO on Node",
+        dialect: Dialect::Desk,
+        install: Install::Npm("node"),
+        start: Start::Script("node", "bench/socketio/node.mjs"),
+    },
+    Peer {
+        name: "bun",
+        title: "Socket.IO on Bun",
+        dialect: Dialect::Desk,
+        install: Install::Npm(BUN),
+        start: Start::Script(BUN, "bench/socketio/bun.mjs"),
+    },
+    Peer {
+        name: "python",
+        title: "python-socketio",
+        dialect: Dialect::Desk,
+        install: Install::Pip,
+        start: Start::Script(install::PYTHON, "bench/python/server.py"),
+    },
+    Peer {
+        name: "gorilla",
+        title: "gorilla/websocket",
+        dialect: Dialect::Gorilla,
+        install: Install::Go(GORILLA),
+        start: Start::Program("gorilla", &[]),
+    },
+    Peer {
+        name: "centrifuge",
+        title: "Centrifuge library",
+        dialect: Dialect::Centrifuge,
+        install: Install::Go(CENTRIFUGE),
+        start: Start::Program("centrifuge", &[]),
+    },
+    Peer {
+        name: "nchan",
+        title: "nchan on nginx",
+        dialect: Dialect::Nchan,
+        install: Install::Nginx,
+        start: Start::Nginx,
+    },
+];
+
+const BUN: &str = "bench/socketio/node_modules/.bin/bun";
+
+impl Peer {
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        PEERS.iter().find(|peer| peer.name == name)
+    }
+
+    /// The command that serves on this address. Files it needs beside are made in `folder`.
+    pub(super) fn command(&self, root: &Path, address: &str, folder: &Path) -> Result<Vec<PathBuf>> {
+        let built = root.join("target/bench");
+        Ok(match self.start {
+            Start::Oyez => {
+                let config = install::ticketing(root, folder)?;
+                let oyez = root.join("target/release/oyez");
+                [oyez, "serve".into(), "--config".into(), config, "--listen".into(), address.into()].into()
+            }
+            Start::Program(program, arguments) => {
+                let arguments = arguments.iter().map(PathBuf::from);
+                [built.join(program)].into_iter().chain(arguments).chain([address.into()]).collect()
+            }
+            Start::Script(runner, script) => {
+                let runner = if runner.contains('/') { root.join(runner) } else { runner.into() };
+                [runner, root.join(script), address.into()].into()
+            }
+            Start::Nginx => {
+                let config = install::nginx_configuration(root, address, folder)?;
+                ["nginx".into(), "-p".into(), folder.into(), "-e".into(), "stderr".into(), "-c".into(), config].into()
+            }
+        })
+    }
+
+    /// What every server finds in its environment.
+    pub(super) fn environment(command: &mut Command) {
+        command.env("JWT_SECRET", JWT_SECRET).env("OYEZ_API_KEY", API_KEY).env("NODE_ENV", "production");
+    }
+}

@@ -1,0 +1,208 @@
+//! What was measured: `bench/results/DATE-COMMIT.json` with every sample.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use super::output;
+use super::peer::BARE;
+use super::scenario::{Scenario, Unit};
+use super::statistics::{median, median_ratio, percentile};
+
+/// Where they lie.
+const FOLDER: &str = "bench/results";
+
+/// One run of `cargo xtask bench`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Results {
+    /// When it began, in UTC.
+    pub(super) date: String,
+    /// What of Oyez was measured; ends with `+` when there were changes that are not committed.
+    pub(super) commit: String,
+    /// Fewer rounds and connections.
+    pub(super) quick: bool,
+    pub(super) machine: Machine,
+    /// By peer.
+    pub(super) versions: BTreeMap<String, String>,
+    /// Peers that could not be installed, and why.
+    pub(super) absent: BTreeMap<String, String>,
+    pub(super) runs: Vec<Run>,
+}
+
+/// One server in one scenario.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) scenario: String,
+    pub(super) peer: String,
+    /// Servers of the same group took turns; their turns can be compared.
+    pub(super) group: usize,
+    pub(super) setup: Setup,
+    /// By turn; the first only warmed up and counts for nothing.
+    pub(super) rounds: Vec<Round>,
+    /// What went wrong, a lost delivery for instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<String>,
+}
+
+/// What connecting took.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Setup {
+    pub(super) connections: u64,
+    pub(super) cpu_ns: u64,
+    pub(super) wall_ns: u64,
+    pub(super) pss_before: u64,
+    pub(super) pss_after: u64,
+}
+
+/// One turn of one server.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Round {
+    pub(super) deliveries: u64,
+    pub(super) publishes: u64,
+    /// Connects, answers or heartbeats.
+    #[serde(default)]
+    pub(super) operations: u64,
+    pub(super) cpu_ns: u64,
+    pub(super) wall_ns: u64,
+    pub(super) pss: u64,
+    #[serde(default)]
+    pub(super) latency_ns: Vec<u64>,
+}
+
+impl Results {
+    /// Nothing yet, but where and what.
+    pub(super) fn begin(root: &Path, quick: bool) -> Result<Self> {
+        let git = |arguments: &[&str]| output(Command::new("git").current_dir(root).args(arguments));
+        let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+        let commit = git(&["rev-parse", "--short=12", "HEAD"])? + if clean { "" } else { "+" };
+        let date = output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?;
+        Ok(Self { date, commit, quick, machine: Machine::this()?, ..Self::default() })
+    }
+
+    /// Writes the file; gives its path from the root.
+    pub(super) fn write(&self, root: &Path) -> Result<String> {
+        let day = self.date.split('T').next().unwrap_or_default();
+        let path = format!("{FOLDER}/{day}-{}.json", self.commit.trim_end_matches('+'));
+        fs::create_dir_all(root.join(FOLDER)).with_context(|| format!("cannot make {FOLDER}"))?;
+        let text = serde_json::to_string(self)?.replace("{\"scenario\"", "\n{\"scenario\"");
+        fs::write(root.join(&path), text + "\n").with_context(|| format!("cannot write {path}"))?;
+        Ok(path)
+    }
+
+    /// The run that began last, and its path.
+    pub(super) fn newest(root: &Path) -> Result<Option<(Self, String)>> {
+        let Ok(entries) = root.join(FOLDER).read_dir() else { return Ok(None) };
+        let mut newest: Option<(Self, String)> = None;
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !name.ends_with(".json") {
+                continue;
+            }
+            let path = format!("{FOLDER}/{name}");
+            let text = fs::read_to_string(root.join(&path)).with_context(|| path.clone())?;
+            let results: Self = serde_json::from_str(&text).with_context(|| path.clone())?;
+            if newest.as_ref().is_none_or(|(before, _)| before.date < results.date) {
+                newest = Some((results, path));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Names what went wrong; true when nothing did.
+    pub(super) fn told_failures(&self) -> bool {
+        let failures: Vec<_> = self.runs.iter().filter_map(|run| Some((run, run.failure.as_ref()?))).collect();
+        for (run, failure) in &failures {
+            println!("{}, {}: {failure}", run.scenario, run.peer);
+        }
+        failures.is_empty()
+    }
+
+    /// The run of a peer in a scenario.
+    pub(super) fn run(&self, scenario: &str, peer: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.scenario == scenario && run.peer == peer && run.failure.is_none())
+    }
+
+    /// What a peer costs, as a multiple of the bare loop in the same turns. The bare loop has no memory to speak of.
+    pub(super) fn ratio(&self, scenario: &Scenario, peer: &str) -> Option<f64> {
+        if scenario.unit == Unit::Memory {
+            return None;
+        }
+        let run = self.run(scenario.name, peer)?;
+        let bare = |other: &&Run| {
+            other.scenario == run.scenario && other.group == run.group && other.peer == BARE && other.failure.is_none()
+        };
+        let bare = self.runs.iter().find(bare)?;
+        let costs = run.costs(scenario.unit).into_iter();
+        median_ratio(&costs.zip(bare.costs(scenario.unit)).collect::<Vec<_>>())
+    }
+
+    /// What a peer costs: nanoseconds of CPU per unit, or bytes per connection. The median of the turns.
+    pub(super) fn cost(&self, scenario: &Scenario, peer: &str) -> Option<f64> {
+        let costs = self.run(scenario.name, peer)?.costs(scenario.unit);
+        median(&costs.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// The latency that so many percent of a peer's samples are not above, in nanoseconds.
+    pub(super) fn latency(&self, scenario: &str, peer: &str, percent: usize) -> Option<u64> {
+        let rounds = self.run(scenario, peer)?.counting();
+        percentile(&rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect::<Vec<_>>(), percent)
+    }
+}
+
+impl Run {
+    /// The turns that count.
+    pub(super) fn counting(&self) -> &[Round] {
+        // A scenario of one round, memory, has nothing to warm up.
+        if self.rounds.len() > 1 { &self.rounds[1..] } else { &self.rounds }
+    }
+
+    fn costs(&self, unit: Unit) -> Vec<Option<f64>> {
+        self.counting().iter().map(|round| self.cost(unit, round)).collect()
+    }
+
+    fn cost(&self, unit: Unit, round: &Round) -> Option<f64> {
+        let (cost, units) = match unit {
+            Unit::Delivery => (round.cpu_ns, round.deliveries),
+            Unit::Publish => (round.cpu_ns, round.publishes),
+            Unit::Connect | Unit::Answer | Unit::Heartbeat => (round.cpu_ns, round.operations),
+            Unit::Memory => (round.pss.saturating_sub(self.setup.pss_before), self.setup.connections),
+        };
+        (units > 0).then(|| cost as f64 / units as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(peer: &str, group: usize, cpu: &[u64]) -> Run {
+        let round =
+            |cpu_ns: &u64| Round { deliveries: 10, cpu_ns: *cpu_ns, latency_ns: vec![*cpu_ns], ..Round::default() };
+        let rounds = cpu.iter().map(round).collect();
+        Run { scenario: "fanout-100".to_owned(), peer: peer.to_owned(), group, rounds, ..Run::default() }
+    }
+
+    #[test]
+    fn ratios_are_to_the_bare_loop_of_the_same_group_without_the_first_turn() {
+        let runs = vec![run(BARE, 0, &[1, 1, 1]), run(BARE, 1, &[9, 20, 40]), run("oyez", 1, &[990, 10, 40])];
+        let results = Results { runs, ..Results::default() };
+        let scenario = Scenario::named("fanout-100").expect("it is in the table");
+        assert_eq!(results.ratio(scenario, "oyez"), Some(0.75)); // of 0.5 and 1
+        assert_eq!(results.cost(scenario, "oyez"), Some(2.5)); // of 1 and 4
+        assert_eq!(results.latency("fanout-100", "oyez", 99), Some(40));
+        assert_eq!(results.ratio(scenario, "node"), None);
+    }
+
+    #[test]
+    fn what_failed_counts_for_nothing() {
+        let failed = Run { failure: Some("lost".to_owned()), ..run("oyez", 0, &[1, 1]) };
+        let results = Results { runs: vec![run(BARE, 0, &[1, 1]), failed], ..Results::default() };
+        let scenario = Scenario::named("fanout-100").expect("it is in the table");
+        assert_eq!((results.ratio(scenario, "oyez"), results.told_failures()), (None, false));
+    }
+}

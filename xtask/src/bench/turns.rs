@@ -1,0 +1,140 @@
+//! Who is on stage with whom, and whose turn it is.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::load::Load;
+use super::machine::Cores;
+use super::peer::{BARE, OYEZ, Peer};
+use super::results::{Results, Run};
+use super::scenario::{Scenario, Unit};
+use super::server::Server;
+
+/// Where scenarios are played.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    pub(super) root: &'a Path,
+    pub(super) cores: Cores,
+    pub(super) quick: bool,
+}
+
+/// A server with the clients it has.
+struct Actor {
+    run: Run,
+    /// None when it failed. The clients leave before their server does.
+    pair: Option<(Load, Server)>,
+}
+
+impl Stage<'_> {
+    /// Measures everybody who can take part.
+    pub(super) fn play(&self, scenario: &Scenario, peers: &[&'static Peer], results: &mut Results) -> Result<()> {
+        let suited: Vec<&Peer> = peers.iter().copied().filter(|peer| scenario.suits(peer)).collect();
+        println!("── {}", scenario.name);
+        for (group, members) in groups(&suited, scenario.at_once(self.quick)).into_iter().enumerate() {
+            let mut actors: Vec<Actor> = members.into_iter().map(|peer| self.enter(scenario, peer, group)).collect();
+            let rounds = scenario.size(self.quick).rounds;
+            // One more than counts, to warm up; memory has nothing to warm up.
+            let turns = if rounds > 1 { rounds + 1 } else { 1 };
+            for turn in 0..turns {
+                // To and fro, so that nobody always follows the same neighbour.
+                let there = actors.iter_mut();
+                if turn % 2 == 0 { there.for_each(Actor::turn) } else { there.rev().for_each(Actor::turn) }
+            }
+            results.runs.extend(actors.into_iter().map(Actor::leave));
+        }
+        for run in
+            results.runs.iter().filter(|run| run.scenario == scenario.name && (run.peer != BARE || run.group == 0))
+        {
+            println!("   {}", line(scenario, run, results));
+        }
+        Ok(())
+    }
+
+    /// Starts a server and connects its clients.
+    fn enter(&self, scenario: &Scenario, peer: &'static Peer, group: usize) -> Actor {
+        let run = Run { scenario: scenario.name.to_owned(), peer: peer.name.to_owned(), group, ..Run::default() };
+        let start = || {
+            let server = Server::start(self.root, peer, self.cores.server)?;
+            let (load, setup) = Load::start(self.root, self.cores.load, scenario, (peer, &server), self.quick)?;
+            anyhow::Ok((load, server, setup))
+        };
+        match start() {
+            Ok((load, server, setup)) => Actor { run: Run { setup, ..run }, pair: Some((load, server)) },
+            Err(error) => Actor { run: Run { failure: Some(format!("{error:#}")), ..run }, pair: None },
+        }
+    }
+}
+
+impl Actor {
+    /// One round, unless it has failed.
+    fn turn(&mut self) {
+        let Some((load, _)) = &mut self.pair else { return };
+        match load.turn() {
+            Ok(round) => self.run.rounds.push(round),
+            Err(error) => {
+                self.run.failure = Some(format!("{error:#}"));
+                self.pair = None;
+            }
+        }
+    }
+
+    fn leave(self) -> Run {
+        self.run
+    }
+}
+
+/// The bare loop with so many others at a time. Oyez comes into the first group, and the rest follow as they stand.
+fn groups(peers: &[&'static Peer], at_once: usize) -> Vec<Vec<&'static Peer>> {
+    let bare = peers.iter().copied().find(|peer| peer.name == BARE);
+    let oyez = peers.iter().copied().filter(|peer| peer.name == OYEZ);
+    let others = peers.iter().copied().filter(|peer| peer.name != BARE && peer.name != OYEZ);
+    let all: Vec<&Peer> = oyez.chain(others).collect();
+    all.chunks(at_once.max(1)).map(|chunk| bare.into_iter().chain(chunk.iter().copied()).collect()).collect()
+}
+
+/// What a run came to, for the terminal.
+fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
+    if let Some(failure) = &run.failure {
+        return format!("{:<13} failed: {failure}", run.peer);
+    }
+    let (unit, scale) = if scenario.unit == Unit::Memory { ("KiB", 1_024.0) } else { ("µs", 1_000.0) };
+    let cost = results.cost(scenario, &run.peer).unwrap_or(f64::NAN) / scale;
+    let ratio = results.ratio(scenario, &run.peer);
+    let ratio = ratio.map_or_else(String::new, |ratio| format!("  {ratio:.2} × bare"));
+    let latency = |percent| results.latency(scenario.name, &run.peer, percent).map(|ns| ns as f64 / 1e6);
+    let latency = match (latency(50), latency(99)) {
+        (Some(p50), Some(p99)) => format!("  p50 {p50:.2} ms, p99 {p99:.2} ms"),
+        _ => String::new(),
+    };
+    format!("{:<13} {cost:>8.2} {unit} per {}{ratio}{latency}", run.peer, scenario.unit.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::peer::PEERS;
+
+    #[test]
+    fn the_bare_loop_is_in_every_group_and_everybody_in_one() {
+        let all: Vec<&Peer> = PEERS.iter().collect();
+        let groups = groups(&all, 3);
+        assert_eq!(
+            groups[0].iter().map(|peer| peer.name).collect::<Vec<_>>(),
+            [BARE, OYEZ, "bare-uring", "socketioxide"]
+        );
+        assert!(groups.iter().all(|group| group[0].name == BARE && group.len() <= 4));
+        assert_eq!(groups.iter().map(|group| group.len() - 1).sum::<usize>(), PEERS.len() - 1);
+    }
+
+    #[test]
+    fn a_scenario_without_the_bare_loop_has_groups_too() {
+        let some: Vec<&Peer> = PEERS.iter().filter(|peer| peer.name != BARE).collect();
+        assert_eq!(groups(&some, 100), [[vec![], some_with_oyez_first(&some)].concat()]);
+    }
+
+    fn some_with_oyez_first(peers: &[&'static Peer]) -> Vec<&'static Peer> {
+        let (oyez, rest): (Vec<&Peer>, Vec<&Peer>) = peers.iter().partition(|peer| peer.name == OYEZ);
+        [oyez, rest].concat()
+    }
+}
