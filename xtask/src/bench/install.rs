@@ -70,7 +70,7 @@ fn oyez(root: &Path) -> Result<String, String> {
 
 fn rust(root: &Path, package: Option<&str>) -> Result<String, String> {
     let folder = root.join("bench");
-    let mut build = cargo(&folder);
+    let mut build = cargo::command(&folder);
     build.args(["build", "--quiet", "--release", "--locked"]).env("CARGO_TARGET_DIR", root.join("target/bench"));
     if !succeeds(&mut build) {
         return Err("`cargo build --release` in bench/ failed: see above".to_owned());
