@@ -37,8 +37,12 @@ impl Shard {
         session
     }
 
-    /// Lets deliveries go directly to a session's websocket, if it has one.
+    /// Lets deliveries go directly to a session's websocket, if it has one. A session that is over is left out: its slot
+    /// may be somebody else's by now.
     pub(crate) fn attach(&self, session: &Session) {
+        if session.closed.get().is_some() {
+            return;
+        }
         if let Link::WebSocket { stream, deflate } = &*session.link.borrow() {
             let slot = session.address.slot;
             self.wires.borrow_mut().attach(slot, stream);
