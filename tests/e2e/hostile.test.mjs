@@ -170,3 +170,10 @@ test('an answer does not wait for the rest of the next request', async () => {
   const pipelined = raw(server.port, `${request}${request}${request.slice(0, 20)}`);
   assert.equal(await pipelined.status(), 200);
 });
+
+test('an answer is not lost when its client ends its side in the middle of the next request', async () => {
+  const request = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+  const ended = raw(server.port, `${request}${request.slice(0, 20)}`);
+  ended.socket.end();
+  assert.equal(await ended.status(), 200);
+});
