@@ -116,6 +116,7 @@ describe('what is not a WebSocket handshake', () => {
     ['a POST', `POST ${ENGINE} HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`],
     ['a request with a body', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n${UPGRADE}\r\nhello`],
     ['a request with chunks', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n${UPGRADE}\r\n0\r\n\r\n`],
+    ['a choice of protocols', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\n${UPGRADE.replace('websocket', 'h2c, websocket')}\r\n`],
     ['HTTP/1.0', `GET ${ENGINE} HTTP/1.0\r\nHost: x\r\n${UPGRADE}\r\n`],
   ]) {
     test(`${what} is refused`, async () => assert.equal(await raw(server.port, head).status(), 400));
