@@ -141,8 +141,12 @@ impl Shard {
         true
     }
 
-    /// Ends a membership; the connection stays.
+    /// Ends a membership, unless that has happened; the connection stays.
     pub(crate) fn expel(&self, session: &Session, member: &Rc<Member>, word: &'static str) {
+        if !self.is_member(member) {
+            // Its last word was one too many for its outbox, which ended the whole session.
+            return;
+        }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
         let channels: Vec<_> = member.channels.borrow().names().cloned().collect();
         for name in &channels {
