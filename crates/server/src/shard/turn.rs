@@ -140,7 +140,9 @@ mod tests {
     fn an_unusual_turn_leaves_no_memory_behind() {
         let mut turn = Turn::default();
         let parcels: Vec<_> = (0..2 * KEPT).map(|index| parcel(&format!("{index}"))).collect();
-        parcels.iter().for_each(|parcel| drop(turn.extend(Sequence::NONE, parcel)));
+        for parcel in &parcels {
+            turn.extend(Sequence::NONE, parcel);
+        }
         assert_eq!(turn.steps.len(), 2 * KEPT);
         turn.clear();
         assert!(turn.steps.capacity() <= KEPT);

@@ -204,3 +204,84 @@ fn message(slices: &[IoSlice<'_>]) -> libc::msghdr {
 fn outcome(result: i32) -> Wrote {
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use super::*;
+
+    /// A connection: what a shard writes to, and its client's end.
+    fn connection(listener: &TcpListener) -> (Rc<TcpStream>, StdStream) {
+        let client = StdStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (stream, _) = listener.accept().expect("its other end");
+        stream.set_nonblocking(true).expect("a socket that does not wait");
+        (Rc::new(TcpStream::from_std(stream).expect("a socket of the runtime")), client)
+    }
+
+    fn heard(mut client: StdStream, stream: Rc<TcpStream>) -> String {
+        assert_eq!(Rc::strong_count(&stream), 1, "nothing else holds the connection");
+        drop(stream);
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("all that was written");
+        text
+    }
+
+    fn check(uring: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let _guard = runtime.enter();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut wires = Wires::new(uring);
+        let (first, one) = connection(&listener);
+        let (second, two) = connection(&listener);
+        let (third, three) = connection(&listener);
+        wires.attach(0, &first);
+        wires.attach(2, &second);
+        let slices = [b"a".as_slice(), b"bc", b"def"].map(IoSlice::new);
+        let to = |slot, range: Range<usize>| Write { slot, ..Write::of(range) };
+        let mut wrote = Vec::new();
+        // Slot 1 was never attached, 7 is beyond all.
+        wires.write(&[to(2, 0..3), to(1, 0..1), to(0, 1..2), to(7, 0..2), to(0, 0..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Ok(6), Err(Errno::BADF), Ok(2), Err(Errno::BADF), Ok(6)]);
+        wires.detach(2);
+        wires.attach(0, &third);
+        wrote.clear();
+        wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Ok(3), Err(Errno::BADF)]);
+        wires.detach(0);
+        assert_eq!([heard(one, first), heard(two, second), heard(three, third)], ["bcabcdef", "abcdef", "def"]);
+    }
+
+    #[test]
+    fn each_connection_gets_what_is_its_own_by_system_calls() {
+        check(false);
+    }
+
+    /// Where the kernel refuses a ring, this is the same as without.
+    #[test]
+    fn each_connection_gets_what_is_its_own_through_a_ring() {
+        check(true);
+    }
+
+    #[test]
+    fn a_connection_that_is_full_takes_a_part_and_then_nothing() {
+        for uring in [false, true] {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+            let _guard = runtime.enter();
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let mut wires = Wires::new(uring);
+            let (stream, client) = connection(&listener);
+            wires.attach(0, &stream);
+            let much = vec![b'x'; 16 * 1024 * 1024];
+            let slices = [IoSlice::new(&much)];
+            let write = Write { slot: 0, ..Write::of(0..1) };
+            let mut wrote = Vec::new();
+            wires.write(&[write, write], &slices, &mut wrote);
+            let taken: usize = wrote.iter().map(|wrote| wrote.unwrap_or(0)).sum();
+            assert!(matches!(wrote[0], Ok(count) if count < much.len()), "{wrote:?}");
+            wires.detach(0);
+            assert_eq!(heard(client, stream).len(), taken);
+        }
+    }
+}
