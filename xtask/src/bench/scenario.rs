@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{PEERS, Peer};
+use super::peer::{OYEZ_TWO, PEERS, Peer};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -297,7 +297,11 @@ impl Scenario {
 
     /// Whether this server can take part.
     pub(super) fn suits(&self, peer: &Peer) -> bool {
-        (self.who)(peer.dialect)
+        let by_variants = match peer.name {
+            OYEZ_TWO => self.kind == "saturation",
+            _ => matches!(self.kind, "fanout" | "saturation"),
+        };
+        (self.who)(peer.dialect) && (by_variants || !peer.is_variant())
     }
 
     /// How much of it.
