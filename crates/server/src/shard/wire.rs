@@ -39,8 +39,9 @@ impl Write {
         Self { slot: u32::MAX, first: number(slices.start), count: number(slices.len()) }
     }
 
+    /// Its slices; none where they would lie outside, rather than a panic between two entries of a submission.
     fn slices<'a, 'b>(&self, all: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
-        &all[self.first as usize..][..self.count as usize]
+        all.get(self.first as usize..).and_then(|from| from.get(..self.count as usize)).unwrap_or_default()
     }
 }
 
@@ -106,8 +107,13 @@ impl Wires {
         }
     }
 
+    /// The descriptor in a slot, or -1.
+    fn fd(&self, slot: u32) -> RawFd {
+        self.fds.get(slot as usize).copied().unwrap_or(-1)
+    }
+
     fn write_one(&self, write: Write, slices: &[IoSlice<'_>]) -> Wrote {
-        let fd = self.fds[write.slot as usize];
+        let fd = self.fd(write.slot);
         if fd < 0 {
             return Err(Errno::BADF);
         }
@@ -129,7 +135,7 @@ impl Wires {
         let mut open = 0;
         let mut queue = ring.submission();
         for (index, write) in writes.iter().enumerate() {
-            let fd = types::Fd(self.fds[write.slot as usize]);
+            let fd = types::Fd(self.fds.get(write.slot as usize).copied().unwrap_or(-1));
             let entry = match write.slices(slices) {
                 [one] => opcode::Send::new(fd, one.as_ptr(), u32::try_from(one.len()).unwrap_or(u32::MAX))
                     .flags(FLAGS.bits().cast_signed())
@@ -144,8 +150,9 @@ impl Wires {
             };
             // SAFETY: what the entry points to must live until its completion. The bytes and slices are borrowed for
             // longer than this function runs; `heads` got all its room before, so its elements do not move. This
-            // function returns only after every submitted entry has completed, or ends the process. The descriptors
-            // are open by the invariant of `Wires`; -1 is refused by the kernel with EBADF.
+            // function returns only after every entry has completed, or ends the process: nothing between here and
+            // there panics and leaves entries in the queue. The descriptors are open by the invariant of `Wires`; -1
+            // is refused by the kernel with EBADF.
             if unsafe { queue.push(&entry.user_data(index as u64)) }.is_err() {
                 break;
             }
@@ -158,8 +165,8 @@ impl Wires {
             match ring.submit_and_wait(open) {
                 Ok(_) => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
-                // The kernel may hold pointers into this batch, so there is no way back. It refuses a ring that it
-                // has created only if the process's memory is damaged.
+                // The kernel may hold pointers into this batch, so there is no way back. It refuses a ring that has
+                // worked only if the process's memory is damaged.
                 Err(_) => std::process::abort(),
             }
             for completion in ring.completion() {
@@ -172,10 +179,16 @@ impl Wires {
 }
 
 /// A ring for one thread's batches, if the kernel has it (a container's policy may forbid it, Linux before 6.0 lacks
-/// the flags that make it fast).
+/// the flags that make it fast) and it works: a policy may allow to create what it then forbids to use.
 fn open_ring() -> Option<IoUring> {
     let entries = u32::try_from(BATCH).unwrap_or(u32::MAX);
-    IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(entries).ok()
+    let mut ring: IoUring = IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(entries).ok()?;
+    let trial = opcode::Send::new(types::Fd(-1), std::ptr::null(), 0).build();
+    // SAFETY: the entry points to nothing.
+    unsafe { ring.submission().push(&trial) }.ok()?;
+    ring.submit_and_wait(1).ok()?;
+    let refused = ring.completion().next().map(|completion| outcome(completion.result()));
+    (refused == Some(Err(Errno::BADF))).then_some(ring)
 }
 
 /// The head of a message that consists of `slices` and nothing else.
