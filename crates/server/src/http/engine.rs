@@ -178,7 +178,12 @@ pub(crate) fn agree<B: HttpBody>(
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
     let facts = facts(request, peer);
     let wanted = facts.shown().query("transport") == Some("websocket") && facts.shown().query("sid").is_none();
-    if !wanted || !is_upgrade(request.headers()) || !engine.websocket || !origins.allow(facts.shown().origin.as_deref()) || shard.stop.is_cancelled() {
+    if !wanted
+        || !is_upgrade(request.headers())
+        || !engine.websocket
+        || !origins.allow(facts.shown().origin.as_deref())
+        || shard.stop.is_cancelled()
+    {
         return None;
     }
     let dialog = dialog(&facts, engine)?;
