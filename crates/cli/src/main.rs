@@ -2,6 +2,7 @@
 
 mod banner;
 mod bench;
+mod certificate;
 mod command;
 mod compose;
 mod configuration;
