@@ -5,11 +5,11 @@ import assert from 'node:assert/strict';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { API_KEY, ROOT, SECRET, connect, connected, next, serve, token } from './harness.mjs';
+import { API_KEY, ROOT, SECRET, binary, connect, connected, next, serve, token } from './harness.mjs';
 import { folder, raw, run } from './stage.mjs';
 import { eventually } from './waiting.mjs';
 
@@ -116,6 +116,15 @@ async function client(t, user, options = {}) {
   const socket = connect(server.url, { ca, auth: { token: token({ sub: user }) }, ...options });
   t.after(() => socket.disconnect());
   return connected(socket);
+}
+
+/** A run of `oyez ARGS` that goes on until `t` is over; `stdout` is what it has said. */
+function start(t, args) {
+  const child = spawn(binary(), args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const self = { stdout: '' };
+  child.stdout.on('data', (bytes) => { self.stdout += bytes; });
+  t.after(() => child.kill());
+  return self;
 }
 
 /** Sends `data` and gives what comes back. */
@@ -258,6 +267,32 @@ describe('a certificate that is replaced', () => {
     assert.equal((await request('/healthz')).issued, 'two');
     assert.deepEqual(await echo(socket, { still: 'here' }), { still: 'here' });
     assert.equal(server.child.exitCode, null);
+  });
+});
+
+describe('the commands that are clients', () => {
+  test('`oyez listen` hears over wss what `oyez publish` says over https', async (t) => {
+    const options = ['--url', server.url, '--ca', file('ca.pem')];
+    const listener = start(t, ['listen', ...options, '--token', token({ sub: 'tail' })]);
+    const published = async () => {
+      const { stdout } = await run(['publish', ...options, 'user:tail', 'news', '{"n":1}'], ENV);
+      return stdout.includes('"level"');
+    };
+    await eventually(() => listener.stdout.includes('"welcome"'), 'the greeting');
+    assert.ok(await published());
+    await eventually(() => listener.stdout.includes('{"event":"news","args":[{"n":1}]}'), 'what was published');
+    const stranger = await run(['publish', '--url', server.url, 'user:tail', 'news'], ENV);
+    assert.equal(stranger.code, 1, 'an authority that nobody named is not believed');
+  });
+
+  test('`oyez bench` counts deliveries over wss', async () => {
+    const { code, stdout, stderr } = await run(['bench', 'fanout', '--connections', '20', '--rounds', '2', '--publishes', '5',
+      '--ca', file('ca.pem'), '--url', `${server.url.replace('https', 'wss')}/socket.io/?EIO=4&transport=websocket`, '--jwt-secret', SECRET,
+      '--claims', '{"sub":"crowd"}', '--ready', 'welcome', '--publish-url', `${server.url}/api/v1/publish`,
+      '--publish-header', `Authorization: Bearer ${API_KEY}`, '--publish-header', 'Content-Type: application/json',
+      '--publish-body', '{"to":"user:crowd","event":"bench","data":"{data}"}', '--json'], ENV);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /"deliveries":100/);
   });
 });
 

@@ -13,6 +13,7 @@ mod mint;
 mod say;
 mod secrets;
 mod tail;
+mod trust;
 mod who;
 
 use std::process::ExitCode;
