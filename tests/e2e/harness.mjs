@@ -48,7 +48,7 @@ export async function attach(child) {
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {
         logs.push(line);
-        const match = line.match(/Listening on (http:\/\/[^\s"]+)/);
+        const match = line.match(/Listening on (https?:\/\/[^\s"]+)/);
         if (match) resolve(match[1]);
       });
     }

@@ -14,6 +14,7 @@ use tokio::signal;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::certificate::Certificate;
 use crate::failure::Failure;
 
 /// Threads beside the shards: they only wait for others.
@@ -25,6 +26,7 @@ pub(crate) struct Node {
     runtime: Runtime,
     stop: CancellationToken,
     shutdown: Duration,
+    certificate: Option<Certificate>,
 }
 
 impl Node {
@@ -54,13 +56,23 @@ impl Node {
             stop: stop.clone(),
         };
         let server = server.with_router(api::router(state));
-        Ok(Self { server, runtime, stop, shutdown: config.server.shutdown })
+        Ok(Self { server, runtime, stop, shutdown: config.server.shutdown, certificate: None })
+    }
+
+    /// Every connection is encrypted.
+    pub(crate) fn with_certificate(mut self, certificate: Certificate) -> Self {
+        self.server = self.server.with_tls(certificate.tls.clone());
+        self.certificate = Some(certificate);
+        self
     }
 
     /// Serves until the process is asked to end, then lets sessions leave for as long as the configuration says.
     pub(crate) fn run(self, listeners: Vec<TcpListener>, ready: impl FnOnce()) -> Result<(), Failure> {
-        let Self { server, runtime, stop, shutdown } = self;
+        let Self { server, runtime, stop, shutdown, certificate } = self;
         raise_file_limit();
+        if let Some(certificate) = certificate {
+            runtime.spawn(certificate.keep_fresh());
+        }
         let outcome = runtime.block_on(async move {
             let mut asked =
                 asked_to_end().map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))?;

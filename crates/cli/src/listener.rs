@@ -33,9 +33,11 @@ impl Listeners {
     }
 
     /// The origins of pages that come from these listeners themselves, as far as only this machine sees them.
-    pub(crate) fn own_origins(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn own_origins(&self, scheme: &str) -> impl Iterator<Item = String> {
         let local = self.addresses.iter().filter(|address| address.ip().is_loopback());
-        local.flat_map(|address| [format!("http://{address}"), format!("http://localhost:{}", address.port())])
+        local.flat_map(move |address| {
+            [format!("{scheme}://{address}"), format!("{scheme}://localhost:{}", address.port())]
+        })
     }
 }
 

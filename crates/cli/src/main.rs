@@ -2,6 +2,7 @@
 
 mod banner;
 mod bench;
+mod certificate;
 mod command;
 mod compose;
 mod configuration;
@@ -12,6 +13,7 @@ mod mint;
 mod say;
 mod secrets;
 mod tail;
+mod trust;
 mod who;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ mod server;
 mod session;
 pub mod settings;
 mod shard;
+pub mod tls;
 mod transport;
 
 pub use embed::ServerBuilder;

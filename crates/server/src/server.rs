@@ -21,6 +21,7 @@ use crate::observe::metrics::Metrics;
 use crate::settings::Settings;
 use crate::shard::mailbox::Letter;
 use crate::shard::{Parts, Shard};
+use crate::tls::Tls;
 
 /// A mailbox that waits for its shard's thread.
 struct Inlet {
@@ -77,6 +78,7 @@ pub struct Server {
     router: Router,
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
+    tls: Option<Tls>,
 }
 
 impl std::fmt::Debug for Server {
@@ -96,7 +98,7 @@ impl Server {
         let (peers, letters): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
         let inlets = mails.into_iter().zip(letters).map(|(mail, letters)| Inlet { mail, letters }).collect();
         let hub = Hub::new(apps, mailboxes, background);
-        Self { hub, settings: Arc::new(settings), metrics, router: Router::new(), inlets, peers }
+        Self { hub, settings: Arc::new(settings), metrics, router: Router::new(), inlets, peers, tls: None }
     }
 
     /// The hub, to publish and to register handlers.
@@ -115,6 +117,13 @@ impl Server {
     #[must_use]
     pub fn with_router(mut self, router: Router) -> Self {
         self.router = router;
+        self
+    }
+
+    /// Every connection is encrypted with this certificate; keep a clone to replace it.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -151,6 +160,7 @@ impl Server {
                 load,
                 stop: closed.clone(),
                 last_call: Arc::clone(&last_call),
+                tls: self.tls.clone(),
             };
             threads.push(start_shard(parts, inlet)?);
         }

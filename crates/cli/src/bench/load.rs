@@ -177,7 +177,7 @@ impl Load {
         let token = self.shared.script.tokens.token(number)?;
         let values = Values { i: number, token: &token, ..Values::default() };
         let target = path.text(&values);
-        let wire = Wire::connect(self.poll.registry(), Token(number), address.socket, deaf).map_err(failure)?;
+        let wire = Wire::connect(self.poll.registry(), Token(number), address, deaf).map_err(failure)?;
         let mut request = Vec::new();
         if *polling {
             let mut polling = Polling::new(&target, &address.host);

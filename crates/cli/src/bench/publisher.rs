@@ -48,7 +48,7 @@ impl Publisher {
     pub(super) fn connect(&mut self, registry: &Registry) -> Result<&mut Wire, Failure> {
         let wire = match self.wire.take() {
             Some(wire) => wire,
-            None => Wire::connect(registry, self.token, self.request.address.socket, false)
+            None => Wire::connect(registry, self.token, &self.request.address, false)
                 .map_err(|error| Failure::new(format!("cannot connect to publish: {error}")))?,
         };
         Ok(self.wire.insert(wire))

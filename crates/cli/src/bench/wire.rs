@@ -1,17 +1,20 @@
-//! One non-blocking TCP connection with what is still to be written to it.
+//! One non-blocking connection, plain or inside of TLS, with what is still to be written to it.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::ClientConnection;
 use socket2::SockRef;
+
+use super::target::Address;
 
 /// A connection; edge-triggered, so it is read and written until it would block.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     connected: bool,
     out: Vec<u8>,
     written: usize,
@@ -19,14 +22,15 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Begins to connect; a `small` one has a receive buffer that is soon full.
-    pub(super) fn connect(registry: &Registry, token: Token, address: SocketAddr, small: bool) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
+    pub(super) fn connect(registry: &Registry, token: Token, address: &Address, small: bool) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address.socket)?;
         stream.set_nodelay(true)?;
         if small {
             SockRef::from(&stream).set_recv_buffer_size(4096)?;
         }
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, connected: false, out: Vec::new(), written: 0 })
+        let tls = address.begin_tls().transpose().map_err(io::Error::other)?.map(Box::new);
+        Ok(Self { stream, tls, connected: false, out: Vec::new(), written: 0 })
     }
 
     /// What is to be sent; [`Wire::flush`] sends it.
@@ -42,7 +46,7 @@ impl Wire {
             }
             match self.stream.peer_addr() {
                 Ok(_) => self.connected = true,
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -54,27 +58,73 @@ impl Wire {
         if !self.connected {
             return Ok(());
         }
+        match self.write_all() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
+
+    fn write_all(&mut self) -> io::Result<()> {
+        self.write_tls()?;
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+            let rest = &self.out[self.written..];
+            let written = match &mut self.tls {
+                None => self.stream.write(rest),
+                // What is said before the keys are agreed on waits.
+                Some(tls) if tls.is_handshaking() => return Ok(()),
+                Some(tls) => tls.writer().write(rest),
+            };
+            match written {
                 Ok(written) => self.written += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+            self.write_tls()?;
         }
         self.written = 0;
         self.out.clear();
         Ok(())
     }
 
+    fn write_tls(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)?;
+        }
+        Ok(())
+    }
+
     /// Reads once; `None` when there is nothing, 0 at the end.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match self.stream.read(into) {
+            let read = match &self.tls {
+                None => self.stream.read(into),
+                Some(_) => self.read_tls(into),
+            };
+            match read {
                 Ok(read) => return Ok(Some(read)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read_tls(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Ok(0) };
+            let state = tls.process_new_packets().map_err(io::Error::other)?;
+            if state.plaintext_bytes_to_read() > 0 {
+                return tls.reader().read(into);
+            }
+            if state.peer_has_closed() {
+                return Ok(0);
+            }
+            // An answer of the handshake, and then what waited for its end.
+            self.flush()?;
+            let Some(tls) = &mut self.tls else { return Ok(0) };
+            if tls.read_tls(&mut self.stream)? == 0 {
+                return Ok(0);
             }
         }
     }

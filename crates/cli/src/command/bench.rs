@@ -1,14 +1,17 @@
 //! `oyez bench`: load for a server, and what it costs it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustls::ClientConfig;
 
 use crate::bench::{self, Address, Cast, Plan, Protocol, Publish, SHORTEST, Scenario, Subscribers, Template, Tokens};
 use crate::failure::Failure;
 use crate::listener;
 use crate::secrets::{self, Secrets};
+use crate::trust::Trust;
 
 /// Put load on a server, and see what it costs.
 ///
@@ -74,6 +77,8 @@ struct ClientOptions {
     /// Where they connect; {i} is the number of the connection, {token} its token. http:// without a path is `oyez dev`
     #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
     url: String,
+    #[command(flatten)]
+    trust: Trust,
     /// What they speak
     #[arg(long, value_enum, default_value_t = Protocol::Socketio)]
     protocol: Protocol,
@@ -175,10 +180,11 @@ struct Dev {
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let dev = dev(&options.clients.url)?;
-    let plan = plan(options)?;
+    let trust = options.clients.trust.client()?;
+    let plan = plan(options, trust.as_ref())?;
     let (questions, reply) = questions(options, dev.is_some())?;
-    let subscribers = subscribers(options, dev.as_ref())?;
-    let publish = publish(options, dev.as_ref())?;
+    let subscribers = subscribers(options, dev.as_ref(), trust.as_ref())?;
+    let publish = publish(options, dev.as_ref(), trust.as_ref())?;
     bench::run(&plan, Cast { subscribers, publish, questions, reply })
 }
 
@@ -195,7 +201,7 @@ fn dev(url: &str) -> Result<Option<Dev>, Failure> {
 }
 
 /// How much of what.
-fn plan(options: &Options) -> Result<Plan, Failure> {
+fn plan(options: &Options, trust: Option<&Arc<ClientConfig>>) -> Result<Plan, Failure> {
     let Options { scenario, load, clients, output, .. } = options;
     let connections = count(load.connections);
     let slow = match scenario {
@@ -222,15 +228,15 @@ fn plan(options: &Options) -> Result<Plan, Failure> {
         size: count(load.size),
         step: output.step,
         json: output.json,
-        server: output.server_pid.or_else(|| listener::process(local_port(&clients.url)?)),
+        server: output.server_pid.or_else(|| listener::process(local_port(&clients.url, trust)?)),
         patience: Duration::from_secs(load.timeout.into()),
         beat: Duration::from_secs(clients.heartbeat_seconds.into()),
     })
 }
 
 /// The port of a URL of this machine.
-fn local_port(url: &str) -> Option<u16> {
-    let (address, _) = Address::of(url).ok().filter(|_| super::is_local(url))?;
+fn local_port(url: &str, trust: Option<&Arc<ClientConfig>>) -> Option<u16> {
+    let (address, _) = Address::of(url, trust).ok().filter(|_| super::is_local(url))?;
     Some(address.port())
 }
 
@@ -239,10 +245,14 @@ fn count(number: u32) -> usize {
 }
 
 /// How clients connect: as it is said, or to `oyez dev`.
-fn subscribers(options: &Options, dev: Option<&Dev>) -> Result<Subscribers, Failure> {
+fn subscribers(
+    options: &Options,
+    dev: Option<&Dev>,
+    trust: Option<&Arc<ClientConfig>>,
+) -> Result<Subscribers, Failure> {
     let Options { scenario, load, clients, .. } = options;
     let own = |dev: &Dev| format!("ws://{}/socket.io/?EIO=4&transport=websocket", dev.host);
-    let (address, path) = Address::of(&dev.map_or_else(|| clients.url.clone(), own))?;
+    let (address, path) = Address::of(&dev.map_or_else(|| clients.url.clone(), own), trust)?;
     let path = if *scenario == Scenario::Polling { path.replace("=websocket", "=polling") } else { path };
     let secret = clients.jwt_secret.clone().or_else(|| dev?.secrets.env("JWT_SECRET"));
     let tokens = match (&clients.token, secret) {
@@ -276,7 +286,11 @@ fn subscribers(options: &Options, dev: Option<&Dev>) -> Result<Subscribers, Fail
 }
 
 /// How one publishes: as it is said, or to `oyez dev`.
-fn publish(options: &Options, dev: Option<&Dev>) -> Result<Option<Publish>, Failure> {
+fn publish(
+    options: &Options,
+    dev: Option<&Dev>,
+    trust: Option<&Arc<ClientConfig>>,
+) -> Result<Option<Publish>, Failure> {
     let PublishOptions { publish_url, publish_header, publish_body } = &options.publish;
     let mut headers = publish_header.clone();
     let (url, body) = match (publish_url, publish_body, dev) {
@@ -293,7 +307,7 @@ fn publish(options: &Options, dev: Option<&Dev>) -> Result<Option<Publish>, Fail
         }
         (None, _, None) => return Ok(None),
     };
-    let (address, path) = Address::of(&url)?;
+    let (address, path) = Address::of(&url, trust)?;
     Ok(Some(Publish { address, path: Template::new(&path), headers, body: Template::new(&body) }))
 }
 

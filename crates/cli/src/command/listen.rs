@@ -7,6 +7,7 @@ use tokio::runtime::Builder;
 
 use crate::failure::Failure;
 use crate::tail::{self, Protocol, Target};
+use crate::trust::Trust;
 use crate::who::{Which, Who};
 
 /// Print what a client hears, an event to a line.
@@ -22,6 +23,8 @@ pub(crate) struct Options {
     /// The server
     #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
     url: String,
+    #[command(flatten)]
+    trust: Trust,
     /// The token of the user to listen as; --user goes before it
     #[arg(long, value_name = "TOKEN", env = "OYEZ_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -98,6 +101,7 @@ fn target(options: &Options) -> Result<Target, Failure> {
         subscribe: data.map(|data| (options.subscribe_event.clone(), data)),
         protocol,
         token,
+        tls: options.trust.client()?,
     })
 }
 

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::failure::Failure;
 use crate::say;
 use crate::secrets::{self, Secrets};
+use crate::trust::Trust;
 
 /// How long the server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     /// The server
     #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
     url: String,
+    #[command(flatten)]
+    trust: Trust,
     /// The key; without it, and for a server on this machine, that of `oyez dev`
     #[arg(long, value_name = "KEY", env = "OYEZ_API_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -91,8 +94,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let unreachable =
         |error: &dyn std::fmt::Display| Failure::new(format!("cannot publish at {}: {error}", options.url));
+    let http = HttpOptions { extra_roots: options.trust.pem()?, ..HttpOptions::default() };
     let answer = runtime.block_on(async {
-        let client = HttpFetch::new(Handle::current(), &HttpOptions::default())?;
+        let client = HttpFetch::new(Handle::current(), &http)?;
         client.fetch(request).await
     });
     verdict(&answer.map_err(|error| unreachable(&error).help("is the server running? see --url"))?)

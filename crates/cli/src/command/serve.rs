@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::certificate::Certificate;
 use crate::compose::Node;
 use crate::configuration::{self, DEFAULT_FILE};
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use crate::{logging, say};
 
 /// Run the server.
 ///
-/// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` per listener on stdout when it
+/// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` (`https://` with TLS) per listener on stdout when it
 /// is ready. SIGTERM and SIGINT end it: sessions are closed, and after at most `[server] shutdown` it exits with 0.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
@@ -23,30 +24,48 @@ pub(crate) struct Options {
     /// Listen here instead of on the file's addresses; may be repeated, port 0 is any free one
     #[arg(short, long, value_name = "ADDRESS")]
     listen: Vec<String>,
+    /// Speak TLS with this certificate (PEM, the server's first, then its issuers'), not with the file's
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 const AFTER: &str = "\
 Examples:
   oyez serve --config examples/ticketing/oyez.toml
   oyez serve --config oyez.toml --listen 0.0.0.0:8080
+  oyez serve --config oyez.toml --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
 
 Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line \
-is wrong. Environment: the variables that the file names, and OYEZ_LOG.";
+is wrong. Environment: the variables that the file names, and OYEZ_LOG. A certificate is read again when its files \
+change, and on SIGHUP.";
 
 /// Runs until the process is asked to end.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let mut config = configuration::load(&file(options.config.as_deref())?)?;
+    let file = file(options.config.as_deref())?;
+    let mut config = configuration::load(&file)?;
+    let certificate = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some(Certificate::read(certificate, key)?),
+        _ => Certificate::of(&config, &file),
+    };
+    let scheme = if certificate.is_some() { "https" } else { "http" };
     logging::start("info");
     let elsewhere = !options.listen.is_empty();
     let listeners = Listeners::open(if elsewhere { &options.listen } else { &config.server.listen })?;
     if elsewhere {
         // The file knows only its own addresses; the pages that come from here move with the listener.
-        config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins()));
+        config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins(scheme)));
     }
     let addresses = listeners.addresses.clone();
-    Node::new(&config, None)?.run(listeners.sockets, || {
+    let mut node = Node::new(&config, None)?;
+    if let Some(certificate) = certificate {
+        node = node.with_certificate(certificate);
+    }
+    node.run(listeners.sockets, || {
         for address in &addresses {
-            say::line(format_args!("Listening on http://{address}"));
+            say::line(format_args!("Listening on {scheme}://{address}"));
         }
     })
 }

@@ -4,9 +4,11 @@ mod packet;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -14,7 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use self::packet::{Heard, Talk};
 use crate::failure::Failure;
@@ -57,6 +59,8 @@ pub(crate) struct Target {
     pub(crate) token: String,
     /// The event that subscribes, and its data.
     pub(crate) subscribe: Option<(String, Value)>,
+    /// How TLS begins, if not with the system's authorities.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why a connection is over.
@@ -160,7 +164,8 @@ async fn connect(target: &Target) -> Result<Connection, End> {
     let bearer = HeaderValue::from_str(&format!("Bearer {}", target.token))
         .map_err(|_| End::Refused("the token has characters that cannot be sent".to_owned()))?;
     request.headers_mut().insert(AUTHORIZATION, bearer);
-    match connect_async(request).await {
+    let connector = target.tls.clone().map(Connector::Rustls);
+    match connect_async_tls_with_config(request, None, false, connector).await {
         Ok((connection, _)) => Ok(connection),
         Err(Error::Http(response)) => {
             let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();

@@ -10,7 +10,7 @@ use super::{Protocol, Target, url};
 fn socketio(namespace: &str) -> Talk {
     let protocol = Protocol::SocketIo { namespace: namespace.to_owned(), field: "token".to_owned() };
     let subscribe = Some(("subscribe".to_owned(), json!({ "channels": ["a"] })));
-    Talk::new(&Target { url: String::new(), protocol, token: "T".to_owned(), subscribe })
+    Talk::new(&Target { url: String::new(), protocol, token: "T".to_owned(), subscribe, tls: None })
 }
 
 fn plain() -> Protocol {
@@ -60,7 +60,8 @@ fn what_it_does_not_understand_is_passed_over() {
 #[test]
 fn it_speaks_plain_json() {
     let subscribe = Some(("join_room".to_owned(), json!({ "room": "r" })));
-    let mut talk = Talk::new(&Target { url: String::new(), protocol: plain(), token: "T".to_owned(), subscribe });
+    let mut talk =
+        Talk::new(&Target { url: String::new(), protocol: plain(), token: "T".to_owned(), subscribe, tls: None });
     assert_eq!(talk.opening().as_deref(), Some(r#"{"room":"r","type":"join_room"}"#));
     let heard = talk.hear("{\"type\":\"chat\"}\n{\"x\":1}\nno");
     let event = |event, frame| Heard::Event(json!({ "event": event, "args": [frame] }));

@@ -8,7 +8,9 @@ use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 
 use super::reader::{Located, Node};
-use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, WebSocketConfig, auth, rules};
+use crate::tls::Tls;
+
+use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, TlsConfig, WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -39,6 +41,33 @@ fn server(node: &Node<'_>) -> ServerConfig {
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
         io_uring: node.boolean("io_uring"),
         shutdown: node.duration("shutdown"),
+        tls: node.child("tls").and_then(|node| tls(&node)),
+    }
+}
+
+/// The certificate and its key; a mistake is noted at the file that it is about.
+fn tls(node: &Node<'_>) -> Option<TlsConfig> {
+    let read = |name: &str| {
+        let path = node.text(name)?;
+        match (node.doc.inputs.file)(&path.text) {
+            Ok(text) => Some((path, text)),
+            Err(error) => {
+                let help = "a relative path starts where this file is; it must be readable".to_owned();
+                node.doc.problem(path.span.start, format!("{}: {error}", node.full(name)), Some(help));
+                None
+            }
+        }
+    };
+    // Both are looked at, so that one pass tells of both.
+    let (certificate, key) = (read("certificate"), read("key"));
+    let ((certificate, chain), (key, private)) = (certificate?, key?);
+    match Tls::from_pem(&chain, &private) {
+        Ok(tls) => Some(TlsConfig { certificate: certificate.text, key: key.text, tls }),
+        Err(error) => {
+            let file = if error.is_about_certificate() { certificate } else { key };
+            node.doc.problem(file.span.start, format!("{}: {error}", file.text), Some(error.help().to_owned()));
+            None
+        }
     }
 }
 

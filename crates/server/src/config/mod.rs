@@ -26,6 +26,8 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use toml::de::DeTable;
 
+use crate::tls::Tls;
+
 pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtConfig, TokenSource};
 pub use explain::{Explanation, explain};
 pub use problem::{Problem, Problems};
@@ -72,6 +74,19 @@ pub struct ServerConfig {
     pub io_uring: bool,
     /// How long sessions may take to leave when the server stops.
     pub shutdown: Duration,
+    /// Encryption, if the server does it itself.
+    pub tls: Option<TlsConfig>,
+}
+
+/// `[server.tls]`.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// The file with the certificate, as the configuration names it.
+    pub certificate: String,
+    /// The file with the key.
+    pub key: String,
+    /// What is in them.
+    pub tls: Tls,
 }
 
 /// `[key.NAME]`.

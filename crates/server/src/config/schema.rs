@@ -101,6 +101,17 @@ static SERVER: Section = Section {
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
+        may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
+    ],
+};
+
+#[rustfmt::skip]
+static TLS: Section = Section {
+    path: "server.tls",
+    doc: "TLS 1.2 and 1.3: `https://` and `wss://` on all addresses, and nothing else. The files are read again when they change, and on SIGHUP; open connections stay.",
+    keys: &[
+        need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
+        need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
     ],
 };
 

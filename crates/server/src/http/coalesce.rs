@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::transport::stream::Stream;
 
 /// Bytes that may wait for the next turn.
 const MOST: usize = 64 * 1024;
@@ -39,7 +40,7 @@ impl Pace {
 /// A socket whose answers may wait for the end of a turn.
 #[derive(Debug)]
 pub(crate) struct Coalesced {
-    stream: TcpStream,
+    stream: Stream,
     waiting: BytesMut,
     pace: Arc<Pace>,
     /// The turn in which hyper wanted what waits to be written.
@@ -47,12 +48,12 @@ pub(crate) struct Coalesced {
 }
 
 impl Coalesced {
-    pub(crate) fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
+    pub(crate) fn new(stream: Stream, pace: Arc<Pace>) -> Self {
         Self { stream, waiting: BytesMut::new(), pace, wanted: None }
     }
 
     /// The socket, if nothing waits that would be lost.
-    pub(crate) fn into_inner(self) -> Option<TcpStream> {
+    pub(crate) fn into_inner(self) -> Option<Stream> {
         self.waiting.is_empty().then_some(self.stream)
     }
 
@@ -64,7 +65,7 @@ impl Coalesced {
         // An idle connection owns no buffer.
         self.waiting = BytesMut::new();
         self.wanted = None;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
 
@@ -107,7 +108,7 @@ impl AsyncWrite for Coalesced {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting.is_empty() {
-            return Poll::Ready(Ok(()));
+            return Pin::new(&mut self.stream).poll_flush(cx);
         }
         let turn = self.pace.turn.load(Ordering::Relaxed);
         if !self.pace.patient.load(Ordering::Relaxed) || self.wanted.is_some_and(|wanted| wanted != turn) {

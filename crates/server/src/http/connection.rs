@@ -23,8 +23,10 @@ use tower::ServiceExt as _;
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::{engine, upgrade};
 use crate::shard::Shard;
+use crate::transport::handshake;
+use crate::transport::stream::Stream;
 
-/// Time for a request's headers to arrive.
+/// Time for a request's headers to arrive, and before that for TLS to be agreed on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
@@ -37,18 +39,26 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
-    let first = tokio::select! {
-        first = timeout(HEADER_TIMEOUT, upgrade::take(&shard, stream, peer.ip())) => first,
+    let begun = async {
+        let stream = match &shard.tls {
+            None => Stream::Plain(stream),
+            // Boxed, as it is over soon.
+            Some(tls) => Box::pin(timeout(HEADER_TIMEOUT, handshake::shake(&shard, stream, tls.current()))).await??,
+        };
+        timeout(HEADER_TIMEOUT, upgrade::take(&shard, stream, peer.ip())).await?
+    };
+    let begun = tokio::select! {
+        begun = begun => begun,
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
-    let Ok(Ok(Some(stream))) = first else { return };
+    let Ok(Some(stream)) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
     Box::pin(serve_requests(shard, stream, peer)).await;
 }
 
 /// Serves a connection on which requests come one after the other.
-async fn serve_requests(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
     let pace = Arc::<Pace>::default();
     let service = service_fn(|request| {

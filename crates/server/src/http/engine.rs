@@ -25,7 +25,6 @@ use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::http::coalesce::Coalesced;
@@ -40,6 +39,7 @@ use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
+use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
 
 /// Polling responses shorter than this are not worth compressing (Node's threshold).
@@ -374,20 +374,20 @@ pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
 }
 
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
-pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(TcpStream, BytesMut)> {
+pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(Stream, BytesMut)> {
     let parts = upgraded.await.ok()?.downcast::<TokioIo<Coalesced>>().ok()?;
     Some((parts.io.into_inner().into_inner()?, BytesMut::from(&parts.read_buf[..])))
 }
 
-fn hand_over(shard: &Rc<Shard>, session: Address, stream: TcpStream, unread: BytesMut, deflate: bool) {
-    let Ok(stream) = stream.into_std() else { return };
+fn hand_over(shard: &Rc<Shard>, session: Address, stream: Stream, unread: BytesMut, deflate: bool) {
+    let Ok(stream) = stream.detach() else { return };
     if let Some(peer) = shard.peers.get(usize::from(session.shard)) {
         let _ = peer.send(Letter::Probe(Box::new(Moved { session, stream, unread, deflate })));
     }
 }
 
 /// Begins a session on a websocket. `head`: what is written before its first packet.
-pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: TcpStream, mut unread: BytesMut) {
+pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: Stream, mut unread: BytesMut) {
     let Opening { front, dialog, facts, limits } = opening;
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };

@@ -13,7 +13,6 @@ use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
@@ -21,6 +20,7 @@ use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
+use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
 
 /// A client that may come in.
@@ -99,7 +99,7 @@ async fn start(
     front: FrontId,
     facts: Facts,
     admitted: Admitted,
-    stream: TcpStream,
+    stream: Stream,
     mut unread: BytesMut,
     limits: Limits,
 ) {

@@ -15,18 +15,18 @@ use http::{Request, Response, Version};
 use http_body_util::Empty;
 use httparse::{EMPTY_HEADER, Status};
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::http::connection::HEAD_MAX;
 use crate::http::engine::{self, Opening};
 use crate::shard::Shard;
+use crate::transport::stream::Stream;
 
 /// Headers of a request that is answered here; browsers send about fifteen.
 const HEADERS: usize = 32;
 
 /// Waits for the first bytes and makes the connection a session's websocket, if they ask for that. Otherwise they are
 /// still unread, and the connection comes back.
-pub(crate) async fn take(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) -> io::Result<Option<TcpStream>> {
+pub(crate) async fn take(shard: &Rc<Shard>, stream: Stream, peer: IpAddr) -> io::Result<Option<Stream>> {
     let looked = poll_fn(|cx| {
         let mut scratch = shard.scratch();
         let mut seen = ReadBuf::new(&mut scratch[..HEAD_MAX]);

@@ -20,12 +20,12 @@ use oyez_hub::address::Address;
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::socketio::text::Decoder;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::settings::FrontId;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
+use crate::transport::stream::Stream;
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use handshake::{Request, Shown};
 pub(crate) use heartbeat::Pulse;
@@ -75,7 +75,7 @@ pub(crate) enum Link {
     /// A websocket; `deflate` where compression was negotiated.
     WebSocket {
         /// The connection.
-        stream: Rc<TcpStream>,
+        stream: Rc<Stream>,
         /// Whether frames may be compressed.
         deflate: bool,
     },

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -10,12 +9,12 @@ use oyez_hub::address::Address;
 use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_protocol::websocket::reader::Limits;
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::session::{Link, Session};
 use crate::shard::Shard;
+use crate::transport::stream::{Detached, Stream};
 use crate::transport::websocket::{self, Message, Socket};
 
 /// A websocket on its way to the shard that owns its session.
@@ -24,7 +23,7 @@ pub(crate) struct Moved {
     /// The session that it names.
     pub session: Address,
     /// The connection, registered nowhere.
-    pub stream: StdStream,
+    pub stream: Detached,
     /// What was already read from it.
     pub unread: BytesMut,
     /// Whether compression was negotiated.
@@ -48,7 +47,7 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Probe {
     socket: RefCell<Option<Socket>>,
-    stream: Rc<TcpStream>,
+    stream: Rc<Stream>,
     deflate: bool,
     stage: Cell<Stage>,
 }
@@ -70,7 +69,7 @@ impl Probe {
 impl Shard {
     /// Takes in a websocket for one of this shard's polling sessions and serves it from then on.
     pub(crate) async fn adopt(self: Rc<Self>, moved: Moved) {
-        let Ok(stream) = TcpStream::from_std(moved.stream) else { return };
+        let Ok(stream) = moved.stream.attach() else { return };
         let stream = Rc::new(stream);
         // To a runtime that does not know it yet, a socket is not writable: the answer to a probe that came along
         // would be lost.

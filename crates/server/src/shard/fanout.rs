@@ -166,7 +166,14 @@ impl Fanout<'_> {
 fn is_busy(session: &Session) -> bool {
     let waiting = !session.outbox.borrow().is_empty();
     match &*session.link.borrow() {
-        Link::WebSocket { .. } => waiting,
+        // What this turn brings to an encrypted connection waits for the turn's end without being in the way.
+        Link::WebSocket { stream, .. } => {
+            if stream.plain().is_some() {
+                waiting
+            } else {
+                !stream.is_flushed()
+            }
+        }
         Link::Polling(polling) => waiting || !polling.is_waiting(),
     }
 }

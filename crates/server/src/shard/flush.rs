@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use oyez_protocol::code::Code;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 
 use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
 use crate::shard::turn::Sequence;
 use crate::shard::wire::{self, Write, Wrote};
+use crate::transport::stream::Stream;
 
 /// Packets in one vectored write of an outbox.
 const SLICES: usize = 64;
@@ -51,6 +51,14 @@ impl Shard {
         }
         self.spill(session);
         let budget = self.settings.front(session.front).outbox_bytes;
+        if session.outbox.borrow().is_full_with(&packet, budget) {
+            // Of an encrypted connection, what one turn brings lies here too; only what the client is too slow for may
+            // be given up.
+            self.flush(session);
+            if session.closed.get().is_some() {
+                return;
+            }
+        }
         let queued = session.outbox.borrow_mut().push(packet, budget);
         match queued {
             Queued::Kept => {}
@@ -171,19 +179,20 @@ impl Shard {
 
     /// Writes what waits in a session's outbox, as far as its transport takes it now.
     pub(crate) fn flush(&self, session: &Rc<Session>) {
-        if session.outbox.borrow().is_empty() {
-            return;
-        }
-        let flushed = match &*session.link.borrow() {
+        let empty = session.outbox.borrow().is_empty();
+        let (flushed, plain) = match &*session.link.borrow() {
             Link::Polling(polling) => {
-                polling.wake();
+                if !empty {
+                    polling.wake();
+                }
                 return;
             }
-            Link::WebSocket { stream, deflate } => write_out(session, stream, *deflate),
+            Link::WebSocket { stream, .. } if empty && stream.is_flushed() => return,
+            Link::WebSocket { stream, deflate } => (write_out(session, stream, *deflate), stream.plain().is_some()),
         };
         match flushed {
             Flushed::Everything if session.closed.get().is_none() => {
-                self.lines.borrow_mut()[session.address.slot as usize].direct = true;
+                self.lines.borrow_mut()[session.address.slot as usize].direct = plain;
             }
             Flushed::Everything | Flushed::Blocked => {}
             Flushed::Broken => {
@@ -194,15 +203,17 @@ impl Shard {
     }
 }
 
-fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Flushed {
+fn write_out(session: &Session, stream: &Stream, deflate: bool) -> Flushed {
     let frames = |packet: &Parcel| packet.bytes(deflate).len();
     loop {
         let mut outbox = session.outbox.borrow_mut();
-        if outbox.is_empty() {
+        let result = if outbox.is_empty() {
             outbox.release();
-            return Flushed::Everything;
-        }
-        let result = {
+            match stream.try_flush() {
+                Ok(()) => return Flushed::Everything,
+                Err(error) => Err(error),
+            }
+        } else {
             let mut slices: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
             let mut skip = outbox.written();
             for packet in outbox.iter().take(SLICES) {
@@ -229,7 +240,7 @@ fn write_out(session: &Session, stream: &TcpStream, deflate: bool) -> Flushed {
 
 /// Has the connection's task woken when the kernel takes bytes again. `try_write` has told tokio that the socket is
 /// not writable; unless the task's waker is registered here, the wake-up would be lost.
-fn wait_writable(session: &Session, stream: &TcpStream) -> Poll<std::io::Result<()>> {
+fn wait_writable(session: &Session, stream: &Stream) -> Poll<std::io::Result<()>> {
     match &*session.waker.borrow() {
         Some(waker) => stream.poll_write_ready(&mut Context::from_waker(waker)),
         // The task has not run yet; it flushes when it does.

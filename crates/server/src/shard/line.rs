@@ -49,7 +49,7 @@ pub(crate) struct Place {
 pub(crate) struct Line {
     /// What this turn has brought so far; only ever set while the connection is direct.
     pub pending: Sequence,
-    /// A websocket with nothing in its outbox: what comes is written to it at once. Otherwise it goes to the outbox.
+    /// A plain websocket with nothing in its outbox: what comes is written to it at once. Otherwise it goes to the outbox.
     pub direct: bool,
     /// Whether compression was negotiated.
     pub deflate: bool,

@@ -22,7 +22,7 @@ use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::command::Mail;
 use slab::Slab;
-use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,7 @@ use crate::observe::event;
 use crate::observe::metrics::Metrics;
 use crate::session::{Member, Session};
 use crate::settings::Settings;
+use crate::tls::Tls;
 use deadline::Deadlines;
 use flush::Chunk;
 use line::{Forms, Line, Place};
@@ -50,6 +51,10 @@ const TURN: usize = 16 * 1024;
 /// What a message costs beside its bytes.
 pub(crate) const PER_MESSAGE: usize = 256;
 
+/// Handshakes of TLS that take a step before whoever has something to deliver gets a turn; a step takes up to a
+/// millisecond.
+const HANDSHAKES: usize = 8;
+
 /// How long the node, going down, waits for polling clients to fetch what is left for them.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -67,6 +72,7 @@ pub(crate) struct Parts {
     pub load: Arc<AtomicUsize>,
     pub stop: CancellationToken,
     pub last_call: Arc<Barrier>,
+    pub tls: Option<Tls>,
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -83,6 +89,10 @@ pub(crate) struct Shard {
     pub metrics: Arc<Metrics>,
     /// The other shards (and this one), by number.
     pub peers: Vec<Peer>,
+    /// The certificate, if connections are encrypted.
+    pub tls: Option<Tls>,
+    /// Who may take a step of a handshake in this turn.
+    pub handshakes: Semaphore,
     /// Deadlines of all sessions.
     pub deadlines: Deadlines,
     /// Cancelled when the node goes down.
@@ -128,6 +138,8 @@ impl Shard {
             router: parts.router,
             metrics: parts.metrics,
             peers: parts.peers,
+            tls: parts.tls,
+            handshakes: Semaphore::new(HANDSHAKES),
             deadlines: Deadlines::default(),
             stop: parts.stop,
             heard_out: CancellationToken::new(),

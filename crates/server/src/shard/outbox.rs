@@ -173,6 +173,11 @@ pub(crate) enum Queued {
 }
 
 impl Outbox {
+    /// Whether the budget does not suffice for one more packet.
+    pub(crate) fn is_full_with(&self, packet: &Parcel, budget: usize) -> bool {
+        self.bytes + packet.len() > budget
+    }
+
     /// Queues a packet. When the budget is exceeded, the oldest live publications that are not half written are given
     /// up; a client that leaves more than the budget of answers unread is given up itself.
     pub(crate) fn push(&mut self, packet: Rc<Parcel>, budget: usize) -> Queued {

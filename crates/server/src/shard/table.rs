@@ -48,7 +48,7 @@ impl Shard {
             self.wires.borrow_mut().attach(slot, stream);
             let line = &mut self.lines.borrow_mut()[slot as usize];
             line.deflate = *deflate;
-            line.direct = session.outbox.borrow().is_empty();
+            line.direct = stream.plain().is_some() && session.outbox.borrow().is_empty();
         }
     }
 

@@ -13,7 +13,8 @@ use std::rc::Rc;
 use io_uring::{IoUring, opcode, types};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
-use tokio::net::TcpStream;
+
+use crate::transport::stream::Stream;
 
 /// Writes in one submission.
 pub(crate) const BATCH: usize = 256;
@@ -55,7 +56,7 @@ pub(crate) type Wrote = Result<usize, Errno>;
 /// connection's, for as long as it stands here.
 pub(crate) struct Wires {
     fds: Vec<RawFd>,
-    streams: Vec<Option<Rc<TcpStream>>>,
+    streams: Vec<Option<Rc<Stream>>>,
     ring: Option<IoUring>,
     /// Lent to the entries of one submission.
     heads: Vec<libc::msghdr>,
@@ -78,14 +79,15 @@ impl Wires {
         self.ring.is_some()
     }
 
-    /// Lets a session be written to.
-    pub(crate) fn attach(&mut self, slot: u32, stream: &Rc<TcpStream>) {
+    /// Lets a session be written to, if its connection is plain.
+    pub(crate) fn attach(&mut self, slot: u32, stream: &Rc<Stream>) {
+        let Some(tcp) = stream.plain() else { return };
         let slot = slot as usize;
         if self.fds.len() <= slot {
             self.fds.resize(slot + 1, -1);
             self.streams.resize(slot + 1, None);
         }
-        self.fds[slot] = stream.as_raw_fd();
+        self.fds[slot] = tcp.as_raw_fd();
         self.streams[slot] = Some(Rc::clone(stream));
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,13 +12,12 @@ use bytes::Bytes;
 use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
 use oyez_protocol::websocket::reader::{Event, Limits, Reader};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
 use crate::session::{Fault, Session};
 use crate::shard::outbox::Parcel;
 use crate::shard::{PER_MESSAGE, Shard};
+use crate::transport::stream::Stream;
 
 /// How long a client may take to answer a close frame before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -41,7 +40,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Socket {
     /// The connection.
-    pub stream: Rc<TcpStream>,
+    pub stream: Rc<Stream>,
     /// Assembles frames.
     pub reader: Reader,
     /// Messages that are not yet handled.
@@ -52,7 +51,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// A connection that has said nothing yet.
-    pub(crate) fn new(stream: Rc<TcpStream>, limits: Limits) -> Self {
+    pub(crate) fn new(stream: Rc<Stream>, limits: Limits) -> Self {
         Self { stream, reader: Reader::new(limits), inbox: VecDeque::new(), end: None }
     }
 
@@ -164,14 +163,9 @@ fn poll_input(
     let mut scratch = shard.scratch();
     loop {
         ready!(socket.stream.poll_read_ready(cx)).map_err(|_| Fault::Broken)?;
-        match socket.stream.try_read(&mut scratch) {
+        match socket.stream.try_read_all(&mut scratch) {
             Ok(0) => return Poll::Ready(Err(Fault::Closed)),
             Ok(count) => {
-                if count < scratch.len() {
-                    // That was all there is. Told so, tokio waits for more; else it would try once more, in vain.
-                    let nothing_left = || Err::<(), _>(ErrorKind::WouldBlock.into());
-                    let _ = socket.stream.try_io(Interest::READABLE, nothing_left);
-                }
                 socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::frame(pong)));
                 return Poll::Ready(Ok(count));
             }
@@ -183,20 +177,22 @@ fn poll_input(
 
 /// Writes what is left, the close frame last, and waits a moment for the client to close too: data that arrives on
 /// a closed socket would make the kernel throw the close frame away.
-async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStream) {
+async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &Stream) {
     if session.closed.get().is_none_or(|reason| reason.code == Code::Normal) {
         shard.flush(session);
+        stream.say_end();
         return;
     }
     let goodbye = async {
-        while !session.outbox.borrow().is_empty() {
+        loop {
             shard.flush(session);
-            if session.outbox.borrow().is_empty() || stream.writable().await.is_err() {
+            let left = !session.outbox.borrow().is_empty() || is_blocked(&stream.try_flush());
+            if !left || stream.writable().await.is_err() {
                 break;
             }
         }
         // Half-closing tells the client that nothing follows the close frame.
-        let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+        stream.shut();
         loop {
             if stream.readable().await.is_err() {
                 break;
@@ -212,4 +208,8 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &TcpStrea
         }
     };
     let _ = tokio::time::timeout(LINGER, goodbye).await;
+}
+
+fn is_blocked(result: &io::Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
