@@ -215,14 +215,15 @@ mod tests {
     use super::*;
 
     /// A connection: what a shard writes to, and its client's end.
-    fn connection(listener: &TcpListener) -> (Rc<TcpStream>, StdStream) {
+    fn connection(listener: &TcpListener) -> (Rc<Stream>, StdStream) {
         let client = StdStream::connect(listener.local_addr().expect("an address")).expect("a connection");
         let (stream, _) = listener.accept().expect("its other end");
         stream.set_nonblocking(true).expect("a socket that does not wait");
-        (Rc::new(TcpStream::from_std(stream).expect("a socket of the runtime")), client)
+        let stream = tokio::net::TcpStream::from_std(stream).expect("a socket of the runtime");
+        (Rc::new(Stream::Plain(stream)), client)
     }
 
-    fn heard(mut client: StdStream, stream: Rc<TcpStream>) -> String {
+    fn heard(mut client: StdStream, stream: Rc<Stream>) -> String {
         assert_eq!(Rc::strong_count(&stream), 1, "nothing else holds the connection");
         drop(stream);
         let mut text = String::new();
