@@ -125,6 +125,11 @@ impl Session {
         }
     }
 
+    /// Whether what it hears is encrypted for it alone, so that all of it goes through the outbox.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(&*self.link.borrow(), Link::WebSocket { stream, .. } if stream.plain().is_none())
+    }
+
     /// Has the connection's task look again.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {

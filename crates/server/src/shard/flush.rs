@@ -51,9 +51,8 @@ impl Shard {
         }
         self.spill(session);
         let budget = self.settings.front(session.front).outbox_bytes;
-        if session.outbox.borrow().is_full_with(&packet, budget) {
-            // Of an encrypted connection, what one turn brings lies here too; only what the client is too slow for may
-            // be given up.
+        if session.is_encrypted() && session.outbox.borrow().is_full_with(&packet, budget) {
+            // All that a turn brings lies in this outbox; only what the client is too slow for may be given up.
             self.flush(session);
             if session.closed.get().is_some() {
                 return;
