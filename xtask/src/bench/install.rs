@@ -202,6 +202,21 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
     Ok(file.to_string())
 }
 
+/// The name of a server's certificate, which speaks for itself.
+pub(super) const CERTIFICATE: &str = "certificate.pem";
+
+/// A new certificate for this machine, and its key.
+pub(super) fn certificate(folder: &Path) -> Result<[PathBuf; 2]> {
+    let [certificate, key] = [CERTIFICATE, "key.pem"].map(|name| folder.join(name));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]);
+    command.args(["-subj", "/CN=benchmark", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    command.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    output(&mut command).context("a certificate for TLS")?;
+    Ok([certificate, key])
+}
+
 /// nchan's configuration for this address.
 pub(super) fn nginx_configuration(root: &Path, address: &str, folder: &Path) -> Result<PathBuf> {
     let template = "bench/nchan/nginx.conf";

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::install::CERTIFICATE;
 use super::peer::{JWT_SECRET, Peer};
 use super::results::{Round, Setup};
 use super::scenario::Scenario;
@@ -43,6 +44,9 @@ impl Load {
     ) -> Result<(Self, Setup)> {
         let mut words = vec![root.join("target/release/oyez"), "bench".into()];
         words.extend(scenario.arguments(peer, &server.address.to_string(), quick).into_iter().map(Into::into));
+        if peer.is_encrypted() {
+            words.extend(["--ca".into(), peer.folder(root).join(CERTIFICATE)]);
+        }
         words.extend(["--server-pid".into(), server.id().to_string().into(), "--json".into(), "--step".into()]);
         let mut command = pinned(&core.to_string(), &words);
         command

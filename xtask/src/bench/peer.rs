@@ -14,6 +14,8 @@ pub(super) const OYEZ: &str = "oyez";
 pub(super) const OYEZ_EPOLL: &str = "oyez-epoll";
 /// Oyez with two shards, on two cores.
 pub(super) const OYEZ_TWO: &str = "oyez-two";
+/// Oyez behind TLS.
+pub(super) const OYEZ_TLS: &str = "oyez-tls";
 /// The name of the measure.
 pub(super) const BARE: &str = "bare";
 /// The secret of the tokens in every server.
@@ -109,6 +111,13 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Oyez(&[("shards", "2")]),
     },
     Peer {
+        name: OYEZ_TLS,
+        title: "Oyez with TLS 1.3",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[]),
+    },
+    Peer {
         name: "socketioxide",
         title: "socketioxide",
         dialect: Dialect::Desk,
@@ -174,7 +183,13 @@ impl Peer {
             Start::Oyez(server) => {
                 let config = install::ticketing(root, folder, server)?;
                 let oyez = root.join("target/release/oyez");
-                [oyez, "serve".into(), "--config".into(), config, "--listen".into(), address.into()].into()
+                let mut words: Vec<PathBuf> =
+                    [oyez, "serve".into(), "--config".into(), config, "--listen".into(), address.into()].into();
+                if self.is_encrypted() {
+                    let [certificate, key] = install::certificate(folder)?;
+                    words.extend(["--tls-cert".into(), certificate, "--tls-key".into(), key]);
+                }
+                words
             }
             Start::Program(program, arguments) => {
                 let arguments = arguments.iter().map(PathBuf::from);
@@ -193,7 +208,17 @@ impl Peer {
 
     /// Whether it is Oyez set up in another way, to see what a single thing brings.
     pub(super) fn is_variant(&self) -> bool {
-        matches!(self.start, Start::Oyez([_, ..]))
+        matches!(self.start, Start::Oyez(_)) && self.name != OYEZ
+    }
+
+    /// Whether it is reached by `wss://` and `https://`.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.name == OYEZ_TLS
+    }
+
+    /// Where its files are.
+    pub(super) fn folder(&self, root: &Path) -> PathBuf {
+        root.join("target/bench/run").join(self.name)
     }
 
     /// What every server finds in its environment.

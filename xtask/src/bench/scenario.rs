@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{OYEZ_TWO, PEERS, Peer};
+use super::peer::{OYEZ_TLS, OYEZ_TWO, PEERS, Peer};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ fn joins_by_message(dialect: Dialect) -> bool {
     has_channels(dialect) && dialect != Dialect::Nchan
 }
 
-/// All of them, in the order of the report. (TLS will be a row here, once the server speaks it.)
+/// All of them, in the order of the report.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { full: size(100, 400, 9), quick: size(100, 100, 3), ..fanout("fanout-100", "Fan-out to 100") },
     Scenario { full: size(1_000, 60, 9), quick: size(1_000, 20, 3), ..fanout("fanout-1000", "Fan-out to 1,000") },
@@ -299,6 +299,7 @@ impl Scenario {
     pub(super) fn suits(&self, peer: &Peer) -> bool {
         let by_variants = match peer.name {
             OYEZ_TWO => self.kind == "saturation",
+            OYEZ_TLS => matches!(self.name, "fanout-1000" | "saturation" | "connect" | "idle"),
             _ => matches!(self.kind, "fanout" | "saturation"),
         };
         (self.who)(peer.dialect) && (by_variants || !peer.is_variant())
@@ -330,6 +331,13 @@ impl Scenario {
         arguments.extend(peer.dialect.client(address));
         if let Some(audience) = self.audience {
             arguments.extend(peer.dialect.publish(address, audience));
+        }
+        if peer.is_encrypted() {
+            let secure = |word: String| match word.split_once("://") {
+                Some((scheme @ ("ws" | "http"), rest)) => format!("{scheme}s://{rest}"),
+                _ => word,
+            };
+            arguments = arguments.into_iter().map(secure).collect();
         }
         arguments
     }

@@ -31,7 +31,7 @@ pub(super) struct Server {
 impl Server {
     /// Starts it on these cores (`0`, `0,1`) and waits until it accepts a connection.
     pub(super) fn start(root: &Path, peer: &Peer, cores: &str) -> Result<Self> {
-        let folder = root.join("target/bench/run").join(peer.name);
+        let folder = peer.folder(root);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let words = peer.command(root, &address.to_string(), &folder)?;
