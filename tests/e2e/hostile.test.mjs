@@ -116,6 +116,7 @@ describe('what is not a WebSocket handshake', () => {
     ['a POST', `POST ${ENGINE} HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`],
     ['a request with a body', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n${UPGRADE}\r\nhello`],
     ['a request with chunks', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n${UPGRADE}\r\n0\r\n\r\n`],
+    ['a choice of protocols', `GET ${ENGINE} HTTP/1.1\r\nHost: x\r\n${UPGRADE.replace('websocket', 'h2c, websocket')}\r\n`],
     ['HTTP/1.0', `GET ${ENGINE} HTTP/1.0\r\nHost: x\r\n${UPGRADE}\r\n`],
   ]) {
     test(`${what} is refused`, async () => assert.equal(await raw(server.port, head).status(), 400));
@@ -169,4 +170,11 @@ test('an answer does not wait for the rest of the next request', async () => {
   const request = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
   const pipelined = raw(server.port, `${request}${request}${request.slice(0, 20)}`);
   assert.equal(await pipelined.status(), 200);
+});
+
+test('an answer is not lost when its client ends its side in the middle of the next request', async () => {
+  const request = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+  const ended = raw(server.port, `${request}${request.slice(0, 20)}`);
+  ended.socket.end();
+  assert.equal(await ended.status(), 200);
 });

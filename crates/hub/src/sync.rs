@@ -1,6 +1,6 @@
 //! The lock under which order is made: parking_lot's, and in this crate's unit tests shuttle's, whose scheduler tries
 //! the orders in which threads can take it. So what the unit tests prove, they prove of the code that ships; they use
-//! it inside [`model::every_order`] or [`model::many_orders`] only.
+//! it inside `model::every_order` or `model::many_orders` only.
 
 #[cfg(not(test))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};

@@ -168,11 +168,11 @@ fn debian(package: &str) -> Result<String, String> {
 
 /// The ticketing example, with one shard and room for a load generator: all clients come from one address, say more
 /// than a person would, and no heartbeat of the app.
-pub(super) fn ticketing(root: &Path, folder: &Path) -> Result<PathBuf> {
+pub(super) fn ticketing(root: &Path, folder: &Path, server: &[(&str, &str)]) -> Result<PathBuf> {
     let example = "examples/ticketing/oyez.toml";
     let text = fs::read_to_string(root.join(example)).with_context(|| format!("cannot read {example}"))?;
     let path = folder.join("oyez.toml");
-    fs::write(&path, derived(&text)?).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, derived(&text, server)?).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
@@ -184,8 +184,13 @@ pub(super) const RAISED: &[(&str, &str, &str)] = &[
     ("heartbeat", "timeout", "1d"),
 ];
 
-fn derived(text: &str) -> Result<String> {
+fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
     let mut file: Table = text.parse().context("the ticketing example is no TOML")?;
+    let place =
+        file.get_mut("server").and_then(Value::as_table_mut).context("the ticketing example has no [server]")?;
+    for (key, value) in server {
+        place.insert((*key).to_owned(), value.parse().with_context(|| format!("`{value}` is no TOML"))?);
+    }
     let app = file.get_mut("app").and_then(|apps| apps.get_mut("ticketing")).and_then(Value::as_table_mut);
     let app = app.context("the ticketing example has no app `ticketing`")?;
     for (table, key, value) in RAISED {
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn the_copy_of_the_example_differs_in_limits_only() {
         let text = include_str!("../../../examples/ticketing/oyez.toml");
-        let mut copy: Table = derived(text).expect("it can be changed").parse().expect("it is TOML");
+        let mut copy: Table = derived(text, &[]).expect("it can be changed").parse().expect("it is TOML");
         let example: Table = text.parse().expect("it is TOML");
         assert_ne!(copy, example);
         let app = |file: &Table, table: &str| file["app"]["ticketing"][table].clone();

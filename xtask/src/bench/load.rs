@@ -44,7 +44,7 @@ impl Load {
         let mut words = vec![root.join("target/release/oyez"), "bench".into()];
         words.extend(scenario.arguments(peer, &server.address.to_string(), quick).into_iter().map(Into::into));
         words.extend(["--server-pid".into(), server.id().to_string().into(), "--json".into(), "--step".into()]);
-        let mut command = pinned(core, &words);
+        let mut command = pinned(&core.to_string(), &words);
         command
             .env("OYEZ_BENCH_JWT_SECRET", JWT_SECRET)
             .stdin(Stdio::piped())

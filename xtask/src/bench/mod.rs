@@ -7,6 +7,7 @@
 
 mod dialect;
 mod install;
+mod joins;
 mod load;
 mod machine;
 mod peer;
@@ -67,6 +68,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let mut path = String::new();
     for scenario in scenarios {
         stage.play(scenario, &installed, &mut results)?;
+        if scenario.kind == "joins" && !options.quick {
+            results.joins = joins::measure(root)?;
+        }
         path = results.write(root)?; // what is measured is kept, whatever comes next
     }
     println!("wrote {path}");

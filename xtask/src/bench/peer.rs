@@ -10,6 +10,10 @@ use super::install;
 
 /// The name of what this is all about.
 pub(super) const OYEZ: &str = "oyez";
+/// Oyez without io_uring.
+pub(super) const OYEZ_EPOLL: &str = "oyez-epoll";
+/// Oyez with two shards, on two cores.
+pub(super) const OYEZ_TWO: &str = "oyez-two";
 /// The name of the measure.
 pub(super) const BARE: &str = "bare";
 /// The secret of the tokens in every server.
@@ -52,8 +56,8 @@ pub(super) enum Install {
 /// How a server is started; it is told its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// `oyez serve` with the ticketing example.
-    Oyez,
+    /// `oyez serve` with the ticketing example; its `[server]` says this otherwise.
+    Oyez(&'static [(&'static str, &'static str)]),
     /// A program under `target/bench/`, with these arguments and its address.
     Program(&'static str, &'static [&'static str]),
     /// A script under `bench/`, run by this program: on the path, or below the root.
@@ -89,7 +93,21 @@ pub(super) const PEERS: &[Peer] = &[
         install: Install::Rust(None),
         start: Start::Program("release/limits", &["--uring"]),
     },
-    Peer { name: OYEZ, title: "Oyez", dialect: Dialect::Oyez, install: Install::Oyez, start: Start::Oyez },
+    Peer { name: OYEZ, title: "Oyez", dialect: Dialect::Oyez, install: Install::Oyez, start: Start::Oyez(&[]) },
+    Peer {
+        name: OYEZ_EPOLL,
+        title: "Oyez without io_uring",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[("io_uring", "false")]),
+    },
+    Peer {
+        name: OYEZ_TWO,
+        title: "Oyez, two shards on two cores",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[("shards", "2")]),
+    },
     Peer {
         name: "socketioxide",
         title: "socketioxide",
@@ -153,8 +171,8 @@ impl Peer {
     pub(super) fn command(&self, root: &Path, address: &str, folder: &Path) -> Result<Vec<PathBuf>> {
         let built = root.join("target/bench");
         Ok(match self.start {
-            Start::Oyez => {
-                let config = install::ticketing(root, folder)?;
+            Start::Oyez(server) => {
+                let config = install::ticketing(root, folder, server)?;
                 let oyez = root.join("target/release/oyez");
                 [oyez, "serve".into(), "--config".into(), config, "--listen".into(), address.into()].into()
             }
@@ -171,6 +189,11 @@ impl Peer {
                 ["nginx".into(), "-p".into(), folder.into(), "-e".into(), "stderr".into(), "-c".into(), config].into()
             }
         })
+    }
+
+    /// Whether it is Oyez set up in another way, to see what a single thing brings.
+    pub(super) fn is_variant(&self) -> bool {
+        matches!(self.start, Start::Oyez([_, ..]))
     }
 
     /// What every server finds in its environment.

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::joins::Joins;
 use super::machine::Machine;
 use super::output;
 use super::peer::BARE;
@@ -32,6 +33,9 @@ pub(super) struct Results {
     /// Peers that could not be installed, and why.
     pub(super) absent: BTreeMap<String, String>,
     pub(super) runs: Vec<Run>,
+    /// Joins and leaves without a load generator beside them.
+    #[serde(default)]
+    pub(super) joins: Vec<Joins>,
 }
 
 /// One server in one scenario.
@@ -82,6 +86,11 @@ impl Results {
         let commit = git(&["rev-parse", "--short=12", "HEAD"])? + if clean { "" } else { "+" };
         let date = output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?;
         Ok(Self { date, commit, quick, machine: Machine::this()?, ..Self::default() })
+    }
+
+    /// Joins and leaves per CPU-second of the shard; the median of the rounds.
+    pub(super) fn joins_per_cpu_second(&self) -> Option<f64> {
+        median(&self.joins.iter().map(Joins::per_cpu_second).collect::<Vec<_>>())
     }
 
     /// Writes the file; gives its path from the root.

@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{PEERS, Peer};
+use super::peer::{OYEZ_TWO, PEERS, Peer};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "latency",
         title: "Latency at half load",
         about: "45 events per second to all of 1,000 clients, about half of what socketioxide can do here; from when a \
-                publish was due until a client has it, over all clients.",
+                publish was due until the last client has it.",
         kind: "latency",
         full: size(1_000, 225, 5),
         quick: size(1_000, 90, 2),
@@ -192,7 +192,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "slow",
         title: "Latency beside slow readers: with them",
-        about: "The same, and 100 more that read nothing; the latency is that of the other 900.",
+        about: "The same, and 100 more that read nothing; the latency is that of the last of the other 900.",
         kind: "slow",
         full: size(1_000, 100, 5),
         quick: size(1_000, 40, 2),
@@ -297,7 +297,11 @@ impl Scenario {
 
     /// Whether this server can take part.
     pub(super) fn suits(&self, peer: &Peer) -> bool {
-        (self.who)(peer.dialect)
+        let by_variants = match peer.name {
+            OYEZ_TWO => self.kind == "saturation",
+            _ => matches!(self.kind, "fanout" | "saturation"),
+        };
+        (self.who)(peer.dialect) && (by_variants || !peer.is_variant())
     }
 
     /// How much of it.

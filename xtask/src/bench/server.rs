@@ -29,15 +29,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it on a core and waits until it accepts a connection.
-    pub(super) fn start(root: &Path, peer: &Peer, core: usize) -> Result<Self> {
+    /// Starts it on these cores (`0`, `0,1`) and waits until it accepts a connection.
+    pub(super) fn start(root: &Path, peer: &Peer, cores: &str) -> Result<Self> {
         let folder = root.join("target/bench/run").join(peer.name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let words = peer.command(root, &address.to_string(), &folder)?;
         let log = folder.join("log");
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = pinned(core, &words);
+        let mut command = pinned(cores, &words);
         Peer::environment(&mut command);
         command.current_dir(root).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().context("taskset, of util-linux")?;
@@ -89,10 +89,10 @@ impl Drop for Server {
     }
 }
 
-/// A command that runs on one core, and ends when this process ends.
-pub(super) fn pinned(core: usize, words: &[PathBuf]) -> Command {
+/// A command that runs on some cores, and ends when this process ends.
+pub(super) fn pinned(cores: &str, words: &[PathBuf]) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", &core.to_string(), "setpriv", "--pdeathsig", "TERM", "--"]).args(words);
+    command.args(["--cpu-list", cores, "setpriv", "--pdeathsig", "TERM", "--"]).args(words);
     command
 }
 

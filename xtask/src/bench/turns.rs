@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::load::Load;
 use super::machine::Cores;
-use super::peer::{BARE, OYEZ, Peer};
+use super::peer::{BARE, OYEZ, OYEZ_TWO, Peer};
 use super::results::{Results, Run};
 use super::scenario::{Scenario, Unit};
 use super::server::Server;
@@ -55,7 +55,10 @@ impl Stage<'_> {
     fn enter(&self, scenario: &Scenario, peer: &'static Peer, group: usize) -> Actor {
         let run = Run { scenario: scenario.name.to_owned(), peer: peer.name.to_owned(), group, ..Run::default() };
         let start = || {
-            let server = Server::start(self.root, peer, self.cores.server)?;
+            let cores = self.cores;
+            let both = format!("{},{}", cores.server, cores.load);
+            let own = if peer.name == OYEZ_TWO { both } else { cores.server.to_string() };
+            let server = Server::start(self.root, peer, &own)?;
             let (load, setup) = Load::start(self.root, self.cores.load, scenario, (peer, &server), self.quick)?;
             anyhow::Ok((load, server, setup))
         };
@@ -113,16 +116,13 @@ fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::peer::PEERS;
+    use crate::bench::peer::{OYEZ_EPOLL, PEERS};
 
     #[test]
     fn the_bare_loop_is_in_every_group_and_everybody_in_one() {
         let all: Vec<&Peer> = PEERS.iter().collect();
         let groups = groups(&all, 3);
-        assert_eq!(
-            groups[0].iter().map(|peer| peer.name).collect::<Vec<_>>(),
-            [BARE, OYEZ, "bare-uring", "socketioxide"]
-        );
+        assert_eq!(groups[0].iter().map(|peer| peer.name).collect::<Vec<_>>(), [BARE, OYEZ, "bare-uring", OYEZ_EPOLL]);
         assert!(groups.iter().all(|group| group[0].name == BARE && group.len() <= 4));
         assert_eq!(groups.iter().map(|group| group.len() - 1).sum::<usize>(), PEERS.len() - 1);
     }

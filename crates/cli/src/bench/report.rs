@@ -158,7 +158,6 @@ impl Report {
     fn latency(&self) -> Option<String> {
         let mut samples: Vec<u64> = self.rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect();
         let of = match self.scenario {
-            Scenario::Latency | Scenario::Slow => "of all receivers",
             Scenario::Joins | Scenario::Echo => "of the answer",
             Scenario::Unicast => "of the receiver",
             _ => "of the last receiver",

@@ -58,11 +58,6 @@ impl Scenario {
     pub(super) fn publishes(self) -> bool {
         !matches!(self, Self::Connect | Self::Idle | Self::Ping | Self::Joins | Self::Echo)
     }
-
-    /// Whether the latency of each receiver counts, not only of the last.
-    fn every(self) -> bool {
-        matches!(self, Self::Latency | Self::Slow)
-    }
 }
 
 /// What a round was.
@@ -105,9 +100,7 @@ impl Numbers {
 
 /// One round.
 pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number: u32) -> Result<Round, Failure> {
-    let receivers = plan.connections - plan.slow;
-    let each = if plan.scenario.every() { receivers as u64 } else { 1 };
-    load.shared.tally.begin(u64::from(plan.publishes) * each, plan.scenario.every());
+    load.shared.tally.begin(u64::from(plan.publishes));
     load.moved();
     let (pings, cpu) = (load.shared.pings, load.cpu()?);
     let began = Instant::now();

@@ -93,8 +93,6 @@ pub(super) struct Tally {
     first: u32,
     /// Of each publication of this round when it was sent and how many have not heard it yet.
     publications: VecDeque<(u64, u32)>,
-    /// Whether the latency of every receiver counts, not only of the last.
-    every: bool,
     samples: Samples,
     trouble: Option<Failure>,
 }
@@ -109,17 +107,16 @@ impl Tally {
             disorder: 0,
             first: 0,
             publications: VecDeque::new(),
-            every: false,
             samples: Samples::new(0),
             trouble: None,
         }
     }
 
-    /// A new round with this many samples of latency, of every receiver or of the last one.
-    pub(super) fn begin(&mut self, samples: u64, every: bool) {
+    /// A new round with this many samples of latency: of a publication's last receiver, or of an answer.
+    pub(super) fn begin(&mut self, samples: u64) {
         self.first += u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
         self.publications.clear();
-        (self.heard, self.disorder, self.every) = (0, 0, every);
+        (self.heard, self.disorder) = (0, 0);
         self.samples = Samples::new(samples);
     }
 
@@ -160,7 +157,7 @@ impl Tally {
         *missing = left;
         self.heard += 1;
         self.due -= 1;
-        if self.every || left == 0 {
+        if left == 0 {
             self.samples.add(now.saturating_sub(*sent));
         }
     }
@@ -231,7 +228,7 @@ mod tests {
         let mut tally = Tally::new(Marker::new(1, 100));
         let mut heard = [Heard::default(); 2];
         for round in 0..3 {
-            tally.begin(1, false);
+            tally.begin(1);
             let text = publish(&mut tally, round, 2);
             assert!(tally.hear(0, &mut heard[0], &text, 1_500));
             assert!(!tally.hear(0, &mut heard[0], b"2", 1_600));
@@ -250,7 +247,7 @@ mod tests {
             (1, [0, 1], "connection 5 has heard message 1, which was not for it"),
         ] {
             let mut tally = Tally::new(Marker::new(1, 100));
-            tally.begin(1, false);
+            tally.begin(1);
             let publication = tally.publish(0, receivers);
             let mut heard = Heard::default();
             for number in texts {
@@ -262,7 +259,7 @@ mod tests {
         }
         let mut tally = Tally::new(Marker::new(1, 100));
         let text = publish(&mut tally, 0, 1);
-        tally.begin(1, false);
+        tally.begin(1);
         tally.hear(5, &mut Heard::default(), &text, 0);
         assert_eq!(tally.verdict().expect_err("late").to_string(), "connection 5 has heard message 0 after its round");
     }

@@ -85,7 +85,7 @@ struct ClientOptions {
     /// The Socket.IO namespace
     #[arg(long, value_name = "NAME", default_value = "/")]
     namespace: String,
-    /// A header line of the connection, such as 'Origin: https://example.com'; may be repeated
+    /// A header line of the connection, such as 'X-Forwarded-For: 10.0.0.1'; may be repeated
     #[arg(long, value_name = "LINE")]
     header: Vec<String>,
     /// Everybody's token; it goes before --jwt-secret

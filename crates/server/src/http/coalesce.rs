@@ -71,7 +71,13 @@ impl Coalesced {
 
 impl AsyncRead for Coalesced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() == before {
+            // The client has ended its side. hyper may give the connection up for that, and what waits with it.
+            let _ = self.drain(cx);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

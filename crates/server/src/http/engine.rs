@@ -177,8 +177,10 @@ pub(crate) fn agree<B: HttpBody>(
     let Front { engine, origins, .. } = shard.settings.front(front);
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
     let facts = facts(request, peer);
-    let wanted = facts.shown().query("transport") == Some("websocket") && facts.shown().query("sid").is_none();
-    if !wanted || !engine.websocket || !origins.allow(facts.shown().origin.as_deref()) || shard.stop.is_cancelled() {
+    let shown = facts.shown();
+    let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
+    let allowed = engine.websocket && origins.allow(shown.origin.as_deref()) && !shard.stop.is_cancelled();
+    if !wanted || !allowed || !is_upgrade(request.headers()) {
         return None;
     }
     let dialog = dialog(&facts, engine)?;

@@ -1,4 +1,5 @@
-//! Writing: what waits in an outbox goes to the kernel directly, as many packets at once as there are.
+//! Writing, without a task or a queue in between: what a turn has brought goes to many idle connections in one batch, what
+//! waits in an outbox to its own connection, as many packets at once as there are.
 
 use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;

@@ -37,8 +37,12 @@ impl Shard {
         session
     }
 
-    /// Lets deliveries go directly to a session's websocket, if it has one.
+    /// Lets deliveries go directly to a session's websocket, if it has one. A session that is over is left out: its slot
+    /// may be somebody else's by now.
     pub(crate) fn attach(&self, session: &Session) {
+        if session.closed.get().is_some() {
+            return;
+        }
         if let Link::WebSocket { stream, deflate } = &*session.link.borrow() {
             let slot = session.address.slot;
             self.wires.borrow_mut().attach(slot, stream);
@@ -137,8 +141,12 @@ impl Shard {
         true
     }
 
-    /// Ends a membership; the connection stays.
+    /// Ends a membership, unless that has happened; the connection stays.
     pub(crate) fn expel(&self, session: &Session, member: &Rc<Member>, word: &'static str) {
+        if !self.is_member(member) {
+            // Its last word was one too many for its outbox, which ended the whole session.
+            return;
+        }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
         let channels: Vec<_> = member.channels.borrow().names().cloned().collect();
         for name in &channels {

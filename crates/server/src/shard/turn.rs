@@ -16,6 +16,9 @@ use super::outbox::Parcel;
 /// are still right, but shared by fewer.
 const RECENT: usize = 4;
 
+/// Steps whose memory stays for the next turn. A turn that brought everybody something else had more, once.
+const KEPT: usize = 4_096;
+
 /// Which parcels wait for a connection in this turn; [`Sequence::NONE`] when there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequence(u32);
@@ -35,7 +38,7 @@ struct Step {
     parcel: Rc<Parcel>,
 }
 
-/// The sequences of one turn. Its memory stays for the next.
+/// The sequences of one turn. Its memory stays for the next, up to a size.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     steps: Vec<Step>,
@@ -89,6 +92,7 @@ impl Turn {
     /// The turn is over.
     pub(crate) fn clear(&mut self) {
         self.steps.clear();
+        self.steps.shrink_to(KEPT);
         self.recent = Default::default();
     }
 }
@@ -130,6 +134,18 @@ mod tests {
             let sequence = turn.extend(*first, &last);
             assert_eq!(written(&turn, sequence), [format!("{}", index % 10), "last".to_owned()]);
         }
+    }
+
+    #[test]
+    fn an_unusual_turn_leaves_no_memory_behind() {
+        let mut turn = Turn::default();
+        let parcels: Vec<_> = (0..2 * KEPT).map(|index| parcel(&format!("{index}"))).collect();
+        for parcel in &parcels {
+            turn.extend(Sequence::NONE, parcel);
+        }
+        assert_eq!(turn.steps.len(), 2 * KEPT);
+        turn.clear();
+        assert!(turn.steps.capacity() <= KEPT);
     }
 
     #[test]

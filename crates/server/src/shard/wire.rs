@@ -40,8 +40,9 @@ impl Write {
         Self { slot: u32::MAX, first: number(slices.start), count: number(slices.len()) }
     }
 
+    /// Its slices; none where they would lie outside, rather than a panic between two entries of a submission.
     fn slices<'a, 'b>(&self, all: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
-        &all[self.first as usize..][..self.count as usize]
+        all.get(self.first as usize..).and_then(|from| from.get(..self.count as usize)).unwrap_or_default()
     }
 }
 
@@ -108,8 +109,13 @@ impl Wires {
         }
     }
 
+    /// The descriptor in a slot, or -1.
+    fn fd(&self, slot: u32) -> RawFd {
+        self.fds.get(slot as usize).copied().unwrap_or(-1)
+    }
+
     fn write_one(&self, write: Write, slices: &[IoSlice<'_>]) -> Wrote {
-        let fd = self.fds[write.slot as usize];
+        let fd = self.fd(write.slot);
         if fd < 0 {
             return Err(Errno::BADF);
         }
@@ -131,7 +137,7 @@ impl Wires {
         let mut open = 0;
         let mut queue = ring.submission();
         for (index, write) in writes.iter().enumerate() {
-            let fd = types::Fd(self.fds[write.slot as usize]);
+            let fd = types::Fd(self.fds.get(write.slot as usize).copied().unwrap_or(-1));
             let entry = match write.slices(slices) {
                 [one] => opcode::Send::new(fd, one.as_ptr(), u32::try_from(one.len()).unwrap_or(u32::MAX))
                     .flags(FLAGS.bits().cast_signed())
@@ -146,8 +152,9 @@ impl Wires {
             };
             // SAFETY: what the entry points to must live until its completion. The bytes and slices are borrowed for
             // longer than this function runs; `heads` got all its room before, so its elements do not move. This
-            // function returns only after every submitted entry has completed, or ends the process. The descriptors
-            // are open by the invariant of `Wires`; -1 is refused by the kernel with EBADF.
+            // function returns only after every entry has completed, or ends the process: nothing between here and
+            // there panics and leaves entries in the queue. The descriptors are open by the invariant of `Wires`; -1
+            // is refused by the kernel with EBADF.
             if unsafe { queue.push(&entry.user_data(index as u64)) }.is_err() {
                 break;
             }
@@ -160,8 +167,8 @@ impl Wires {
             match ring.submit_and_wait(open) {
                 Ok(_) => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
-                // The kernel may hold pointers into this batch, so there is no way back. It refuses a ring that it
-                // has created only if the process's memory is damaged.
+                // The kernel may hold pointers into this batch, so there is no way back. It refuses a ring that has
+                // worked only if the process's memory is damaged.
                 Err(_) => std::process::abort(),
             }
             for completion in ring.completion() {
@@ -174,10 +181,16 @@ impl Wires {
 }
 
 /// A ring for one thread's batches, if the kernel has it (a container's policy may forbid it, Linux before 6.0 lacks
-/// the flags that make it fast).
+/// the flags that make it fast) and it works: a policy may allow to create what it then forbids to use.
 fn open_ring() -> Option<IoUring> {
     let entries = u32::try_from(BATCH).unwrap_or(u32::MAX);
-    IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(entries).ok()
+    let mut ring: IoUring = IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(entries).ok()?;
+    let trial = opcode::Send::new(types::Fd(-1), std::ptr::null(), 0).build();
+    // SAFETY: the entry points to nothing.
+    unsafe { ring.submission().push(&trial) }.ok()?;
+    ring.submit_and_wait(1).ok()?;
+    let refused = ring.completion().next().map(|completion| outcome(completion.result()));
+    (refused == Some(Err(Errno::BADF))).then_some(ring)
 }
 
 /// The head of a message that consists of `slices` and nothing else.
@@ -192,4 +205,87 @@ fn message(slices: &[IoSlice<'_>]) -> libc::msghdr {
 
 fn outcome(result: i32) -> Wrote {
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A connection: what a shard writes to, and its client's end.
+    fn connection(listener: &TcpListener) -> (Rc<Stream>, StdStream) {
+        let client = StdStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (stream, _) = listener.accept().expect("its other end");
+        stream.set_nonblocking(true).expect("a socket that does not wait");
+        (Rc::new(Stream::Plain(TcpStream::from_std(stream).expect("a socket of the runtime"))), client)
+    }
+
+    fn heard(mut client: StdStream, stream: Rc<Stream>) -> String {
+        assert_eq!(Rc::strong_count(&stream), 1, "nothing else holds the connection");
+        drop(stream);
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("all that was written");
+        text
+    }
+
+    fn check(uring: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let _guard = runtime.enter();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut wires = Wires::new(uring);
+        let (first, one) = connection(&listener);
+        let (second, two) = connection(&listener);
+        let (third, three) = connection(&listener);
+        wires.attach(0, &first);
+        wires.attach(2, &second);
+        let slices = [b"a".as_slice(), b"bc", b"def"].map(IoSlice::new);
+        let to = |slot, range: Range<usize>| Write { slot, ..Write::of(range) };
+        let mut wrote = Vec::new();
+        // Slot 1 was never attached, 7 is beyond all.
+        wires.write(&[to(2, 0..3), to(1, 0..1), to(0, 1..2), to(7, 0..2), to(0, 0..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Ok(6), Err(Errno::BADF), Ok(2), Err(Errno::BADF), Ok(6)]);
+        wires.detach(2);
+        wires.attach(0, &third);
+        wrote.clear();
+        wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Ok(3), Err(Errno::BADF)]);
+        wires.detach(0);
+        assert_eq!([heard(one, first), heard(two, second), heard(three, third)], ["bcabcdef", "abcdef", "def"]);
+    }
+
+    #[test]
+    fn each_connection_gets_what_is_its_own_by_system_calls() {
+        check(false);
+    }
+
+    /// Where the kernel refuses a ring, this is the same as without.
+    #[test]
+    fn each_connection_gets_what_is_its_own_through_a_ring() {
+        check(true);
+    }
+
+    #[test]
+    fn a_connection_that_is_full_takes_a_part_and_then_nothing() {
+        for uring in [false, true] {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+            let _guard = runtime.enter();
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let mut wires = Wires::new(uring);
+            let (stream, client) = connection(&listener);
+            wires.attach(0, &stream);
+            let much = vec![b'x'; 16 * 1024 * 1024];
+            let slices = [IoSlice::new(&much)];
+            let write = Write { slot: 0, ..Write::of(0..1) };
+            let mut wrote = Vec::new();
+            wires.write(&[write, write], &slices, &mut wrote);
+            let taken: usize = wrote.iter().map(|wrote| wrote.unwrap_or(0)).sum();
+            assert!(matches!(wrote[0], Ok(count) if count < much.len()), "{wrote:?}");
+            wires.detach(0);
+            assert_eq!(heard(client, stream).len(), taken);
+        }
+    }
 }
