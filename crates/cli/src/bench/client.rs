@@ -145,8 +145,8 @@ impl Client {
             if scratch.len() < kept + READ {
                 scratch.resize(kept + READ, 0);
             }
-            // A short read has emptied the socket; what comes later is a new event.
-            if read < READ && !ending || self.stage == Stage::Closed {
+            let emptied = read < READ && self.wire.is_emptied_by_short_reads();
+            if emptied && !ending || self.stage == Stage::Closed {
                 break;
             }
         }

@@ -110,6 +110,12 @@ impl Wire {
         }
     }
 
+    /// Whether a short read has emptied the socket, so that what comes later is a new event. Inside of TLS it may only
+    /// have ended a record: the socket has more, which no event announces again.
+    pub(super) fn is_emptied_by_short_reads(&self) -> bool {
+        self.tls.is_none()
+    }
+
     fn read_tls(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(tls) = &mut self.tls else { return Ok(0) };
