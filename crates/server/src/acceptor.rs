@@ -1,7 +1,9 @@
-//! Accepts connections and hands each to the shard with the fewest sessions, before a byte is read.
+//! Accepts connections and hands each to the shard with the fewest sessions, before a byte is read. The first shard
+//! does this: a thread of its own would be woken for each connection, only to wake another.
 
 use std::io;
 use std::net::TcpListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,11 +12,16 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::connection::serve;
 use crate::observe::event;
+use crate::shard::Shard;
 use crate::shard::mailbox::{Letter, Peer};
 
 /// After an error that will not go away by itself (no file descriptors left), accepting pauses this long.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What accepting costs, beside what clients say: sixteen, and others get a turn.
+const ACCEPTING: usize = 1024;
 
 /// How long a client may leave what was sent to it unread, or unacknowledged, before the kernel gives the connection
 /// up; longer than any heartbeat, which ends sessions earlier. Without it, answers that nobody reads would hold their
@@ -31,29 +38,58 @@ pub(crate) struct Lane {
     pub load: Arc<AtomicUsize>,
 }
 
-/// Accepts until `stop`.
-///
-/// # Errors
-/// When the listener cannot be used at all.
-pub(crate) async fn run(listener: StdListener, lanes: Arc<[Lane]>, stop: CancellationToken) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    // What connections inherit need not be said for each.
-    #[cfg(target_os = "linux")]
-    tune(&SockRef::from(&listener))?;
-    let listener = TcpListener::from_std(listener)?;
+/// Where connections come from and go to.
+pub(crate) struct Acceptor {
+    listeners: Vec<StdListener>,
+    lanes: Vec<Lane>,
+    stop: CancellationToken,
+}
+
+impl Acceptor {
+    /// Will accept until `stop`.
+    ///
+    /// # Errors
+    /// When a listener cannot be used.
+    pub(crate) fn new(listeners: Vec<StdListener>, lanes: Vec<Lane>, stop: CancellationToken) -> io::Result<Self> {
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+            // What connections inherit need not be said for each.
+            #[cfg(target_os = "linux")]
+            tune(&SockRef::from(listener))?;
+        }
+        Ok(Self { listeners, lanes, stop })
+    }
+
+    /// Begins, on the thread of `shard`.
+    ///
+    /// # Errors
+    /// When the system does not tell of new connections.
+    pub(crate) fn start(self, shard: &Rc<Shard>) -> io::Result<()> {
+        let lanes: Rc<[Lane]> = self.lanes.into();
+        for listener in self.listeners {
+            let accepting = accept(Rc::clone(shard), TcpListener::from_std(listener)?, Rc::clone(&lanes));
+            tokio::task::spawn_local(self.stop.clone().run_until_cancelled_owned(accepting));
+        }
+        Ok(())
+    }
+}
+
+async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
     let mut turn = 0;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return Ok(()),
-        };
+        let accepted = listener.accept().await;
         #[cfg(not(target_os = "linux"))]
         let accepted = accepted.and_then(|(stream, peer)| tune(&SockRef::from(&stream)).map(|()| (stream, peer)));
-        match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+        match accepted {
             Ok((stream, peer)) => {
                 turn += 1;
                 let lane = least_loaded(&lanes, turn);
-                let _ = lanes[lane].peer.send(Letter::Connection(stream, peer));
+                if lane == usize::from(shard.id) {
+                    tokio::task::spawn_local(serve(Rc::clone(&shard), stream, peer));
+                } else if let Ok(stream) = stream.into_std() {
+                    let _ = lanes[lane].peer.send(Letter::Connection(stream, peer));
+                }
+                shard.give_way(ACCEPTING).await;
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {

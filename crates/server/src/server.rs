@@ -13,13 +13,12 @@ use oyez_hub::app::App;
 use oyez_hub::command::Mail;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Barrier, mpsc};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::acceptor::{self, Lane};
+use crate::acceptor::{Acceptor, Lane};
 use crate::observe::metrics::Metrics;
 use crate::settings::Settings;
-use crate::shard::mailbox::Letter;
+use crate::shard::mailbox::{Letter, Peer};
 use crate::shard::{Parts, Shard};
 use crate::tls::Tls;
 
@@ -140,16 +139,18 @@ impl Server {
     /// # Errors
     /// When a listener or a thread cannot be used; the others are then closed, too.
     pub async fn serve_all(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
-        let mut lanes = Vec::new();
-        let mut threads = Vec::new();
+        let loads: Vec<Arc<AtomicUsize>> = self.inlets.iter().map(|_| Arc::default()).collect();
+        let lane = |(peer, load): (&Peer, &Arc<_>)| Lane { peer: peer.clone(), load: Arc::clone(load) };
+        let lanes = self.peers.iter().zip(&loads).map(lane).collect();
         // Shards end after the door has closed, so that they can wait for whatever was accepted before.
-        let closed = CancellationToken::new();
+        let (accepting, closed) = (stop.child_token(), CancellationToken::new());
         // However this ends: when a thread cannot be started, or when the caller gives the server up.
-        let _ended = closed.clone().drop_guard();
+        let _ended = (accepting.clone().drop_guard(), closed.clone().drop_guard());
+        let mut acceptor = Some(Acceptor::new(listeners, lanes, accepting)?);
+        let mut threads = Vec::new();
         let last_call = Arc::new(Barrier::new(self.inlets.len()));
+        let (failing, mut failed) = mpsc::channel(1);
         for (index, inlet) in self.inlets.into_iter().enumerate() {
-            let load = Arc::new(AtomicUsize::new(0));
-            lanes.push(Lane { peer: self.peers[index].clone(), load: Arc::clone(&load) });
             let parts = Parts {
                 id: u8::try_from(index).unwrap_or(u8::MAX),
                 hub: self.hub.clone(),
@@ -157,22 +158,17 @@ impl Server {
                 peers: self.peers.clone(),
                 router: self.router.clone(),
                 metrics: Arc::clone(&self.metrics),
-                load,
+                load: Arc::clone(&loads[index]),
                 stop: closed.clone(),
                 last_call: Arc::clone(&last_call),
                 tls: self.tls.clone(),
             };
-            threads.push(start_shard(parts, inlet)?);
+            threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }
-        let lanes: Arc<[Lane]> = lanes.into();
-        // Tasks of their own: the thread that hears of a connection accepts it, and wakes nobody else for that.
-        let mut acceptors: JoinSet<_> =
-            listeners.into_iter().map(|listener| acceptor::run(listener, Arc::clone(&lanes), stop.clone())).collect();
-        let mut accepted = Ok(());
-        while let (Ok(()), Some(ended)) = (&accepted, acceptors.join_next().await) {
-            accepted = ended.unwrap_or_else(|error| Err(io::Error::other(error)));
-        }
-        drop(acceptors);
+        let accepted = tokio::select! {
+            Some(error) = failed.recv() => Err(error),
+            () = stop.cancelled() => Ok(()),
+        };
         stop.cancel();
         self.hub.close();
         closed.cancel();
@@ -183,13 +179,26 @@ impl Server {
     }
 }
 
-fn start_shard(parts: Parts, inlet: Inlet) -> io::Result<JoinHandle<()>> {
+fn start_shard(
+    parts: Parts,
+    inlet: Inlet,
+    acceptor: Option<Acceptor>,
+    failing: mpsc::Sender<io::Error>,
+) -> io::Result<JoinHandle<()>> {
     let name = format!("shard-{}", parts.id);
+    let serve = async || {
+        let shard = Shard::new(parts);
+        if let Some(acceptor) = acceptor {
+            acceptor.start(&shard)?;
+        }
+        // A task of its own: to wake the future of `block_on` takes a system call, even on its own thread.
+        let _ = tokio::task::spawn_local(shard.run(inlet.mail, inlet.letters)).await;
+        Ok(())
+    };
     thread::Builder::new().name(name).spawn(move || {
         let built = Builder::new_current_thread().enable_all().build_local(Default::default());
-        match built {
-            Ok(runtime) => runtime.block_on(Shard::new(parts).run(inlet.mail, inlet.letters)),
-            Err(error) => crate::observe::event::shard_failed(&error),
+        if let Err(error) = built.and_then(|runtime| runtime.block_on(serve())) {
+            let _ = failing.try_send(error);
         }
     })
 }

@@ -1,6 +1,6 @@
-//! Answers to pipelined requests leave together: what hyper writes during one turn of the connection's task is written
-//! to the socket at the beginning of the next turn, which is asked for at once. (hyper's own `pipeline_flush` withholds
-//! answers for as long as half of a request is there, and loses the refusal of a bad one.)
+//! Answers to pipelined requests leave together: what hyper writes waits until the connection has no further request,
+//! and at most a few turns of its task. (hyper's own `pipeline_flush` withholds answers for as long as half of a request
+//! is there, and loses the refusal of a bad one.)
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,16 +13,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::stream::Stream;
 
-/// Bytes that may wait for the next turn.
+/// Bytes that may wait.
 const MOST: usize = 64 * 1024;
+
+/// Turns for which they may; hyper answers up to 16 requests in each.
+const TURNS: u64 = 4;
 
 /// What a connection's task tells its [`Coalesced`] socket. (Atomic only because hyper wants what it may give away to be
 /// `Send`.)
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     turn: AtomicU64,
-    /// Answers may wait for the next turn.
+    /// Answers may wait.
     patient: AtomicBool,
+    /// Some do.
+    waiting: AtomicBool,
+    /// A request is there and nothing of its answer.
+    busy: AtomicBool,
 }
 
 impl Pace {
@@ -31,53 +38,75 @@ impl Pace {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether what is written from now on may wait for the next turn; an upgrade's answer must not.
-    pub(crate) fn set_patient(&self, patient: bool) {
+    /// A request has come. Its answer may wait for others if it is `patient`; an upgrade's must not.
+    pub(crate) fn begin(&self, patient: bool) {
         self.patient.store(patient, Ordering::Relaxed);
+        self.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another turn must follow, because something waits for it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// A socket whose answers may wait for the end of a turn.
+/// A socket whose answers may wait for more answers.
 #[derive(Debug)]
 pub(crate) struct Coalesced {
     stream: Stream,
+    /// What was read before.
+    unread: BytesMut,
     waiting: BytesMut,
     pace: Arc<Pace>,
-    /// The turn in which hyper wanted what waits to be written.
-    wanted: Option<u64>,
+    /// The turn in which what waits is written, at the latest.
+    due: Option<u64>,
 }
 
 impl Coalesced {
-    pub(crate) fn new(stream: Stream, pace: Arc<Pace>) -> Self {
-        Self { stream, waiting: BytesMut::new(), pace, wanted: None }
+    /// `unread` is read before what still comes.
+    pub(crate) fn new(stream: Stream, unread: BytesMut, pace: Arc<Pace>) -> Self {
+        Self { stream, unread, waiting: BytesMut::new(), pace, due: None }
     }
 
-    /// The socket, if nothing waits that would be lost.
-    pub(crate) fn into_inner(self) -> Option<Stream> {
-        self.waiting.is_empty().then_some(self.stream)
+    /// The socket and what is still unread, if nothing waits that would be lost.
+    pub(crate) fn into_inner(self) -> Option<(Stream, BytesMut)> {
+        self.waiting.is_empty().then_some((self.stream, self.unread))
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.waiting.store(false, Ordering::Relaxed);
+        // If the kernel does not take everything, it wakes us for the rest, whatever the turn.
+        self.due = Some(0);
         while !self.waiting.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
             self.waiting.advance(written);
         }
         // An idle connection owns no buffer.
         self.waiting = BytesMut::new();
-        self.wanted = None;
+        self.due = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
 
 impl AsyncRead for Coalesced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(count));
+            if self.unread.is_empty() {
+                self.unread = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() == before {
-            // The client has ended its side. hyper may give the connection up for that, and what waits with it.
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let idle = read.is_pending() && !self.pace.busy.load(Ordering::Relaxed);
+        // At the end of what the client says, hyper may give the connection up with what waits.
+        let ended = read.is_ready() && buf.filled().len() == before;
+        if !self.waiting.is_empty() && (idle || ended) {
             let _ = self.drain(cx);
         }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
@@ -91,6 +120,7 @@ impl AsyncWrite for Coalesced {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.pace.busy.store(false, Ordering::Relaxed);
         if self.waiting.len() >= MOST {
             ready!(self.drain(cx))?;
         }
@@ -111,12 +141,11 @@ impl AsyncWrite for Coalesced {
             return Pin::new(&mut self.stream).poll_flush(cx);
         }
         let turn = self.pace.turn.load(Ordering::Relaxed);
-        if !self.pace.patient.load(Ordering::Relaxed) || self.wanted.is_some_and(|wanted| wanted != turn) {
+        if !self.pace.patient.load(Ordering::Relaxed) || self.due.is_some_and(|due| due <= turn) {
             return self.drain(cx);
         }
-        if self.wanted.replace(turn).is_none() {
-            cx.waker().wake_by_ref();
-        }
+        self.due.get_or_insert(turn + TURNS);
+        self.pace.waiting.store(true, Ordering::Relaxed);
         // hyper takes the next request only when it thinks that this one's answer is on its way.
         Poll::Ready(Ok(()))
     }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -35,8 +36,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr) {
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     let begun = async {
@@ -52,13 +52,13 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: StdStream, peer: SocketAddr)
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
-    let Ok(Some(stream)) = begun else { return };
+    let Ok(Some((stream, unread))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
-    Box::pin(serve_requests(shard, stream, peer)).await;
+    Box::pin(serve_requests(shard, stream, unread, peer)).await;
 }
 
-/// Serves a connection on which requests come one after the other.
-async fn serve_requests(shard: Rc<Shard>, stream: Stream, peer: SocketAddr) {
+/// Serves a connection on which requests come one after the other; `unread` came already.
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
     let pace = Arc::<Pace>::default();
     let service = service_fn(|request| {
@@ -77,12 +77,16 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, peer: SocketAddr) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(Coalesced::new(stream, Arc::clone(&pace))), service)
+        .serve_connection(TokioIo::new(Coalesced::new(stream, unread, Arc::clone(&pace))), service)
         .with_upgrades();
     tokio::pin!(connection);
     let turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
         pace.next_turn();
-        Future::poll(connection, cx)
+        let ended = Future::poll(connection, cx);
+        if pace.is_waiting() {
+            cx.waker().wake_by_ref();
+        }
+        ended
     };
     tokio::select! {
         // A connection that breaks is its client's affair.
@@ -96,7 +100,7 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, peer: SocketAddr) {
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
     let route = engine::route(&shard.settings, &request);
-    pace.set_patient(route.is_none());
+    pace.begin(route.is_none());
     if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }

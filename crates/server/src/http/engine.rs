@@ -376,7 +376,10 @@ pub(crate) fn select_subprotocol(response: &mut Response<Body>, facts: &Facts) {
 /// The connection that hyper gives back once the answer is written, and what it had read beyond the request.
 pub(crate) async fn taken_over(upgraded: OnUpgrade) -> Option<(Stream, BytesMut)> {
     let parts = upgraded.await.ok()?.downcast::<TokioIo<Coalesced>>().ok()?;
-    Some((parts.io.into_inner().into_inner()?, BytesMut::from(&parts.read_buf[..])))
+    let (stream, rest) = parts.io.into_inner().into_inner()?;
+    let mut unread = BytesMut::from(&parts.read_buf[..]);
+    unread.extend_from_slice(&rest);
+    Some((stream, unread))
 }
 
 fn hand_over(shard: &Rc<Shard>, session: Address, stream: Stream, unread: BytesMut, deflate: bool) {

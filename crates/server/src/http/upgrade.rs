@@ -1,10 +1,11 @@
 //! The quick way to a websocket: nearly every connection of a client begins with a request for one that is there in one
-//! piece. It is answered here, in one write with the session's first packet. Anything the least unusual is left unread,
-//! for the way that all other requests take.
+//! piece. It is answered here, in one write with the session's first packet. Anything the least unusual is handed on, for
+//! the way that all other requests take.
 
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -14,7 +15,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response, Version};
 use http_body_util::Empty;
 use httparse::{EMPTY_HEADER, Status};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use crate::http::connection::HEAD_MAX;
 use crate::http::engine::{self, Opening};
@@ -24,18 +25,27 @@ use crate::transport::stream::Stream;
 /// Headers of a request that is answered here; browsers send about fifteen.
 const HEADERS: usize = 32;
 
-/// Waits for the first bytes and makes the connection a session's websocket, if they ask for that. Otherwise they are
-/// still unread, and the connection comes back.
-pub(crate) async fn take(shard: &Rc<Shard>, stream: Stream, peer: IpAddr) -> io::Result<Option<Stream>> {
+/// Waits for the first bytes and makes the connection a session's websocket, if they ask for that. Otherwise the
+/// connection comes back, with the bytes.
+pub(crate) async fn take(
+    shard: &Rc<Shard>,
+    mut stream: Stream,
+    peer: IpAddr,
+) -> io::Result<Option<(Stream, BytesMut)>> {
     let looked = poll_fn(|cx| {
         let mut scratch = shard.scratch();
-        let mut seen = ReadBuf::new(&mut scratch[..HEAD_MAX]);
-        ready!(stream.poll_peek(cx, &mut seen))?;
-        Poll::Ready(io::Result::Ok(look(shard, seen.filled(), peer)))
+        let mut read = ReadBuf::new(&mut scratch[..HEAD_MAX]);
+        ready!(Pin::new(&mut stream).poll_read(cx, &mut read))?;
+        let bytes = read.filled();
+        let (found, rest) = match look(shard, bytes, peer) {
+            Some((opening, head, length)) => (Some((opening, head)), &bytes[length..]),
+            None => (None, bytes),
+        };
+        Poll::Ready(io::Result::Ok((found, BytesMut::from(rest))))
     });
-    let Some((opening, head, length)) = looked.await? else { return Ok(Some(stream)) };
-    stream.try_read(&mut shard.scratch()[..length])?;
-    tokio::task::spawn_local(engine::start(Rc::clone(shard), opening, head, stream, BytesMut::new()));
+    let (found, unread) = looked.await?;
+    let Some((opening, head)) = found else { return Ok((!unread.is_empty()).then_some((stream, unread))) };
+    tokio::task::spawn_local(engine::start(Rc::clone(shard), opening, head, stream, unread));
     Ok(None)
 }
 

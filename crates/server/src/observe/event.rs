@@ -2,7 +2,7 @@
 
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::session::{Member, Request, Session};
 
@@ -26,11 +26,6 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
 /// A connection could not be accepted.
 pub(crate) fn accept_failed(error: &std::io::Error) {
     warn!(event = "accept_failed", %error);
-}
-
-/// A shard's thread could not start; the others serve on.
-pub(crate) fn shard_failed(error: &std::io::Error) {
-    error!(event = "shard_failed", %error);
 }
 
 /// A client may not connect.

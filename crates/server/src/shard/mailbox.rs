@@ -1,8 +1,9 @@
 //! What shards hand to each other: connections, and polling requests that arrived at the wrong one.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream as StdStream};
 
 use oyez_hub::address::Address;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::upgrade::Moved;
@@ -17,7 +18,7 @@ pub(crate) type Peer = mpsc::UnboundedSender<Letter>;
 #[derive(Debug)]
 pub(crate) enum Letter {
     /// A connection that nobody has read from yet.
-    Connection(TcpStream, SocketAddr),
+    Connection(StdStream, SocketAddr),
     /// A websocket that wants to take over a polling session of this shard.
     Probe(Box<Moved>),
     /// A polling request for a session of this shard. Dropping the receiver means that the client gave up.
@@ -30,6 +31,7 @@ impl Shard {
         let shard = std::rc::Rc::clone(self);
         match letter {
             Letter::Connection(stream, peer) => {
+                let Ok(stream) = TcpStream::from_std(stream) else { return };
                 tokio::task::spawn_local(crate::http::connection::serve(shard, stream, peer));
             }
             Letter::Probe(moved) => {

@@ -113,19 +113,6 @@ impl Stream {
         Ok(count)
     }
 
-    /// Shows what comes next, once something has come, and leaves it unread.
-    pub(crate) fn poll_peek(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => tcp.poll_peek(cx, into).map_ok(|_| ()),
-            Self::Tls(tls) => loop {
-                match tls.try_peek(into) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(tls.tcp().poll_read_ready(cx))?,
-                    seen => return Poll::Ready(seen),
-                }
-            },
-        }
-    }
-
     /// Writes what is taken at once. Of an encrypted connection, bytes that were taken may still wait here: see
     /// [`Stream::try_flush`].
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

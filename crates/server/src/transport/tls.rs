@@ -1,12 +1,11 @@
 //! TLS over one socket. Nothing here waits: each call does what can be done now, on the shard's thread.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, BufRead as _, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
-use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 /// Encrypted bytes that may wait for the kernel, about; a record holds as much. What else is to be written stays in the
@@ -100,17 +99,6 @@ impl TlsStream {
         let nothing_left = matches!(&ended, Err(error) if error.kind() == ErrorKind::WouldBlock);
         self.unread.set(!nothing_left);
         if count > 0 { Ok(count) } else { ended.map(|()| 0) }
-    }
-
-    /// Appends what comes next without taking it.
-    pub(crate) fn try_peek(&self, into: &mut ReadBuf<'_>) -> io::Result<()> {
-        let mut tls = self.tls.borrow_mut();
-        if fill(&mut tls, &self.tcp)? {
-            let mut reader = tls.reader();
-            let bytes = reader.fill_buf()?;
-            into.put_slice(&bytes[..bytes.len().min(into.remaining())]);
-        }
-        Ok(())
     }
 
     /// Encrypts and writes; several slices share a record. Takes nothing as long as the kernel has not taken what was

@@ -20,6 +20,7 @@ mod tests;
 mod user;
 mod websocket;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,7 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::limits::Rate;
 use oyez_protocol::code::Code;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapResponseLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -76,13 +78,24 @@ impl From<&AppConfig> for AppFacts {
     }
 }
 
-/// [`ApiState`], ready to be shared by requests.
+/// [`ApiState`], ready for requests.
 #[derive(Debug, Clone)]
-struct Api {
+struct Api(Arc<Shared>);
+
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
     hub: Hub,
     metrics: Arc<Metrics>,
-    keys: Arc<Keys>,
-    apps: Arc<[AppFacts]>,
+    keys: Keys,
+    apps: Vec<AppFacts>,
     stop: CancellationToken,
     started: Instant,
 }
@@ -108,19 +121,19 @@ impl Api {
 /// The API, its documentation, the probes and the pages. Mount it with [`crate::Server::with_router`].
 pub fn router(state: ApiState) -> Router {
     let pages = pages::router(state.demo.as_ref());
-    let api = Api {
+    let api = Api(Arc::new(Shared {
         hub: state.hub,
         metrics: state.metrics,
-        keys: Arc::new(Keys::new(state.keys)),
-        apps: state.apps.into(),
+        keys: Keys::new(state.keys),
+        apps: state.apps,
         stop: state.stop,
         started: Instant::now(),
-    };
+    }));
     let (router, document) = routes().split_for_parts();
     router
         .with_state(api)
         .merge(openapi::router(&document))
-        .layer(axum::middleware::map_response(pages::guard_data))
+        .layer(MapResponseLayer::new(pages::guard_data))
         .merge(pages)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

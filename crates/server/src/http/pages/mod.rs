@@ -10,6 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tower::util::MapResponseLayer;
 
 pub(crate) use self::client::client_file;
 pub use self::demo::Demo;
@@ -39,7 +40,7 @@ pub(crate) fn router(demo: Option<&Demo>) -> Router {
     if let Some(demo) = demo {
         router = router.merge(demo::router(demo));
     }
-    router.layer(axum::middleware::map_response(guard_page))
+    router.layer(MapResponseLayer::new(guard_page))
 }
 
 const START: &str = include_str!("../../../assets/start.html");
@@ -50,13 +51,13 @@ fn text(kind: &'static str, body: &'static str) -> ([(HeaderName, &'static str);
 }
 
 /// Keeps a page to this server's own scripts and out of other pages' frames.
-async fn guard_page(mut response: Response) -> Response {
+fn guard_page(mut response: Response) -> Response {
     guard(response.headers_mut(), POLICY);
     response
 }
 
 /// Keeps data from being taken for a page.
-pub(crate) async fn guard_data(mut response: Response) -> Response {
+pub(crate) fn guard_data(mut response: Response) -> Response {
     guard(response.headers_mut(), "default-src 'none'; frame-ancestors 'none'");
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
