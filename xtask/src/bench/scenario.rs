@@ -170,8 +170,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "latency",
         title: "Latency at half load",
-        about: "45 events per second to all of 1,000 clients, about half of what socketioxide can do here; from when a \
-                publish was due until the last client has it.",
+        about: "45 events per second to all of 1,000 clients, about half of what socketioxide can do here, at random \
+                moments (a Poisson process, the same for every server); from when a publish was due until the last \
+                client has it.",
         kind: "latency",
         full: size(1_000, 225, 5),
         quick: size(1_000, 90, 2),
@@ -181,7 +182,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "steady",
         title: "Latency beside slow readers: without them",
-        about: "20 events per second to all of 900 clients, all of which read.",
+        about: "20 events per second to all of 900 clients, at random moments; all of them read.",
         kind: "latency",
         full: size(900, 100, 5),
         quick: size(900, 40, 2),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 
 use super::Plan;
@@ -35,7 +37,7 @@ pub(crate) enum Scenario {
     Joins,
     /// Publish to a channel that nobody hears, while there are many others
     Channels,
-    /// Publish to everybody at a constant rate
+    /// Publish to everybody at random moments, so many a second
     Latency,
     /// As `fanout`, over HTTP long polling
     Polling,
@@ -208,21 +210,23 @@ fn unheard(load: &mut Load, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Publishes to everybody at a constant rate, whatever the server does. Latency counts from when a publish was due.
+/// Publishes to everybody whatever the server does, at moments as of many publishers who know nothing of each other (a
+/// Poisson process; the same moments for every server). Latency counts from when a publish was due.
 fn paced(load: &mut Load, plan: &Plan, numbers: &mut Numbers) -> Result<(), Failure> {
     let receivers = plan.connections - plan.slow;
     let total = u64::from(plan.publishes) * receivers as u64;
-    let start = load.now();
-    let due = |sent: u32| start + u64::from(sent) * 1_000_000_000 / u64::from(plan.rate.max(1));
+    let mut moments = StdRng::seed_from_u64(u64::from(numbers.all));
+    let mut due = load.now();
     let mut sent = 0;
     while sent < plan.publishes || load.unanswered() > 0 || load.shared.tally.due > 0 {
         let now = load.now();
-        while sent < plan.publishes && due(sent) <= now {
-            load.publish(0, numbers.all, receivers, due(sent))?;
+        while sent < plan.publishes && due <= now {
+            load.publish(0, numbers.all, receivers, due)?;
             numbers.all += 1;
             sent += 1;
+            due += gap(&mut moments, plan.rate);
         }
-        let left = Duration::from_nanos(due(sent).saturating_sub(load.now()));
+        let left = Duration::from_nanos(due.saturating_sub(load.now()));
         let timeout = if sent == plan.publishes { TICK } else { left.checked_sub(WATCH).unwrap_or_default().min(TICK) };
         load.turn(timeout)?;
         if sent > 0 && load.shared.tally.due == 0 && load.unanswered() == 0 {
@@ -233,6 +237,13 @@ fn paced(load: &mut Load, plan: &Plan, numbers: &mut Numbers) -> Result<(), Fail
         load.check(|load| missing(load, |_| expected))?;
     }
     Ok(())
+}
+
+/// Nanoseconds between two of so many events a second that happen independently.
+fn gap(moments: &mut StdRng, rate: u32) -> u64 {
+    let mean = Duration::from_secs(1) / rate.max(1);
+    let share = -(1.0 - moments.random::<f64>()).ln();
+    u64::try_from(mean.mul_f64(share).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Lets clients ask, each so much at a time, and waits for the answers.
@@ -264,5 +275,25 @@ fn missing(load: &Load, sent: impl Fn(usize) -> u32) -> String {
             load.shared.tally.due, client.heard.next
         ),
         None => format!("{} publishes are not answered", load.unanswered()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_as_long_as_the_rate_says_and_the_same_each_time() {
+        let gaps = || {
+            let mut moments = StdRng::seed_from_u64(7);
+            (0..10_000).map(|_| gap(&mut moments, 50)).collect::<Vec<_>>()
+        };
+        let (first, again) = (gaps(), gaps());
+        assert_eq!(first, again);
+        let mean = first.iter().sum::<u64>() / 10_000;
+        assert!((19_000_000..21_000_000).contains(&mean), "{mean} ns");
+        // Of an exponential distribution, so many are shorter than the mean.
+        let short = first.iter().filter(|gap| **gap < 20_000_000).count();
+        assert!((6_100..6_550).contains(&short), "{short} of 10,000");
     }
 }
