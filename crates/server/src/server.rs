@@ -191,8 +191,8 @@ fn start_shard(
         if let Some(acceptor) = acceptor {
             acceptor.start(&shard)?;
         }
-        // A task of its own: to wake the future of `block_on` takes a system call, even on its own thread.
-        let _ = tokio::task::spawn_local(shard.run(inlet.mail, inlet.letters)).await;
+        // Not a task of its own: what `block_on` is given gets its turn after at most 61 tasks, however many are ready.
+        shard.run(inlet.mail, inlet.letters).await;
         Ok(())
     };
     thread::Builder::new().name(name).spawn(move || {

@@ -13,11 +13,9 @@ pub(crate) mod turn;
 pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -183,7 +181,6 @@ impl Shard {
                     if count == 0 {
                         break;
                     }
-                    fill(&mut mail, &mut batch).await;
                     self.handle(&mut batch).await;
                 }
                 letter = letters.recv() => match letter {
@@ -255,24 +252,5 @@ impl Shard {
             }
             tokio::task::yield_now().await;
         }
-    }
-}
-
-/// Gives whoever is ready a turn, and adds what they publish: the more at once, the fewer writes.
-async fn fill(mail: &mut mpsc::UnboundedReceiver<Mail>, batch: &mut Vec<Mail>) {
-    let mut polled = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        // Unlike `yield_now`, this does not ask the kernel for news first.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-    while batch.len() < MAIL_BATCH
-        && let Ok(mail) = mail.try_recv()
-    {
-        batch.push(mail);
     }
 }
