@@ -91,7 +91,7 @@ const METHOD: &str = "
 
 `cargo xtask bench` installs the servers from the ordinary registries, builds Oyez with `--release` and runs them side by
 side on loopback. Each server has one thread or process on the first core; the load generators (`oyez bench`) have the
-last one. The servers of a group are all alive, with their clients connected, and take turns round by round, to and fro.
+last one. The servers of a group are all alive, with their clients connected, and take turns, in another order in each round and nobody twice in a row.
 The first round warms up and does not count.
 
 - **CPU** is what the kernel accounts to the server's process, in user and kernel mode together, not wall time.

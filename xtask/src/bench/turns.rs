@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 
 use super::load::Load;
 use super::machine::Cores;
@@ -36,10 +39,8 @@ impl Stage<'_> {
             let rounds = scenario.size(self.quick).rounds;
             // One more than counts, to warm up; memory has nothing to warm up.
             let turns = if rounds > 1 { rounds + 1 } else { 1 };
-            for turn in 0..turns {
-                // To and fro, so that nobody always follows the same neighbour.
-                let there = actors.iter_mut();
-                if turn % 2 == 0 { there.for_each(Actor::turn) } else { there.rev().for_each(Actor::turn) }
+            for order in orders(actors.len(), turns) {
+                order.into_iter().for_each(|next| actors[next].turn());
             }
             results.runs.extend(actors.into_iter().map(Actor::leave));
         }
@@ -87,6 +88,23 @@ impl Actor {
     }
 }
 
+/// Who comes after whom in each of so many rounds: in any order, but nobody twice in a row, because the second time
+/// everything would still be in the processor's caches.
+fn orders(actors: usize, rounds: u32) -> Vec<Vec<usize>> {
+    let mut dice = StdRng::seed_from_u64(u64::from(rounds));
+    let mut last = None;
+    let mut order: Vec<usize> = (0..actors).collect();
+    let mut round = || {
+        order.shuffle(&mut dice);
+        if order.first().copied() == last {
+            order.rotate_left(1);
+        }
+        last = order.last().copied();
+        order.clone()
+    };
+    (0..rounds).map(|_| round()).collect()
+}
+
 /// The bare loop with so many others at a time. Oyez comes into the first group, and the rest follow as they stand.
 fn groups(peers: &[&'static Peer], at_once: usize) -> Vec<Vec<&'static Peer>> {
     let bare = peers.iter().copied().find(|peer| peer.name == BARE);
@@ -125,6 +143,21 @@ mod tests {
         assert_eq!(groups[0].iter().map(|peer| peer.name).collect::<Vec<_>>(), [BARE, OYEZ, "bare-uring", OYEZ_EPOLL]);
         assert!(groups.iter().all(|group| group[0].name == BARE && group.len() <= 4));
         assert_eq!(groups.iter().map(|group| group.len() - 1).sum::<usize>(), PEERS.len() - 1);
+    }
+
+    #[test]
+    fn everybody_has_a_turn_in_each_round_and_nobody_two_in_a_row() {
+        for actors in 2..6 {
+            let orders = orders(actors, 50);
+            for order in &orders {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert!(sorted.into_iter().eq(0..actors), "{order:?}");
+            }
+            let turns = orders.concat();
+            assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
+        }
+        assert_eq!(orders(1, 3), [[0], [0], [0]]);
     }
 
     #[test]
