@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+/// A ping.
+pub const PING: &[u8] = &[0x89, 0];
 /// The opcode of a close frame.
 pub const CLOSE: u8 = 0x8;
 /// A text frame that is not continued.
