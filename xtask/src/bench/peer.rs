@@ -16,6 +16,8 @@ pub(super) const OYEZ_EPOLL: &str = "oyez-epoll";
 pub(super) const OYEZ_TWO: &str = "oyez-two";
 /// Oyez behind TLS.
 pub(super) const OYEZ_TLS: &str = "oyez-tls";
+/// The slowest of all.
+pub(super) const PYTHON: &str = "python";
 /// The name of the measure.
 pub(super) const BARE: &str = "bare";
 /// The secret of the tokens in every server.
@@ -139,7 +141,7 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Script(BUN, "bench/socketio/bun.mjs"),
     },
     Peer {
-        name: "python",
+        name: PYTHON,
         title: "python-socketio",
         dialect: Dialect::Desk,
         install: Install::Pip,

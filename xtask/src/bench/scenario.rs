@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{OYEZ_TLS, OYEZ_TWO, PEERS, Peer};
+use super::peer::{OYEZ_TLS, OYEZ_TWO, PEERS, PYTHON, Peer};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -298,12 +298,14 @@ impl Scenario {
 
     /// Whether this server can take part.
     pub(super) fn suits(&self, peer: &Peer) -> bool {
-        let by_variants = match peer.name {
+        let by_peer = match peer.name {
             OYEZ_TWO => self.kind == "saturation",
             OYEZ_TLS => matches!(self.name, "fanout-1000" | "saturation" | "connect" | "idle"),
+            // There it would take longer than all others together.
+            PYTHON => !matches!(self.name, "fanout-5000" | "fanout-15000" | "saturation"),
             _ => matches!(self.kind, "fanout" | "saturation"),
         };
-        (self.who)(peer.dialect) && (by_variants || !peer.is_variant())
+        (self.who)(peer.dialect) && (by_peer || (!peer.is_variant() && peer.name != PYTHON))
     }
 
     /// How much of it.
