@@ -15,7 +15,8 @@ use crate::failure::Failure;
 /// Whose certificates are believed.
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// Believe the authorities in this PEM file that https:// or wss:// is the server
+    /// Believe the authorities in this PEM file that https:// or wss:// is the server; a server's certificate that is
+    /// signed by itself does, too, if it says CA:FALSE
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }

@@ -31,19 +31,19 @@ use scenario::{SCENARIOS, Scenario};
 /// How `cargo xtask bench` is called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Measure only these beside Oyez and the bare loop, for instance socketioxide,node
+    /// Install and measure only these beside Oyez and the bare loop, for instance socketioxide,node; --list has all
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     peers: Vec<String>,
-    /// Run only these, or all whose names begin so: fanout,idle
+    /// Run only these, or all whose names begin so: fanout,idle; --list has all
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     scenario: Vec<String>,
-    /// Fewer rounds and connections: whether it works, not how well
+    /// Fewer rounds and connections: whether it works, not how well; the report is rewritten all the same
     #[arg(long)]
     quick: bool,
     /// Run nothing; write docs/benchmarks.md from the newest results
     #[arg(long)]
     report: bool,
-    /// Show who takes part in what, and why not
+    /// Show who takes part in what
     #[arg(long)]
     list: bool,
 }

@@ -77,7 +77,8 @@ fn head(results: &Results, source: &str) -> String {
         machine.processor, machine.cores, machine.memory_gib, machine.system
     );
     if results.quick {
-        text += "\n**A quick run**, with few rounds and fewer connections than titles say: it shows that\n         everything works, not how well, so no target is judged.\n";
+        text += "\n**A quick run**, with few rounds and fewer connections than titles say: it shows that\n\
+                 everything works, not how well, so no target is judged.\n";
     }
     text += "\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n";
     for verdict in verdicts(results) {
@@ -100,7 +101,10 @@ const METHOD: &str = "
 `cargo xtask bench` installs the servers from the ordinary registries, builds Oyez with `--release` and runs them side by
 side on loopback. Each server has one thread or process on the first core; the load generators (`oyez bench`) have the
 last one. The servers of a group are all alive, with their clients connected, and take turns, in another order in each
-round and nobody twice in a row. The first round warms up and does not count. Everybody pings its clients.
+round and nobody twice in a row. The first round warms up and does not count. Everybody pings its clients. (Oyez with two
+shards has the load's core, too.) With more than 2,000 clients there are groups of three servers and the bare loop: groups
+run one after the other, and the machine is not the same each time, so there compare × bare, if there is one, rather than
+µs or latencies.
 
 - **CPU** is what the kernel accounts to the server's process, in user and kernel mode together, not wall time.
 - **× bare** is the cost divided by that of a bare loop in the same turn: one `send()` per client on a bare socket, one

@@ -172,7 +172,7 @@ impl Load {
         let Doorway { address, path, headers, polling, .. } = &self.doorway;
         let failure = |error: io::Error| {
             let failure = Failure::new(format!("connection {number}: {error}"));
-            if number > 1000 { failure.help("see `ulimit -n`: each connection is an open file") } else { failure }
+            if number > 0 { failure.help("see `ulimit -n`: each connection is an open file") } else { failure }
         };
         let token = self.shared.script.tokens.token(number)?;
         let values = Values { i: number, token: &token, ..Values::default() };

@@ -157,7 +157,7 @@ struct OutputOptions {
 const AFTER: &str = "\
 Examples (the first ones are for `oyez dev`, in the directory where it runs):
   oyez bench fanout
-  oyez bench latency --connections 1000 --rate 200
+  oyez bench latency --connections 1000 --rate 40
   oyez bench saturation --protocol raw --url ws://127.0.0.1:8080/sub/news \\
       --publish-url http://127.0.0.1:8080/pub/news --publish-body '{data}'
   oyez bench fanout --url 'ws://127.0.0.1:3000/socket.io/?EIO=4&transport=websocket' \\
@@ -167,7 +167,11 @@ Examples (the first ones are for `oyez dev`, in the directory where it runs):
       --publish-header 'Content-Type: application/json' \\
       --publish-body '{\"room\":\"news\",\"event\":\"tick\",\"data\":\"{data}\"}'
 
-The payload begins with a mark by which it is counted, so the server must pass it on as it is.
+The payload begins with a mark by which it is counted, so the server must pass it on as it is. All clients come from one \
+address: for an `oyez serve`, set connections_per_address and connects_per_second of the app's [limits] to 0, and for \
+joins and echo events_per_second, too. Memory per connection says something for a server that has just started; one that \
+had as many clients before keeps what it had for them. Where more is published than the server can deliver, latencies \
+are those of a queue: compare the rate.
 Exit codes: 0 it is measured; 1 it is not, or a delivery was lost or came twice, and which is on stderr; 2 the command \
 line is wrong.";
 

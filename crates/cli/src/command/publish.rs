@@ -99,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let client = HttpFetch::new(Handle::current(), &http)?;
         client.fetch(request).await
     });
-    verdict(&answer.map_err(|error| unreachable(&error).help("is the server running? see --url"))?)
+    verdict(&answer.map_err(|error| unreachable(&error).help("is the server running? see --url, and --ca"))?)
 }
 
 fn stdin() -> Result<String, Failure> {
