@@ -19,8 +19,8 @@ enum Command {
     Tidy,
     /// Install what tests need and is missing, then run all tests.
     Test(test::Options),
-    /// Measure Oyez beside its peers, and write docs/benchmarks.md. Installs the peers first, by cargo, npm, pip and
-    /// apt. All of it takes about 40 minutes.
+    /// Measure Oyez beside its peers. Installs them first, by cargo, npm, pip and apt. All of it takes about 40 minutes
+    /// and writes docs/benchmarks.md; a part of it does not.
     Bench(bench::Options),
     /// Regenerate the pages that come from the code.
     Docs(docs::Options),

@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Run only these, or all whose names begin so: fanout,idle; --list has all
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     scenario: Vec<String>,
-    /// Fewer rounds and connections: whether it works, not how well; the report is rewritten all the same
+    /// Fewer rounds and connections: whether it works, not how well
     #[arg(long)]
     quick: bool,
     /// Run nothing; write docs/benchmarks.md from the newest results
@@ -48,7 +48,16 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// Measures, writes `bench/results/` and the report. False when something could not be measured or was lost.
+impl Options {
+    /// Where results go. Only of everybody in everything a report is made.
+    fn folder(&self) -> &'static str {
+        let whole = !self.quick && self.peers.is_empty() && self.scenario.is_empty();
+        if whole { results::FOLDER } else { "target/bench/results" }
+    }
+}
+
+/// Measures, and writes `bench/results/` and the report if it was all. False when something could not be measured or
+/// was lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     if options.list {
         println!("{}", scenario::matrix());
@@ -71,10 +80,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         if scenario.kind == "joins" && !options.quick {
             results.joins = joins::measure(root)?;
         }
-        path = results.write(root)?; // what is measured is kept, whatever comes next
+        path = results.write(root, options.folder())?; // what is measured is kept, whatever comes next
     }
     println!("wrote {path}");
-    report::write(root)?;
+    if options.folder() == results::FOLDER {
+        report::write(root)?;
+    } else {
+        println!("docs/benchmarks.md is left as it was: it shows whole runs");
+    }
     Ok(results.told_failures())
 }
 

@@ -16,7 +16,7 @@ use super::scenario::{Scenario, Unit};
 use super::statistics::{median, median_ratio, percentile};
 
 /// Where they lie.
-const FOLDER: &str = "bench/results";
+pub(super) const FOLDER: &str = "bench/results";
 
 /// One run of `cargo xtask bench`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -94,10 +94,10 @@ impl Results {
     }
 
     /// Writes the file; gives its path from the root.
-    pub(super) fn write(&self, root: &Path) -> Result<String> {
+    pub(super) fn write(&self, root: &Path, folder: &str) -> Result<String> {
         let day = self.date.split('T').next().unwrap_or_default();
-        let path = format!("{FOLDER}/{day}-{}.json", self.commit.trim_end_matches('+'));
-        fs::create_dir_all(root.join(FOLDER)).with_context(|| format!("cannot make {FOLDER}"))?;
+        let path = format!("{folder}/{day}-{}.json", self.commit.trim_end_matches('+'));
+        fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot make {folder}"))?;
         let text = serde_json::to_string(self)?.replace("{\"scenario\"", "\n{\"scenario\"");
         fs::write(root.join(&path), text + "\n").with_context(|| format!("cannot write {path}"))?;
         Ok(path)
