@@ -61,9 +61,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
 async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
     let pace = Arc::<Pace>::default();
-    let service = service_fn(|request| {
-        answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(Ok::<_, Infallible>)
-    });
+    let service =
+        service_fn(|request| answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(Ok::<_, Infallible>));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that says no more, right after its last request, is still answered.
