@@ -178,3 +178,29 @@ test('an answer is not lost when its client ends its side in the middle of the n
   ended.socket.end();
   assert.equal(await ended.status(), 200);
 });
+
+test('no answer is lost when its client ends its side right after the last request', async () => {
+  const request = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+  const requests = request.repeat(1000);
+  // That the goodbye comes while an answer is owed is up to chance; several make it likely.
+  const clients = Array.from({ length: 20 }, () => raw(server.port, requests));
+  clients.forEach((client) => client.socket.end());
+  await eventually(() => clients.every((client) => client.ended), 'the end of all connections');
+  assert.deepEqual(clients.map((client) => client.text.split('HTTP/1.1 200').length - 1), clients.map(() => 1000));
+});
+
+test('whoever is let in while the node goes down is told so, and the node does not wait for them', async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const mortal = await serve('examples/concrete-plant/oyez.toml');
+    const clients = Array.from({ length: 300 }, () => raw(mortal.port, ''));
+    await eventually(() => clients.every((client) => client.socket.readyState === 'open'), 'all connections');
+    clients.forEach((client, index) => {
+      client.socket.write(`GET ${ENGINE} HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);
+      if (index === 150) mortal.child.kill('SIGTERM');
+    });
+    assert.equal(await mortal.exited, 0);
+    await eventually(() => clients.every((client) => client.ended), 'the end of all connections');
+    const entered = clients.filter((client) => client.text.startsWith('HTTP/1.1 101'));
+    assert.deepEqual(entered.filter((client) => !client.text.endsWith('going_away')).map((client) => client.text), []);
+  }
+});

@@ -19,6 +19,9 @@ const MOST: usize = 64 * 1024;
 /// Turns for which they may; hyper answers up to 16 requests in each.
 const TURNS: u64 = 4;
 
+/// Bytes read while an answer is owed.
+const AHEAD: usize = 1024;
+
 /// What a connection's task tells its [`Coalesced`] socket. (Atomic only because hyper wants what it may give away to be
 /// `Send`.)
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub(crate) struct Pace {
     waiting: AtomicBool,
     /// A request is there and nothing of its answer.
     busy: AtomicBool,
+    /// Its answer may take long, and is for nobody if the client goes away meanwhile.
+    watched: AtomicBool,
 }
 
 impl Pace {
@@ -38,10 +43,16 @@ impl Pace {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request has come. Its answer may wait for others if it is `patient`; an upgrade's must not.
-    pub(crate) fn begin(&self, patient: bool) {
+    /// A request has come. Its answer may wait for others if it is `patient`; an upgrade's must not. If it is
+    /// `watched`, the end of what the client says is the end of the request.
+    pub(crate) fn begin(&self, patient: bool, watched: bool) {
         self.patient.store(patient, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    fn is_watched(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) && self.watched.load(Ordering::Relaxed)
     }
 
     /// Whether another turn must follow, because something waits for it.
@@ -71,6 +82,24 @@ impl Coalesced {
     /// The socket and what is still unread, if nothing waits that would be lost.
     pub(crate) fn into_inner(self) -> Option<(Stream, BytesMut)> {
         self.waiting.is_empty().then_some((self.stream, self.unread))
+    }
+
+    /// hyper does not listen while it owes an answer, so that a client which says no more still gets it. One that goes
+    /// away while its answer is watched is noticed here; of one that says more, a little is kept.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.pace.is_watched() || !self.unread.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = [0; AHEAD];
+        let mut read = ReadBuf::new(&mut bytes);
+        if Pin::new(&mut self.stream).poll_read(cx, &mut read)?.is_pending() {
+            return Ok(());
+        }
+        if read.filled().is_empty() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.unread.extend_from_slice(read.filled());
+        Ok(())
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,11 +167,13 @@ impl AsyncWrite for Coalesced {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting.is_empty() {
-            return Pin::new(&mut self.stream).poll_flush(cx);
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            return Poll::Ready(self.watch(cx));
         }
         let turn = self.pace.turn.load(Ordering::Relaxed);
         if !self.pace.patient.load(Ordering::Relaxed) || self.due.is_some_and(|due| due <= turn) {
-            return self.drain(cx);
+            ready!(self.drain(cx))?;
+            return Poll::Ready(self.watch(cx));
         }
         self.due.get_or_insert(turn + TURNS);
         self.pace.waiting.store(true, Ordering::Relaxed);

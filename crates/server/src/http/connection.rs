@@ -14,7 +14,7 @@ use axum::extract::ConnectInfo;
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -61,20 +61,12 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
 async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
     let pace = Arc::<Pace>::default();
-    let service = service_fn(|request| {
-        let mut answering = Box::pin(answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)));
-        // Begins at once: when the client's goodbye has come with its request, hyper drops what this returns without
-        // ever polling it, and a session would not hear that its GET was given up.
-        let answered = (&mut answering).now_or_never();
-        async move {
-            Ok::<_, Infallible>(match answered {
-                Some(answer) => answer,
-                None => answering.await,
-            })
-        }
-    });
+    let service =
+        service_fn(|request| answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(Ok::<_, Infallible>));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that says no more, right after its last request, is still answered.
+        .half_close(true)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(Coalesced::new(stream, unread, Arc::clone(&pace))), service)
@@ -100,7 +92,7 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
     let route = engine::route(&shard.settings, &request);
-    pace.begin(route.is_none());
+    pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
     if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }

@@ -399,6 +399,7 @@ pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, str
     if !head.is_empty() {
         shard.queue(&session, Parcel::frame(head));
     }
+    shard.close_if_late(&session);
     if let Err(fault) = shard.greet(&session).await {
         shard.close(&session, fault.into());
     }

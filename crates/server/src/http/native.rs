@@ -107,6 +107,7 @@ async fn start(
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
     let session = shard.open_session(front, Dialog::Native, facts, link);
     let mut socket = Socket::new(stream, limits);
+    shard.close_if_late(&session);
     shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);

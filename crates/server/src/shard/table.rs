@@ -24,6 +24,9 @@ use crate::shard::outbox::Parcel;
 /// `closeTimeout`).
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
+/// Why sessions end when the node does.
+const GOING_DOWN: Reason = Reason { code: Code::GoingAway, word: "server shutting down" };
+
 impl Shard {
     /// Gives a new session its place; `make` gets its name.
     pub(crate) fn admit(&self, make: impl FnOnce(Address) -> Session) -> Rc<Session> {
@@ -214,7 +217,15 @@ impl Shard {
     pub(crate) fn close_all(&self) {
         let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
         for session in sessions {
-            self.close(&session, Reason { code: Code::GoingAway, word: "server shutting down" });
+            self.close(&session, GOING_DOWN);
+        }
+    }
+
+    /// Ends a session whose request was agreed to just before the node went down: [`Shard::close_all`] may have been
+    /// there already.
+    pub(crate) fn close_if_late(&self, session: &Rc<Session>) {
+        if self.stop.is_cancelled() {
+            self.close(session, GOING_DOWN);
         }
     }
 }
