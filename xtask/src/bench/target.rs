@@ -145,7 +145,6 @@ const TARGETS: &[Target] = &[
 pub(super) fn verdicts(results: &Results) -> Vec<Verdict> {
     let row = |target: &Target| {
         let (measured, verdict) = match (target.measure)(results) {
-            Some(Measured { text, .. }) if results.quick => (text, "not judged"),
             Some(Measured { text, met: true }) => (text, "met"),
             Some(Measured { text, met: false }) => (text, "**missed**"),
             None => (target.elsewhere.to_owned(), "–"),
