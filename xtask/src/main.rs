@@ -1,8 +1,9 @@
-//! The project's own tools: `cargo xtask tidy | test | bench | docs`.
+//! The project's own tools: `cargo xtask tidy | test | bench | siege | docs`.
 #![allow(clippy::print_stdout, reason = "a tool talks to its terminal")]
 
 mod bench;
 mod docs;
+mod siege;
 mod test;
 mod tidy;
 
@@ -22,6 +23,8 @@ enum Command {
     /// Measure Oyez beside its peers. Installs them first, by cargo, npm, pip and apt. All of it takes about 40 minutes
     /// and writes docs/benchmarks.md; a part of it does not.
     Bench(bench::Options),
+    /// Attack the release build and load it; prints figures. All of it takes long, so name what you want.
+    Siege(siege::Options),
     /// Regenerate the pages that come from the code.
     Docs(docs::Options),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&root),
         Command::Test(options) => test::run(&root, &options),
         Command::Bench(options) => bench::run(&root, &options),
+        Command::Siege(options) => siege::run(&root, &options),
         Command::Docs(options) => docs::run(&root, &options),
     };
     match outcome {

@@ -4,10 +4,10 @@
 //! interested shard under that lock, so all shards hear the same order; a join registers under the same lock, so a
 //! publication is either before it or after it, never half.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use crate::address::AppId;
@@ -22,28 +22,33 @@ const STRIPES: usize = 64;
 /// The channel that every connected session of an app is in; no client can name it.
 pub const EVERYONE: &str = "*";
 
-type Key = (AppId, Arc<str>);
-
-type Locked<'a> = MutexGuard<'a, HashMap<Key, Channel>>;
-
-#[derive(Debug, Default)]
-struct Channel {
+/// A channel and its key; found by [`Channels::hash`], which is computed once per name.
+#[derive(Debug)]
+struct Entry {
+    app: AppId,
+    name: Arc<str>,
     /// Members per shard, indexed by shard.
     members: SmallVec<[u32; 4]>,
     /// The number of the last publication.
     sequence: u64,
 }
 
-impl Channel {
-    fn is_empty(&self) -> bool {
-        self.members.iter().all(|count| *count == 0)
+impl Entry {
+    fn is(&self, app: AppId, name: &str) -> bool {
+        self.app == app && *self.name == *name
+    }
+
+    fn count(&self) -> usize {
+        self.members.iter().map(|count| *count as usize).sum()
     }
 }
+
+type Stripe = HashTable<Entry>;
 
 /// The registry of all channels of a node.
 #[derive(Debug)]
 pub struct Channels {
-    stripes: Vec<Mutex<HashMap<Key, Channel>>>,
+    stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
 }
 
@@ -58,15 +63,17 @@ impl Channels {
         Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher }
     }
 
-    fn stripe(&self, key: &Key) -> usize {
-        usize::try_from(self.hasher.hash_one(key) & (STRIPES as u64 - 1)).unwrap_or(0)
+    fn hash(&self, app: AppId, name: &str) -> u64 {
+        self.hasher.hash_one((app, name))
     }
 
     /// Notes one more member on `shard`.
     pub fn join(&self, app: AppId, name: &Arc<str>, shard: u8) {
-        let key = (app, Arc::clone(name));
-        let mut stripe = self.stripes[self.stripe(&key)].lock();
-        let members = &mut stripe.entry(key).or_default().members;
+        let hash = self.hash(app, name);
+        let mut stripe = self.stripes[stripe_of(hash)].lock();
+        let entry = stripe.entry(hash, |entry| entry.is(app, name), |entry| self.hash(entry.app, &entry.name));
+        let fresh = || Entry { app, name: Arc::clone(name), members: SmallVec::new(), sequence: 0 };
+        let members = &mut entry.or_insert_with(fresh).into_mut().members;
         let shard = usize::from(shard);
         if members.len() <= shard {
             members.resize(shard + 1, 0);
@@ -76,36 +83,36 @@ impl Channels {
 
     /// Notes one member less on `shard`; a channel without members is forgotten.
     pub fn leave(&self, app: AppId, name: &Arc<str>, shard: u8) {
-        let key = (app, Arc::clone(name));
-        let mut stripe = self.stripes[self.stripe(&key)].lock();
-        let Some(channel) = stripe.get_mut(&key) else {
+        let hash = self.hash(app, name);
+        let mut stripe = self.stripes[stripe_of(hash)].lock();
+        let Ok(mut found) = stripe.find_entry(hash, |entry| entry.is(app, name)) else {
             return;
         };
-        if let Some(count) = channel.members.get_mut(usize::from(shard)) {
+        if let Some(count) = found.get_mut().members.get_mut(usize::from(shard)) {
             *count = count.saturating_sub(1);
         }
-        if channel.is_empty() {
-            stripe.remove(&key);
+        if found.get().count() == 0 {
+            found.remove();
         }
     }
 
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while
     /// the order cannot change. `push` must not block.
     pub fn publish<'a>(&self, app: AppId, names: impl IntoIterator<Item = &'a Arc<str>>, mut push: impl FnMut(u8)) {
-        let keys: SmallVec<[Key; 2]> = names.into_iter().map(|name| (app, Arc::clone(name))).collect();
-        let mut order: SmallVec<[usize; 2]> = keys.iter().map(|key| self.stripe(key)).collect();
+        let keys: SmallVec<[(u64, &str); 4]> = names.into_iter().map(|name| (self.hash(app, name), &**name)).collect();
+        let mut order: SmallVec<[usize; 4]> = keys.iter().map(|(hash, _)| stripe_of(*hash)).collect();
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();
         order.dedup();
-        let mut guards: SmallVec<[(usize, Locked<'_>); 2]> =
+        let mut guards: SmallVec<[(usize, MutexGuard<'_, Stripe>); 4]> =
             order.iter().map(|&stripe| (stripe, self.stripes[stripe].lock())).collect();
         let mut interested: SmallVec<[bool; 64]> = SmallVec::new();
-        for key in &keys {
-            let stripe = self.stripe(key);
+        for &(hash, name) in &keys {
+            let stripe = stripe_of(hash);
             let Some((_, guard)) = guards.iter_mut().find(|(at, _)| *at == stripe) else {
                 continue;
             };
-            let Some(channel) = guard.get_mut(key) else {
+            let Some(channel) = guard.find_mut(hash, |entry| entry.is(app, name)) else {
                 continue;
             };
             channel.sequence += 1;
@@ -126,9 +133,9 @@ impl Channels {
     /// How many sessions are in a channel.
     #[must_use]
     pub fn members(&self, app: AppId, name: &str) -> usize {
-        let key = (app, Arc::from(name));
-        let stripe = self.stripes[self.stripe(&key)].lock();
-        stripe.get(&key).map_or(0, |channel| channel.members.iter().map(|count| *count as usize).sum())
+        let hash = self.hash(app, name);
+        let stripe = self.stripes[stripe_of(hash)].lock();
+        stripe.find(hash, |entry| entry.is(app, name)).map_or(0, Entry::count)
     }
 
     /// All channels of an app that have members, with their counts, in no order. Takes each lock in turn, so the
@@ -137,12 +144,15 @@ impl Channels {
     pub fn list(&self, app: AppId) -> Vec<(Arc<str>, usize)> {
         let mut found = Vec::new();
         for stripe in &self.stripes {
-            for ((owner, name), channel) in stripe.lock().iter() {
-                if *owner == app && &**name != EVERYONE {
-                    found.push((Arc::clone(name), channel.members.iter().map(|count| *count as usize).sum()));
-                }
-            }
+            let stripe = stripe.lock();
+            let named = stripe.iter().filter(|entry| entry.app == app && *entry.name != *EVERYONE);
+            found.extend(named.map(|entry| (Arc::clone(&entry.name), entry.count())));
         }
         found
     }
+}
+
+/// Which lock a channel is under: bits of its hash that a table of few entries does not look at.
+fn stripe_of(hash: u64) -> usize {
+    usize::try_from(hash >> 32 & (STRIPES as u64 - 1)).unwrap_or(0)
 }

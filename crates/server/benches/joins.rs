@@ -11,12 +11,17 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
+use mimalloc::MiMalloc;
 use oyez_hub::policy::token::mint;
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_server::config::{self, Inputs};
 use oyez_server::{CancellationToken, Server, assemble};
 use serde_json::json;
 use tokio::runtime::Runtime;
+
+/// The allocator of the program `oyez`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

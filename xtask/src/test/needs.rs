@@ -16,7 +16,7 @@ const NODE: (u32, u32) = (20, 11);
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Node and the packages of `package-lock.json`; installs the packages.
-pub(super) fn node_packages(root: &Path) -> Result<(), String> {
+pub(crate) fn node_packages(root: &Path) -> Result<(), String> {
     let version = output(Command::new("node").arg("--version")).and_then(|text| parse_version(&text));
     if version.is_none_or(|version| version < NODE) {
         let (major, minor) = NODE;

@@ -43,7 +43,7 @@ fn together(one: impl FnOnce() + Send + 'static, two: impl FnOnce() + Send + 'st
 
 /// Two names of different stripes, the later stripe first.
 fn far_apart(hasher: &RandomState) -> [Arc<str>; 2] {
-    let stripe = |name: &Arc<str>| hasher.hash_one((APP, Arc::clone(name))) & (STRIPES as u64 - 1);
+    let stripe = |name: &Arc<str>| stripe_of(hasher.hash_one((APP, &**name)));
     let mut names = (0..).map(|number| Arc::<str>::from(format!("channel {number}")));
     let one = names.find(|name| stripe(name) > 0).unwrap();
     let two = names.find(|name| stripe(name) < stripe(&one)).unwrap();

@@ -26,10 +26,10 @@ impl Rooms {
             self.apps.resize_with(app + 1, HashMap::default);
         }
         let rooms = &mut self.apps[app];
-        if !rooms.contains_key(name) {
-            rooms.insert(Arc::clone(name), Members::new());
-        }
-        let Some(list) = rooms.get_mut(name) else { return 0 };
+        let Some(list) = rooms.get_mut(name) else {
+            rooms.insert(Arc::clone(name), Members::from_elem(slot, 1));
+            return 0;
+        };
         list.push(slot);
         u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
     }
