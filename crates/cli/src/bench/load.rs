@@ -139,6 +139,18 @@ impl Load {
         Ok(Some(cpu))
     }
 
+    /// A round begins.
+    pub(super) fn mark(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.mark();
+        }
+    }
+
+    /// The CPU time since then of the server's thread that had most of it, as of the last look at it.
+    pub(super) fn busiest(&self) -> Option<u64> {
+        self.process.as_ref().map(Process::busiest)
+    }
+
     /// The server's memory.
     pub(super) fn memory(&self) -> Option<Memory> {
         self.process.as_ref().map(Process::memory)
