@@ -14,7 +14,7 @@ use super::polling::Polling;
 use super::process::{Memory, Process};
 use super::progress::Progress;
 use super::publisher::Publisher;
-use super::target::Address;
+use super::target::{self, Address};
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
@@ -183,8 +183,7 @@ impl Load {
     fn open(&self, number: usize, deaf: bool) -> Result<Client, Failure> {
         let Doorway { address, path, headers, polling, .. } = &self.doorway;
         let failure = |error: io::Error| {
-            let failure = Failure::new(format!("connection {number}: {error}"));
-            if number > 0 { failure.help("see `ulimit -n`: each connection is an open file") } else { failure }
+            Failure::new(format!("connection {number} to {}: {error}", address.socket)).help(target::help(&error))
         };
         let token = self.shared.script.tokens.token(number)?;
         let values = Values { i: number, token: &token, ..Values::default() };
