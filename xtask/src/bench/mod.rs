@@ -15,8 +15,10 @@ mod picture;
 mod report;
 mod results;
 mod scenario;
+mod section;
 mod server;
 mod statistics;
+mod summary;
 mod target;
 mod turns;
 
