@@ -104,7 +104,8 @@ time, so there compare × bare or × Oyez rather than µs or latencies.
 
 - **CPU** is what the kernel accounts to the server's process, in user and kernel mode together, not wall time.
 - **× bare** is the cost divided by that of a bare loop in the same turn: one `send()` per client on a bare socket, one
-  thread, nothing else. The median over the turns is shown. A ratio holds on a noisy machine; a time may not.
+  thread, nothing else. The median over the turns is shown, which need not be the quotient of two medians. A ratio holds
+  on a noisy machine; a time may not.
 - **× Oyez** is the same, divided by Oyez's cost, where there is no bare loop.
 - **Two shards** work at the same time, so their throughput is limited by the busier one, and by nothing that the load
   generator takes: what counts is deliveries per second of CPU of the server's busiest thread, with two against one.

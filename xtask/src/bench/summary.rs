@@ -31,7 +31,7 @@ fn fanout(results: &Results) -> Option<String> {
     let bare = digits(results.ratio(scenario, OYEZ)?);
     let others = others(results, scenario, everybody)?;
     Some(format!(
-        "**Fan-out** to 1,000 clients costs {bare} × the CPU of a bare `write()` loop that does nothing else. {others}"
+        "**Fan-out** to 1,000 clients costs Oyez {bare} × the CPU of a bare `write()` loop that does nothing else. {others}"
     ))
 }
 
@@ -39,7 +39,9 @@ fn saturation(results: &Results) -> Option<String> {
     let scenario = Scenario::named("saturation")?;
     let rate = 1e9 / results.cost(scenario, OYEZ)? / 1e6;
     let others = others(results, scenario, everybody)?;
-    Some(format!("**Under load**, 32 events under way, it is {rate:.1} million deliveries per CPU-second. {others}"))
+    Some(format!(
+        "**Under load**, 32 events under way, Oyez makes {rate:.1} million deliveries per CPU-second. {others}"
+    ))
 }
 
 fn memory(results: &Results) -> Option<String> {
@@ -85,7 +87,8 @@ fn rest(results: &Results) -> Option<String> {
         [] => "Nobody else needs less than Oyez in any scenario.".to_owned(),
         behind => format!("Others need less than Oyez in: {}.", behind.join(", ")),
     };
-    (met + missed > 0).then(|| format!("{behind} Of its targets it meets {met} and misses {missed}: see below."))
+    let all = met + missed;
+    (all > 0).then(|| format!("{behind} Of the {all} targets that were measured it meets {met}: see the table below."))
 }
 
 fn everybody(_: &Peer) -> bool {
@@ -96,14 +99,16 @@ fn everybody(_: &Peer) -> bool {
 fn others(results: &Results, scenario: &Scenario, who: fn(&Peer) -> bool) -> Option<String> {
     let compared = compared(results, scenario, who);
     let (nearest, ratio) = compared.first()?;
-    let mut text = format!("Next is {} with {} × of that", nearest.title, digits(*ratio));
+    let what = if scenario.unit == Unit::Memory { "memory" } else { "CPU" };
+    let mut text = format!("Next is {}, which needs {} × the {what} of Oyez", nearest.title, digits(*ratio));
     if let Some((usual, ratio)) = compared.iter().skip(1).find(|(peer, _)| peer.name == USUAL) {
         text += &format!("; {} needs {} ×", usual.title, digits(*ratio));
     }
     Some(text + ".")
 }
 
-/// What other servers need, as a multiple of Oyez; the least first. CPU is compared within turns, memory is not noisy.
+/// What other servers need, as a multiple of Oyez, in the order of the table. CPU is compared within turns, memory is
+/// not noisy.
 fn compared(results: &Results, scenario: &Scenario, who: fn(&Peer) -> bool) -> Vec<(&'static Peer, f64)> {
     let ratio = |peer: &'static Peer| {
         let ratio = match scenario.unit {
@@ -117,7 +122,8 @@ fn compared(results: &Results, scenario: &Scenario, who: fn(&Peer) -> bool) -> V
     };
     let is_other = |peer: &&Peer| peer.name != OYEZ && !peer.is_variant() && !peer.is_limit() && who(peer);
     let mut all: Vec<_> = PEERS.iter().filter(is_other).filter_map(ratio).collect();
-    all.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    let place = |peer: &Peer| results.ratio(scenario, peer.name).or_else(|| results.cost(scenario, peer.name));
+    all.sort_by(|(a, _), (b, _)| place(a).unwrap_or(f64::MAX).total_cmp(&place(b).unwrap_or(f64::MAX)));
     all
 }
 
@@ -149,9 +155,9 @@ mod tests {
             run("idle", "node", 102_400),
         ]);
         for line in [
-            "costs 0.75 × the CPU of a bare `write()` loop that does nothing else. Next is nchan on nginx with 2.00 × of \
-             that; Socket.IO on Node needs 3.00 ×.\n",
-            "is 2.00 KiB. Next is Socket.IO on Node with 5.00 × of that.\n",
+            "costs Oyez 0.75 × the CPU of a bare `write()` loop that does nothing else. Next is nchan on nginx, \
+             which needs 2.00 × the CPU of Oyez; Socket.IO on Node needs 3.00 ×.\n",
+            "is 2.00 KiB. Next is Socket.IO on Node, which needs 5.00 × the memory of Oyez.\n",
             "](benchmarks/fanout-1000.svg)\n\n![Idle connections: ",
             "Nobody else needs less than Oyez in any scenario.",
         ] {
@@ -169,7 +175,7 @@ mod tests {
             run("connect", "bun", 30),
             run("idle", OYEZ, 20_480),
         ]);
-        assert!(text.contains("Next is Socket.IO on Bun with 1.50 × of that."), "{text}");
+        assert!(text.contains("Next is Socket.IO on Bun, which needs 1.50 × the CPU of Oyez."), "{text}");
         assert!(text.contains("Others need less than Oyez in: Connections (nchan on nginx, 0.50 ×)."), "{text}");
     }
 }
