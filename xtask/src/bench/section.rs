@@ -147,3 +147,51 @@ impl Section {
         bars(&format!("{}: {measure} (less is better)", self.scenario.title), &self.description(), &all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::{Round, Run};
+
+    fn run(peer: &str, group: usize, cpu_ns: u64) -> Run {
+        let round = Round { deliveries: 1, cpu_ns, ..Round::default() };
+        Run { scenario: "unicast".to_owned(), peer: peer.to_owned(), group, rounds: vec![round], ..Run::default() }
+    }
+
+    fn section(runs: Vec<Run>) -> Section {
+        let unicast = Scenario::named("unicast").expect("it is in the table");
+        Section::of(&Results { runs, ..Results::default() }, unicast).expect("somebody was measured")
+    }
+
+    #[test]
+    fn groups_are_compared_by_oyez_when_it_is_in_all_of_them() {
+        // The second group met a machine that was twice as slow.
+        let all = vec![run(OYEZ, 0, 1_000), run("node", 0, 3_000), run(OYEZ, 1, 2_000), run("nchan", 1, 4_000)];
+        let section = section(all);
+        let text = section.text();
+        for line in [
+            "| server | µs CPU per delivery | × Oyez | deliveries per CPU-second |",
+            "| **Oyez** | 1.00 | 1.00 | 1,000,000 |\n| nchan on nginx | 4.00 | 2.00 |",
+            "Oyez 1.00 ×, nchan on nginx 2.00 ×, Socket.IO on Node 3.00 ×",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert_eq!(text.matches("**Oyez**").count(), 1, "{text}");
+        assert!(section.picture().contains("CPU per delivery, as a multiple of Oyez (less is better)"));
+    }
+
+    #[test]
+    fn what_was_not_measured_beside_oyez_is_not_compared() {
+        let section = section(vec![run(OYEZ, 0, 1_000), run("nchan", 1, 4_000)]);
+        let text = section.text();
+        assert!(text.contains("| nchan on nginx | 4.00 | – |"), "{text}");
+        assert!(text.contains("–: not measured in the same turns as Oyez.") && text.contains("Oyez 1.00 µs"), "{text}");
+    }
+
+    #[test]
+    fn who_failed_is_named() {
+        let failed = Run { failure: Some("2 deliveries\nare lost".to_owned()), ..run("node", 0, 1) };
+        let text = section(vec![run(OYEZ, 0, 1_000), failed]).text();
+        assert!(text.ends_with("\nSocket.IO on Node failed: 2 deliveries are lost\n"), "{text}");
+    }
+}
