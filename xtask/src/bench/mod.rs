@@ -15,8 +15,10 @@ mod picture;
 mod report;
 mod results;
 mod scenario;
+mod section;
 mod server;
 mod statistics;
+mod summary;
 mod target;
 mod turns;
 
@@ -111,10 +113,8 @@ fn chosen_peers(names: &[String]) -> Result<Vec<&'static Peer>> {
         let all = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
         ensure!(Peer::named(name).is_some(), "there is no peer `{name}`; there are {}", all());
     }
-    let always = [Peer::named(peer::OYEZ), Peer::named(peer::BARE)];
-    ensure!(always.iter().all(Option::is_some), "the table of peers lacks Oyez or the bare loop");
     let chosen =
-        |peer: &&Peer| names.is_empty() || names.iter().any(|name| name == peer.name) || always.contains(&Some(*peer));
+        |peer: &&Peer| names.is_empty() || names.iter().any(|name| name == peer.name) || peer.is_always_there();
     Ok(PEERS.iter().filter(chosen).collect())
 }
 
@@ -168,7 +168,8 @@ mod tests {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             chosen_peers(&list).map(|chosen| chosen.iter().map(|it| it.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&["nchan"]).expect("three"), [peer::BARE, peer::OYEZ, "nchan"]);
+        let always = [peer::BARE, peer::BARE_MANY, peer::OYEZ, peer::OYEZ_MANY];
+        assert_eq!(names(&["nchan"]).expect("five"), [&always[..], &["nchan"]].concat());
         assert_eq!(names(&[]).expect("all").len(), PEERS.len());
         assert!(names(&["apache"]).is_err());
     }
