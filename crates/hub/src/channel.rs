@@ -127,8 +127,8 @@ impl Channels {
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while
     /// the order cannot change. `push` must not block.
     pub fn publish<'a>(&self, app: AppId, names: impl IntoIterator<Item = &'a Arc<str>>, mut push: impl FnMut(u8)) {
-        let keys: SmallVec<[(u64, &str); 4]> = names.into_iter().map(|name| (self.hash(app, name), &**name)).collect();
-        let mut order: SmallVec<[usize; 4]> = keys.iter().map(|(hash, _)| stripe_of(*hash)).collect();
+        let keys: SmallVec<[Key<'a>; 4]> = names.into_iter().map(|name| self.key(app, name)).collect();
+        let mut order: SmallVec<[usize; 4]> = keys.iter().map(|key| stripe_of(key.hash)).collect();
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();
         order.dedup();

@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn what_is_measured_again_takes_the_place_of_the_old() {
-        let before = [Run { scenario: "idle".to_owned(), ..run(BARE, 0, &[5]) }, run("oyez", 0, &[1]), run("node", 1, &[2])];
+        let before =
+            [Run { scenario: "idle".to_owned(), ..run(BARE, 0, &[5]) }, run("oyez", 0, &[1]), run("node", 1, &[2])];
         let mut results = Results { runs: before.to_vec(), ..Results::default() };
         results.take_over(Results { commit: "abc".to_owned(), runs: vec![run("oyez", 0, &[3])], ..Results::default() });
         let left: Vec<_> = results.runs.iter().map(|run| (&*run.scenario, &*run.peer, run.rounds[0].cpu_ns)).collect();
