@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Fewer rounds and connections: whether it works, not how well
     #[arg(long)]
     quick: bool,
+    /// Put what is measured into the newest results, in the place of the same scenarios, and write the report
+    #[arg(long, requires = "scenario", conflicts_with_all = ["quick", "peers"])]
+    again: bool,
     /// Run nothing; write docs/benchmarks.md from the newest results
     #[arg(long)]
     report: bool,
@@ -82,15 +85,25 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         if scenario.kind == "joins" && !options.quick {
             results.joins = joins::measure(root)?;
         }
-        path = results.write(root, options.folder())?; // what is measured is kept, whatever comes next
+        path = keep(root, options, &results)?; // whatever comes next
     }
     println!("wrote {path}");
-    if options.folder() == results::FOLDER {
+    if path.starts_with(results::FOLDER) {
         report::write(root)?;
     } else {
         println!("docs/benchmarks.md is left as it was: it shows whole runs");
     }
     Ok(results.told_failures())
+}
+
+/// Writes what was measured so far; gives the file's path from the root.
+fn keep(root: &Path, options: &Options, results: &Results) -> Result<String> {
+    if !options.again {
+        return results.write(root, options.folder());
+    }
+    let (mut whole, _) = Results::newest(root)?.context("there are no results in bench/results to be completed")?;
+    whole.take_over(results.clone());
+    whole.write(root, results::FOLDER)
 }
 
 /// Whether `docs/benchmarks.md` and its pictures are what the newest results say.

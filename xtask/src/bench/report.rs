@@ -75,6 +75,10 @@ fn head(results: &Results, source: &str) -> String {
          Measured on {day}, commit `{commit}`, on {} ({} cores, {} GiB, {}).\n",
         machine.processor, machine.cores, machine.memory_gib, machine.system
     );
+    if !results.again.is_empty() {
+        let names: Vec<&str> = results.again.keys().map(String::as_str).collect();
+        text += &format!("Measured again later, as their sections say: {}.\n", names.join(", "));
+    }
     text += &summary::text(results);
     text += "\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n";
     for verdict in verdicts(results) {

@@ -36,6 +36,16 @@ pub(super) struct Results {
     /// Joins and leaves without a load generator beside them.
     #[serde(default)]
     pub(super) joins: Vec<Joins>,
+    /// Scenarios that were measured again later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) again: BTreeMap<String, Again>,
+}
+
+/// When, and which commit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Again {
+    pub(super) date: String,
+    pub(super) commit: String,
 }
 
 /// One server in one scenario.
@@ -89,6 +99,20 @@ impl Results {
         let commit = git(&["rev-parse", "--short=12", "HEAD"])? + if clean { "" } else { "+" };
         let date = output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?;
         Ok(Self { date, commit, quick, machine: Machine::this()?, ..Self::default() })
+    }
+
+    /// Puts what was measured again into the place of what was measured before, scenario by scenario.
+    pub(super) fn take_over(&mut self, fresh: Self) {
+        let again = Again { date: fresh.date, commit: fresh.commit };
+        for run in &fresh.runs {
+            self.again.insert(run.scenario.clone(), again.clone());
+        }
+        self.runs.retain(|run| fresh.runs.iter().all(|new| new.scenario != run.scenario));
+        self.runs.extend(fresh.runs);
+        self.versions.extend(fresh.versions);
+        if !fresh.joins.is_empty() {
+            self.joins = fresh.joins;
+        }
     }
 
     /// Joins and leaves per CPU-second of the shard; the median of the rounds.
@@ -237,6 +261,18 @@ mod tests {
         assert_eq!(results.cost(scenario, "oyez"), Some(2.5)); // of 1 and 4
         assert_eq!(results.latency("fanout-100", "oyez", 99), Some(40));
         assert_eq!(results.ratio(scenario, "node"), None);
+    }
+
+    #[test]
+    fn what_is_measured_again_takes_the_place_of_the_old() {
+        let before =
+            [Run { scenario: "idle".to_owned(), ..run(BARE, 0, &[5]) }, run("oyez", 0, &[1]), run("node", 1, &[2])];
+        let mut results = Results { runs: before.to_vec(), ..Results::default() };
+        results.take_over(Results { commit: "abc".to_owned(), runs: vec![run("oyez", 0, &[3])], ..Results::default() });
+        let left: Vec<_> = results.runs.iter().map(|run| (&*run.scenario, &*run.peer, run.rounds[0].cpu_ns)).collect();
+        assert_eq!(left, [("idle", BARE, 5), ("fanout-100", "oyez", 3)]);
+        assert_eq!(results.again.keys().collect::<Vec<_>>(), ["fanout-100"]);
+        assert_eq!(results.again["fanout-100"].commit, "abc");
     }
 
     #[test]

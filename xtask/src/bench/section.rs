@@ -2,7 +2,7 @@
 
 use super::peer::{BARE, OYEZ, PEERS, Peer};
 use super::picture::{Bar, Role, bars};
-use super::results::Results;
+use super::results::{Again, Results};
 use super::scenario::{Scenario, Unit};
 use super::target::{digits, grouped};
 
@@ -17,6 +17,8 @@ pub(super) struct Section {
     by_ratio: bool,
     /// Who failed, and how.
     failures: Vec<String>,
+    /// That it was measured again, when and with which commit.
+    again: Option<String>,
 }
 
 /// A peer's row.
@@ -48,7 +50,10 @@ impl Section {
         let failures = runs.clone().filter_map(|run| failed((&run.peer, run.failure.as_deref()?))).collect();
         let in_groups = runs.clone().any(|run| run.group > 0);
         let by_ratio = rows.iter().all(|row| row.ratio.is_some()) && (scenario.unit == Unit::Delivery || in_groups);
-        let mut section = Self { scenario, rows, measure: results.measure(scenario.name), by_ratio, failures };
+        let again = results.again.get(scenario.name);
+        let again = again.map(|Again { date, commit }| format!("\nMeasured again at {date}, commit `{commit}`.\n"));
+        let measure = results.measure(scenario.name);
+        let mut section = Self { scenario, rows, measure, by_ratio, failures, again };
         let mut rows = std::mem::take(&mut section.rows);
         rows.sort_by(|a, b| section.length(a).0.total_cmp(&section.length(b).0));
         section.rows = rows;
@@ -64,7 +69,7 @@ impl Section {
         if self.ratios().any(|ratio| ratio.is_none()) && self.ratios().any(|ratio| ratio.is_some()) {
             text += &format!("\n–: not measured in the same turns as {}.\n", self.measure_name());
         }
-        text + &self.failures.concat()
+        text + self.again.as_deref().unwrap_or_default() + &self.failures.concat()
     }
 
     fn table(&self) -> String {

@@ -146,7 +146,7 @@ impl Shard {
     }
 
     fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
-        if self.leave(member, channel) {
+        if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
         }
     }

@@ -157,7 +157,8 @@ impl Shard {
             let result = match step {
                 Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
-                    if self.leave(member, &Arc::from(channel.as_str())) {
+                    let name: Arc<str> = channel.as_str().into();
+                    if self.leave(member, self.key(member.app, &name)) {
                         event::unsubscribed(app, member, &channel);
                     }
                     outcome.left.push(channel);
@@ -197,7 +198,9 @@ impl Shard {
         channel: String,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
-        if member.channels.borrow().contains(channel.as_str()) {
+        let name: Arc<str> = channel.as_str().into();
+        let key = self.key(member.app, &name);
+        if member.channels.borrow().contains(key) {
             outcome.joined.push(channel);
             return Ok(());
         }
@@ -206,7 +209,7 @@ impl Shard {
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial { channel: Some(channel), reason: "too many channels".to_owned(), code: 429 });
         }
-        if self.join(member, &Arc::from(channel.as_str())) {
+        if self.join(member, key) {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
         }
@@ -250,7 +253,8 @@ impl Shard {
         said: &Args,
     ) -> Result<(), Denial> {
         for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
-            let member = member.channels.borrow().contains(channel.as_str());
+            let name: Arc<str> = channel.as_str().into();
+            let member = member.channels.borrow().contains(self.key(member.app, &name));
             let action = Action::Publish { event: &publication.message.event, member };
             self.permit(app, &facts.identity, action, channel).await?;
         }
