@@ -113,7 +113,7 @@ const CASES = [
       assert.equal(await one.emitWithAck('ask', Buffer.from('1'), Buffer.from('2')), 'answer');
       const client = await wire(t, stage);
       await client.entered();
-      client.say('53-/attachments,["ask",{"_placeholder":true,"num":0}]');
+      client.say('453-/attachments,["ask",{"_placeholder":true,"num":0}]');
       assert.deepEqual(await client.ended, { code: 4505, reason: 'too_many_attachments' });
     },
   },
