@@ -42,8 +42,9 @@ mod tests {
     fn who_leaves_makes_room() {
         let seats = Seats::new(Some(2));
         let first = seats.take();
-        let second = seats.clone().take();
-        assert!(first.is_some() && second.is_some() && seats.take().is_none());
+        let elsewhere = seats.clone();
+        let second = elsewhere.take();
+        assert!(first.is_some() && second.is_some() && elsewhere.take().is_none());
         drop(first);
         let third = seats.take();
         assert!(third.is_some() && seats.take().is_none());

@@ -172,6 +172,10 @@ struct Waiting {
     parcel: Rc<Parcel>,
 }
 
+/// Where the latest of each key waits, by ticket.
+#[derive(Debug, Default)]
+struct Latest(HashMap<Arc<str>, u64>);
+
 /// The queue of one session: bounded in bytes, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -182,8 +186,8 @@ pub(crate) struct Outbox {
     /// How much of the first packet's frames is already written.
     written: usize,
     next_ticket: u64,
-    /// From the moment when a client is too slow until it has caught up: where the latest of each key waits.
-    latest: Option<Box<HashMap<Arc<str>, u64>>>,
+    /// From the moment when a client is too slow until it has caught up; a box, because few ever are.
+    latest: Option<Box<Latest>>,
 }
 
 /// What became of a packet.
@@ -230,10 +234,10 @@ impl Outbox {
         let ticket = self.next_ticket;
         if let Some(latest) = &mut self.latest
             && let Some(key) = packet.key()
-            && let Some(known) = latest.insert(Arc::clone(key), ticket)
+            && let Some(known) = latest.0.insert(Arc::clone(key), ticket)
             && let Some(at) = position(&self.queue, known).filter(|at| *at >= usize::from(self.written > 0))
         {
-            latest.insert(Arc::clone(key), known);
+            latest.0.insert(Arc::clone(key), known);
             self.bytes -= self.queue[at].parcel.len();
             self.queue[at].parcel = packet;
             return true;
@@ -265,7 +269,7 @@ impl Outbox {
             kept.push_back(waiting);
         }
         self.queue = kept;
-        self.latest = Some(Box::new(latest));
+        self.latest = Some(Box::new(Latest(latest)));
         self.queue.len() < before
     }
 
@@ -322,9 +326,9 @@ impl Outbox {
         self.bytes -= parcel.len();
         self.owed -= if parcel.is_expendable() { 0 } else { parcel.len() };
         if let (Some(latest), Some(key)) = (&mut self.latest, parcel.key())
-            && latest.get(key) == Some(ticket)
+            && latest.0.get(key) == Some(ticket)
         {
-            latest.remove(key);
+            latest.0.remove(key);
         }
     }
 
