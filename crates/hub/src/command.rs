@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::address::AppId;
 use crate::delivery::{Audience, Delivery};
 use crate::policy::channel::{MAX_NAME, name_fault};
+use crate::policy::limits::Limit;
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
@@ -190,6 +191,14 @@ pub enum CommandError {
     /// A channel name that no client could be in.
     #[error("{0:?} is not a channel name: 1 to {MAX_NAME} characters, no control characters, no *")]
     BadChannel(String),
+    /// A channel name that is more than the app allows.
+    #[error("{name:?}: {}", .limit.code().message())]
+    OverLimit {
+        /// Which limit.
+        limit: Limit,
+        /// The name, or how it begins.
+        name: String,
+    },
     /// An event name that no client could hear.
     #[error("{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO")]
     BadEvent(String),
@@ -217,6 +226,8 @@ pub enum Control {
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
+    /// A newer connection of the same user takes the place of this one.
+    Replace(Address),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

@@ -20,7 +20,7 @@ use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
     SocketInfo, is_channel_name, is_event_name,
 };
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
 
@@ -29,6 +29,9 @@ mod tests;
 
 /// The longest wait for acknowledgements.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How much of a name that is too long is shown, in characters.
+const SHOWN: usize = 40;
 
 /// A shard's mailbox, seen from outside.
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
@@ -146,13 +149,13 @@ impl Hub {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
             Command::Join(select, channels) => {
-                let channels = names(&channels)?;
+                let channels = names(self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let channels = names(&channels)?;
+                let channels = names(self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
@@ -237,7 +240,8 @@ impl Hub {
         }
         let app = self.app(app);
         let to = self.target(app, &publish)?;
-        let except = names(&publish.except)?.into();
+        let except = names(app, &publish.except)?.into();
+        let when_slow = when_slow(app, &publish);
         let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
@@ -251,6 +255,7 @@ impl Hub {
             args: message.args,
             native,
             volatile: publish.volatile,
+            when_slow,
             compress: publish.compress,
             ack,
             permit: Some(permit),
@@ -291,7 +296,7 @@ impl Hub {
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
         }
-        let mut channels = names(&publish.to)?;
+        let mut channels = names(app, &publish.to)?;
         for index in 0..channels.len() {
             for echo in app.policy.echo(&channels[index]) {
                 if !channels.contains(echo) {
@@ -303,6 +308,12 @@ impl Hub {
         let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
         Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }
+}
+
+/// What its first channel wants for clients that read too slowly.
+fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
+    let data = || publish.args.first().map_or("null", |first| first.get());
+    publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
 }
 
 /// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
@@ -337,18 +348,29 @@ fn unix_millis() -> u64 {
 }
 
 /// Checks names and makes them shareable.
-fn names(names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
+fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
     if names.len() > CHANNELS_PER_COMMAND {
         return Err(CommandError::TooManyChannels);
     }
     let check = |name: &String| {
-        if name == EVERYONE || is_channel_name(name) {
-            Ok(Arc::from(name.as_str()))
-        } else {
-            Err(CommandError::BadChannel(name.clone()))
+        if name == EVERYONE {
+            return Ok(Arc::from(EVERYONE));
+        }
+        match app.policy.exceeded_by(name) {
+            // A session's id is of our own making.
+            Some(limit) if name.parse::<Address>().is_err() => {
+                Err(CommandError::OverLimit { limit, name: shortened(name) })
+            }
+            _ if is_channel_name(name) => Ok(Arc::from(name.as_str())),
+            _ => Err(CommandError::BadChannel(name.clone())),
         }
     };
     names.iter().map(check).collect()
+}
+
+/// Enough of a name to recognise it.
+fn shortened(name: &str) -> String {
+    name.chars().take(SHOWN).collect()
 }
 
 /// Waits until every shard has reported and every reached session has answered, or until the time is over.

@@ -61,7 +61,7 @@ leave = "site:{data.siteId}"
 reply = { event = "unsubscribed", data = "{'siteId': data.siteId}" }
 
 [app.plant.limits]
-events_per_second    = 0
+events_per_second    = "none"
 channels_per_session = 1000
 "#;
 

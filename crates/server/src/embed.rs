@@ -129,6 +129,7 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts, tokens: Vec::new(), io_uring: true }, self.shards, Handle::current())
+        let settings = Settings { fronts, connections: None, tokens: Vec::new(), io_uring: true };
+        Server::new(apps, settings, self.shards, Handle::current())
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::{Acceptor, Lane};
 use crate::observe::metrics::Metrics;
+use crate::seats::Seats;
 use crate::settings::Settings;
 use crate::shard::mailbox::{Letter, Peer};
 use crate::shard::{Parts, Shard};
@@ -148,6 +149,7 @@ impl Server {
         let _ended = (accepting.clone().drop_guard(), closed.clone().drop_guard());
         let mut acceptor = Some(Acceptor::new(listeners, lanes, accepting)?);
         let mut threads = Vec::new();
+        let seats = Seats::new(self.settings.connections);
         let last_call = Arc::new(Barrier::new(self.inlets.len()));
         let (failing, mut failed) = mpsc::channel(1);
         for (index, inlet) in self.inlets.into_iter().enumerate() {
@@ -162,6 +164,7 @@ impl Server {
                 stop: closed.clone(),
                 last_call: Arc::clone(&last_call),
                 tls: self.tls.clone(),
+                seats: seats.clone(),
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oyez_hub::address::AppId;
+use oyez_protocol::socketio::DEFAULT_MAX_ATTACHMENTS;
 
 use crate::config::TokenSource;
 
@@ -65,6 +66,8 @@ pub struct Engine {
     pub connect_timeout: Duration,
     /// Largest message in bytes.
     pub max_payload: usize,
+    /// Binaries in one packet.
+    pub max_attachments: usize,
     /// Whether clients of Engine.IO 3 are served.
     pub allow_v3: bool,
     /// Whether permessage-deflate is offered.
@@ -84,6 +87,7 @@ impl Default for Engine {
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
+            max_attachments: DEFAULT_MAX_ATTACHMENTS,
             allow_v3: false,
             deflate: false,
             http_compression: true,
@@ -130,6 +134,8 @@ pub struct Front {
 pub struct Settings {
     /// The ways in.
     pub fronts: Vec<Front>,
+    /// Sessions that may be open at once; `None`: any number.
+    pub connections: Option<usize>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
     /// Use io_uring to write to many connections at once, where the kernel allows it.

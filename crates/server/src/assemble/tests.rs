@@ -55,6 +55,7 @@ fn apps_that_disagree_on_a_path_are_refused_by_name() {
         (app("b", "transports = [\"websocket\"]"), "the settings of [socketio]"),
         (app("b", "path = [\"/b/\", \"/socket.io/\"]"), "all paths of [socketio]"),
         (app("b", "").replace("localhost:3000", "localhost:4000"), "`origins`"),
+        (app("b", "") + "[app.b.limits]\noutbox = \"2MiB\"\n", "`outbox` of [limits]"),
     ];
     for (second, expected) in cases {
         match assemble(&(first.clone() + &second)).expect_err(expected) {
@@ -70,11 +71,12 @@ fn apps_that_disagree_on_a_path_are_refused_by_name() {
 #[test]
 fn transports_and_limits_arrive() {
     let source = app("a", "transports = [\"websocket\"]\nmax_payload = \"64KiB\"")
-        + "[app.a.limits]\nconnections_per_user = 0\nchannels_per_session = 7\n";
+        + "[app.a.limits]\nconnections_per_user = \"none\"\nchannels_per_session = 7\noutbox = \"64KiB\"\n";
     let (apps, settings) = assemble(&source).expect("it is good");
     let engine = &settings.fronts[0].engine;
     assert_eq!((engine.websocket, engine.polling, engine.max_payload), (true, false, 65_536));
     assert_eq!((apps[0].limits.connections_per_user, apps[0].limits.channels_per_session), (None, Some(7)));
+    assert_eq!((settings.fronts[0].outbox_bytes, settings.connections), (65_536, None));
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
+use oyez_hub::policy::limits::Rate;
 
 use super::reader::{Located, Node};
 use crate::tls::Tls;
@@ -38,7 +41,8 @@ fn server(node: &Node<'_>) -> ServerConfig {
     }
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
-        shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
+        shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
+        connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
         shutdown: node.duration("shutdown"),
         tls: node.child("tls").and_then(|node| tls(&node)),
@@ -131,7 +135,8 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .map(String::as_str),
     );
     let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
-    let policy = Arc::new(Policy::new(rules::channels(node, &user)));
+    let limits = limits(&node.child_or_default("limits"));
+    let policy = Arc::new(Policy::new(rules::channels(node, &user)).with_names(limits.names));
     let dialect = Arc::new(rules::dialect(node, &user));
     let auth = node.child("auth").map(|node| auth::auth(&node));
     Some(AppConfig {
@@ -150,7 +155,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .child("heartbeat")
             .map(|node| node.duration("timeout"))
             .filter(|timeout| !timeout.is_zero()),
-        limits: limits(&node.child_or_default("limits")),
+        limits,
     })
 }
 
@@ -192,6 +197,7 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
         connect_timeout: node.duration("connect_timeout"),
         upgrade_timeout: node.duration("upgrade_timeout"),
         max_payload: node.size("max_payload"),
+        max_attachments: node.count("max_attachments").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         compression: node.boolean("compression"),
     }
 }
@@ -256,14 +262,26 @@ fn identity(node: &Node<'_>, user: &Kind) -> Option<IdentityRule> {
 }
 
 fn limits(node: &Node<'_>) -> Limits {
-    let limit = |name: &str| node.integer(name).filter(|limit| *limit > 0);
+    // Without a limit of its own, a rate allows a second's worth at once.
+    let rate = |name: &str| node.count(name).map(|rate| Rate::new(rate, rate));
+    let count = |name: &str| node.count(name).map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    let burst = node.count("events_burst");
+    let ascii = node.choice("channel_characters").is_some_and(|word| word == "ascii");
+    let close_oldest = node.choice("when_user_full").is_some_and(|word| word == "close_oldest");
     Limits {
-        connections_per_address: limit("connections_per_address"),
-        connects_per_second: limit("connects_per_second"),
-        connections_per_user: limit("connections_per_user"),
-        channels_per_session: limit("channels_per_session"),
-        events_per_second: limit("events_per_second"),
-        events_burst: limit("events_burst"),
-        publishes_per_second: limit("publishes_per_second"),
+        app: AppLimits {
+            connections: count("connections"),
+            connections_per_address: count("connections_per_address"),
+            connects: rate("connects_per_second"),
+            connections_per_user: count("connections_per_user"),
+            when_user_full: if close_oldest { WhenUserFull::CloseOldest } else { WhenUserFull::RefuseNew },
+            channels_per_session: count("channels_per_session"),
+            events: node.count("events_per_second").map(|rate| Rate::new(rate, burst.unwrap_or(rate))),
+            app_events: rate("app_events_per_second"),
+            json_depth: count("json_depth"),
+        },
+        names: NameLimits { length: count("channel_length").unwrap_or_default(), ascii },
+        outbox: node.size("outbox"),
+        publishes: rate("publishes_per_second"),
     }
 }

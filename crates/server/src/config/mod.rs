@@ -20,10 +20,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
 use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
+use oyez_hub::policy::limits::Rate;
 use toml::de::DeTable;
 
 use crate::tls::Tls;
@@ -70,6 +73,8 @@ pub struct ServerConfig {
     pub listen: Vec<String>,
     /// Threads that own sessions; none: one per core that the process may use.
     pub shards: Option<usize>,
+    /// Sessions that may be open at once; none: any number.
+    pub connections: Option<u64>,
     /// Write to many connections at once through io_uring, where the kernel allows it.
     pub io_uring: bool,
     /// How long sessions may take to leave when the server stops.
@@ -139,7 +144,7 @@ pub struct AppConfig {
     pub dialect: Arc<Dialect>,
     /// A session that shows no sign of life (see [`Dialect::heartbeat`]) for so long is closed.
     pub heartbeat_timeout: Option<Duration>,
-    /// How much one client may ask for.
+    /// How much its clients may ask for.
     pub limits: Limits,
 }
 
@@ -166,6 +171,8 @@ pub struct SocketIoConfig {
     pub upgrade_timeout: Duration,
     /// Largest message of a client, in bytes.
     pub max_payload: usize,
+    /// Binaries in one packet.
+    pub max_attachments: usize,
     /// Compression is offered.
     pub compression: bool,
 }
@@ -190,20 +197,14 @@ pub struct WebSocketConfig {
 /// `[app.NAME.limits]`; none is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections from one address.
-    pub connections_per_address: Option<u64>,
-    /// New connections from one address, per second.
-    pub connects_per_second: Option<u64>,
-    /// Open connections of one user.
-    pub connections_per_user: Option<u64>,
-    /// Channels that one session may be in.
-    pub channels_per_session: Option<u64>,
-    /// Events of one session per second, in the long run.
-    pub events_per_second: Option<u64>,
-    /// Events of one session at once.
-    pub events_burst: Option<u64>,
-    /// Publications of one key per second.
-    pub publishes_per_second: Option<u64>,
+    /// What is asked where clients come in and say something.
+    pub app: AppLimits,
+    /// Names of channels; they are part of [`AppConfig::policy`].
+    pub names: NameLimits,
+    /// Bytes that may wait for one client.
+    pub outbox: usize,
+    /// Publications of one key.
+    pub publishes: Option<Rate>,
 }
 
 /// Reads and checks a configuration.

@@ -11,15 +11,16 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use oyez_hub::address::Address;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::EngineError;
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::engineio::payload::Body as Payload;
@@ -31,6 +32,7 @@ use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
 use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
+use crate::seats::Seat;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts, Shown};
@@ -165,6 +167,7 @@ pub(crate) struct Opening {
     dialog: Dialog,
     facts: Facts,
     limits: Limits,
+    seat: Seat,
 }
 
 /// Agrees to a new session on a websocket. None: the request asks for something else, or [`answer`] says what is wrong with it.
@@ -186,7 +189,8 @@ pub(crate) fn agree<B: HttpBody>(
     let dialog = dialog(&facts, engine)?;
     select_subprotocol(&mut response, &facts);
     let limits = Limits { max_message: engine.max_payload, deflate };
-    Some((Opening { front, dialog, facts, limits }, response))
+    let seat = shard.seats.take()?;
+    Some((Opening { front, dialog, facts, limits, seat }, response))
 }
 
 async fn polling(
@@ -200,7 +204,8 @@ async fn polling(
     let headers = request.headers().clone();
     let answer = match (facts.shown().query("sid").map(str::to_owned), request.method()) {
         (None, &Method::GET) => {
-            let session = shard.open_session(front, dialog, facts, Link::Polling(Polling::default()));
+            let Some(seat) = shard.seats.take() else { return full(shard, &facts) };
+            let session = shard.open_session(front, dialog, facts, Link::Polling(Polling::default()), seat);
             if let Err(fault) = shard.greet(&session).await {
                 shard.close(&session, fault.into());
             }
@@ -213,7 +218,11 @@ async fn polling(
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
             match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
-                Ok(Err(_)) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                    shard.metrics.limited(Limit::Payload);
+                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE)
+                }
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
                 Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
             }
         }
@@ -313,16 +322,30 @@ async fn accept(
         Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
+    let limits = Limits { max_message: engine.max_payload, deflate };
+    let seat = if owner.is_none() { shard.seats.take() } else { None };
+    if owner.is_none() && seat.is_none() {
+        return full(shard, &facts);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
-    let limits = Limits { max_message: engine.max_payload, deflate };
     tokio::task::spawn_local(async move {
         let Some((stream, unread)) = taken_over(upgraded).await else { return };
-        match owner {
-            Some(address) => hand_over(&shard, address, stream, unread, deflate),
-            None => start(shard, Opening { front, dialog, facts, limits }, Vec::new(), stream, unread).await,
+        if let Some(address) = owner {
+            hand_over(&shard, address, stream, unread, deflate);
+        } else if let Some(seat) = seat {
+            start(shard, Opening { front, dialog, facts, limits, seat }, Vec::new(), stream, unread).await;
         }
     });
+    response
+}
+
+/// The node has no room for one more session; clients try again by themselves.
+pub(crate) fn full(shard: &Shard, facts: &Facts) -> Response<Body> {
+    shard.metrics.limited(Limit::NodeConnections);
+    event::node_full(facts);
+    let mut response = crate::http::native::refuse_for(Limit::NodeConnections);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 
@@ -391,10 +414,10 @@ fn hand_over(shard: &Rc<Shard>, session: Address, stream: Stream, unread: BytesM
 
 /// Begins a session on a websocket. `head`: what is written before its first packet.
 pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: Stream, mut unread: BytesMut) {
-    let Opening { front, dialog, facts, limits } = opening;
+    let Opening { front, dialog, facts, limits, seat } = opening;
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
-    let session = shard.open_session(front, dialog, facts, link);
+    let session = shard.open_session(front, dialog, facts, link, seat);
     let mut socket = Socket::new(stream, limits);
     if !head.is_empty() {
         shard.queue(&session, Parcel::frame(head));

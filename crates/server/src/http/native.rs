@@ -11,11 +11,13 @@ use hyper::body::Incoming;
 use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{full, select_subprotocol, taken_over, upgrade_response};
+use crate::seats::Seat;
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
@@ -29,6 +31,15 @@ struct Admitted {
     identity: Arc<Identity>,
     /// Connections that its user now has.
     count: usize,
+    seat: Seat,
+}
+
+/// Why somebody is not let in.
+enum NotIn {
+    /// For the credentials.
+    Refused(Refusal),
+    /// For a limit.
+    Over(Limit),
 }
 
 /// Answers a request on a raw path.
@@ -45,16 +56,18 @@ pub(crate) async fn answer(
     let identified = identify(&shard, front, &facts).await;
     let (app, identity) = match identified {
         Ok(found) => found,
-        Err(refusal) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+        Err(NotIn::Refused(refusal)) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+        Err(NotIn::Over(limit)) => return refuse_for(limit),
     };
     let (mut response, deflate) = match upgrade_response(&request, native.deflate) {
         Ok(agreed) => agreed,
         Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
-    let count = match shard.enter(shard.hub.app(app), &identity, facts.peer) {
+    let Some(seat) = shard.seats.take() else { return full(&shard, &facts) };
+    let count = match shard.enter(shard.hub.app(app), &identity, &facts) {
         Ok(count) => count,
-        Err(message) => return refuse(StatusCode::TOO_MANY_REQUESTS, message, "limit_reached"),
+        Err(limit) => return refuse_for(limit),
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let max_message = native.max_payload;
@@ -62,7 +75,7 @@ pub(crate) async fn answer(
         match taken_over(upgraded).await {
             // Between the answer and here, its token may have been revoked.
             Some((stream, unread)) if !is_revoked(shard.hub.app(app), &identity) => {
-                let admitted = Admitted { app, identity, count };
+                let admitted = Admitted { app, identity, count, seat };
                 start(shard, front, facts, admitted, stream, unread, Limits { max_message, deflate }).await;
             }
             _ => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
@@ -75,18 +88,22 @@ fn is_revoked(app: &App, identity: &Identity) -> bool {
     app.credentials.as_ref().is_some_and(|credentials| credentials.is_revoked(identity, clock::unix_seconds()))
 }
 
-async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), Refusal> {
+async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), NotIn> {
     let settings = shard.settings.front(front);
     let mut refusals = Vec::new();
-    let mut refusal = Refusal { word: "not_found", message: "no app is served here".to_owned() };
+    let mut refusal = NotIn::Refused(Refusal { word: "not_found", message: "no app is served here".to_owned() });
     for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
+        if let Err(limit) = shard.knock(app, facts) {
+            refusal = NotIn::Over(limit);
+            continue;
+        }
         let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts.shown(), &settings.origins);
         match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {
                 refusals.push((app, error.word));
-                refusal = error;
+                refusal = NotIn::Refused(error);
             }
         }
     }
@@ -105,13 +122,20 @@ async fn start(
 ) {
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
-    let session = shard.open_session(front, Dialog::Native, facts, link);
+    let session = shard.open_session(front, Dialog::Native, facts, link, admitted.seat);
     let mut socket = Socket::new(stream, limits);
     shard.close_if_late(&session);
     shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
     websocket::serve(shard, session, socket);
+}
+
+/// A refusal for a limit.
+pub(crate) fn refuse_for(limit: Limit) -> Response<Body> {
+    let code = limit.code();
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    refuse(status, code.message(), code.name())
 }
 
 /// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.

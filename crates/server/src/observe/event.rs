@@ -33,6 +33,12 @@ pub(crate) fn refused(app: &App, request: &Request, word: &str) {
     warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));
 }
 
+/// A client was sent away because the node has as many sessions as it may.
+pub(crate) fn node_full(request: &Request) {
+    let peer = request.peer.map(tracing::field::display);
+    warn!(event = "node_full", peer, help = "see `connections` of [server]");
+}
+
 /// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
     debug!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);

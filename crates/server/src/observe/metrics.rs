@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use oyez_hub::address::AppId;
+use oyez_hub::policy::limits::Limit;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +13,12 @@ use prometheus_client::registry::Registry;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AppLabel {
     app: String,
+}
+
+/// The limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    limit: &'static str,
 }
 
 /// The counters of one app, looked up once.
@@ -31,6 +38,8 @@ struct AppCounters {
 pub struct Metrics {
     registry: Registry,
     apps: Vec<AppCounters>,
+    /// By [`Limit`].
+    limits: Vec<Counter>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
 }
@@ -56,6 +65,10 @@ impl Metrics {
             family(&mut registry, "oyez_messages_unknown", "Messages that no rule names or that cannot be read");
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
+        let limits = Family::<LimitLabel, Counter>::default();
+        registry.register("oyez_limit_hits", "How often each limit was reached", limits.clone());
+        let limits = Limit::ALL.iter().map(|limit| limits.get_or_create_owned(&LimitLabel { limit: limit.name() }));
+        let limits = limits.collect();
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -69,11 +82,17 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, dropped }
+        Self { registry, apps, limits, dropped }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {
         self.apps.get(usize::from(app.0))
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limits.get(limit as usize) {
+            counter.inc();
+        }
     }
 
     pub(crate) fn connected(&self, app: AppId) {

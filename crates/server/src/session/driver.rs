@@ -9,7 +9,7 @@ use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, Version};
 use oyez_protocol::message::Args;
 use oyez_protocol::native;
-use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet, msgpack};
+use oyez_protocol::socketio::{Packet, msgpack};
 use serde_json::value::RawValue;
 
 use crate::session::rules::Said;
@@ -90,7 +90,9 @@ impl Shard {
             session.parser.set(Parser::MsgPack);
         }
         let packet = match session.parser.get() {
-            Parser::MsgPack => msgpack::decode(&bytes, DEFAULT_MAX_ATTACHMENTS).map(Some),
+            Parser::MsgPack => {
+                msgpack::decode(&bytes, self.settings.front(session.front).engine.max_attachments).map(Some)
+            }
             Parser::Bare => {
                 let placeholder = r#"{"_placeholder":true,"num":0}"#.to_owned();
                 return self.on_bare(session, Args::from_validated(placeholder, vec![bytes])).await;

@@ -15,7 +15,14 @@ impl Reason {
     /// Whether it is the server's wish, and no fault of the client or the network: then the client is still there to
     /// hear the last words.
     pub(crate) fn is_a_wish(self) -> bool {
-        let faults = [Code::BadState, Code::ParseError, Code::PingTimeout, Code::Normal];
+        let faults = [
+            Code::BadState,
+            Code::ParseError,
+            Code::TooDeep,
+            Code::TooManyAttachments,
+            Code::PingTimeout,
+            Code::Normal,
+        ];
         let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig];
         !faults.contains(&self.code) && !frames.contains(&self.code)
     }

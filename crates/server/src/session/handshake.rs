@@ -9,20 +9,22 @@ use oyez_hub::address::{Address, AppId};
 use oyez_hub::app::App;
 use oyez_hub::handler::{ConnectError, Handshake, Happening};
 use oyez_hub::policy::Identity;
+use oyez_hub::policy::limits::Limit;
 use oyez_hub::socket::{Socket, open_lane};
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::open::Open;
 use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::socketio::Packet;
 use oyez_protocol::socketio::text::Decoder;
-use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet};
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::TokenSource;
 use crate::observe::event;
+use crate::seats::Seat;
 use crate::session::codec::Variant;
 use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::{Front, FrontId};
@@ -75,7 +77,14 @@ impl Shown {
 
 impl Shard {
     /// Opens a session; the caller starts its transport.
-    pub(crate) fn open_session(&self, front: FrontId, dialog: Dialog, mut request: Request, link: Link) -> Rc<Session> {
+    pub(crate) fn open_session(
+        &self,
+        front: FrontId,
+        dialog: Dialog,
+        mut request: Request,
+        link: Link,
+        seat: Seat,
+    ) -> Rc<Session> {
         let settings = self.settings.front(front);
         if !self.asks_again(settings, dialog) {
             request.shown = None;
@@ -93,13 +102,14 @@ impl Shard {
             request,
             link: RefCell::new(link),
             outbox: RefCell::default(),
-            decoder: RefCell::new(Decoder::new(dialog.version(), DEFAULT_MAX_ATTACHMENTS)),
+            decoder: RefCell::new(Decoder::new(dialog.version(), settings.engine.max_attachments)),
             pulse: Cell::new(Pulse::after(now, dialog, heartbeat)),
             connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
             closed: Cell::new(None),
+            seat,
         });
         self.schedule(&session);
         session
@@ -158,12 +168,16 @@ impl Shard {
         let mut refusal = ConnectError::new("Invalid namespace");
         let mut refusals = Vec::new();
         for app in apps {
+            if let Err(limit) = self.knock(app, &session.request) {
+                refusal = over(limit);
+                continue;
+            }
             match self.authenticate(session, app, &auth).await {
                 Ok(identity) => {
                     // The app that accepts the token is the one that is meant, even if it has no room.
-                    match self.enter(app, &identity, session.request.peer) {
+                    match self.enter(app, &identity, &session.request) {
                         Ok(count) => self.introduce(session, app, &nsp, identity, count, auth).await,
-                        Err(message) => self.refuse(session, nsp, &ConnectError::new(message)),
+                        Err(limit) => self.refuse(session, nsp, &over(limit)),
                     }
                     return Ok(());
                 }
@@ -251,6 +265,7 @@ impl Shard {
             });
             Member::new(address, app.id, namespace, session, identity, lane, clock::unix_millis())
         });
+        self.make_room(app, &member);
         self.set_times(&member);
         session.members.borrow_mut().push(Rc::clone(&member));
         session.connect_by.set(None);
@@ -280,7 +295,7 @@ impl Shard {
         }
         let auth = match session.dialog.version() {
             Version::V3 => None,
-            Version::V4 => to_raw_value(&serde_json::json!({ "sid": member.wire_id(session) })).ok(),
+            Version::V4 => to_raw_value(&json!({ "sid": member.wire_id(session) })).ok(),
         };
         let packet = Packet::Connect { nsp: member.namespace.to_string(), query: None, auth };
         self.queue(session, Variant::of(session).packet(&packet));
@@ -295,6 +310,12 @@ impl Shard {
         let Ok(error) = error else { return };
         self.queue(session, Variant::of(session).packet(&Packet::ConnectError { nsp, error }));
     }
+}
+
+/// What a client hears that a limit is in the way of.
+fn over(limit: Limit) -> ConnectError {
+    let code = limit.code();
+    ConnectError::new(code.message()).with_data(json!({ "code": code.http_status(), "error": code.name() }))
 }
 
 impl Member {

@@ -103,7 +103,7 @@ impl Shard {
         member: &Rc<Member>,
         token: &str,
     ) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 401 };
+        let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None };
         let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
         let identity = credentials.identify(Some(token), clock::unix_seconds()).await;
         let identity = identity.map_err(|refusal| refused(refusal.message))?;
@@ -128,7 +128,7 @@ impl Shard {
     /// Leaves the channels that the member may not hear any more: first those that the rules decide by themselves, so
     /// that a slow backend does not delay them, then those that the backend decides, all asked at once.
     async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
-        let channels: Vec<Arc<str>> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         let mut asked = Vec::new();
         for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
             match app.policy.subscribe(identity, channel) {

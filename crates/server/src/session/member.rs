@@ -60,9 +60,11 @@ impl Memberships {
         self.0.len()
     }
 
-    /// Their names, in no order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().map(|known| &known.name)
+    /// Their names, sorted.
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.0.iter().map(|known| Arc::clone(&known.name)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Notes the place in a channel; `join` gives it, and is not asked when the member is already there. Returns whether
@@ -174,5 +176,29 @@ impl Member {
         for (_, (request, _)) in self.owed.borrow_mut().drain() {
             let _ = request.answers.send(AckReport::Gone);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_channels_are_each_found_and_forgotten() {
+        let names: Vec<Arc<str>> = (0..200).map(|at| format!("c{at:03}").into()).collect();
+        // Few different hashes, so that names decide.
+        let key = |at: u32| Key { app: AppId(0), name: &names[at as usize], hash: at % 5 };
+        let mut memberships = Memberships::default();
+        for at in (0..200).map(|at| at * 7 % 200) {
+            assert!(memberships.insert(key(at), || at));
+            assert!(!memberships.insert(key(at), || unreachable!("it is there")));
+        }
+        assert_eq!((memberships.len(), memberships.names()), (200, names.clone()));
+        memberships.moved(key(1), 1_000);
+        assert_eq!([memberships.remove(key(1)), memberships.remove(key(1))], [Some(1_000), None]);
+        for at in (0..200).filter(|at| *at != 1) {
+            assert_eq!(memberships.remove(key(at)), Some(at));
+        }
+        assert_eq!((memberships.len(), memberships.contains(key(2))), (0, false));
     }
 }

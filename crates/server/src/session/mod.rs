@@ -22,6 +22,7 @@ use oyez_protocol::socketio::text::Decoder;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::seats::Seat;
 use crate::settings::FrontId;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
@@ -114,6 +115,9 @@ pub(crate) struct Session {
     pub waker: RefCell<Option<Waker>>,
     /// Why it ended, once it has.
     pub closed: Cell<Option<Reason>>,
+    /// Its share of what the node has room for.
+    #[expect(dead_code, reason = "it is given back when the session is gone")]
+    pub seat: Seat,
 }
 
 impl Session {

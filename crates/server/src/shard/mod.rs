@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::observe::event;
 use crate::observe::metrics::Metrics;
+use crate::seats::Seats;
 use crate::session::{Member, Session};
 use crate::settings::Settings;
 use crate::tls::Tls;
@@ -73,6 +74,7 @@ pub(crate) struct Parts {
     pub stop: CancellationToken,
     pub last_call: Arc<Barrier>,
     pub tls: Option<Tls>,
+    pub seats: Seats,
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -91,6 +93,8 @@ pub(crate) struct Shard {
     pub peers: Vec<Peer>,
     /// The certificate, if connections are encrypted.
     pub tls: Option<Tls>,
+    /// How many more sessions the node has room for.
+    pub seats: Seats,
     /// Who may take a step of a handshake in this turn.
     pub handshakes: Semaphore,
     /// Deadlines of all sessions.
@@ -139,6 +143,7 @@ impl Shard {
             metrics: parts.metrics,
             peers: parts.peers,
             tls: parts.tls,
+            seats: parts.seats,
             handshakes: Semaphore::new(HANDSHAKES),
             deadlines: Deadlines::default(),
             stop: parts.stop,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use oyez_hub::address::{Address, AppId};
 use oyez_hub::channel::{EVERYONE, Key};
 use oyez_hub::handler::Happening;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::PacketType;
 use oyez_protocol::websocket::frame;
@@ -156,7 +157,7 @@ impl Shard {
             return;
         }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
-        let channels: Vec<_> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         for name in &channels {
             self.leave(member, self.key(member.app, name));
         }
@@ -176,6 +177,9 @@ impl Shard {
     pub(crate) fn close(&self, session: &Rc<Session>, reason: Reason) {
         if session.closed.replace(Some(reason)).is_some() {
             return;
+        }
+        if let Some(limit) = Limit::behind(reason.code) {
+            self.metrics.limited(limit);
         }
         let members = session.members.borrow().clone();
         for member in &members {

@@ -127,7 +127,7 @@ fn events_refused() {
     refused("2[\"\\u00\"]", Error::Payload);
     refused("218446744073709551616[\"q\"]", Error::AckId);
     refused("2/custom", Error::Payload);
-    refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::Payload);
+    refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::TooDeep);
     for name in RESERVED_EVENTS {
         refused(&format!("2[\"{name}\"]"), Error::ReservedName);
     }

@@ -107,6 +107,48 @@ fn rules_that_cannot_work() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
+fn limits_are_numbers_within_their_bounds_or_none() {
+    let limit = |line: &str| problems(&GOOD.replacen("[app.desk.identity]", &format!("[app.desk.limits]\n{line}\n[app.desk.identity]"), 1));
+    for key in ["connections", "connections_per_address", "connects_per_second", "connections_per_user", "channels_per_session", "events_per_second", "app_events_per_second", "publishes_per_second"] {
+        assert_eq!(limit(&format!("{key} = \"none\"")), "");
+        assert_eq!(limit(&format!("{key} = 1")), "");
+        let said = limit(&format!("{key} = 0"));
+        assert!(said.contains(&format!("app.desk.limits.{key} is 0, and must be 1 to 10,000,000")), "{said}");
+        assert!(said.contains("write 1 to 10,000,000, or \"none\" for no limit"), "{said}");
+        assert!(limit(&format!("{key} = \"non\"")).contains(&format!("app.desk.limits.{key} must be a number")));
+        assert!(limit(&format!("{key} = -1")).contains("must be a number"));
+        assert!(limit(&format!("{key} = 1.5")).contains("must be a number"));
+    }
+    for (key, most) in [("channel_length", "200"), ("json_depth", "126"), ("events_burst", "10,000,000")] {
+        let said = limit(&format!("{key} = 0"));
+        assert!(said.contains(&format!("{key} is 0, and must be 1 to {most}")) && !said.contains("none"), "{said}");
+        assert!(limit(&format!("{key} = \"none\"")).contains("must be a number"));
+        assert!(limit(&format!("{key} = 10_000_001")).contains(&format!("must be 1 to {most}")));
+    }
+    assert!(limit("outbox = 0").contains("outbox is 0, and must be 1,024 to 1,073,741,824"));
+    assert!(limit("channel_characters = \"asci\"").contains("did you mean `ascii`?"));
+    assert!(limit("when_user_full = \"refuse\"").contains("when_user_full does not know `refuse`"));
+    assert!(limit("event_per_second = 3").contains("did you mean `events_per_second`?"));
+    check("[app.desk.identity]", "[app.desk.socketio]\nmax_payload = 0\nmax_attachments = 0\n[app.desk.identity]", &["max_payload is 0, and must be 128 to", "max_attachments is 0, and must be 1 to 1,000"]);
+    check("[app.desk]", "[server]\nshards = 0\nconnections = 0\n[app.desk]", &["server.shards is 0, and must be 1 to 255", "server.connections is 0"]);
+}
+
+#[test]
+fn what_slow_clients_are_spared() {
+    let with = |line: &str| {
+        let rule = format!("subscribe = \"siteId in user.sites\"\n{line}");
+        problems(&GOOD.replacen("subscribe = \"siteId in user.sites\"", &rule, 1))
+    };
+    assert_eq!(with("when_slow = \"conflate\"\nconflate_by = \"data.vehicle\""), "");
+    assert_eq!(with("when_slow = \"conflate\""), "");
+    assert_eq!(with("when_slow = \"disconnect\""), "");
+    assert!(with("when_slow = \"drop_oldes\"").contains("did you mean `drop_oldest`?"));
+    assert!(with("conflate_by = \"data.vehicle\"").contains("conflate_by says nothing without `when_slow`"));
+    assert!(with("when_slow = \"conflate\"\nconflate_by = \"dat.vehicle\"").contains("did you mean `data`?"));
+}
+
+#[test]
 fn what_a_channel_says_of_others_is_checked() {
     let with = |line: &str| {
         let rule = format!("subscribe = \"siteId in user.sites\"\n{line}");

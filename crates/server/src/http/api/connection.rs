@@ -191,7 +191,7 @@ pub(super) async fn move_for(api: &Api, caller: &Caller, body: MoveBody, way: Mo
         Movement::In => Command::Join(chosen, channels),
         Movement::Out => Command::Leave(chosen, channels),
     };
-    api.hub.execute(app.id, command).await?;
+    api.execute(app.id, command).await?;
     Ok(Done::OK)
 }
 

@@ -29,8 +29,9 @@ use axum::http::Uri;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::command::{Command, CommandError, Outcome};
 use oyez_hub::policy::expression::Kind;
-use oyez_hub::policy::limits::Rate;
+use oyez_hub::policy::limits::{Limit, Rate};
 use oyez_protocol::code::Code;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapResponseLayer;
@@ -71,10 +72,8 @@ pub struct AppFacts {
 }
 
 impl From<&AppConfig> for AppFacts {
-    /// A second's worth of publications may come at once.
     fn from(app: &AppConfig) -> Self {
-        let publishes = app.limits.publishes_per_second.map(|rate| Rate::new(rate, rate));
-        Self { user: app.user.clone(), publishes }
+        Self { user: app.user.clone(), publishes: app.limits.publishes }
     }
 }
 
@@ -114,7 +113,22 @@ impl Api {
             return Ok(());
         }
         let message = format!("too many publications: see `publishes_per_second` of [app.{}.limits]; wait", app.name);
-        Err(ApiError::new(Code::RateLimited, message))
+        Err(self.over(Limit::Publishes, message))
+    }
+
+    /// Counts that a limit was exceeded, and says so.
+    fn over(&self, limit: Limit, message: String) -> ApiError {
+        self.metrics.limited(limit);
+        ApiError::new(limit.code(), message)
+    }
+
+    /// Has a command executed that may exceed a limit.
+    async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, ApiError> {
+        let outcome = self.hub.execute(app, command).await;
+        outcome.map_err(|error| match &error {
+            CommandError::OverLimit { limit, .. } => self.over(*limit, error.to_string()),
+            _ => error.into(),
+        })
     }
 }
 

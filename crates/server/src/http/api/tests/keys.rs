@@ -54,7 +54,7 @@ async fn keys_are_scoped_to_apps_and_rights() {
 async fn a_key_publishes_no_faster_than_the_app_allows() {
     let source = include_str!("../../../../../../examples/ticketing/oyez.toml");
     let mut config = configured(source);
-    config.limits.publishes_per_second = Some(3);
+    config.limits.publishes = Some(oyez_hub::policy::limits::Rate::new(3, 3));
     let node = Node::new(&[config], vec![key("a", "key", &["*"], &["*"]), key("b", "other", &["*"], &["*"])]);
     let body = json!({"to": "*", "event": "x"}).to_string();
     for _ in 0..3 {
