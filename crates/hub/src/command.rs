@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::address::AppId;
+use crate::app::App;
 use crate::delivery::{Audience, Delivery};
 use crate::policy::channel::{MAX_NAME, name_fault};
 
@@ -115,6 +116,8 @@ pub enum Command {
     Describe(Select),
     /// Look again at every session's credentials: revocations have changed.
     Recheck,
+    /// The app has other rules from now on: whoever could hear a channel and cannot any more leaves it.
+    Reform(Box<App>),
 }
 
 /// What a command led to.
@@ -217,6 +220,8 @@ pub enum Control {
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
+    /// See [`Command::Reform`]; the app as it was.
+    Reform(Arc<App>),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

@@ -7,16 +7,16 @@ use oyez_hub::address::AppId;
 use oyez_hub::app::{App, AppLimits, Credentials};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::Fetch;
-use oyez_hub::policy::limits::{Addresses, Rate};
+use oyez_hub::policy::limits::Rate;
 use oyez_hub::policy::token::{
     AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
 };
 use parking_lot::RwLock;
 
 use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig, Limits};
-use crate::config::{SocketIoConfig, WebSocketConfig};
+use crate::config::{ServerConfig, SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
-use crate::settings::{Engine, Front, Heartbeat, Native, OUTBOX_BYTES, Origins, Settings};
+use crate::settings::{Engine, Front, Heartbeat, Native, OUTBOX_BYTES, Origins, Settings, Shutdown};
 
 /// The most apps that one node serves: as many as there are ids.
 pub const MAX_APPS: usize = u16::MAX as usize;
@@ -109,7 +109,10 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    Ok((apps, Settings { fronts, tokens, io_uring: config.server.io_uring }))
+    let ServerConfig { io_uring, shutdown, handshakes, .. } = config.server;
+    let shutdown = Shutdown { window: shutdown.window, deadline: shutdown.deadline };
+    let fronts = fronts.into_iter().map(Arc::new).collect();
+    Ok((apps, Settings { fronts, tokens, io_uring, shutdown, handshakes }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {
@@ -127,7 +130,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         native: config.websocket.is_some(),
         idle_timeout: config.heartbeat_timeout,
         limits: limits(&config.limits),
-        addresses: Addresses::default(),
+        addresses: Arc::default(),
         handlers: RwLock::default(),
     })
 }

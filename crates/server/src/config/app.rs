@@ -10,7 +10,8 @@ use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use super::reader::{Located, Node};
 use crate::tls::Tls;
 
-use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, TlsConfig, WebSocketConfig, auth, rules};
+use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -40,9 +41,29 @@ fn server(node: &Node<'_>) -> ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
         io_uring: node.boolean("io_uring"),
-        shutdown: node.duration("shutdown"),
+        shutdown: shutdown(&node.child_or_default("shutdown")),
+        handshakes: handshakes(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
     }
+}
+
+fn shutdown(node: &Node<'_>) -> ShutdownConfig {
+    let [notice, window, deadline] = ["notice", "window", "deadline"].map(|name| node.duration(name));
+    if window > deadline {
+        node.problem(
+            format!("{}: the goodbyes would not be over at the deadline", node.path),
+            Some("make `window` shorter than `deadline`".into()),
+        );
+    }
+    ShutdownConfig { notice, window, deadline }
+}
+
+fn handshakes(node: &Node<'_>) -> usize {
+    let most = node.integer("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default();
+    if most == 0 {
+        node.problem(format!("{}.handshakes must be 1 or more", node.path), Some("without it, it is 512".into()));
+    }
+    most
 }
 
 /// The certificate and its key; a mistake is noted at the file that it is about.

@@ -33,6 +33,8 @@ pub struct Metrics {
     apps: Vec<AppCounters>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
+    /// Handshakes that were put off because too many were under way.
+    pub(crate) handshakes_deferred: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -56,6 +58,9 @@ impl Metrics {
             family(&mut registry, "oyez_messages_unknown", "Messages that no rule names or that cannot be read");
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
+        let handshakes_deferred = Counter::default();
+        let about = "Handshakes answered 503, because too many were under way";
+        registry.register("oyez_handshakes_deferred", about, handshakes_deferred.clone());
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -69,7 +74,7 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, dropped }
+        Self { registry, apps, dropped, handshakes_deferred }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {

@@ -161,8 +161,7 @@ impl Shard {
         }
         let member = session.member("").ok_or(Fault::State)?;
         self.metrics.received(member.app);
-        let front = self.settings.front(session.front);
-        let field = front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
+        let field = session.front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
         let understood = match &message {
             Message::Text(text) => native::parse(text, field).ok().zip(serde_json::from_str::<&RawValue>(text).ok()),
             Message::Binary(_) | Message::Pong => None,

@@ -63,7 +63,7 @@ impl Shard {
     /// A member has gone.
     pub(crate) fn went_offline(&self, session: &Session, member: &Rc<Member>) {
         let identity = Arc::clone(&member.identity.borrow());
-        let left = self.withdraw(self.hub.app(member.app), &identity, session.request.peer);
+        let left = self.withdraw(&self.hub.app(member.app), &identity, session.request.peer);
         self.tell(session, member, Moment::Disconnected);
         if left == 0 {
             self.tell(session, member, Moment::Offline);

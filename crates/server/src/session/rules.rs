@@ -98,7 +98,7 @@ impl Shard {
         if app.limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
             self.metrics.denied(member.app);
             let denial = Denial { channel: None, reason: "too many events".to_owned(), code: 429 };
-            event::denied(app, member, said.event, &denial);
+            event::denied(&app, member, said.event, &denial);
             self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
             return;
         }
@@ -110,7 +110,7 @@ impl Shard {
         let outcome = self.carry_out(session, member, &mut plan, &facts, &said, &mut answer).await;
         for denial in plan.denied.iter().chain(&outcome.denied) {
             self.metrics.denied(member.app);
-            event::denied(app, member, said.event, denial);
+            event::denied(&app, member, said.event, denial);
         }
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
@@ -155,16 +155,16 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in std::mem::take(&mut plan.steps) {
             let result = match step {
-                Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(&app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
                     if self.leave(member, &Arc::from(channel.as_str())) {
-                        event::unsubscribed(app, member, &channel);
+                        event::unsubscribed(&app, member, &channel);
                     }
                     outcome.left.push(channel);
                     Ok(())
                 }
                 Step::Publish(publication) => {
-                    let published = Box::pin(self.relay(app, member, facts, &publication, said.args)).await;
+                    let published = Box::pin(self.relay(&app, member, facts, &publication, said.args)).await;
                     published.map(|()| outcome.published += 1)
                 }
                 Step::Status(status) => {
@@ -172,15 +172,15 @@ impl Shard {
                     Ok(())
                 }
                 Step::Heartbeat => {
-                    self.postpone_idle(app, member);
+                    self.postpone_idle(&app, member);
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    let words = Box::pin(self.refresh(app, session, member, &token)).await;
+                    let words = Box::pin(self.refresh(&app, session, member, &token)).await;
                     words.map(|words| *answer = Some(words))
                 }
                 Step::Forward => {
-                    let words = Box::pin(self.forward(app, facts, said)).await;
+                    let words = Box::pin(self.forward(&app, facts, said)).await;
                     words.map(|words| *answer = Some(words))
                 }
             };
@@ -202,6 +202,11 @@ impl Shard {
             return Ok(());
         }
         self.permit(app, &facts.identity, Action::Subscribe, &channel).await?;
+        // While the backend was asked, the rules may have become others.
+        let current = self.hub.app(app.id);
+        if !std::ptr::eq(&*current, app) {
+            self.permit(&current, &facts.identity, Action::Subscribe, &channel).await?;
+        }
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial { channel: Some(channel), reason: "too many channels".to_owned(), code: 429 });

@@ -33,6 +33,7 @@ impl Shard {
                 let _ = reply.send(found);
             }
             Control::Recheck(app) => self.recheck(*app),
+            Control::Reform(old) => self.reform(old),
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()

@@ -130,8 +130,8 @@ pub(super) async fn publish(
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
-    let publish = body.publish(app, api.user(app.id))?;
-    api.pace(caller, app)?;
+    let publish = body.publish(&app, &api.user(app.id))?;
+    api.pace(caller, &app)?;
     let command = match wait {
         Some(wait) => Command::PublishWithAck(publish, wait),
         None => Command::Publish(publish),
