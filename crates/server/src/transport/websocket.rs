@@ -112,16 +112,25 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
     loop {
         while let Some(message) = socket.inbox.pop_front() {
             // Boxed, so that the task of an idle connection does not keep room for it.
-            let mut handling = Box::pin(shard.on_message(session, message));
+            let (owner, speaker) = (Rc::clone(shard), Rc::clone(session));
+            let mut handling = Box::pin(async move { owner.on_message(&speaker, message).await });
             let result = poll_fn(|cx| {
-                let polled = handling.as_mut().poll(cx);
+                let polled = handling.as_mut().poll(cx).map(Some);
                 if polled.is_pending() {
+                    if session.closed.get().is_some() {
+                        return Poll::Ready(None);
+                    }
                     // It may take long; earlier answers do not wait for it.
                     shard.flush(session);
                 }
                 polled
             })
             .await;
+            let Some(result) = result else {
+                // Its goodbye does not wait for what it is still asking.
+                tokio::task::spawn_local(handling);
+                return Ok(());
+            };
             answered += 1;
             if answered >= TOGETHER || socket.inbox.is_empty() || result.is_err() {
                 answered = 0;
