@@ -54,10 +54,8 @@ Exit codes: 0 it was asked to end (Ctrl-C) and did; 1 it cannot run, and why is 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = Path::new(secrets::FILE);
     let secrets = Secrets::keep(file)?;
-    let reading = {
-        let (file, secrets) = (options.config.clone(), secrets.clone());
-        move || load(file.as_deref(), &secrets)
-    };
+    let named = options.config.clone();
+    let reading = move || load(named.as_deref(), &secrets);
     let config = reading()?;
     logging::start("warn");
     let wanted = options.listen.as_ref().map_or_else(|| config.server.listen.clone(), |listen| vec![listen.clone()]);
