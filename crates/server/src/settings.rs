@@ -139,7 +139,7 @@ pub struct Settings {
 }
 
 /// Handshakes that one thread has under way at once, unless it is said otherwise.
-pub const HANDSHAKES: usize = 512;
+pub const HANDSHAKES: usize = 2048;
 
 /// How the sessions of a node leave when it goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,7 +61,7 @@ fn shutdown(node: &Node<'_>) -> ShutdownConfig {
 fn handshakes(node: &Node<'_>) -> usize {
     let most = node.integer("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default();
     if most == 0 {
-        node.problem(format!("{}.handshakes must be 1 or more", node.path), Some("without it, it is 512".into()));
+        node.problem(format!("{}.handshakes must be 1 or more", node.path), Some("without it, it is 2048".into()));
     }
     most
 }

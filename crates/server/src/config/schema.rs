@@ -100,7 +100,7 @@ static SERVER: Section = Section {
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
-        or("handshakes", Integer, "512", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
+        or("handshakes", Integer, "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
     ],
