@@ -18,18 +18,18 @@ use crate::policy::{Identity, Policy};
 /// How an app learns who somebody is.
 pub struct Credentials {
     /// Whether a token is genuine.
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     /// Whose it is.
     pub rule: IdentityRule,
     /// Tokens that are good but no longer wanted.
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     /// What clients hear that show no token.
     pub missing: String,
     /// What clients hear whose token is not accepted.
     pub invalid: String,
     /// What clients hear whose token names no user.
     pub unknown: String,
-    rights: RightsPool,
+    rights: Arc<RightsPool>,
 }
 
 impl fmt::Debug for Credentials {
@@ -53,13 +53,13 @@ impl Credentials {
     pub fn new(verifier: Verifier, rule: IdentityRule, messages: [String; 3]) -> Self {
         let [missing, invalid, unknown] = messages;
         Self {
-            verifier,
+            verifier: Arc::new(verifier),
             rule,
-            revocations: Revocations::default(),
+            revocations: Arc::default(),
             missing,
             invalid,
             unknown,
-            rights: RightsPool::default(),
+            rights: Arc::default(),
         }
     }
 
@@ -181,5 +181,17 @@ impl App {
             usage: Arc::default(),
             handlers: RwLock::default(),
         }
+    }
+
+    /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,
+    /// how many connections come from where, and that equal rights are one allocation.
+    #[must_use]
+    pub fn succeed(mut self, old: &Self) -> Self {
+        self.usage = Arc::clone(&old.usage);
+        if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
+            own.revocations = Arc::clone(&old.revocations);
+            own.rights = Arc::clone(&old.rights);
+        }
+        self
     }
 }

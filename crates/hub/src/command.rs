@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::address::AppId;
+use crate::app::App;
 use crate::delivery::{Audience, Delivery};
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::limits::Limit;
@@ -116,6 +117,8 @@ pub enum Command {
     Describe(Select),
     /// Look again at every session's credentials: revocations have changed.
     Recheck,
+    /// The app has other rules from now on: whoever could hear a channel and cannot any more leaves it.
+    Reform(Box<App>),
 }
 
 /// What a command led to.
@@ -228,6 +231,8 @@ pub enum Control {
     Recheck(AppId),
     /// A newer connection of the same user takes the place of this one.
     Replace(Address),
+    /// See [`Command::Reform`]; the app as it was.
+    Reform(Arc<App>),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -37,7 +38,8 @@ const SHOWN: usize = 40;
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
 
 struct Inner {
-    apps: Vec<App>,
+    /// By id; a lock each, held only while the reference is taken or replaced.
+    apps: Vec<RwLock<Arc<App>>>,
     node: u16,
     channels: Channels,
     presence: Presence,
@@ -64,7 +66,7 @@ impl Hub {
     pub fn new(apps: Vec<App>, mailboxes: Vec<Mailbox>, background: Handle) -> Self {
         Self {
             inner: Arc::new(Inner {
-                apps,
+                apps: apps.into_iter().map(|app| RwLock::new(Arc::new(app))).collect(),
                 node: rand::random(),
                 channels: Channels::default(),
                 presence: Presence::default(),
@@ -81,25 +83,23 @@ impl Hub {
         self.inner.node
     }
 
-    /// One app. Ids come from this hub, so the index holds.
+    /// One app, as its rules are now. Ids come from this hub, so the index holds.
     #[must_use]
-    pub fn app(&self, id: AppId) -> &App {
-        &self.inner.apps[usize::from(id.0)]
+    pub fn app(&self, id: AppId) -> Arc<App> {
+        Arc::clone(&self.inner.apps[usize::from(id.0)].read())
     }
 
     /// All apps, by id.
-    #[must_use]
-    pub fn apps(&self) -> &[App] {
-        &self.inner.apps
+    pub fn apps(&self) -> impl Iterator<Item = Arc<App>> {
+        self.inner.apps.iter().map(|app| Arc::clone(&app.read()))
     }
 
     /// The app of that name.
     ///
     /// # Errors
     /// [`CommandError::UnknownApp`].
-    pub fn find_app(&self, name: &str) -> Result<&App, CommandError> {
-        let found = self.inner.apps.iter().find(|app| app.name == name);
-        found.ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
+    pub fn find_app(&self, name: &str) -> Result<Arc<App>, CommandError> {
+        self.apps().find(|app| app.name == name).ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
     }
 
     /// Accepts no publication any more; the node goes down.
@@ -149,13 +149,13 @@ impl Hub {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
             Command::Join(select, channels) => {
-                let channels = names(self.app(app), &channels)?;
+                let channels = names(&self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let channels = names(self.app(app), &channels)?;
+                let channels = names(&self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
@@ -170,7 +170,19 @@ impl Hub {
                 self.control_all(&Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
+            Command::Reform(rules) => {
+                let old = self.reform(app, *rules);
+                self.control_all(&Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
+                Ok(Outcome::Done)
+            }
         }
+    }
+
+    /// Puts other rules in the place of an app's; returns the app as it was.
+    fn reform(&self, id: AppId, rules: App) -> Arc<App> {
+        let mut current = self.inner.apps[usize::from(id.0)].write();
+        let new = Arc::new(rules.succeed(&current));
+        std::mem::replace(&mut *current, new)
     }
 
     /// Hands `control` to one shard; a shard that is gone does not miss it.
@@ -239,13 +251,13 @@ impl Hub {
             return Err(CommandError::BadEvent(publish.event));
         }
         let app = self.app(app);
-        let to = self.target(app, &publish)?;
-        let except = names(app, &publish.except)?.into();
-        let when_slow = when_slow(app, &publish);
+        let to = self.target(&app, &publish)?;
+        let except = names(&app, &publish.except)?.into();
+        let when_slow = when_slow(&app, &publish);
         let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        let (message, native) = written(app, &publish, &id);
+        let (message, native) = written(&app, &publish, &id);
         let delivery = Arc::new(Delivery {
             app: app.id,
             id: Arc::clone(&id),

@@ -13,9 +13,9 @@ use oyez_hub::policy::token::{
 use parking_lot::RwLock;
 
 use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig};
-use crate::config::{SocketIoConfig, WebSocketConfig};
+use crate::config::{ServerConfig, SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
-use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings};
+use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings, Shutdown};
 
 /// The most apps that one node serves: as many as there are ids.
 pub const MAX_APPS: usize = u16::MAX as usize;
@@ -108,8 +108,11 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    let connections = config.server.connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    Ok((apps, Settings { fronts, connections, tokens, io_uring: config.server.io_uring }))
+    let ServerConfig { io_uring, shutdown, handshakes, connections, .. } = config.server;
+    let shutdown = Shutdown { window: shutdown.window, deadline: shutdown.deadline };
+    let connections = connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+    let fronts = fronts.into_iter().map(Arc::new).collect();
+    Ok((apps, Settings { fronts, connections, tokens, io_uring, shutdown, handshakes }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {

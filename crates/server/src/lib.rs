@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 mod embed;
 mod http;
+pub mod live;
 pub mod observe;
 mod seats;
 mod server;

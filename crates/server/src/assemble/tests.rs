@@ -22,11 +22,11 @@ fn assemble(source: &str) -> Result<(Vec<App>, Settings), AssembleError> {
 /// The apps of each front, and its paths of Engine.IO and raw WebSocket.
 fn ways(source: &str) -> Vec<(Vec<u16>, Vec<String>, Vec<String>)> {
     let settings = assemble(source).unwrap_or_else(|error| panic!("{error}")).1;
-    let way = |front: Front| {
-        let native = front.native.map_or_else(Vec::new, |native| native.paths);
-        (front.apps.iter().map(|app| app.0).collect(), front.engine.paths, native)
+    let way = |front: &Arc<Front>| {
+        let native = front.native.as_ref().map_or_else(Vec::new, |native| native.paths.clone());
+        (front.apps.iter().map(|app| app.0).collect(), front.engine.paths.clone(), native)
     };
-    settings.fronts.into_iter().map(way).collect()
+    settings.fronts.iter().map(way).collect()
 }
 
 #[test]

@@ -13,7 +13,8 @@ use oyez_hub::policy::limits::Rate;
 use super::reader::{Located, Node};
 use crate::tls::Tls;
 
-use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, TlsConfig, WebSocketConfig, auth, rules};
+use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -44,9 +45,21 @@ fn server(node: &Node<'_>) -> ServerConfig {
         shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
         connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
-        shutdown: node.duration("shutdown"),
+        shutdown: shutdown(&node.child_or_default("shutdown")),
+        handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         tls: node.child("tls").and_then(|node| tls(&node)),
     }
+}
+
+fn shutdown(node: &Node<'_>) -> ShutdownConfig {
+    let [notice, window, deadline] = ["notice", "window", "deadline"].map(|name| node.duration(name));
+    if window > deadline {
+        node.problem(
+            format!("{}: the goodbyes would not be over at the deadline", node.path),
+            Some("make `window` shorter than `deadline`".into()),
+        );
+    }
+    ShutdownConfig { notice, window, deadline }
 }
 
 /// The certificate and its key; a mistake is noted at the file that it is about.

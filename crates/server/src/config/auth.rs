@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::Node;
 
 /// `[app.NAME.auth]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
     /// Where a token is looked for, in this order.
     pub from: Vec<TokenSource>,
@@ -36,7 +36,7 @@ pub enum TokenSource {
 }
 
 /// `[app.NAME.auth.jwt]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwtConfig {
     /// The only algorithms that are accepted, as RFC 7518 names them.
     pub algorithms: Vec<String>,
@@ -61,7 +61,7 @@ pub struct JwtConfig {
 }
 
 /// `[app.NAME.auth.authjs]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthJsConfig {
     /// Each may open a token.
     pub secrets: Vec<String>,
@@ -72,7 +72,7 @@ pub struct AuthJsConfig {
 }
 
 /// `[app.NAME.auth.introspection]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IntrospectionConfig {
     /// Where to ask.
     pub url: String,
@@ -85,7 +85,7 @@ pub struct IntrospectionConfig {
 }
 
 /// `[app.NAME.auth.messages]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthMessages {
     /// No token.
     pub missing: String,

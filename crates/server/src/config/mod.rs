@@ -77,10 +77,23 @@ pub struct ServerConfig {
     pub connections: Option<u64>,
     /// Write to many connections at once through io_uring, where the kernel allows it.
     pub io_uring: bool,
-    /// How long sessions may take to leave when the server stops.
-    pub shutdown: Duration,
+    /// How the server goes down.
+    pub shutdown: ShutdownConfig,
+    /// Handshakes of sessions that one thread has under way at once.
+    pub handshakes: usize,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
+}
+
+/// `[server.shutdown]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownConfig {
+    /// `/readyz` is red for so long before anything else happens.
+    pub notice: Duration,
+    /// The goodbyes are spread over so much time.
+    pub window: Duration,
+    /// Then whoever is still there is left; counted from the end of the notice.
+    pub deadline: Duration,
 }
 
 /// `[server.tls]`.
@@ -103,7 +116,7 @@ pub struct ApiKey {
     pub secrets: Vec<String>,
     /// The apps it is for; `*` is all.
     pub apps: Vec<String>,
-    /// `publish`, `read`, `disconnect`, `revoke`; `*` is all.
+    /// `publish`, `read`, `disconnect`, `revoke`, `reload`; `*` is all.
     pub rights: Vec<String>,
 }
 

@@ -118,9 +118,21 @@ static SERVER: Section = Section {
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Count(within(1, 255)), "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
-        or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
+        or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
+        may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
+    ],
+};
+
+#[rustfmt::skip]
+static SHUTDOWN: Section = Section {
+    path: "server.shutdown",
+    doc: "What SIGTERM and SIGINT lead to; a second one ends the process at once. See [operating.md](operating.md).",
+    keys: &[
+        or("notice", Duration, r#""0s""#, "for so long `/readyz` is red and everything else goes on: time for load balancers to look elsewhere"),
+        or("window", Duration, r#""5s""#, "then no new sessions are taken, and the goodbyes to the others are spread over so much time, but are at least 100 a second"),
+        or("deadline", Duration, r#""10s""#, "after so much time, counted from the end of the notice, nobody is waited for any more"),
     ],
 };
 
@@ -141,7 +153,7 @@ static KEY: Section = Section {
     keys: &[
         need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
-        or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke"]), r#"["*"]"#, "what it may do there"),
+        or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
     ],
 };
 

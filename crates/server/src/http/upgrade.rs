@@ -45,7 +45,7 @@ pub(crate) async fn take(
     });
     let (found, unread) = looked.await?;
     let Some((opening, head)) = found else { return Ok((!unread.is_empty()).then_some((stream, unread))) };
-    tokio::task::spawn_local(engine::start(Rc::clone(shard), opening, head, stream, unread));
+    shard.spawn(engine::start(Rc::clone(shard), opening, head, stream, unread));
     Ok(None)
 }
 

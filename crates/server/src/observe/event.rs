@@ -28,6 +28,12 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
     warn!(event = "accept_failed", %error);
 }
 
+/// The deadline came before a thread was done: so many sessions had something left to hear, and so many connections were
+/// still being served.
+pub(crate) fn left_behind(shard: u8, sessions: usize, connections: usize) {
+    warn!(event = "left_behind", shard, sessions, connections, help = "see [server.shutdown]");
+}
+
 /// A client may not connect.
 pub(crate) fn refused(app: &App, request: &Request, word: &str) {
     warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));

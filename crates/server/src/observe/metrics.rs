@@ -42,6 +42,8 @@ pub struct Metrics {
     limits: Vec<Counter>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
+    /// Handshakes that were put off because too many were under way.
+    pub(crate) handshakes_deferred: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -69,6 +71,9 @@ impl Metrics {
         registry.register("oyez_limit_hits", "How often each limit was reached", limits.clone());
         let limits = Limit::ALL.iter().map(|limit| limits.get_or_create_owned(&LimitLabel { limit: limit.name() }));
         let limits = limits.collect();
+        let handshakes_deferred = Counter::default();
+        let about = "Handshakes answered 503, because too many were under way";
+        registry.register("oyez_handshakes_deferred", about, handshakes_deferred.clone());
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -82,7 +87,7 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, limits, dropped }
+        Self { registry, apps, limits, dropped, handshakes_deferred }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {

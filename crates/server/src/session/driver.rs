@@ -91,7 +91,7 @@ impl Shard {
         }
         let packet = match session.parser.get() {
             Parser::MsgPack => {
-                msgpack::decode(&bytes, self.settings.front(session.front).engine.max_attachments).map(Some)
+                msgpack::decode(&bytes, session.front.engine.max_attachments).map(Some)
             }
             Parser::Bare => {
                 let placeholder = r#"{"_placeholder":true,"num":0}"#.to_owned();
@@ -163,8 +163,7 @@ impl Shard {
         }
         let member = session.member("").ok_or(Fault::State)?;
         self.metrics.received(member.app);
-        let front = self.settings.front(session.front);
-        let field = front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
+        let field = session.front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
         let understood = match &message {
             Message::Text(text) => native::parse(text, field).ok().zip(serde_json::from_str::<&RawValue>(text).ok()),
             Message::Binary(_) | Message::Pong => None,

@@ -27,7 +27,7 @@ use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::codec::Variant;
 use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
-use crate::settings::{Front, FrontId};
+use crate::settings::Front;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
@@ -79,32 +79,35 @@ impl Shard {
     /// Opens a session; the caller starts its transport.
     pub(crate) fn open_session(
         &self,
-        front: FrontId,
+        front: Arc<Front>,
         dialog: Dialog,
         mut request: Request,
         link: Link,
         seat: Seat,
     ) -> Rc<Session> {
-        let settings = self.settings.front(front);
-        if !self.asks_again(settings, dialog) {
+        if !self.asks_again(&front, dialog) {
             request.shown = None;
         }
-        let heartbeat = match (&settings.native, dialog) {
+        let heartbeat = match (&front.native, dialog) {
             (Some(native), Dialog::Native) => &native.heartbeat,
-            _ => &settings.engine.heartbeat,
+            _ => &front.engine.heartbeat,
         };
         let now = Instant::now();
+        let pulse = Pulse::after(now, dialog, heartbeat);
+        let connect_by = (dialog != Dialog::Native).then(|| now + front.engine.connect_timeout);
+        let decoder = Decoder::new(dialog.version(), front.engine.max_attachments);
+        let parser = if front.bare { Parser::Bare } else { Parser::Text };
         let session = self.admit(|address| Session {
             address,
             front,
             dialog,
-            parser: Cell::new(if settings.bare { Parser::Bare } else { Parser::Text }),
+            parser: Cell::new(parser),
             request,
             link: RefCell::new(link),
             outbox: RefCell::default(),
-            decoder: RefCell::new(Decoder::new(dialog.version(), settings.engine.max_attachments)),
-            pulse: Cell::new(Pulse::after(now, dialog, heartbeat)),
-            connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
+            decoder: RefCell::new(decoder),
+            pulse: Cell::new(pulse),
+            connect_by: Cell::new(connect_by),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
@@ -118,9 +121,10 @@ impl Shard {
     /// Whether a CONNECT, the first or a later one, may ask for what the client showed in its request. Few sessions
     /// need to keep that.
     fn asks_again(&self, front: &Front, dialog: Dialog) -> bool {
+        let settings = self.settings();
         let asks = |app: &AppId| {
             let elsewhere = |source: &TokenSource| !matches!(source, TokenSource::Auth(_));
-            self.hub.app(*app).credentials.is_none() || self.settings.tokens(*app).iter().any(elsewhere)
+            self.hub.app(*app).credentials.is_none() || settings.tokens(*app).iter().any(elsewhere)
         };
         match dialog {
             Dialog::Native => false,
@@ -130,7 +134,7 @@ impl Shard {
 
     /// The open packet, and for a client of Engine.IO 3 the CONNECT that it expects unasked.
     pub(crate) async fn greet(self: &Rc<Self>, session: &Rc<Session>) -> Result<(), Fault> {
-        let engine = &self.settings.front(session.front).engine;
+        let engine = &session.front.engine;
         let sid = session.address.encode();
         let upgrades: &[&str] = if session.transport() == "polling" && engine.websocket { &["websocket"] } else { &[] };
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -143,7 +147,7 @@ impl Shard {
         };
         let version = session.dialog.version();
         self.queue(session, Parcel::engine(PacketType::Open, &open.json(), version));
-        if self.settings.front(session.front).bare {
+        if session.front.bare {
             self.connect(session, String::new(), None, None).await?;
         } else if version == Version::V3 {
             self.connect(session, "/".to_owned(), None, None).await?;
@@ -163,20 +167,19 @@ impl Shard {
             return Err(Fault::State);
         }
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
-        let front = self.settings.front(session.front);
-        let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
+        let apps = session.front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
         let mut refusal = ConnectError::new("Invalid namespace");
         let mut refusals = Vec::new();
         for app in apps {
-            if let Err(limit) = self.knock(app, &session.request) {
+            if let Err(limit) = self.knock(&app, &session.request) {
                 refusal = over(limit);
                 continue;
             }
-            match self.authenticate(session, app, &auth).await {
+            match self.authenticate(session, &app, &auth).await {
                 Ok(identity) => {
                     // The app that accepts the token is the one that is meant, even if it has no room.
-                    match self.enter(app, &identity, &session.request) {
-                        Ok(count) => self.introduce(session, app, &nsp, identity, count, auth).await,
+                    match self.enter(&app, &identity, &session.request) {
+                        Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth).await,
                         Err(limit) => self.refuse(session, nsp, &over(limit)),
                     }
                     return Ok(());
@@ -198,7 +201,7 @@ impl Shard {
     }
 
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
-    pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(&App, &'static str)]) {
+    pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(Arc<App>, &'static str)]) {
         for (app, word) in refusals {
             self.metrics.refused(app.id);
             event::refused(app, request, word);
@@ -215,8 +218,8 @@ impl Shard {
         let Some(credentials) = &app.credentials else {
             return self.authenticate_by_handler(session, app, auth).await.map_err(|error| (error, "handler"));
         };
-        let front = self.settings.front(session.front);
-        let token = token::find(self.settings.tokens(app.id), auth, session.request.shown(), &front.origins);
+        let origins = &session.front.origins;
+        let token = token::find(self.settings().tokens(app.id), auth, session.request.shown(), origins);
         let identified = credentials.identify(token.as_deref(), clock::unix_seconds()).await;
         identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
     }

@@ -59,7 +59,7 @@ impl Shard {
         for member in session.members.borrow().iter() {
             let app = self.hub.app(member.app);
             if app.idle_timeout.is_some() && app.dialect.as_ref().is_none_or(|dialect| dialect.heartbeat.is_none()) {
-                self.postpone_idle(app, member);
+                self.postpone_idle(&app, member);
             }
         }
     }
@@ -145,7 +145,7 @@ impl Shard {
         }
     }
 
-    fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
+    pub(crate) fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
         if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
         }
@@ -162,7 +162,8 @@ impl Shard {
 
     /// Ends a membership whose credentials were revoked; returns whether they were.
     pub(crate) fn end_if_revoked(&self, session: &Rc<Session>, member: &Rc<Member>) -> bool {
-        let Some(credentials) = &self.hub.app(member.app).credentials else { return false };
+        let app = self.hub.app(member.app);
+        let Some(credentials) = &app.credentials else { return false };
         let revoked = credentials.is_revoked(&member.identity.borrow(), clock::unix_seconds());
         if revoked {
             self.end(session, member, Reason { code: Code::TokenRevoked, word: "forced close" });

@@ -8,12 +8,14 @@ pub(crate) mod heartbeat;
 pub(crate) mod lifetime;
 pub(crate) mod member;
 pub(crate) mod presence;
+pub(crate) mod reform;
 pub(crate) mod rules;
 pub(crate) mod token;
 pub(crate) mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use oyez_hub::address::Address;
@@ -23,7 +25,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::seats::Seat;
-use crate::settings::FrontId;
+use crate::settings::Front;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
 use crate::transport::stream::Stream;
@@ -89,8 +91,8 @@ pub(crate) enum Link {
 pub(crate) struct Session {
     /// Its name, and where it lives.
     pub address: Address,
-    /// The door through which it came: settings.
-    pub front: FrontId,
+    /// The way by which it came: settings.
+    pub front: Arc<Front>,
     /// What it speaks.
     pub dialog: Dialog,
     /// The Socket.IO parser in use.

@@ -80,7 +80,7 @@ impl Shard {
         if app.limits.newest_of_user().is_some() {
             self.hub.presence().depart(app.id, &identity.user, member.address);
         }
-        let left = self.withdraw(app, &identity, session.request.peer);
+        let left = self.withdraw(&app, &identity, session.request.peer);
         self.tell(session, member, Moment::Disconnected);
         if left == 0 {
             self.tell(session, member, Moment::Offline);

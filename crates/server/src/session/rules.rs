@@ -96,9 +96,9 @@ impl Shard {
         let Some(dialect) = &app.dialect else { return };
         let facts = Facts::of(session, member);
         let cx = facts.cx(said.event, said.data);
-        if let Some(limit) = over(app, member, &said) {
+        if let Some(limit) = over(&app, member, &said) {
             let denial = Denial::over(limit, None);
-            self.note_denied(app, member, said.event, &denial);
+            self.note_denied(&app, member, said.event, &denial);
             self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
             return;
         }
@@ -109,7 +109,7 @@ impl Shard {
         let mut answer = None;
         let outcome = self.carry_out(session, member, &mut plan, &facts, &said, &mut answer).await;
         for denial in plan.denied.iter().chain(&outcome.denied) {
-            self.note_denied(app, member, said.event, denial);
+            self.note_denied(&app, member, said.event, denial);
         }
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
@@ -162,17 +162,17 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in std::mem::take(&mut plan.steps) {
             let result = match step {
-                Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(&app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
                     let name: Arc<str> = channel.as_str().into();
                     if self.leave(member, self.key(member.app, &name)) {
-                        event::unsubscribed(app, member, &channel);
+                        event::unsubscribed(&app, member, &channel);
                     }
                     outcome.left.push(channel);
                     Ok(())
                 }
                 Step::Publish(publication) => {
-                    let published = Box::pin(self.relay(app, member, facts, &publication, said.args)).await;
+                    let published = Box::pin(self.relay(&app, member, facts, &publication, said.args)).await;
                     published.map(|()| outcome.published += 1)
                 }
                 Step::Status(status) => {
@@ -180,15 +180,15 @@ impl Shard {
                     Ok(())
                 }
                 Step::Heartbeat => {
-                    self.postpone_idle(app, member);
+                    self.postpone_idle(&app, member);
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    let words = Box::pin(self.refresh(app, session, member, &token)).await;
+                    let words = Box::pin(self.refresh(&app, session, member, &token)).await;
                     words.map(|words| *answer = Some(words))
                 }
                 Step::Forward => {
-                    let words = Box::pin(self.forward(app, facts, said)).await;
+                    let words = Box::pin(self.forward(&app, facts, said)).await;
                     words.map(|words| *answer = Some(words))
                 }
             };
@@ -212,6 +212,11 @@ impl Shard {
             return Ok(());
         }
         self.permit(app, &facts.identity, Action::Subscribe, &channel).await?;
+        // While the backend was asked, the rules may have become others.
+        let current = self.hub.app(app.id);
+        if !std::ptr::eq(&*current, app) {
+            self.permit(&current, &facts.identity, Action::Subscribe, &channel).await?;
+        }
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));

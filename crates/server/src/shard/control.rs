@@ -45,6 +45,7 @@ impl Shard {
                     self.dismiss_for(&member, how, REPLACED);
                 }
             }
+            Control::Reform(old) => self.reform(old),
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()

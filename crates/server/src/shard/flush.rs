@@ -51,7 +51,7 @@ impl Shard {
             return;
         }
         self.spill(session);
-        let budget = self.settings.front(session.front).outbox_bytes;
+        let budget = session.front.outbox_bytes;
         if session.is_encrypted() && session.outbox.borrow().is_full_with(&packet, budget) {
             // All that a turn brings lies in this outbox; only what the client is too slow for may be given up.
             self.flush(session);

@@ -26,7 +26,7 @@ use crate::shard::outbox::Parcel;
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// Why sessions end when the node does.
-const GOING_DOWN: Reason = Reason { code: Code::GoingAway, word: "server shutting down" };
+pub(super) const GOING_DOWN: Reason = Reason { code: Code::GoingAway, word: "server shutting down" };
 
 impl Shard {
     /// Gives a new session its place; `make` gets its name.
@@ -170,7 +170,7 @@ impl Shard {
                 let _ = lane.send(Happening::Disconnected(word)).await;
             });
         }
-        event::disconnected(self.hub.app(member.app), member, session, word);
+        event::disconnected(&self.hub.app(member.app), member, session, word);
     }
 
     /// Ends a session: its memberships, its place, and its connection.
@@ -222,10 +222,14 @@ impl Shard {
         }
     }
 
-    /// Ends everything when the node goes down; the connections' tasks then say goodbye.
-    pub(crate) fn close_all(&self) {
-        let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
-        for session in sessions {
+    /// The names of all sessions.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.sessions.borrow().iter().map(|(_, session)| session.address).collect()
+    }
+
+    /// Ends every session that is left; the connections' tasks then say goodbye.
+    pub(super) fn close_all(&self) {
+        for session in self.addresses().into_iter().filter_map(|address| self.session(address)) {
             self.close(&session, GOING_DOWN);
         }
     }

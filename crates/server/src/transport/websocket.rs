@@ -13,13 +13,15 @@ use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
 use oyez_protocol::websocket::reader::{Event, Limits, Reader};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::session::{Fault, Session};
 use crate::shard::outbox::Parcel;
 use crate::shard::{PER_MESSAGE, Shard};
 use crate::transport::stream::Stream;
 
-/// How long a client may take to answer a close frame before the connection is dropped.
+/// How long a client may take to read its last words and answer the close frame. When the node goes down, it may take
+/// until the deadline for the words, as long as it goes on reading.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Messages that came together whose answers leave together.
@@ -83,11 +85,8 @@ impl Socket {
 /// Serves a session's websocket until either side ends it, in a task of its own: the one that opened the session was
 /// large and is not needed any more.
 pub(crate) fn serve(shard: Rc<Shard>, session: Rc<Session>, socket: Socket) {
-    let served = shard.connections.token();
-    tokio::task::spawn_local(async move {
-        run(shard, session, socket).await;
-        drop(served);
-    });
+    let owner = Rc::clone(&shard);
+    owner.spawn(run(shard, session, socket));
 }
 
 async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
@@ -113,16 +112,25 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
     loop {
         while let Some(message) = socket.inbox.pop_front() {
             // Boxed, so that the task of an idle connection does not keep room for it.
-            let mut handling = Box::pin(shard.on_message(session, message));
+            let (owner, speaker) = (Rc::clone(shard), Rc::clone(session));
+            let mut handling = Box::pin(async move { owner.on_message(&speaker, message).await });
             let result = poll_fn(|cx| {
-                let polled = handling.as_mut().poll(cx);
+                let polled = handling.as_mut().poll(cx).map(Some);
                 if polled.is_pending() {
+                    if session.closed.get().is_some() {
+                        return Poll::Ready(None);
+                    }
                     // It may take long; earlier answers do not wait for it.
                     shard.flush(session);
                 }
                 polled
             })
             .await;
+            let Some(result) = result else {
+                // Its goodbye does not wait for what it is still asking.
+                tokio::task::spawn_local(handling);
+                return Ok(());
+            };
             answered += 1;
             if answered >= TOGETHER || socket.inbox.is_empty() || result.is_err() {
                 answered = 0;
@@ -187,27 +195,32 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &Stream) 
         loop {
             shard.flush(session);
             let left = !session.outbox.borrow().is_empty() || is_blocked(&stream.try_flush());
-            if !left || stream.writable().await.is_err() {
+            if !left {
                 break;
             }
+            let Ok(Ok(())) = timeout(LINGER, stream.writable()).await else { return };
         }
         // Half-closing tells the client that nothing follows the close frame.
         stream.shut();
-        loop {
-            if stream.readable().await.is_err() {
-                break;
+        let answer = async {
+            loop {
+                if stream.readable().await.is_err() {
+                    break;
+                }
+                match stream.try_read(&mut shard.scratch()) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
+                // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
+                yield_now().await;
             }
-            match stream.try_read(&mut shard.scratch()) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-            // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
-            yield_now().await;
-        }
+        };
+        let _ = timeout(LINGER, answer).await;
     };
-    let _ = tokio::time::timeout(LINGER, goodbye).await;
+    let limit = if shard.stop.is_cancelled() { shard.settings().shutdown.deadline } else { LINGER };
+    let _ = timeout(limit, goodbye).await;
 }
 
 fn is_blocked(result: &io::Result<()>) -> bool {

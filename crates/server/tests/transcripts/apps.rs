@@ -10,7 +10,7 @@ use oyez_hub::command::{Command, Select};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
-use oyez_server::settings::{Engine, Front, Origins, Settings};
+use oyez_server::settings::{Engine, Front, HANDSHAKES, Origins, Settings, Shutdown};
 use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -41,7 +41,14 @@ fn server_of(app: App) -> Server {
         apps: vec![app.id],
         outbox_bytes: 1_000_000,
     };
-    let settings = Settings { fronts: vec![front], connections: None, tokens: Vec::new(), io_uring: true };
+    let settings = Settings {
+        fronts: vec![Arc::new(front)],
+        connections: None,
+        tokens: Vec::new(),
+        io_uring: true,
+        shutdown: Shutdown::default(),
+        handshakes: HANDSHAKES,
+    };
     Server::new(vec![app], settings, 1, Handle::current())
 }
 

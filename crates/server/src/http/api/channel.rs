@@ -120,7 +120,7 @@ pub(super) async fn presence(
 ) -> Result<axum::Json<ChannelPresence>, ApiError> {
     let app = caller.app(Right::Read, params.app.as_deref())?;
     check(&channel)?;
-    let sockets = members(&api, app, &channel).await?;
+    let sockets = members(&api, &app, &channel).await?;
     let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     for socket in &sockets {
         *users.entry(Arc::clone(&socket.user)).or_default() += 1;

@@ -130,7 +130,7 @@ pub(super) async fn list(
         (None, Some(user), _) => select(Some(user), None, None)?,
         (None, None, channel) => select(None, None, channel)?,
     };
-    let mut connections = describe(&api, app, chosen).await?;
+    let mut connections = describe(&api, &app, chosen).await?;
     connections.retain(|one| {
         let among = |channel: &str| channel == EVERYONE || one.channels.iter().any(|own| **own == *channel);
         params.user.as_deref().is_none_or(|user| *one.user == *user) && params.channel.as_deref().is_none_or(among)

@@ -132,12 +132,12 @@ pub(super) async fn publish(
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
-    let publish = body.publish(app, api.user(app.id))?;
+    let publish = body.publish(&app, &api.user(app.id))?;
     if let Some(levels) = app.limits.json_depth.filter(|levels| !json::is_within(publish.args.text(), *levels)) {
         let place = format!("`json_depth` of [app.{}.limits]", app.name);
         return Err(api.over(Limit::JsonDepth, format!("`data` has more than the {levels} levels of {place}")));
     }
-    api.pace(caller, app)?;
+    api.pace(caller, &app)?;
     let command = match wait {
         Some(wait) => Command::PublishWithAck(publish, wait),
         None => Command::Publish(publish),

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{ApiState, AppFacts, Demo, router};
+use super::{Access, ApiState, AppFacts, Demo, router};
 use crate::clock::unix_seconds;
 use crate::config::{ApiKey, AppConfig, Inputs, load};
 use crate::observe::metrics::Metrics;
@@ -92,10 +92,10 @@ impl Node {
         let router = router(ApiState {
             hub: hub.clone(),
             metrics,
-            keys,
-            apps: configs.iter().map(AppFacts::from).collect(),
+            access: Access::new(keys, configs.iter().map(AppFacts::from).collect()),
             demo: Some(Demo { tokens: ["a".to_owned(), "b".to_owned()], api_key: "key".to_owned() }),
             stop: stop.clone(),
+            reload: None,
         });
         Self { router, hub, mail, stop }
     }
