@@ -1,13 +1,15 @@
 //! A session's membership of one namespace: who it is there, which channels it is in, whose answers it owes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use oyez_hub::address::Address;
 use oyez_hub::address::AppId;
+use oyez_hub::channel::{Key, spread};
 use oyez_hub::delivery::{AckReport, AckRequest};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::Lane;
@@ -36,93 +38,56 @@ impl Times {
     }
 }
 
-/// How many channels are kept in a list.
-const FEW: usize = 64;
+/// The channels that a member is in, with its place in the list of each.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships(HashTable<Membership>);
 
-/// The channels that a member is in, with its place in the list of each. Nearly all members are in a few, for which a
-/// tree would be mostly empty room; in a long list, each join would move all that follow.
 #[derive(Debug)]
-pub(crate) enum Memberships {
-    /// Sorted by name.
-    Few(Vec<(Arc<str>, u32)>),
-    /// More than [`FEW`], at least once.
-    Many(BTreeMap<Arc<str>, u32>),
-}
-
-impl Default for Memberships {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
-}
-
-fn find(few: &[(Arc<str>, u32)], name: &str) -> Result<usize, usize> {
-    few.binary_search_by(|(known, _)| (**known).cmp(name))
+struct Membership {
+    name: Arc<str>,
+    hash: u32,
+    place: u32,
 }
 
 impl Memberships {
     /// Whether the member is in that channel.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::Few(few) => find(few, name).is_ok(),
-            Self::Many(many) => many.contains_key(name),
-        }
+    pub(crate) fn contains(&self, key: Key<'_>) -> bool {
+        self.0.find(spread(key.hash), |known| *known.name == **key.name).is_some()
     }
 
     /// How many they are.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Few(few) => few.len(),
-            Self::Many(many) => many.len(),
-        }
+        self.0.len()
     }
 
-    /// Their names, sorted.
-    pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        match self {
-            Self::Few(few) => few.iter().map(|(name, _)| Arc::clone(name)).collect(),
-            Self::Many(many) => many.keys().cloned().collect(),
-        }
+    /// Their names, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().map(|known| &known.name)
     }
 
     /// Notes the place in a channel; `join` gives it, and is not asked when the member is already there. Returns whether
     /// it was not.
-    pub(crate) fn insert(&mut self, name: &Arc<str>, join: impl FnOnce() -> u32) -> bool {
-        match self {
-            Self::Few(few) => {
-                let Err(at) = find(few, name) else { return false };
-                few.insert(at, (Arc::clone(name), join()));
-                if few.len() > FEW {
-                    *self = Self::Many(std::mem::take(few).into_iter().collect());
-                }
+    pub(crate) fn insert(&mut self, key: Key<'_>, join: impl FnOnce() -> u32) -> bool {
+        match self.0.entry(spread(key.hash), |known| *known.name == **key.name, |known| spread(known.hash)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Membership { name: Arc::clone(key.name), hash: key.hash, place: join() });
                 true
             }
-            Self::Many(many) => match many.entry(Arc::clone(name)) {
-                Entry::Occupied(_) => false,
-                Entry::Vacant(vacant) => {
-                    vacant.insert(join());
-                    true
-                }
-            },
         }
     }
 
     /// Notes that the place in a channel has changed.
-    pub(crate) fn moved(&mut self, name: &str, place: u32) {
-        let known = match self {
-            Self::Few(few) => find(few, name).ok().map(|at| &mut few[at].1),
-            Self::Many(many) => many.get_mut(name),
-        };
-        if let Some(known) = known {
-            *known = place;
+    pub(crate) fn moved(&mut self, key: Key<'_>, place: u32) {
+        if let Some(known) = self.0.find_mut(spread(key.hash), |known| *known.name == **key.name) {
+            known.place = place;
         }
     }
 
     /// Forgets a channel; returns the place that the member had.
-    pub(crate) fn remove(&mut self, name: &str) -> Option<u32> {
-        match self {
-            Self::Few(few) => find(few, name).ok().map(|at| few.remove(at).1),
-            Self::Many(many) => many.remove(name),
-        }
+    pub(crate) fn remove(&mut self, key: Key<'_>) -> Option<u32> {
+        let known = self.0.find_entry(spread(key.hash), |known| *known.name == **key.name).ok()?;
+        Some(known.remove().0.place)
     }
 }
 
@@ -209,32 +174,5 @@ impl Member {
         for (_, (request, _)) in self.owed.borrow_mut().drain() {
             let _ = request.answers.send(AckReport::Gone);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_channels_becomes_a_tree_and_stays_right() {
-        let mut memberships = Memberships::default();
-        let name = |at: u32| Arc::<str>::from(format!("c{at:03}"));
-        let count = u32::try_from(3 * FEW).expect("it fits");
-        // Not in order.
-        for at in (0..count).map(|at| at * 7 % count) {
-            assert!(memberships.insert(&name(at), || at));
-            assert!(!memberships.insert(&name(at), || unreachable!("it is there")));
-        }
-        assert_eq!(memberships.len(), 3 * FEW);
-        assert!(matches!(memberships, Memberships::Many(_)));
-        assert_eq!(memberships.names(), (0..count).map(name).collect::<Vec<_>>());
-        memberships.moved("c001", 1_000);
-        assert_eq!(memberships.remove("c001"), Some(1_000));
-        assert_eq!(memberships.remove("c001"), None);
-        for at in (0..count).filter(|at| *at != 1) {
-            assert_eq!(memberships.remove(&name(at)), Some(at));
-        }
-        assert_eq!((memberships.len(), memberships.contains("c002")), (0, false));
     }
 }

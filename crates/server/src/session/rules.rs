@@ -164,7 +164,8 @@ impl Shard {
             let result = match step {
                 Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
-                    if self.leave(member, &Arc::from(channel.as_str())) {
+                    let name: Arc<str> = channel.as_str().into();
+                    if self.leave(member, self.key(member.app, &name)) {
                         event::unsubscribed(app, member, &channel);
                     }
                     outcome.left.push(channel);
@@ -204,7 +205,9 @@ impl Shard {
         channel: String,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
-        if member.channels.borrow().contains(channel.as_str()) {
+        let name: Arc<str> = channel.as_str().into();
+        let key = self.key(member.app, &name);
+        if member.channels.borrow().contains(key) {
             outcome.joined.push(channel);
             return Ok(());
         }
@@ -213,7 +216,7 @@ impl Shard {
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));
         }
-        if self.join(member, &Arc::from(channel.as_str())) {
+        if self.join(member, key) {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
         }
@@ -258,7 +261,8 @@ impl Shard {
         said: &Args,
     ) -> Result<(), Denial> {
         for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
-            let member = member.channels.borrow().contains(channel.as_str());
+            let name: Arc<str> = channel.as_str().into();
+            let member = member.channels.borrow().contains(self.key(member.app, &name));
             let action = Action::Publish { event: &publication.message.event, member };
             self.permit(app, &facts.identity, action, channel).await?;
         }

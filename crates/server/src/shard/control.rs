@@ -23,12 +23,12 @@ impl Shard {
         match control {
             Control::Join(app, select, channels) => self.each(*app, select, |member| {
                 for name in channels {
-                    self.join(member, name);
+                    self.join(member, self.key(member.app, name));
                 }
             }),
             Control::Leave(app, select, channels) => self.each(*app, select, |member| {
                 for name in channels {
-                    self.leave(member, name);
+                    self.leave(member, self.key(member.app, name));
                 }
             }),
             Control::Disconnect(app, select, how) => self.each(*app, select, |member| self.dismiss(member, *how)),
@@ -91,7 +91,7 @@ impl Shard {
             Select::Channels { to, except } => {
                 let within = |names: &[Arc<str>], member: &Member| {
                     let channels = member.channels.borrow();
-                    names.iter().any(|name| channels.contains(name))
+                    names.iter().any(|name| channels.contains(self.key(app, name)))
                 };
                 let mut slots: Vec<u32> = to.iter().flat_map(|name| self.room(app, name)).collect();
                 slots.sort_unstable();
@@ -110,7 +110,9 @@ fn describe(member: &Rc<Member>) -> Option<SocketInfo> {
     let session = member.session.upgrade()?;
     let identity = member.identity.borrow();
     let channels = member.channels.borrow();
-    let channels = channels.names().into_iter().filter(|name| &**name != oyez_hub::channel::EVERYONE).collect();
+    let named = channels.names().filter(|name| &***name != oyez_hub::channel::EVERYONE);
+    let mut channels: Vec<Arc<str>> = named.cloned().collect();
+    channels.sort_unstable();
     Some(SocketInfo {
         id: member.wire_id(&session),
         user: Arc::clone(&identity.user),

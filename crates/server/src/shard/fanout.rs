@@ -53,7 +53,8 @@ impl Shard {
                 let rooms = self.rooms.borrow();
                 for heard in channels {
                     fanout.admitted.clear();
-                    fanout.deliver(rooms.members(delivery.app, &heard.channel), heard.audience.as_ref());
+                    let members = rooms.members(self.key(delivery.app, &heard.channel));
+                    fanout.deliver(members, heard.audience.as_ref());
                 }
             }
         }
@@ -73,7 +74,7 @@ impl Fanout<'_> {
         let rooms = self.shard.rooms.borrow();
         let mut places = self.shard.places.borrow_mut();
         for name in &self.delivery.except {
-            for slot in rooms.members(self.delivery.app, name) {
+            for slot in rooms.members(self.shard.key(self.delivery.app, name)) {
                 places[*slot as usize].mark = self.stamp;
             }
             if let Some(member) = name.parse().ok().and_then(|address| self.shard.member(address)) {

@@ -144,7 +144,8 @@ impl Node {
 
     /// A member of a channel, as the hub counts it.
     fn join(&self, app: u16, channel: &str) {
-        self.hub.channels().join(AppId(app), &channel.into(), 0);
+        let channels = self.hub.channels();
+        channels.join(channels.key(AppId(app), &channel.into()), 0);
     }
 
     /// What the shard gets next.
