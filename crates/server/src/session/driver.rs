@@ -90,9 +90,7 @@ impl Shard {
             session.parser.set(Parser::MsgPack);
         }
         let packet = match session.parser.get() {
-            Parser::MsgPack => {
-                msgpack::decode(&bytes, session.front.engine.max_attachments).map(Some)
-            }
+            Parser::MsgPack => msgpack::decode(&bytes, session.front.engine.max_attachments).map(Some),
             Parser::Bare => {
                 let placeholder = r#"{"_placeholder":true,"num":0}"#.to_owned();
                 return self.on_bare(session, Args::from_validated(placeholder, vec![bytes])).await;
