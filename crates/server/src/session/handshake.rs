@@ -24,7 +24,7 @@ use crate::clock;
 use crate::config::TokenSource;
 use crate::observe::event;
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
+use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::{Front, FrontId};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -94,6 +94,7 @@ impl Shard {
             link: RefCell::new(link),
             outbox: RefCell::default(),
             decoder: RefCell::new(Decoder::new(dialog.version(), DEFAULT_MAX_ATTACHMENTS)),
+            chatter: Chatter::default(),
             pulse: Cell::new(Pulse::after(now, dialog, heartbeat)),
             connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
             scheduled: Cell::new(None),
@@ -180,7 +181,7 @@ impl Shard {
             return Ok(());
         }
         self.refuse(session, nsp, &refusal);
-        Ok(())
+        session.chatter.hear(1)
     }
 
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
