@@ -22,7 +22,7 @@ const TARGETS: &str = "crates/protocol/fuzz/fuzz_targets";
 const STORED: &str = "crates/protocol/fuzz/corpus";
 
 /// Seconds for each target: up to half a million inputs.
-const SECONDS: u32 = 3;
+const SECONDS: u32 = 2;
 
 /// Targets that run at the same time.
 const LANES: usize = 2;

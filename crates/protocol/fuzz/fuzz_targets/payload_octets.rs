@@ -8,7 +8,8 @@ use oyez_protocol::engineio::Version;
 use oyez_protocol::engineio::payload::{Body, decode, decode_octets, encode};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(packets) = decode_octets(&Bytes::copy_from_slice(data)) else {
+    let body = Bytes::copy_from_slice(data);
+    let Ok(packets) = decode_octets(&body) else {
         return;
     };
     match encode(&packets, Version::V3, true) {
