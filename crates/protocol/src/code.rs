@@ -104,6 +104,7 @@ codes! {
     Overloaded       4004 "overloaded"            "The node is overloaded"                  503 4004 true;
     TooManyMessages  4005 "too_many_messages"     "The client sends too fast"               429 4005 true;
     Moved            4006 "moved"                 "The session continues elsewhere"         503 4006 true;
+    Flood            4007 "flood"                 "Too many pings, crumbs or packets without content" 429 4007 true;
 
     TokenRevoked     4500 "session_revoked"       "The session's token was revoked"         401 4500 false;
     Kicked           4501 "kicked"                "Disconnected by the server"              403 4501 false;

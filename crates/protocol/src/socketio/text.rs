@@ -70,10 +70,10 @@ impl Decoder {
         Ok(Some(waiting.packet.with_args(waiting.text, waiting.attachments)))
     }
 
-    /// Whether a packet waits for attachments.
+    /// The namespace of the packet that waits for attachments.
     #[must_use]
-    pub const fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    pub fn waiting_in(&self) -> Option<&str> {
+        self.waiting.as_ref().map(|waiting| waiting.packet.nsp())
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use crate::http::coalesce::{Coalesced, Pace};
-use crate::http::{engine, upgrade};
+use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
 use crate::transport::handshake;
 use crate::transport::stream::Stream;
@@ -90,8 +90,22 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
 }
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
+    let last = framing::is_last(request.headers());
+    let response = answer_by_route(shard, request, peer, pace).await;
+    if last { framing::end(response) } else { response }
+}
+
+async fn answer_by_route(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    pace: Arc<Pace>,
+) -> Response<Body> {
     let route = engine::route(&shard.settings(), &request);
     pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
+    if !framing::is_sound(&request) {
+        return framing::refuse();
+    }
     if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }

@@ -48,6 +48,9 @@ impl Shard {
         packet: EnginePacket<'_>,
     ) -> Result<(), Fault> {
         let version = session.dialog.version();
+        if packet.kind != PacketType::Message {
+            session.chatter.hear(1)?;
+        }
         match (packet.kind, packet.data) {
             (PacketType::Message, Data::Text(text)) => self.on_text(session, text).await,
             (PacketType::Message, Data::Binary(bytes)) => self.on_binary(session, bytes).await,
@@ -76,14 +79,16 @@ impl Shard {
             return self.on_bare(session, Args::one(&text)).await;
         }
         let packet = session.decoder.borrow_mut().push_text(text).map_err(|error| Fault::Protocol(error.code()))?;
-        match packet {
-            Some(packet) => self.on_socketio(session, packet).await,
-            None => Ok(()),
+        if let Some(packet) = packet {
+            return self.on_socketio(session, packet).await;
         }
+        // Only a member may leave attachments here.
+        let is_member = session.decoder.borrow().waiting_in().is_some_and(|nsp| session.member(nsp).is_some());
+        if is_member { Ok(()) } else { Err(Fault::State) }
     }
 
     async fn on_binary(self: &Rc<Self>, session: &Rc<Session>, bytes: Bytes) -> Result<(), Fault> {
-        let waiting = session.decoder.borrow().is_waiting();
+        let waiting = session.decoder.borrow().waiting_in().is_some();
         let text = session.parser.get() == Parser::Text;
         if text && !waiting && session.members.borrow().is_empty() {
             // Nothing was said in text yet: this client uses the msgpack parser.
@@ -171,7 +176,10 @@ impl Shard {
                 let said = Said { event: &frame.kind, data, args: &Args::none(), ack: None };
                 self.obey(session, &member, said).await;
             }
-            None => self.metrics.unknown(member.app),
+            None => {
+                self.metrics.unknown(member.app);
+                session.chatter.hear(1)?;
+            }
         }
         Ok(())
     }

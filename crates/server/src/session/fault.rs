@@ -23,7 +23,7 @@ impl Reason {
             Code::PingTimeout,
             Code::Normal,
         ];
-        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig];
+        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig, Code::Flood];
         !faults.contains(&self.code) && !frames.contains(&self.code)
     }
 }
@@ -48,9 +48,9 @@ pub(crate) enum Fault {
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Protocol(code @ (Code::ProtocolError | Code::InvalidPayload | Code::MessageTooBig)) => {
-                Self { code, word: "transport error" }
-            }
+            Fault::Protocol(
+                code @ (Code::ProtocolError | Code::InvalidPayload | Code::MessageTooBig | Code::Flood),
+            ) => Self { code, word: "transport error" },
             Fault::Protocol(code) => Self { code, word: "parse error" },
             Fault::State => Self { code: Code::BadState, word: "forced close" },
             Fault::Closed => Self { code: Code::Normal, word: "transport close" },

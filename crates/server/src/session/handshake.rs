@@ -26,7 +26,7 @@ use crate::config::TokenSource;
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
+use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::Front;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -106,6 +106,7 @@ impl Shard {
             link: RefCell::new(link),
             outbox: RefCell::default(),
             decoder: RefCell::new(decoder),
+            chatter: Chatter::default(),
             pulse: Cell::new(pulse),
             connect_by: Cell::new(connect_by),
             scheduled: Cell::new(None),
@@ -197,7 +198,7 @@ impl Shard {
             return Ok(());
         }
         self.refuse(session, nsp, &refusal);
-        Ok(())
+        session.chatter.hear(1)
     }
 
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)

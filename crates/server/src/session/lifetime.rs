@@ -128,7 +128,7 @@ impl Shard {
     /// Leaves the channels that the member may not hear any more: first those that the rules decide by themselves, so
     /// that a slow backend does not delay them, then those that the backend decides, all asked at once.
     async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
-        let channels: Vec<Arc<str>> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         let mut asked = Vec::new();
         for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
             match app.policy.subscribe(identity, channel) {

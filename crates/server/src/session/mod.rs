@@ -1,5 +1,6 @@
 //! One client as a shard knows it: its transport, its outbox, its heartbeat, and its membership of namespaces.
 
+pub(crate) mod chatter;
 pub(crate) mod codec;
 pub(crate) mod driver;
 pub(crate) mod fault;
@@ -29,6 +30,7 @@ use crate::settings::Front;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
 use crate::transport::stream::Stream;
+pub(crate) use chatter::Chatter;
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use handshake::{Request, Shown};
 pub(crate) use heartbeat::Pulse;
@@ -105,6 +107,8 @@ pub(crate) struct Session {
     pub outbox: RefCell<Outbox>,
     /// Assembles packets from messages.
     pub decoder: RefCell<Decoder>,
+    /// Packets that said nothing.
+    pub chatter: Chatter,
     /// Heartbeat deadlines.
     pub pulse: Cell<Pulse>,
     /// A namespace must be joined by then; `None` once one was.

@@ -44,7 +44,7 @@ use turn::Turn;
 use wire::Wires;
 
 /// Bytes read from a socket at once, shared by all connections of a shard.
-const SCRATCH: usize = 64 * 1024;
+pub(crate) const SCRATCH: usize = 64 * 1024;
 
 /// Publications taken from the mailbox before their packets are written.
 const MAIL_BATCH: usize = 64;

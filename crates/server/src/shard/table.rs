@@ -157,7 +157,7 @@ impl Shard {
             return;
         }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
-        let channels: Vec<Arc<str>> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         for name in &channels {
             self.leave(member, self.key(member.app, name));
         }

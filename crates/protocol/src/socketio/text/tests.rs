@@ -33,7 +33,7 @@ fn decode(version: Version, text: &str, binaries: &[&'static [u8]]) -> Result<Op
         assert_eq!(packet, None);
         packet = decoder.push_binary(Bytes::from_static(binary))?;
     }
-    assert_eq!(packet.is_none(), decoder.is_waiting());
+    assert_eq!(packet.is_none(), decoder.waiting_in().is_some());
     Ok(packet)
 }
 
