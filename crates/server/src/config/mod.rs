@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod origins;
 mod problem;
 mod reader;
 mod reference;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use oyez_hub::dialect::Dialect;
 use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use toml::de::DeTable;
@@ -44,6 +46,8 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, or why there is none.
     pub file: &'a dyn Fn(&str) -> Result<String, String>,
+    /// It is for trying things on this machine: short secrets pass.
+    pub dev: bool,
 }
 
 impl fmt::Debug for Inputs<'_> {
@@ -100,6 +104,8 @@ pub struct ApiKey {
     pub apps: Vec<String>,
     /// `publish`, `read`, `disconnect`, `revoke`; `*` is all.
     pub rights: Vec<String>,
+    /// The channels it may name; none: any.
+    pub channels: Option<Vec<Pattern>>,
 }
 
 impl fmt::Debug for ApiKey {
@@ -108,6 +114,7 @@ impl fmt::Debug for ApiKey {
             .field("name", &self.name)
             .field("apps", &self.apps)
             .field("rights", &self.rights)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }
