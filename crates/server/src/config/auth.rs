@@ -197,10 +197,12 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
     config
 }
 
-/// From a single token, a short secret can be found by trying (RFC 7518, section 3.2).
+/// From a single token, a short secret can be found by trying (RFC 7518, section 3.2). One secret may serve several
+/// algorithms, and then the least of them counts: the others make it no weaker.
 fn check_lengths(node: &Node<'_>, config: &JwtConfig) {
     let needs = |name: &String| name.parse::<Algorithm>().map_or(0, least_secret_bytes);
-    let Some((least, algorithm)) = config.algorithms.iter().map(|name| (needs(name), name)).max() else { return };
+    let wanted = config.algorithms.iter().map(|name| (needs(name), name)).filter(|(least, _)| *least > 0);
+    let Some((least, algorithm)) = wanted.min() else { return };
     // A PEM text is refused for what it is.
     let short = |secret: &&String| secret.len() < least && !secret.trim_start().starts_with("-----BEGIN");
     for secret in config.secrets.iter().filter(short) {

@@ -132,7 +132,9 @@ fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
         let inputs = Inputs { env: &|_| None, file: &|_| Err(String::new()), dev };
         load("oyez.toml", &source, inputs).err().map(|problems| problems.to_string()).unwrap_or_default()
     };
-    for (algorithms, least) in [("[\"HS256\"]", 32), ("[\"HS384\"]", 48), ("[\"HS512\", \"HS256\"]", 64)] {
+    for (algorithms, least) in
+        [("[\"HS256\"]", 32), ("[\"HS384\"]", 48), ("[\"HS512\"]", 64), ("[\"HS512\", \"RS256\", \"HS256\"]", 32)]
+    {
         assert_eq!(with(algorithms, least, false), "");
         assert_eq!(with(algorithms, 1, true), "");
         let said = with(algorithms, least - 1, false);
