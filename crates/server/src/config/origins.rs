@@ -54,7 +54,7 @@ fn check(node: &Node<'_>, origin: &Located) {
         ),
         None => (
             format!("`{}` is no origin", origin.text),
-            "an origin is scheme, host and port: \"https://desk.example.com\"; only the port may be `*`".into(),
+            "an origin is scheme, host and port: \"https://desk.example.com\"".into(),
         ),
     };
     node.doc.problem(origin.span.start, message, Some(help));

@@ -113,7 +113,7 @@ fn origins_that_never_match_or_allow_too_much() {
     let origin = "[\"https://desk.example.com\"]";
     check(origin, "\"HTTPS://Desk.example.com:443/\"", &["oyez.toml:2:11: no browser writes the origin", "write \"https://desk.example.com\""]);
     check(origin, "\"https://münchen.example\"", &["no browser writes the origin", "xn--"]);
-    check(origin, "\"https://*.example.com\"", &["`https://*.example.com` is no origin", "only the port may be `*`"]);
+    check(origin, "\"https://*.example.com\"", &["`https://*.example.com` is no origin", "scheme, host and port"]);
     check(origin, "\"null\"", &["`null` is no origin"]);
     check(origin, "[\"*\", \"https://desk.example.com\"]", &["oyez.toml:2:12: `*` is any page", "keep `*`, or the list"]);
     let cookie = GOOD.replace("[app.desk.auth.jwt]", "[app.desk.auth]\nfrom = [\"auth.token\", \"cookie.sid\"]\n[app.desk.auth.jwt]");
