@@ -169,6 +169,7 @@ fn jwt_specs(app: &AppConfig, jwt: &JwtConfig) -> Result<Vec<JwtSpec>, AssembleE
         keys: secrets.chain(jwt.public_keys.iter().map(|pem| KeySpec::pem(pem.as_str()))).collect(),
         key_set: jwt.jwks.first().cloned(),
         jwks,
+        types: jwt.types.clone(),
         rules,
     };
     let further = jwt.jwks.iter().skip(1).map(|key_set| JwtSpec {

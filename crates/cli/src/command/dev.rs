@@ -94,10 +94,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 /// environment lacks. The pages under development come from ports of their own tools.
 fn load(file: Option<&Path>, secrets: &Secrets) -> Result<Config, Failure> {
     let checked = match file {
-        None => configuration::check(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
+        None => configuration::check_for_dev(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
         Some(file) => {
             let env = |name: &str| configuration::set(name).or_else(|| secrets.env(name));
-            configuration::check(file, &configuration::read(file)?, &env)
+            configuration::check_for_dev(file, &configuration::read(file)?, &env)
         }
     };
     let mut config = checked.map_err(|problems| Failure::new(problems.to_string()))?;

@@ -14,7 +14,7 @@ fn app(name: &str, more: &str) -> String {
 }
 
 fn assemble(source: &str) -> Result<(Vec<App>, Settings), AssembleError> {
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()), dev: false };
     let config = load("oyez.toml", source, inputs).unwrap_or_else(|problems| panic!("{problems}"));
     apps(&config, None)
 }
@@ -82,7 +82,7 @@ fn transports_and_limits_arrive() {
 #[test]
 fn a_key_set_by_url_needs_somebody_who_fetches() {
     let source = app("a", "").replace("secret =", "jwks = \"https://login.example.com/jwks.json\"\nsecret =");
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()), dev: false };
     assert!(needs_fetch(&load("oyez.toml", &source, inputs).expect("it is good")));
     assert!(!needs_fetch(&load("oyez.toml", &app("a", ""), inputs).expect("it is good")));
     match assemble(&source).expect_err("nobody fetches") {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
-use oyez_hub::policy::channel::NameLimits;
+use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
 
+use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::tls::Tls;
 
@@ -102,7 +103,19 @@ fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
         secrets: node.secrets("secret"),
         apps: wanted.into_iter().map(|app| app.text).collect(),
         rights: node.plain_texts("rights"),
+        channels: channels(node),
     }
+}
+
+/// The channels of a key; none: any.
+fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
+    let wanted = node.texts("channels");
+    let pattern = |channel: &Located| {
+        let compiled = Pattern::compile(&channel.text);
+        compiled.map_err(|why| node.doc.problem(channel.span.start, why, Some("as in \"site:{id}\"".into()))).ok()
+    };
+    let any = wanted.iter().any(|channel| channel.text == "*");
+    (!any).then(|| wanted.iter().filter_map(pattern).collect())
 }
 
 /// The hosts of an app: names, ports, or both, as clients write them.
@@ -122,14 +135,7 @@ fn hosts(node: &Node<'_>) -> Vec<String> {
 }
 
 fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
-    let origins = node.texts("origins");
-    origins.iter().for_each(|origin| check_origin(node, origin));
-    if origins.is_empty() && node.has("origins") {
-        node.problem(
-            format!("{}.origins is empty, so no web page could connect", node.path),
-            Some("list the pages' origins".into()),
-        );
-    }
+    let origins = origins(node);
     let websocket = node.child("websocket");
     // Without a word about transports, an app speaks the one that everybody uses.
     let socketio = if node.has("socketio") || websocket.is_none() {
@@ -152,10 +158,13 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     let policy = Arc::new(Policy::new(rules::channels(node, &user)).with_names(limits.names));
     let dialect = Arc::new(rules::dialect(node, &user));
     let auth = node.child("auth").map(|node| auth::auth(&node));
+    if let Some(auth) = &auth {
+        check_cookies(node, &origins, auth);
+    }
     Some(AppConfig {
         name: name.text.clone(),
         line: node.line(),
-        origins: origins.into_iter().map(|origin| origin.text).collect(),
+        origins,
         hosts: hosts(node),
         socketio,
         websocket: websocket.as_ref().map(self::websocket),
@@ -170,14 +179,6 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .filter(|timeout| !timeout.is_zero()),
         limits,
     })
-}
-
-fn check_origin(node: &Node<'_>, origin: &Located) {
-    let rest = origin.text.strip_prefix("http://").or_else(|| origin.text.strip_prefix("https://"));
-    if origin.text != "*" && rest.is_none_or(|host| host.is_empty() || host.contains('/')) {
-        let help = "an origin is scheme, host and port: \"https://desk.example.com\"".to_owned();
-        node.doc.problem(origin.span.start, format!("`{}` is no origin", origin.text), Some(help));
-    }
 }
 
 fn socketio(node: &Node<'_>) -> SocketIoConfig {

@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod origins;
 mod problem;
 mod reader;
 mod reference;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
 use oyez_hub::policy::Policy;
-use oyez_hub::policy::channel::NameLimits;
+use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use oyez_hub::policy::limits::Rate;
@@ -47,6 +48,8 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, or why there is none.
     pub file: &'a dyn Fn(&str) -> Result<String, String>,
+    /// It is for trying things on this machine: short secrets pass.
+    pub dev: bool,
 }
 
 impl fmt::Debug for Inputs<'_> {
@@ -118,6 +121,8 @@ pub struct ApiKey {
     pub apps: Vec<String>,
     /// `publish`, `read`, `disconnect`, `revoke`, `reload`; `*` is all.
     pub rights: Vec<String>,
+    /// The channels it may name; none: any.
+    pub channels: Option<Vec<Pattern>>,
 }
 
 impl fmt::Debug for ApiKey {
@@ -126,6 +131,7 @@ impl fmt::Debug for ApiKey {
             .field("name", &self.name)
             .field("apps", &self.apps)
             .field("rights", &self.rights)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }

@@ -154,6 +154,7 @@ static KEY: Section = Section {
         need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
         or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
+        or("channels", Texts, r#"["*"]"#, "the channels that it may publish to, move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
     ],
 };
 
@@ -162,7 +163,7 @@ static APP: Section = Section {
     path: "app.NAME",
     doc: "One app. It speaks the transports it names, Socket.IO on `/socket.io/` if it names none.",
     keys: &[
-        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside"),
+        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect, as browsers write them; the port may be `*`. `\"*\"` is any, and then no token may stand in a cookie. A request that comes from no page passes, cookies aside"),
         may("host", Texts, r#""desk.example.com""#, "by what name, port (`:8443`) or both clients reach this app; without it, by any"),
         may("socketio", Table(&SOCKETIO), "", "Socket.IO"),
         may("websocket", Table(&WEBSOCKET), "", "JSON text frames over a plain WebSocket"),
@@ -219,7 +220,7 @@ static AUTH: Section = Section {
     path: "app.NAME.auth",
     doc: "How tokens are found and verified. At least one of the verifiers below.",
     keys: &[
-        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
+        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from a page of a listed or of the same origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
         may("jwt", Table(&JWT), "", "JSON Web Tokens"),
         may("authjs", Table(&AUTHJS), "", "session tokens of Auth.js v5 and NextAuth v4"),
         may("introspection", Table(&INTROSPECTION), "", "opaque tokens that another service knows"),
@@ -233,13 +234,14 @@ static JWT: Section = Section {
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
         need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
-        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS; several while one is being replaced"),
+        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), but for `oyez dev`; several while one is being replaced"),
         may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
         may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
         may("jwks_keys", Secrets, r#"{ file = "jwks.json" }"#, "a key set given here"),
         or("jwks_refresh", Duration, r#""10m""#, "how old a fetched key set may get"),
         or("issuer", Texts, "[]", "`iss` must be one of these; none: not asked"),
         or("audience", Texts, "[]", "`aud` must contain one of these; none: not asked"),
+        or("type", Texts, r#"["JWT", "at+jwt"]"#, "`typ` in the header must be one of these, if it is there at all: a token that the issuer made to sign out does not sign in; none: not asked"),
         or("leeway", Duration, r#""0s""#, "how far clocks may differ"),
         or("require_expiry", Bool, "false", "refuse tokens without `exp`"),
     ],

@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST,
     RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -108,7 +108,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     }
     let facts = facts(&request, peer);
     let begins = native || facts.shown().query("sid").is_none();
-    let mut response = if !front.origins.allow(facts.shown().origin.as_deref()) {
+    let mut response = if !cors::may_connect(&front.origins, facts.shown()) {
         event::origin_refused(&facts);
         if native {
             crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")
@@ -128,6 +128,10 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     } else if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A connection that was to become a websocket is of no other use.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What others have said is no page, whatever it looks like.
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
 }
@@ -219,7 +223,7 @@ pub(crate) fn agree<B: HttpBody>(
     let facts = facts(request, peer);
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
-    let allowed = engine.websocket && origins.allow(shown.origin.as_deref());
+    let allowed = engine.websocket && cors::may_connect(origins, shown);
     if !wanted || !allowed || !is_upgrade(request.headers()) {
         return None;
     }
@@ -484,7 +488,8 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {
-        origin: get(ORIGIN),
+        origin: cors::origin(request.headers()),
+        site: cors::Site::of(request.headers()),
         authorization: get(AUTHORIZATION),
         cookie: get(COOKIE),
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),

@@ -66,9 +66,13 @@ pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
     warn!(event = "api_denied", path, key, message);
 }
 
-/// A page of a foreign origin may not connect; its browser does not tell it why.
+/// Characters of a refused origin that are logged; a client chooses it, and may send many.
+const ORIGIN_SHOWN: usize = 200;
+
+/// A page of a foreign origin may not connect; its browser does not tell it why. Without an origin, the browser itself
+/// said only that it is another site's.
 pub(crate) fn origin_refused(request: &Request) {
-    let origin = request.shown().origin.as_deref().unwrap_or_default();
+    let origin: String = request.shown().origin.iter().flat_map(|origin| origin.chars()).take(ORIGIN_SHOWN).collect();
     let peer = request.peer.map(tracing::field::display);
     warn!(event = "origin_refused", origin, peer, help = "add it to the app's `origins`");
 }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::TokenSource;
+use crate::http::cors::{self, Site};
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::codec::Variant;
@@ -44,6 +45,8 @@ pub(crate) struct Request {
 pub(crate) struct Shown {
     /// `Origin`, of a browser.
     pub origin: Option<String>,
+    /// What the browser says of the page beside that.
+    pub site: Site,
     /// `Authorization`.
     pub authorization: Option<String>,
     /// `Cookie`.
@@ -62,8 +65,14 @@ impl Request {
 
     /// What was shown in it; nothing, once that is forgotten.
     pub(crate) fn shown(&self) -> &Shown {
-        static NOTHING: Shown =
-            Shown { origin: None, authorization: None, cookie: None, subprotocol: None, query: Vec::new() };
+        static NOTHING: Shown = Shown {
+            origin: None,
+            site: Site::Untold,
+            authorization: None,
+            cookie: None,
+            subprotocol: None,
+            query: Vec::new(),
+        };
         self.shown.as_deref().unwrap_or(&NOTHING)
     }
 }
@@ -234,7 +243,11 @@ impl Shard {
     ) -> Result<Arc<Identity>, ConnectError> {
         let decide = app.handlers.read().authenticator();
         let Some(decide) = decide else { return Ok(Arc::default()) };
-        let Shown { query, authorization, cookie, origin, .. } = session.request.shown().clone();
+        let shown = session.request.shown();
+        let may_use =
+            !cors::is_page(shown) || cors::may_use_cookies(&session.front.origins, shown);
+        let Shown { query, authorization, cookie, origin, .. } = shown.clone();
+        let cookie = cookie.filter(|_| may_use);
         let handshake =
             Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer: session.request.peer };
         let (sender, decided) = oneshot::channel();

@@ -182,7 +182,7 @@ fn asking(backend: Arc<Slow>) -> App {
         event = "enter"
         join = "room:1"
     "#;
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()), dev: false };
     let mut config = load("oyez.toml", source, inputs).unwrap_or_else(|problems| panic!("{problems}"));
     let config = config.apps.remove(0);
     App {

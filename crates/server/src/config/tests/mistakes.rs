@@ -103,6 +103,7 @@ fn rules_that_cannot_work() {
     check("[app.desk.identity]", "[app.desk.socketio]\npath = \"ws\"\nmax_payload = \"1 XB\"\n[app.desk.identity]", &["the path `ws` must begin and end with `/`", "max_payload must be a size"]);
     check("[app.desk]", "[server]\nlisten = \"here\"\n[app.desk]", &["oyez.toml:2:10: `here` is no address to listen on"]);
     check("[app.desk]", "[key.k]\nsecret = \"s\"\napps = \"dsk\"\n[app.desk]", &["there is no app `dsk`"]);
+    check("[app.desk]", "[key.k]\nsecret = \"s\"\nchannels = [\"a\", \"site:*\"]\n[app.desk]", &["oyez.toml:3:18: a channel's name may not contain *", "\"site:{id}\""]);
     check("sites = \"claims", "roles = \"claims", &["`user.roles` is taken"]);
 }
 
@@ -149,6 +150,56 @@ fn what_slow_clients_are_spared() {
 }
 
 #[test]
+fn origins_that_never_match_or_allow_too_much() {
+    let origin = "[\"https://desk.example.com\"]";
+    check(
+        origin,
+        "\"HTTPS://Desk.example.com:443/\"",
+        &["oyez.toml:2:11: no browser writes the origin", "write \"https://desk.example.com\""],
+    );
+    check(origin, "\"https://münchen.example\"", &["no browser writes the origin", "xn--"]);
+    check(origin, "\"https://*.example.com\"", &["`https://*.example.com` is no origin", "scheme, host and port"]);
+    check(origin, "\"null\"", &["`null` is no origin"]);
+    check(
+        origin,
+        "[\"*\", \"https://desk.example.com\"]",
+        &["oyez.toml:2:12: `*` is any page", "keep `*`, or the list"],
+    );
+    let cookie = GOOD.replace(
+        "[app.desk.auth.jwt]",
+        "[app.desk.auth]\nfrom = [\"auth.token\", \"cookie.sid\"]\n[app.desk.auth.jwt]",
+    );
+    assert_eq!(problems(&cookie), "");
+    let said = problems(&cookie.replace(origin, "\"*\""));
+    assert!(
+        said.contains("oyez.toml:2:11: app.desk.origins is `*`, and a token may stand in the cookie `sid`"),
+        "{said}"
+    );
+    assert!(said.contains("take \"cookie.sid\" out of `from` of [app.desk.auth]"), "{said}");
+}
+
+#[test]
+fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
+    let with = |algorithms: &str, bytes: usize, dev: bool| {
+        let source = GOOD
+            .replace("[\"HS256\"]", algorithms)
+            .replace("{ env = \"JWT_SECRET\" }", &format!("\"{}\"", "x".repeat(bytes)));
+        let inputs = Inputs { env: &|_| None, file: &|_| Err(String::new()), dev };
+        load("oyez.toml", &source, inputs).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    for (algorithms, least) in
+        [("[\"HS256\"]", 32), ("[\"HS384\"]", 48), ("[\"HS512\"]", 64), ("[\"HS512\", \"RS256\", \"HS256\"]", 32)]
+    {
+        assert_eq!(with(algorithms, least, false), "");
+        assert_eq!(with(algorithms, 1, true), "");
+        let said = with(algorithms, least - 1, false);
+        let place = format!("oyez.toml:6:10: app.desk.auth.jwt.secret has {} bytes", least - 1);
+        assert!(said.contains(&place) && said.contains("openssl rand -hex 32"), "{said}");
+        assert!(!said.contains("xxxx"), "{said}");
+    }
+}
+
+#[test]
 fn what_a_channel_says_of_others_is_checked() {
     let with = |line: &str| {
         let rule = format!("subscribe = \"siteId in user.sites\"\n{line}");
@@ -186,7 +237,9 @@ fn broken_toml_is_told_as_such() {
 #[test]
 fn without_its_variables_an_example_names_each() {
     for (name, source) in FILES {
-        let Err(problems) = load("oyez.toml", source, Inputs { env: &|_| None, file: &|_| Err(String::new()) }) else {
+        let Err(problems) =
+            load("oyez.toml", source, Inputs { env: &|_| None, file: &|_| Err(String::new()), dev: false })
+        else {
             panic!("{name}")
         };
         let said = problems.to_string();

@@ -1,4 +1,4 @@
-//! Who calls: API keys, the apps they are for and what they may do there.
+//! Who calls: API keys, the apps and channels they are for and what they may do there.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,6 +14,8 @@ use http::request::Parts;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::policy::channel::{MAX_NAME, Pattern};
 use oyez_hub::policy::limits::Rate;
 use oyez_protocol::code::Code;
 use parking_lot::Mutex;
@@ -162,6 +164,19 @@ impl Caller {
                 Err(ApiError::bad(format!("which app? Name it in `app`: {}", names.join(", "))))
             }
         }
+    }
+
+    /// Refuses channels that the key is not for.
+    pub(super) fn may_name<'a>(&self, channels: impl IntoIterator<Item = &'a String>) -> Result<(), ApiError> {
+        let Some(foreign) = channels.into_iter().find(|channel| !self.covers(channel)) else { return Ok(()) };
+        let (key, foreign) = (&self.key.config.name, foreign.chars().take(MAX_NAME).collect::<String>());
+        self.deny(format!("the key `{key}` is not for the channel {foreign:?}: see `channels` of [key.{key}]"))
+    }
+
+    /// Whether the key is for this channel. Everybody is a channel only of keys that are for all.
+    pub(super) fn covers(&self, channel: &str) -> bool {
+        let fits = |pattern: &Pattern| channel != EVERYONE && pattern.matches(channel).is_some();
+        self.key.config.channels.as_ref().is_none_or(|patterns| patterns.iter().any(fits))
     }
 
     /// The apps that the key is for.

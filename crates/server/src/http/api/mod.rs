@@ -185,10 +185,10 @@ pub fn router(state: ApiState) -> Router {
     router
         .with_state(api)
         .merge(openapi::router(&document))
-        .layer(MapResponseLayer::new(pages::guard_data))
         .merge(pages)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(MapResponseLayer::new(pages::guard))
 }
 
 /// Every operation with its documentation.

@@ -131,6 +131,7 @@ pub(super) async fn publish(
 /// Publishes for a key that may.
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
+    caller.may_name(&body.to.0)?;
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
     let publish = body.publish(&app, &api.user(app.id))?;
     if let Some(levels) = app.limits.json_depth.filter(|levels| !json::is_within(publish.args.text(), *levels)) {
