@@ -98,7 +98,8 @@ mod tests {
     use crate::config::{Inputs, load};
 
     fn config(text: &str) -> Config {
-        load("oyez.toml", text, Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()), dev: false }).expect("a good file")
+        load("oyez.toml", text, Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()), dev: false })
+            .expect("a good file")
     }
 
     fn app(name: &str, origin: &str) -> String {

@@ -244,8 +244,7 @@ impl Shard {
         let decide = app.handlers.read().authenticator();
         let Some(decide) = decide else { return Ok(Arc::default()) };
         let shown = session.request.shown();
-        let may_use =
-            !cors::is_page(shown) || cors::may_use_cookies(&session.front.origins, shown);
+        let may_use = !cors::is_page(shown) || cors::may_use_cookies(&session.front.origins, shown);
         let Shown { query, authorization, cookie, origin, .. } = shown.clone();
         let cookie = cookie.filter(|_| may_use);
         let handshake =
