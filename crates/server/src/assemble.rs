@@ -14,7 +14,7 @@ use oyez_hub::policy::token::{
 use parking_lot::RwLock;
 
 use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig, Limits};
-use crate::config::{SocketIoConfig, WebSocketConfig};
+use crate::config::{ServerConfig, SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
 use crate::settings::{Engine, Front, Heartbeat, Native, OUTBOX_BYTES, Origins, Settings};
 
@@ -109,7 +109,8 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    Ok((apps, Settings { fronts, tokens, io_uring: config.server.io_uring }))
+    let ServerConfig { patience, io_uring, .. } = config.server;
+    Ok((apps, Settings { fronts, tokens, patience, io_uring }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
+use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Patience, Settings};
 
 /// Collects what an embedded server needs.
 ///
@@ -129,6 +129,7 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts, tokens: Vec::new(), io_uring: true }, self.shards, Handle::current())
+        let settings = Settings { fronts, tokens: Vec::new(), patience: Patience::default(), io_uring: true };
+        Server::new(apps, settings, self.shards, Handle::current())
     }
 }

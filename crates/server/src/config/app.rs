@@ -8,6 +8,7 @@ use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 
 use super::reader::{Located, Node};
+use crate::settings::Patience;
 use crate::tls::Tls;
 
 use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, TlsConfig, WebSocketConfig, auth, rules};
@@ -36,10 +37,12 @@ fn server(node: &Node<'_>) -> ServerConfig {
             );
         }
     }
+    positive(node, &["header_timeout", "idle_timeout"]);
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
         io_uring: node.boolean("io_uring"),
+        patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
         shutdown: node.duration("shutdown"),
         tls: node.child("tls").and_then(|node| tls(&node)),
     }

@@ -26,6 +26,7 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use toml::de::DeTable;
 
+use crate::settings::Patience;
 use crate::tls::Tls;
 
 pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtConfig, TokenSource};
@@ -72,6 +73,8 @@ pub struct ServerConfig {
     pub shards: Option<usize>,
     /// Write to many connections at once through io_uring, where the kernel allows it.
     pub io_uring: bool,
+    /// How long connections may take to ask for something.
+    pub patience: Patience,
     /// How long sessions may take to leave when the server stops.
     pub shutdown: Duration,
     /// Encryption, if the server does it itself.

@@ -100,6 +100,8 @@ static SERVER: Section = Section {
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
+        or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
+        or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
     ],

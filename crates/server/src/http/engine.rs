@@ -15,7 +15,7 @@ use http::header::{
     UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -213,7 +213,9 @@ async fn polling(
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
             match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
-                Ok(Err(_)) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+                // It broke off.
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
                 Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
             }
         }
@@ -304,7 +306,7 @@ async fn accept(
     let owner = match facts.shown().query("sid") {
         None => None,
         Some(sid) => match sid.parse::<Address>() {
-            Ok(address) if address.node == shard.hub.node() => Some(address),
+            Ok(address) if shard.has_session(address).await => Some(address),
             _ => return refuse(EngineError::SessionUnknown, true),
         },
     };

@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod native;
 pub(crate) mod pages;
 pub(crate) mod upgrade;
+pub(crate) mod waiting;
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(A
     for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
         let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts.shown(), &settings.origins);
-        match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
+        match credentials.identify(token.as_deref(), clock::now()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {
                 refusals.push((app, error.word));

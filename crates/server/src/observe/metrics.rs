@@ -33,6 +33,8 @@ pub struct Metrics {
     apps: Vec<AppCounters>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
+    /// Times that no connection could be accepted.
+    pub(crate) accept_failures: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -56,6 +58,9 @@ impl Metrics {
             family(&mut registry, "oyez_messages_unknown", "Messages that no rule names or that cannot be read");
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
+        let accept_failures = Counter::default();
+        let help = "Attempts to accept connections that failed, for lack of file descriptors mostly";
+        registry.register("oyez_accept_failures", help, accept_failures.clone());
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -69,7 +74,7 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, dropped }
+        Self { registry, apps, dropped, accept_failures }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {

@@ -226,7 +226,7 @@ impl Shard {
             Verdict::Allow(_) => return Ok(()),
             Verdict::Deny { reason, .. } => reason,
             Verdict::Ask(question) => {
-                let now = clock::unix_seconds();
+                let now = clock::steady_seconds();
                 let allowed = match &app.backend {
                     Some(backend) => Box::pin(backend.allows(&question, now)).await,
                     None => question.ask.default,
