@@ -19,6 +19,10 @@ ping_interval = "1s"
 ping_timeout = "1s"
 [app.desk.heartbeat]
 timeout = "30s"
+[app.desk.limits]
+connections_per_user = 1000
+connections_per_address = 1000
+connects_per_second = 1000
 [app.desk.auth.jwt]
 algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }

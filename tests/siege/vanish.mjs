@@ -23,6 +23,10 @@ origins = "*"
 [app.desk.socketio]
 ping_interval = "${PING_MS}ms"
 ping_timeout = "${PONG_MS}ms"
+[app.desk.limits]
+connections_per_user = 1000
+connections_per_address = 1000
+connects_per_second = 1000
 [app.desk.auth.jwt]
 algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }
