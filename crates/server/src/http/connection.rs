@@ -17,13 +17,14 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::ServiceExt as _;
 
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::waiting::Waiting;
 use crate::http::{engine, upgrade};
 use crate::shard::Shard;
+use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
 use crate::transport::handshake;
 use crate::transport::stream::Stream;
 
@@ -47,13 +48,23 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
         upgrade::take(&shard, stream, peer.ip()).await
     };
     let begun = tokio::select! {
-        begun = timeout_at(head_by, begun) => begun,
+        biased;
+        begun = begun => begun,
+        () = too_late(head_by) => return,
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
-    let Ok(Ok(Some((stream, unread)))) = begun else { return };
+    let Ok(Some((stream, unread))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
     Box::pin(serve_requests(shard, stream, unread, peer, head_by)).await;
+}
+
+/// Waits for a deadline. If this thread stood still, what has come meanwhile is read first.
+async fn too_late(by: Instant) {
+    sleep_until(by).await;
+    if by.elapsed() > STANDSTILL {
+        sleep(CATCHING_UP).await;
+    }
 }
 
 /// Serves a connection on which requests come one after the other; `unread` came already, and the rest of the first head

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::settings::Patience;
+use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
 
 /// A request is there and no answer to it.
 const ANSWERING: u8 = 0;
@@ -81,6 +82,10 @@ impl Waiting {
             }
             ready!(timer.as_mut().poll(cx));
             match until {
+                // Stood still: what has come meanwhile is read first.
+                Some(until) if until.elapsed() > STANDSTILL => {
+                    self.until.store(nanos(self.began.elapsed() + CATCHING_UP), Ordering::Relaxed);
+                }
                 Some(until) if until <= timer.deadline() => return Poll::Ready(()),
                 Some(until) => timer.as_mut().reset(until),
                 None => timer.as_mut().reset(Instant::now() + self.patience.idle),

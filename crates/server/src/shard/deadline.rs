@@ -19,10 +19,10 @@ use crate::observe::event;
 const CHUNK: usize = 256;
 
 /// What is late by more shows that the thread stood still: the process was stopped, or the machine busy beyond measure.
-const STANDSTILL: Duration = Duration::from_secs(1);
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// How long deadlines wait after that, so that what clients said meanwhile is read first.
-const CATCHING_UP: Duration = Duration::from_secs(1);
+pub(crate) const CATCHING_UP: Duration = Duration::from_secs(1);
 
 /// Which session to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
