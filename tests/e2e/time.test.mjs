@@ -8,10 +8,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Bare, BareWebSocket } from './bare.mjs';
 import { API_KEY, SECRET, attach, binary, connect, connected, next, token } from './harness.mjs';
 import { folder, raw, service, serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
-import { RawWebSocket, Wire, frame } from './wire.mjs';
 
 const HEADER_MS = 700;
 const IDLE_MS = 1500;
@@ -36,6 +36,7 @@ ping_interval = "${PING_MS}ms"
 pong_timeout = "${PING_MS + PONG_MS}ms"
 [app.desk.limits]
 connections_per_user = 100
+connects_per_second = "none"
 [app.desk.auth]
 from = ["auth.token", "query.token"]
 ${auth ?? '[app.desk.auth.jwt]\nalgorithms = ["HS256"]\nsecret = { env = "JWT_SECRET" }'}
@@ -85,7 +86,7 @@ async function polling(server, user, version = 4) {
 
 /** A session on a websocket that speaks only if told to. */
 async function session(t, server, user) {
-  const socket = RawWebSocket.at(t, server.port, ENGINE);
+  const socket = BareWebSocket.at(t, server.port, ENGINE);
   socket.say(CONNECT(user));
   await socket.message((text) => text.startsWith('40'));
   return socket;
@@ -112,11 +113,11 @@ async function drip(wire, text, ms) {
 
 describe('a request that does not come', { concurrency: true }, () => {
   for (const [what, bytes] of Object.entries({ 'nothing': '', 'half a head': GET.slice(0, 20), 'a byte': 'G' })) {
-    test(`${what}: the connection ends in time`, (t) => endsWithin(Wire.of(t, quick.port, bytes), HEADER_MS, HEADER_MS));
+    test(`${what}: the connection ends in time`, (t) => endsWithin(Bare.of(t, quick.port, bytes), HEADER_MS, HEADER_MS));
   }
 
   test('a head that comes byte by byte has the same time', async (t) => {
-    const wire = Wire.of(t, quick.port);
+    const wire = Bare.of(t, quick.port);
     await Promise.all([endsWithin(wire, HEADER_MS, HEADER_MS), drip(wire, GET.repeat(2), HEADER_MS * 4)]);
   });
 
@@ -125,7 +126,7 @@ describe('a request that does not come', { concurrency: true }, () => {
     execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=x', '-keyout', 'key.pem', '-out', 'cert.pem'], { cwd: home, stdio: 'pipe' });
     const files = Object.fromEntries(['cert.pem', 'key.pem'].map((name) => [name, readFileSync(join(home, name))]));
     const server = await serving(t, config({ server: '[server.tls]\ncertificate = "cert.pem"\nkey = "key.pem"' }), { files });
-    const wire = Wire.of(t, server.port);
+    const wire = Bare.of(t, server.port);
     await delay(HEADER_MS / 2);
     const secure = tls.connect({ socket: wire.socket, rejectUnauthorized: false });
     secure.on('error', () => {});
@@ -134,7 +135,7 @@ describe('a request that does not come', { concurrency: true }, () => {
   });
 
   test('between two requests there is more time, and the second one has its own', async (t) => {
-    const wire = Wire.of(t, quick.port, GET);
+    const wire = Bare.of(t, quick.port, GET);
     assert.equal(await wire.status(), 200);
     await delay(HEADER_MS * 1.5);
     assert.equal(wire.ended, false, 'an idle connection is not a slow head');
@@ -147,14 +148,14 @@ describe('a request that does not come', { concurrency: true }, () => {
   });
 
   test('an idle connection ends in its time', async (t) => {
-    const wire = Wire.of(t, quick.port, GET);
+    const wire = Bare.of(t, quick.port, GET);
     assert.equal(await wire.status(), 200);
     await endsWithin(wire, IDLE_MS, IDLE_MS);
   });
 
   test('none of this is for a request that is there: a slow body, and a GET that waits', async (t) => {
     const client = await polling(patient, 'slow');
-    const wire = Wire.of(t, patient.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n`);
+    const wire = Bare.of(t, patient.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n`);
     const waiting = client.get();
     await drip(wire, '42["x"]', IDLE_MS * 1.5);
     await wire.heard('\r\nok');
@@ -166,14 +167,14 @@ describe('a request that does not come', { concurrency: true }, () => {
 describe('a polling request that breaks off', { concurrency: true }, () => {
   test('in the middle of a POST: it is bad, not large', async (t) => {
     const client = await polling(patient);
-    const wire = Wire.of(t, patient.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n42["x"`);
+    const wire = Bare.of(t, patient.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n42["x"`);
     wire.socket.end();
     assert.equal(await wire.status(), 400);
   });
 
   test('while it waits, with a further request behind it: the session ends at once', async (t) => {
     const client = await polling(patient, 'behind');
-    const wire = Wire.of(t, patient.port, `GET ${client.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const wire = Bare.of(t, patient.port, `GET ${client.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     wire.write(`GET /healthz HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(3000)}\r\n\r\n`);
     await delay(50); // so that the end comes by itself
     wire.socket.destroy();
@@ -183,7 +184,7 @@ describe('a polling request that breaks off', { concurrency: true }, () => {
 
 describe('a session that gets no further', { concurrency: true }, () => {
   test('without a namespace it ends, on a websocket and by polling', async (t) => {
-    const socket = RawWebSocket.at(t, quick.port, ENGINE);
+    const socket = BareWebSocket.at(t, quick.port, ENGINE);
     const client = await polling(quick);
     assert.equal(await socket.closed(), 4002);
     let heard = '';
@@ -198,7 +199,7 @@ describe('a session that gets no further', { concurrency: true }, () => {
     const client = await polling(quick);
     assert.equal((await client.post('1')).text, 'ok');
     for (const sid of [client.sid, client.sid, client.sid, client.sid, 'unknown']) {
-      const wire = RawWebSocket.at(t, quick.port, `${ENGINE}&sid=${sid}`);
+      const wire = BareWebSocket.at(t, quick.port, `${ENGINE}&sid=${sid}`);
       assert.equal(await wire.status(), 400);
       await wire.heard('Session ID unknown');
     }
@@ -217,7 +218,7 @@ describe('a session that gets no further', { concurrency: true }, () => {
           if (text.includes('2')) await quickly.post('3');
         }
       })();
-      const [slow, probe] = [patient, quick].map((server, index) => RawWebSocket.at(t, server.port, `${ENGINE}&sid=${[client, quickly][index].sid}`));
+      const [slow, probe] = [patient, quick].map((server, index) => BareWebSocket.at(t, server.port, `${ENGINE}&sid=${[client, quickly][index].sid}`));
       says.forEach((text) => { probe.say(text); slow.say(text); });
       assert.equal(await probe.status(), 101);
       await endsWithin(probe, 500, 500);
@@ -235,7 +236,7 @@ describe('a session that gets no further', { concurrency: true }, () => {
     const server = await serving(t, config({ auth: `[app.desk.auth.introspection]\nurl = "${backend.url}"` }));
     const client = await polling(server);
     assert.equal((await Promise.race([client.post('40{"token":"t"}'), eventually(() => backend.calls.length, 'a question')])), 1);
-    const socket = RawWebSocket.at(t, server.port, `${ENGINE}&sid=${client.sid}`);
+    const socket = BareWebSocket.at(t, server.port, `${ENGINE}&sid=${client.sid}`);
     socket.say('2probe');
     await socket.message((text) => text === '3probe');
     socket.say('5');
@@ -262,7 +263,7 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
   });
 
   test('on a plain WebSocket', async (t) => {
-    const socket = RawWebSocket.at(t, quick.port, `/ws?token=${token({ sub: 'plain' })}`);
+    const socket = BareWebSocket.at(t, quick.port, `/ws?token=${token({ sub: 'plain' })}`);
     await eventually(async () => await count(quick, 'plain') === 1, 'the connection');
     socket.answers = false;
     assert.equal(await socket.closed(PING_MS * 2 + PONG_MS + 1000), 4001);
@@ -270,7 +271,7 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
 
   test('by polling: a GET that waits, and no GET at all', async (t) => {
     const [waits, asksNothing] = await Promise.all([polling(quick, 'waits'), polling(quick, 'asks-nothing')]);
-    Wire.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    Bare.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await Promise.all(['waits', 'asks-nothing'].map((user) => gone(quick, user, PING_MS * 2 + PONG_MS + 1000)));
     assert.equal((await asksNothing.get()).status, 400);
   });
@@ -301,7 +302,7 @@ describe('a client that does not read', { concurrency: true }, () => {
 test('a server that was stopped gives up nobody who is still there, and everybody who is not', async (t) => {
   const [engine, v3, plain] = [
     await session(t, quick, 'stopped'),
-    RawWebSocket.at(t, quick.port, `/socket.io/?EIO=3&transport=websocket&token=${token({ sub: 'stopped' })}`),
+    BareWebSocket.at(t, quick.port, `/socket.io/?EIO=3&transport=websocket&token=${token({ sub: 'stopped' })}`),
     raw(t, `${quick.ws}/ws?token=${token({ sub: 'stopped' })}`),
   ];
   const dead = await session(t, quick, 'stopped-dead');
@@ -347,7 +348,7 @@ test('without file descriptors it waits, says so once, counts, and goes on', asy
   t.after(() => server.stop());
   const logged = (event) => server.logs.filter((line) => line.includes(event)).length;
   const member = await session(t, server, 'inside');
-  const crowd = Array.from({ length: 100 }, () => Wire.of(t, server.port));
+  const crowd = Array.from({ length: 100 }, () => Bare.of(t, server.port));
   await eventually(() => logged('accept_failed'), 'a word about it');
   // Whoever is inside is served, and those outside get in when the others have had their time.
   const pings = member.messages.length;

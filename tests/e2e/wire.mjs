@@ -1,100 +1,133 @@
-// What no stock client would do to its connection: TCP as bytes, and WebSockets on it that answer only if told to.
+// Bytes on a socket, for what no stock client would say: requests as they are, frames as they are, and what comes back.
 import net from 'node:net';
-import { eventually } from './waiting.mjs';
+import { constants, inflateRawSync } from 'node:zlib';
+import { frame } from '../corpus/build.mjs';
 
-export const UPGRADE = 'Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
-/** A masked frame (with a key of zeros, which leaves the payload as it is). */
-export function frame(text, opcode = 1) {
-  const payload = Buffer.from(text);
-  const head = payload.length < 126 ? [0x80 | opcode, 0x80 | payload.length] : [0x80 | opcode, 0xfe, payload.length >> 8, payload.length & 255];
-  return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), payload]);
-}
+/** The head of a request for a websocket; `more` are further lines. */
+export const upgrade = (path, more = []) => [
+  `GET ${path} HTTP/1.1`, 'Host: x', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${KEY}`, ...more, '', '',
+].join('\r\n');
 
-/** A bare TCP connection that collects what it hears. */
-export class Wire {
+/** A TCP connection: `text` is all that came, as latin1; `ended` says when it was over. */
+export class Raw {
   text = '';
-  ended = false;
 
-  constructor(port, bytes = '') {
-    this.begun = performance.now();
-    this.socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  constructor(port) {
+    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
     this.socket.on('error', () => {});
-    this.socket.on('data', (chunk) => { this.text += chunk.toString('latin1'); this.heardSomething?.(chunk); });
-    this.end = new Promise((resolve) => {
-      const end = () => { this.ended = true; resolve(performance.now() - this.begun); };
-      this.socket.on('end', end).on('close', end);
+    this.opened = new Promise((resolve) => { this.socket.once('connect', resolve); });
+    this.ended = new Promise((resolve) => {
+      const over = () => resolve(performance.now());
+      this.socket.on('end', over).on('close', over);
     });
-    if (bytes) this.socket.write(bytes);
+    this.socket.on('data', (bytes) => { this.text += bytes.toString('latin1'); });
   }
 
-  /** Until test (or suite) `t` is over. */
-  static of(t, port, bytes) {
-    const wire = new this(port, bytes);
-    t.after(() => wire.socket.destroy());
-    return wire;
+  write(bytes) {
+    return new Promise((resolve) => { this.socket.write(bytes, resolve); });
   }
 
-  heard(text, ms = 5000) {
-    return eventually(() => this.text.includes(text), `"${text}" (heard ${JSON.stringify(this.text.slice(0, 300))})`, ms);
+  /** The statuses of the answers so far. */
+  statuses() {
+    return [...this.text.matchAll(/HTTP\/1\.[01] (\d{3}) /g)].map(([, status]) => Number(status));
   }
 
-  async status() {
-    return Number(await eventually(() => this.text.match(/^HTTP\/1\.[01] (\d+)/)?.[1], 'a status'));
+  destroy() {
+    this.socket.destroy();
   }
-
-  write(bytes) { return this.socket.write(bytes); }
 }
 
-/** A WebSocket as bytes: `messages` are those that came, and with `answers` it lives. */
-export class RawWebSocket extends Wire {
-  messages = [];
-  answers = true;
-  #buffer = Buffer.alloc(0);
-  #open = false;
+/** A websocket made by hand. `heard` are its messages: texts, or buffers; `closed` gives {code, reason, at}. */
+export class Wire {
+  heard = [];
+  status = undefined;
+  #unread = Buffer.alloc(0);
+  #waiting = new Set();
 
-  /** `path` with its query. */
-  static at(t, port, path) {
-    return this.of(t, port, `GET ${path} HTTP/1.1\r\n${UPGRADE}\r\n`);
+  constructor(port, path, more) {
+    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+    this.socket.on('error', () => {});
+    this.closed = new Promise((resolve) => {
+      this.over = (code, reason) => { resolve({ code, reason, at: performance.now() }); this.#look(); };
+    });
+    this.socket.on('close', () => this.over(1006, ''));
+    this.socket.on('data', (bytes) => { this.#unread = Buffer.concat([this.#unread, bytes]); this.#read(); });
+    this.socket.write(upgrade(path, more));
   }
 
-  say(text) { return this.write(frame(text)); }
+  /** Sends bytes as they are. */
+  write(bytes) {
+    this.socket.write(bytes);
+  }
 
-  heardSomething(chunk) {
-    this.#buffer = Buffer.concat([this.#buffer, chunk]);
-    if (!this.#open) {
-      const end = this.#buffer.indexOf('\r\n\r\n');
+  /** Sends one message: text, or bytes. */
+  say(message) {
+    this.write(frame(typeof message === 'string' ? 0x81 : 0x82, message));
+  }
+
+  /** The first message that fits, whether it came already or is still to come; undefined when the connection ends before. */
+  async hears(fits, ms = 5000) {
+    let over = false;
+    this.closed.then(() => { over = true; });
+    const look = () => this.heard.find(fits);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => { this.#waiting.delete(check); reject(new Error(`heard nothing that fits within ${ms} ms, but ${JSON.stringify(this.heard).slice(0, 300)}`)); }, ms);
+      const check = () => {
+        const found = look();
+        if (found === undefined && !over) return;
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        resolve(found);
+      };
+      this.#waiting.add(check);
+      this.closed.then(check);
+      check();
+    });
+  }
+
+  destroy() {
+    this.socket.destroy();
+  }
+
+  #look() {
+    for (const check of [...this.#waiting]) check();
+  }
+
+  #read() {
+    if (this.status === undefined) {
+      const end = this.#unread.indexOf('\r\n\r\n');
       if (end < 0) return;
-      this.#open = true;
-      this.#buffer = this.#buffer.subarray(end + 4);
+      this.status = Number(this.#unread.toString('latin1', 9, 12));
+      if (this.status !== 101) return this.destroy();
+      this.#unread = this.#unread.subarray(end + 4);
     }
-    for (;;) {
-      const one = this.#buffer[1];
-      const [size, skip] = one === 126 ? [2, 4] : one === 127 ? [8, 10] : [0, 2];
-      if (one === undefined || this.#buffer.length < skip) return;
-      const length = size === 2 ? this.#buffer.readUInt16BE(2) : size === 8 ? Number(this.#buffer.readBigUInt64BE(2)) : one;
-      if (this.#buffer.length < skip + length) return;
-      this.#take(this.#buffer[0] & 15, this.#buffer.subarray(skip, skip + length));
-      this.#buffer = this.#buffer.subarray(skip + length);
+    for (let size = this.#frame(); size > 0; size = this.#frame()) this.#unread = this.#unread.subarray(size);
+    this.#look();
+  }
+
+  /** Takes one frame of the server; the bytes it has, or 0 when it is not whole. */
+  #frame() {
+    const bytes = this.#unread;
+    if (bytes.length < 2) return 0;
+    const short = bytes[1] & 127;
+    const head = { 126: 4, 127: 10 }[short] ?? 2;
+    if (bytes.length < head) return 0;
+    const length = head === 2 ? short : head === 4 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
+    if (bytes.length < head + length) return 0;
+    this.#take(bytes[0], Buffer.from(bytes.subarray(head, head + length)));
+    return head + length;
+  }
+
+  #take(first, payload) {
+    const opcode = first & 15;
+    if (opcode === 8) {
+      this.over(payload.length < 2 ? 1005 : payload.readUInt16BE(0), payload.toString('utf8', 2));
+      this.socket.end(frame(0x88, payload.subarray(0, 2)));
+    } else if (opcode < 8) {
+      const inflated = first & 0x40 ? inflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH }) : payload;
+      this.heard.push(opcode === 2 ? inflated : inflated.toString('utf8'));
     }
-  }
-
-  #take(opcode, payload) {
-    const text = String(payload);
-    if (opcode === 8) this.messages.push({ close: payload.readUInt16BE(0) });
-    else if (opcode !== 9) this.messages.push(text);
-    if (!this.answers) return;
-    if (opcode === 9) this.write(frame(payload, 10));
-    else if (text === '2') this.say('3');
-  }
-
-  /** The code of the close frame, once it has come. */
-  closed(ms) {
-    return eventually(() => this.messages.at(-1)?.close, `a close frame (heard ${JSON.stringify(this.messages.slice(-3))})`, ms);
-  }
-
-  /** Waits for a message that `fits`, also one that came before. */
-  message(fits, ms) {
-    return eventually(() => this.messages.find((text) => typeof text === 'string' && fits(text)), `a message (heard ${JSON.stringify(this.messages.slice(-3))})`, ms);
   }
 }

@@ -24,9 +24,9 @@ origins = "*"
 ping_interval = "${PING_MS}ms"
 ping_timeout = "${PONG_MS}ms"
 [app.desk.limits]
-connections_per_user = 1000
-connections_per_address = 1000
-connects_per_second = 1000
+connections_per_user = "none"
+connections_per_address = "none"
+connects_per_second = "none"
 [app.desk.auth.jwt]
 algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }

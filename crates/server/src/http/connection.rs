@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::waiting::Waiting;
-use crate::http::{engine, upgrade};
+use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
 use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
 use crate::transport::handshake;
@@ -35,10 +35,9 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
-    let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     // One deadline for TLS and the first request's head, however the time is spent.
-    let head_by = Instant::now() + shard.settings.patience.header;
+    let head_by = Instant::now() + shard.settings().patience.header;
     let begun = async {
         let stream = match &shard.tls {
             None => Stream::Plain(stream),
@@ -71,7 +70,7 @@ async fn too_late(by: Instant) {
 /// must come by `head_by`.
 async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr, head_by: Instant) {
     let stop = shard.heard_out.clone();
-    let pace = Arc::new(Pace::new(Waiting::new(shard.settings.patience, head_by)));
+    let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
     let service = service_fn(|request| {
         let own = Arc::clone(&pace);
         answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(move |response| {
@@ -108,12 +107,26 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
 }
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
-    let route = engine::route(&shard.settings, &request);
+    let last = framing::is_last(request.headers());
+    let response = answer_by_route(shard, request, peer, pace).await;
+    if last { framing::end(response) } else { response }
+}
+
+async fn answer_by_route(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    pace: Arc<Pace>,
+) -> Response<Body> {
+    let route = engine::route(&shard.settings(), &request);
     pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
+    if !framing::is_sound(&request) {
+        return framing::refuse();
+    }
     if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }
-    if let Some(file) = engine::client(&shard.settings, &request) {
+    if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;
     }
     let mut request = request.map(Body::new);
