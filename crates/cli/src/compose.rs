@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::certificate::Certificate;
 use crate::failure::Failure;
+use crate::process;
 
 /// Threads beside the shards: they only wait for others.
 const BACKGROUND_THREADS: usize = 2;
@@ -55,7 +56,8 @@ impl Node {
             demo,
             stop: stop.clone(),
         };
-        let server = server.with_router(api::router(state));
+        let server =
+            server.with_router(api::router(state)).with_report(config.server.report).with_process(process::read);
         Ok(Self { server, runtime, stop, shutdown: config.server.shutdown, certificate: None })
     }
 

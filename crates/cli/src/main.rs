@@ -10,6 +10,7 @@ mod failure;
 mod listener;
 mod logging;
 mod mint;
+mod process;
 mod say;
 mod secrets;
 mod tail;
@@ -51,6 +52,7 @@ enum Command {
     Token(command::token::Options),
     Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
+    Reference(command::reference::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Token(options) => command::token::run(&options),
         Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
+        Command::Reference(options) => command::reference::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

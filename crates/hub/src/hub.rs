@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::address::AppId;
-use crate::admission::{Door, PERMITS};
+use crate::admission::{Door, PERMITS, Traffic};
 use crate::app::App;
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
@@ -97,6 +97,12 @@ impl Hub {
     pub fn find_app(&self, name: &str) -> Result<&App, CommandError> {
         let found = self.inner.apps.iter().find(|app| app.name == name);
         found.ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
+    }
+
+    /// What goes through the door.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.inner.door.traffic()
     }
 
     /// Accepts no publication any more; the node goes down.
@@ -232,6 +238,7 @@ impl Hub {
         publish: Publish,
         ack: Option<AckRequest>,
     ) -> Result<(Published, usize), CommandError> {
+        let asked = Instant::now();
         if !is_event_name(&publish.event) {
             return Err(CommandError::BadEvent(publish.event));
         }
@@ -253,6 +260,7 @@ impl Hub {
             volatile: publish.volatile,
             compress: publish.compress,
             ack,
+            asked,
             permit: Some(permit),
         });
         let shards = self.push(&delivery);

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::http::connection::serve;
 use crate::observe::event;
 use crate::shard::Shard;
@@ -93,6 +94,7 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
+                shard.metrics.accept_failed(clock::steady_nanos());
                 event::accept_failed(&error);
                 tokio::time::sleep(PAUSE).await;
             }

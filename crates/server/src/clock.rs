@@ -14,6 +14,11 @@ pub(crate) fn unix_seconds() -> u64 {
     unix_millis() / 1000
 }
 
+/// Seconds of the clock that never jumps.
+pub(crate) fn steady_seconds() -> u64 {
+    steady_nanos() / 1_000_000_000
+}
+
 /// Nanoseconds of a clock that never jumps, counted from an instant before the first call.
 pub(crate) fn steady_nanos() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();

@@ -10,6 +10,7 @@ pub mod config;
 mod embed;
 mod http;
 pub mod observe;
+pub mod reference;
 mod server;
 mod session;
 pub mod settings;

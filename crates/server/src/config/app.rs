@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
@@ -41,15 +42,27 @@ fn server(node: &Node<'_>) -> ServerConfig {
         shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
         io_uring: node.boolean("io_uring"),
         shutdown: node.duration("shutdown"),
+        report: report(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
     }
 }
 
+/// How often the log gets a line of figures.
+fn report(node: &Node<'_>) -> Duration {
+    let every = node.duration("report");
+    if every < Duration::from_secs(1) {
+        let help = "write a time such as \"1m\"".to_owned();
+        node.problem(format!("{} is shorter than a second", node.full("report")), Some(help));
+    }
+    every
+}
+
 /// The certificate and its key; a mistake is noted at the file that it is about.
 fn tls(node: &Node<'_>) -> Option<TlsConfig> {
+    let inputs = node.doc.inputs?;
     let read = |name: &str| {
         let path = node.text(name)?;
-        match (node.doc.inputs.file)(&path.text) {
+        match (inputs.file)(&path.text) {
             Ok(text) => Some((path, text)),
             Err(error) => {
                 let help = "a relative path starts where this file is; it must be readable".to_owned();

@@ -74,6 +74,8 @@ pub struct ServerConfig {
     pub io_uring: bool,
     /// How long sessions may take to leave when the server stops.
     pub shutdown: Duration,
+    /// Between two lines of figures in the log.
+    pub report: Duration,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
 }
@@ -211,6 +213,19 @@ pub struct Limits {
 /// # Errors
 /// Every mistake in it, in the order of the file.
 pub fn load(file: &str, source: &str, inputs: Inputs<'_>) -> Result<Config, Problems> {
+    read(file, source, Some(inputs))
+}
+
+/// Reads a configuration for its rules only: [`explain`] needs no secrets and no certificate, so they are not looked for,
+/// and nothing can be verified or served with the outcome.
+///
+/// # Errors
+/// Every other mistake in it.
+pub fn load_rules(file: &str, source: &str) -> Result<Config, Problems> {
+    read(file, source, None)
+}
+
+fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, Problems> {
     let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
     let (tree, syntax) = DeTable::parse_recoverable(source);
     for error in &syntax {

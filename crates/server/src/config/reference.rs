@@ -7,7 +7,7 @@ use super::schema::{ASK, Kind, Otherwise, ROOT, Section};
 
 const HEAD: &str = "# Configuration
 
-Generated from the code: `cargo run -p oyez-server --example configuration > docs/configuration.md`.
+Generated from the code: `cargo xtask docs`.
 
 Two kinds of text are not plain: *expressions* are [CEL](https://cel.dev) (`{'siteId': data.siteId, 'at': now}`), and
 *templates* are text with expressions in braces (`site:{data.siteId}`). In a template,
@@ -40,10 +40,10 @@ fn section(section: &'static Section, out: &mut String, seen: &mut HashSet<&'sta
             Otherwise::Nothing => String::new(),
             Otherwise::Value(value) => format!("`{}`", escaped(value)),
         };
-        let example = match key.otherwise {
-            Otherwise::Value(_) => String::new(),
-            _ if key.example.is_empty() => String::new(),
-            _ => format!("`{}`", escaped(key.example)),
+        let example = match key.kind {
+            Kind::Table(inner) | Kind::Named(inner) => format!("`[{}]`", inner.path),
+            Kind::Tables(inner) => format!("`[[{}]]`", inner.path),
+            _ => format!("`{} = {}`", key.name, escaped(key.example)),
         };
         let _ =
             writeln!(out, "| `{}` | {} | {otherwise} | {} | {example} |", key.name, value(key.kind), escaped(key.doc));
@@ -62,9 +62,9 @@ fn value(kind: Kind) -> String {
         Kind::Texts => "text, or a list".into(),
         Kind::Choices(words) => format!("some of {}", words.join(", ")),
         Kind::Bool => "true, false".into(),
-        Kind::Integer => "number".into(),
-        Kind::Duration => "duration".into(),
-        Kind::Size => "size".into(),
+        Kind::Integer => "whole number".into(),
+        Kind::Duration => "duration in `ms`, `s`, `m`, `h` or `d`".into(),
+        Kind::Size => "size in `B`, `KB`, `KiB`, `MB` or `MiB`; a number is bytes".into(),
         Kind::Secrets => "text, `{ env = … }`, `{ file = … }`, or a list".into(),
         Kind::Expression => "expression".into(),
         Kind::Expressions => "expression, or a list".into(),

@@ -101,6 +101,7 @@ static SERVER: Section = Section {
         may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
+        or("report", Duration, r#""1m""#, "how often the log gets a line of figures: connections, rates, latency, memory; at least `1s`"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
     ],
 };

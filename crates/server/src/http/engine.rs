@@ -20,7 +20,7 @@ use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use oyez_hub::address::Address;
-use oyez_protocol::code::EngineError;
+use oyez_protocol::code::{Code, EngineError};
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
@@ -107,6 +107,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     }
+    let metrics = std::sync::Arc::clone(&shard.metrics);
     let mut response = if !front.origins.allow(facts.shown().origin.as_deref()) {
         event::origin_refused(&facts);
         if route.native {
@@ -119,6 +120,9 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     } else {
         engine(&shard, request, route.front, facts, &front.engine).await
     };
+    if let Some(Refused(code)) = response.extensions().get() {
+        metrics.connect_error(*code);
+    }
     if !is_upgrade(&headers) {
         cors::permit(&mut response, &front.origins, &headers);
     } else if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -279,17 +283,22 @@ fn squeeze(body: &Bytes, request: &HeaderMap) -> Option<(&'static str, Vec<u8>)>
     None
 }
 
+/// Stands in a response that refuses, for whoever counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused(pub(crate) Code);
+
 /// An error as Node writes it: JSON for polling, bare text for a websocket.
 fn refuse(error: EngineError, upgrade: bool) -> Response<Body> {
-    if upgrade {
-        let mut response = Response::new(Body::from(error.code().message()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        return response;
-    }
-    let mut response = Response::new(Body::from(error.json_body()));
-    *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (body, status, kind) = if upgrade {
+        (Body::from(error.code().message()), StatusCode::BAD_REQUEST, "text/html")
+    } else {
+        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        (Body::from(error.json_body()), status, "application/json")
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.extensions_mut().insert(Refused(error.code()));
     response
 }
 

@@ -11,11 +11,12 @@ use hyper::body::Incoming;
 use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
+use oyez_protocol::code::Code;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{Refused, select_subprotocol, taken_over, upgrade_response};
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{FrontId, Native};
 use crate::shard::Shard;
@@ -114,11 +115,24 @@ async fn start(
     websocket::serve(shard, session, socket);
 }
 
+/// The row of the table for a refusal with this status.
+fn code(status: StatusCode) -> Code {
+    match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::FORBIDDEN => Code::OriginNotAllowed,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::TOO_MANY_REQUESTS => Code::LimitReached,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::BadRequest,
+    }
+}
+
 /// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.
 pub(crate) fn refuse(status: StatusCode, message: &str, word: &str) -> Response<Body> {
     let body = json!({ "code": status.as_u16(), "message": message, "error": word });
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.extensions_mut().insert(Refused(code(status)));
     response
 }

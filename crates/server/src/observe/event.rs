@@ -1,9 +1,13 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
+use std::time::Duration;
+
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
 use tracing::{debug, info, warn};
 
+use super::process::Process;
+use super::report::Figures;
 use crate::session::{Member, Request, Session};
 
 /// A thread begins to serve connections; whether it writes through io_uring.
@@ -26,6 +30,38 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
 /// A connection could not be accepted.
 pub(crate) fn accept_failed(error: &std::io::Error) {
     warn!(event = "accept_failed", %error);
+}
+
+/// A shard's thread had no turn for so long: something kept it, or the machine has too little to give.
+pub(crate) fn stalled(shard: u8, late: Duration) {
+    warn!(event = "stalled", shard, late_ms = millis(late));
+}
+
+/// How the node is, and what it has done since the last of these lines.
+pub(crate) fn performance(figures: &Figures) {
+    let Figures { connections, publishes, deliveries, latency, dropped, denied, stalls, waiting_bytes, process } =
+        *figures;
+    let [p50_ms, p99_ms] = latency.map(|latency| latency.map(millis));
+    let Process { resident_bytes, open_files, .. } = process;
+    info!(
+        event = "performance",
+        connections,
+        publishes_per_second = publishes,
+        deliveries_per_second = deliveries,
+        p50_ms,
+        p99_ms,
+        dropped,
+        denied,
+        stalls,
+        waiting_bytes,
+        resident_bytes,
+        open_files
+    );
+}
+
+/// Milliseconds, to two digits behind the point.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// A client may not connect.

@@ -163,7 +163,10 @@ impl Shard {
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(app, &identity, session.request.peer) {
                         Ok(count) => self.introduce(session, app, &nsp, identity, count, auth).await,
-                        Err(message) => self.refuse(session, nsp, &ConnectError::new(message)),
+                        Err(message) => {
+                            self.metrics.connect_error(Code::LimitReached);
+                            self.refuse(session, nsp, &ConnectError::new(message));
+                        }
                     }
                     return Ok(());
                 }
@@ -173,6 +176,8 @@ impl Shard {
                 }
             }
         }
+        let code = if refusals.is_empty() { Code::InvalidNamespace } else { Code::Unauthorized };
+        self.metrics.connect_error(code);
         self.tell_refused(&session.request, &refusals);
         if session.parser.get() == Parser::Bare {
             // It has no packet that could say so.
@@ -186,7 +191,7 @@ impl Shard {
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
     pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(&App, &'static str)]) {
         for (app, word) in refusals {
-            self.metrics.refused(app.id);
+            self.metrics.refused(app.id, word);
             event::refused(app, request, word);
         }
     }
@@ -255,7 +260,7 @@ impl Shard {
         session.members.borrow_mut().push(Rc::clone(&member));
         session.connect_by.set(None);
         event::connected(app, &member, session);
-        self.metrics.connected(app.id);
+        self.metrics.connected(app.id, &member.identity.borrow().user);
         self.confirm(session, &member);
         if self.end_if_revoked(session, &member) {
             // Between its identification and now, while its websocket was being opened.

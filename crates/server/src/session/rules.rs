@@ -96,8 +96,8 @@ impl Shard {
         let facts = Facts::of(session, member);
         let cx = facts.cx(said.event, said.data);
         if app.limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
-            self.metrics.denied(member.app);
             let denial = Denial { channel: None, reason: "too many events".to_owned(), code: 429 };
+            self.metrics.denied(member.app, denial.code);
             event::denied(app, member, said.event, &denial);
             self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
             return;
@@ -109,7 +109,7 @@ impl Shard {
         let mut answer = None;
         let outcome = self.carry_out(session, member, &mut plan, &facts, &said, &mut answer).await;
         for denial in plan.denied.iter().chain(&outcome.denied) {
-            self.metrics.denied(member.app);
+            self.metrics.denied(member.app, denial.code);
             event::denied(app, member, said.event, denial);
         }
         let mut replies = dialect.replies(&plan, &cx, &outcome);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 
+use crate::observe::metrics::Dropped;
 use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
@@ -62,7 +63,7 @@ impl Shard {
         match queued {
             Queued::Kept => {}
             Queued::DroppedOldest => {
-                self.metrics.dropped.inc();
+                self.metrics.dropped(Dropped::SlowConsumer, 1);
             }
             Queued::Hopeless => self.close(session, Reason { code: Code::SlowConsumer, word: "transport close" }),
         }

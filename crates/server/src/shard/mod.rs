@@ -10,6 +10,7 @@ pub(crate) mod outbox;
 pub(crate) mod rooms;
 pub(crate) mod table;
 pub(crate) mod turn;
+mod watch;
 pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -174,6 +175,7 @@ impl Shard {
     ) {
         event::shard_started(self.id, self.wires.borrow().has_ring());
         let clock = tokio::task::spawn_local(Rc::clone(&self).watch_deadlines());
+        let watch = tokio::task::spawn_local(Rc::clone(&self).keep_watch());
         let mut batch = Vec::with_capacity(MAIL_BATCH);
         loop {
             tokio::select! {
@@ -181,6 +183,7 @@ impl Shard {
                     if count == 0 {
                         break;
                     }
+                    self.vitals().left_in_mailbox(mail.len());
                     self.handle(&mut batch).await;
                 }
                 letter = letters.recv() => match letter {
@@ -191,6 +194,7 @@ impl Shard {
             }
         }
         clock.abort();
+        watch.abort();
         // What was accepted before the end is still delivered.
         self.hub.close();
         while self.hub.last_mail(&mut mail, &mut batch).await {

@@ -3,11 +3,14 @@
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use oyez_protocol::engineio::packet::{Packet, PacketType, Version};
 use oyez_protocol::socketio::Encoded;
 use oyez_protocol::websocket::frame::{self, Framing, Opcode};
+
+use crate::observe::histogram::Histogram;
 
 /// Messages shorter than this are sent as they are, even where compression was negotiated: deflate would cost more
 /// than it saves (the threshold of `ws` and engine.io).
@@ -36,20 +39,50 @@ pub(crate) struct Parcel {
     /// A live publication, which may be given up for a client that reads too slowly; what belongs to the protocol or
     /// answers the client is not.
     expendable: bool,
+    journey: Option<Rc<Journey>>,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
+}
+
+/// A publication's way through a shard. It ends when the last parcel of it is gone: every client's kernel has taken its
+/// last byte, or the client has gone or was too slow. So nothing has to be noted per delivery.
+#[derive(Debug)]
+pub(crate) struct Journey {
+    since: Instant,
+    latency: Histogram,
+}
+
+impl Journey {
+    /// Begun then; it is counted when it ends.
+    pub(crate) fn new(since: Instant, latency: Histogram) -> Rc<Self> {
+        Rc::new(Self { since, latency })
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        self.latency.observe(self.since.elapsed());
+    }
 }
 
 impl Parcel {
     fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
         let (frames, deflated) = Default::default();
-        Rc::new(Self { content, version, base64, compress, expendable: false, frames, deflated })
+        Rc::new(Self { content, version, base64, compress, expendable: false, journey: None, frames, deflated })
     }
 
     /// The same parcel as a live publication; to be called before it is shared.
     pub(crate) fn expendable(mut self: Rc<Self>) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             own.expendable = true;
+        }
+        self
+    }
+
+    /// The same parcel as a part of a journey; to be called before it is shared.
+    pub(crate) fn travelling(mut self: Rc<Self>, journey: &Rc<Journey>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.journey = Some(Rc::clone(journey));
         }
         self
     }
@@ -202,6 +235,11 @@ impl Outbox {
             }
         }
         outcome
+    }
+
+    /// Bytes that wait, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Nothing waits.

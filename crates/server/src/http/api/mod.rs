@@ -14,6 +14,7 @@ mod key;
 mod online;
 mod openapi;
 mod publish;
+mod reference;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use super::pages;
 pub use super::pages::Demo;
 use crate::config::{ApiKey, AppConfig};
 use crate::observe::metrics::Metrics;
+pub use reference::reference;
 
 /// What the API needs of its node.
 #[derive(Debug)]
