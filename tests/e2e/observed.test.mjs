@@ -184,7 +184,7 @@ describe('metrics', () => {
       client.emit(`event-${name}`, {});
       await fence(server, client, `open:${name}`);
       await assert.rejects(member(server, 'x', { auth: { token: name } }));
-      await assert.rejects(connected(connect(`${server.url}/${name}`, { auth: { token: name } })));
+      await assert.rejects(connected(connect(`${server.url}/${name}`, { transports: ['websocket'], auth: { token: name } })));
       await assert.rejects(raw(t, `${server.ws}/ws?token=${name}`, { headers: { origin: `https://${name}.example` } }).opened);
       await server.api(`/api/v1/${name}`);
       client.disconnect();
