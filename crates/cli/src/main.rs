@@ -1,5 +1,6 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
+mod api;
 mod banner;
 mod bench;
 mod certificate;
@@ -11,8 +12,10 @@ mod listener;
 mod logging;
 mod mint;
 mod process;
+mod reload;
 mod say;
 mod secrets;
+mod signals;
 mod tail;
 mod trust;
 mod who;
@@ -50,6 +53,7 @@ enum Command {
     Publish(command::publish::Options),
     Listen(command::listen::Options),
     Token(command::token::Options),
+    Reload(command::reload::Options),
     Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
     Reference(command::reference::Options),
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Publish(options) => command::publish::run(&options),
         Command::Listen(options) => command::listen::run(&options),
         Command::Token(options) => command::token::run(&options),
+        Command::Reload(options) => command::reload::run(&options),
         Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
         Command::Reference(options) => command::reference::run(&options),

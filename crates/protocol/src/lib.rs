@@ -18,4 +18,4 @@ pub mod engineio;
 pub mod native;
 pub mod socketio;
 
-mod json;
+pub mod json;

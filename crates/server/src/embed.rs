@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use oyez_hub::app::App;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
+use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Settings, Shutdown};
 
 /// Collects what an embedded server needs.
 ///
@@ -36,6 +37,7 @@ pub struct ServerBuilder {
     engine: Engine,
     origins: Origins,
     shards: usize,
+    shutdown: Shutdown,
 }
 
 impl Server {
@@ -49,6 +51,7 @@ impl Server {
             engine: Engine::default(),
             origins: Origins::List(Vec::new()),
             shards: default_shards(),
+            shutdown: Shutdown::default(),
         }
     }
 
@@ -108,6 +111,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how sessions leave when the server stops.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
     /// The server; to be called within a tokio runtime, on which its handlers will run.
     #[must_use]
     pub fn build(self) -> Server {
@@ -129,6 +139,14 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts, tokens: Vec::new(), io_uring: true }, self.shards, Handle::current())
+        let settings = Settings {
+            fronts: fronts.into_iter().map(Arc::new).collect(),
+            connections: None,
+            tokens: Vec::new(),
+            io_uring: true,
+            shutdown: self.shutdown,
+            handshakes: HANDSHAKES,
+        };
+        Server::new(apps, settings, self.shards, Handle::current())
     }
 }

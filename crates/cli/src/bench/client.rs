@@ -9,6 +9,7 @@ use super::http;
 use super::polling::Polling;
 use super::script::{Meaning, Protocol, Script};
 use super::tally::{Heard, Tally};
+use super::target;
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
@@ -134,9 +135,15 @@ impl Client {
         loop {
             let read = match self.wire.read(&mut scratch[kept..kept + READ]) {
                 Ok(None) => break,
-                Ok(Some(0)) => return self.end("the server closed the connection", shared),
+                Ok(Some(0)) => {
+                    let outcome = self.end("the server closed the connection", shared);
+                    return outcome.map_err(|failure| failure.help(target::CLOSED));
+                }
                 Ok(Some(read)) => read,
-                Err(error) => return self.end(&error.to_string(), shared),
+                Err(error) => {
+                    let outcome = self.end(&error.to_string(), shared);
+                    return outcome.map_err(|failure| failure.help(target::help(&error)));
+                }
             };
             let end = kept + read;
             let used = self.feed(&scratch[..end], shared, now)?;
@@ -384,12 +391,12 @@ impl Client {
                 self.stage = Stage::Closed;
                 Ok(())
             }
-            Err(error) => Err(self.failure(&error.to_string())),
+            Err(error) => Err(self.failure(&error.to_string()).help(target::help(&error))),
         }
     }
 
     fn failure(&self, what: &str) -> Failure {
-        Failure::new(format!("connection {}: {what}", self.number))
+        Failure::new(format!("connection {} to {}: {what}", self.number, self.wire.peer))
     }
 }
 

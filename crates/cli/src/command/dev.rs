@@ -54,16 +54,15 @@ Exit codes: 0 it was asked to end (Ctrl-C) and did; 1 it cannot run, and why is 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = Path::new(secrets::FILE);
     let secrets = Secrets::keep(file)?;
-    let mut config = load(options.config.as_deref(), &secrets)?;
+    let named = options.config.clone();
+    let reading = move || load(named.as_deref(), &secrets);
+    let config = reading()?;
     logging::start("warn");
     let wanted = options.listen.as_ref().map_or_else(|| config.server.listen.clone(), |listen| vec![listen.clone()]);
     for address in &wanted {
         check_local(address)?;
     }
     let listeners = Listeners::open(&wanted)?;
-    // The pages under development come from ports of their own tools.
-    let local = ["http://localhost:*", "http://127.0.0.1:*"].map(str::to_owned);
-    config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
     let url = format!("http://{}", listeners.addresses[0]);
     let token = |id: &str, roles: &[String]| first_token(&config, id, roles);
     let user = token(USER, &[]);
@@ -83,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    Node::new(&config, demo)?.run(listeners.sockets, || {
+    Node::new(config, Box::new(reading), demo)?.run(listeners.sockets, || {
         for address in &listeners.addresses {
             say::line(format_args!("Listening on http://{address}"));
         }
@@ -92,16 +91,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// The built-in configuration, whose secrets are always the kept ones; or a file, with the kept ones for what the
-/// environment lacks.
+/// environment lacks. The pages under development come from ports of their own tools.
 fn load(file: Option<&Path>, secrets: &Secrets) -> Result<Config, Failure> {
-    let config = match file {
-        None => configuration::check(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
+    let checked = match file {
+        None => configuration::check_for_dev(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
         Some(file) => {
             let env = |name: &str| configuration::set(name).or_else(|| secrets.env(name));
-            configuration::check(file, &configuration::read(file)?, &env)
+            configuration::check_for_dev(file, &configuration::read(file)?, &env)
         }
     };
-    config.map_err(|problems| Failure::new(problems.to_string()))
+    let mut config = checked.map_err(|problems| Failure::new(problems.to_string()))?;
+    let local = ["http://localhost:*", "http://127.0.0.1:*"].map(str::to_owned);
+    config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
+    Ok(config)
 }
 
 /// Development secrets are shown to whoever asks, so nobody but this machine may ask.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use crate::http::coalesce::{Coalesced, Pace};
-use crate::http::{engine, upgrade};
+use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
 use crate::transport::handshake;
 use crate::transport::stream::Stream;
@@ -37,7 +37,6 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
-    let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     let begun = async {
         let stream = match &shard.tls {
@@ -91,12 +90,26 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
 }
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
-    let route = engine::route(&shard.settings, &request);
+    let last = framing::is_last(request.headers());
+    let response = answer_by_route(shard, request, peer, pace).await;
+    if last { framing::end(response) } else { response }
+}
+
+async fn answer_by_route(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    pace: Arc<Pace>,
+) -> Response<Body> {
+    let route = engine::route(&shard.settings(), &request);
     pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
+    if !framing::is_sound(&request) {
+        return framing::refuse();
+    }
     if let Some(route) = route {
         return engine::answer(shard, request, route, peer.ip()).await;
     }
-    if let Some(file) = engine::client(&shard.settings, &request) {
+    if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;
     }
     let mut request = request.map(Body::new);

@@ -5,8 +5,10 @@ pub(crate) mod coalesce;
 pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
+pub(crate) mod framing;
 pub(crate) mod native;
 pub(crate) mod pages;
+mod squeeze;
 pub(crate) mod upgrade;
 
 use std::time::Duration;

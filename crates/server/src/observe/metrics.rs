@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use oyez_hub::address::AppId;
 use oyez_hub::admission::Traffic;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::MetricType;
@@ -29,6 +30,12 @@ const REASON: Label = Label {
     name: "reason",
     values: "of a refused token `missing`, `expired`, `bad_signature` and the other words of the log; of a dropped message \
              `slow_consumer`, `volatile`",
+};
+const LIMIT: Label = Label {
+    name: "limit",
+    values: "`payload`, `json_depth`, `attachments`, `outbox`, `node_connections`, `app_connections`, \
+             `connections_per_address`, `connects_per_second`, `connections_per_user`, `channels_per_session`, \
+             `channel_length`, `channel_characters`, `events_per_second`, `app_events_per_second`, `publishes_per_second`",
 };
 
 /// How long a publication may take until all have it, in seconds.
@@ -59,6 +66,7 @@ labels! {
     PerRefusal { app: String = APP, reason: &'static str = REASON }
     PerCode { code: &'static str = CODE }
     PerReason { reason: &'static str = REASON }
+    PerLimit { limit: &'static str = LIMIT }
     PerShard { shard: u8 = SHARD }
     PerTransport { shard: u8 = SHARD, transport: &'static str = TRANSPORT }
 }
@@ -107,6 +115,10 @@ pub struct Metrics {
     connect_errors: Family<PerCode, Counter>,
     disconnects: Family<PerCode, Counter>,
     dropped: [Counter; Dropped::ALL.len()],
+    /// By [`Limit`].
+    limits: Vec<Counter>,
+    /// Handshakes that were put off because too many were under way.
+    pub(crate) handshakes_deferred: Counter,
     accept_failures: Counter,
     pub(super) accept_failed_at: AtomicU64,
     returns: Returns,
@@ -139,6 +151,9 @@ impl Metrics {
         let disconnects = all.counters("oyez_disconnects", "Sessions that ended, by the code of their end");
         let reasons = all.counters::<PerReason>("oyez_messages_dropped", "Messages given up");
         let dropped = Dropped::ALL.map(|reason| reasons.get_or_create_owned(&PerReason { reason: reason.word() }));
+        let limits = limit_counters(all);
+        let handshakes_deferred =
+            all.counter("oyez_handshakes_deferred", "Handshakes answered 503, because too many were under way");
         let latency = all.histogram(
             "oyez_delivery_latency_seconds",
             "From the moment in which a publication is asked for until nobody on a shard waits for it any more: the kernel \
@@ -163,6 +178,8 @@ impl Metrics {
             connect_errors,
             disconnects,
             dropped,
+            limits,
+            handshakes_deferred,
             accept_failures,
             accept_failed_at,
             returns,
@@ -188,6 +205,13 @@ impl Metrics {
     /// Where the latency of deliveries is counted.
     pub(crate) fn latency(&self) -> &Histogram {
         &self.latency
+    }
+
+    /// A limit was in somebody's way.
+    pub(crate) fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limits.get(limit as usize) {
+            counter.inc();
+        }
     }
 
     /// A client has become a member.
@@ -337,6 +361,11 @@ fn app_metrics<'a>(all: &mut Catalogue, apps: impl IntoIterator<Item = &'a str>)
     apps.into_iter().map(app).collect()
 }
 
+fn limit_counters(all: &mut Catalogue) -> Vec<Counter> {
+    let hits = all.counters::<PerLimit>("oyez_limit_hits", "How often each limit was reached");
+    Limit::ALL.iter().map(|limit| hits.get_or_create_owned(&PerLimit { limit: limit.name() })).collect()
+}
+
 fn shard_metrics(all: &mut Catalogue, shards: usize) -> Vec<Vitals> {
     let sessions = all.gauges::<PerTransport>("oyez_sessions", "Sessions now, members of an app or not yet");
     let slow =
@@ -413,6 +442,7 @@ mod tests {
         metrics.dropped(Dropped::Volatile, 3);
         metrics.closed(Code::SlowConsumer);
         metrics.refused(AppId(0), "expired");
+        metrics.limited(Limit::Channels);
         let text = metrics.text();
         for line in [
             "oyez_connections{app=\"desk\"} 1",
@@ -422,6 +452,8 @@ mod tests {
             "oyez_messages_dropped_total{reason=\"volatile\"} 3",
             "oyez_disconnects_total{code=\"slow_consumer\"} 1",
             "oyez_connects_refused_total{app=\"desk\",reason=\"expired\"} 1",
+            "oyez_limit_hits_total{limit=\"channels_per_session\"} 1",
+            "oyez_limit_hits_total{limit=\"outbox\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
@@ -443,6 +475,9 @@ mod tests {
             ["`oyez_delivery_latency_seconds` | histogram |", "`oyez_denials_total` | counter | `app`, `code` |"]
         {
             assert!(page.contains(name), "{name} is not in\n{page}");
+        }
+        for limit in Limit::ALL {
+            assert!(page.contains(&format!("`{}`", limit.name())), "{limit:?} is not in\n{page}");
         }
     }
 }

@@ -28,6 +28,7 @@ impl Shard {
     }
 
     pub(super) async fn keep_watch(self: Rc<Self>) {
+        self.vitals().beat(Duration::ZERO, clock::steady_nanos());
         for look in 0_u64.. {
             let due = Instant::now() + LOOK;
             tokio::time::sleep_until(due).await;
