@@ -43,6 +43,7 @@ fn advice(row: &Row) -> &'static str {
         (false, _, 403) => "no: it is not allowed",
         (false, _, 409) => "no: another took its place",
         (false, _, 413) => "no: send less at once",
+        (false, _, 429) if row.name == "too_many_channels" => "no: leave other channels first",
         (false, _, 429) => "no: close other connections first",
         (false, ..) => "no: the client is at fault",
     }
