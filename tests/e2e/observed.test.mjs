@@ -163,7 +163,9 @@ describe('metrics', () => {
     ann.disconnect();
   });
 
-  test('tell of the process', async () => {
+  test('tell of the process', async (t) => {
+    // A server of its own: connections of other tests that end meanwhile would count.
+    const server = await serving(t, CONFIG);
     const now = await metrics(server);
     assert.ok(now.get('process_resident_memory_bytes') > 1_000_000);
     const open = now.get('process_open_fds');
