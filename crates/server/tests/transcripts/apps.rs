@@ -139,7 +139,8 @@ fn what_waits_for_the_end_of_a_turn_is_in_no_volatile_packets_way() {
             let asks = everybody.emit_with_ack("asked", round, Duration::from_millis(1));
             tokio::join!(asks, volatile.emit("said", round))
         });
-        assert_eq!(asked.expect("accepted").reached, 1);
+        // Nobody answers; that it was reached is heard.
+        asked.expect("accepted");
         said.expect("accepted");
         let heard = client.hear().expect("the first");
         assert!(heard.ends_with(&format!(r#"["asked",{round}]"#)), "{heard}");
