@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Settings, Shutdown};
+use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
 
 /// Collects what an embedded server needs.
 ///
@@ -143,6 +143,7 @@ impl ServerBuilder {
             fronts: fronts.into_iter().map(Arc::new).collect(),
             connections: None,
             tokens: Vec::new(),
+            patience: Patience::default(),
             io_uring: true,
             shutdown: self.shutdown,
             handshakes: HANDSHAKES,

@@ -90,8 +90,9 @@ fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
         None => app.clone(),
     });
     let apps = apps.collect();
-    let ServerConfig { shutdown, handshakes, .. } = new.server;
-    (Config { server: ServerConfig { shutdown, handshakes, ..old.server.clone() }, apps, keys: new.keys }, later)
+    let ServerConfig { listen, shards, io_uring, report, connections, tls, .. } = old.server.clone();
+    let server = ServerConfig { listen, shards, io_uring, report, connections, tls, ..new.server };
+    (Config { server, apps, keys: new.keys }, later)
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -16,19 +15,18 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::ServiceExt as _;
 
 use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::waiting::Waiting;
 use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
+use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
 use crate::transport::handshake;
 use crate::transport::stream::Stream;
-
-/// Time for a request's headers to arrive, and before that for TLS to be agreed on.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
 /// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
@@ -38,53 +36,72 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
+    // One deadline for TLS and the first request's head, however the time is spent.
+    let head_by = Instant::now() + shard.settings().patience.header;
     let begun = async {
         let stream = match &shard.tls {
             None => Stream::Plain(stream),
             // Boxed, as it is over soon.
-            Some(tls) => Box::pin(timeout(HEADER_TIMEOUT, handshake::shake(&shard, stream, tls.current()))).await??,
+            Some(tls) => Box::pin(handshake::shake(&shard, stream, tls.current())).await?,
         };
-        timeout(HEADER_TIMEOUT, upgrade::take(&shard, stream, peer.ip())).await?
+        upgrade::take(&shard, stream, peer.ip()).await
     };
     let begun = tokio::select! {
+        biased;
         begun = begun => begun,
+        () = too_late(head_by) => return,
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
     let Ok(Some((stream, unread))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
-    Box::pin(serve_requests(shard, stream, unread, peer)).await;
+    Box::pin(serve_requests(shard, stream, unread, peer, head_by)).await;
 }
 
-/// Serves a connection on which requests come one after the other; `unread` came already.
-async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr) {
+/// Waits for a deadline. If this thread stood still, what has come meanwhile is read first.
+async fn too_late(by: Instant) {
+    sleep_until(by).await;
+    if by.elapsed() > STANDSTILL {
+        sleep(CATCHING_UP).await;
+    }
+}
+
+/// Serves a connection on which requests come one after the other; `unread` came already, and the rest of the first head
+/// must come by `head_by`.
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr, head_by: Instant) {
     let stop = shard.heard_out.clone();
-    let pace = Arc::<Pace>::default();
-    let service =
-        service_fn(|request| answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(Ok::<_, Infallible>));
+    let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
+    let service = service_fn(|request| {
+        let own = Arc::clone(&pace);
+        answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(move |response| {
+            own.waiting_for.has_answer();
+            Ok::<_, Infallible>(response)
+        })
+    });
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
         // A client that says no more, right after its last request, is still answered.
         .half_close(true)
-        .header_read_timeout(HEADER_TIMEOUT)
+        // Its timeout would also end connections between two requests.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(Coalesced::new(stream, unread, Arc::clone(&pace))), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
+    let mut timer = pin!(sleep_until(head_by));
+    let mut turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
         pace.next_turn();
-        let ended = Future::poll(connection, cx);
+        let ended = Future::poll(connection, cx).map(drop);
         if pace.is_waiting() {
             cx.waker().wake_by_ref();
         }
-        ended
+        if ended.is_ready() { ended } else { pace.waiting_for.poll_over(timer.as_mut(), cx) }
     };
     tokio::select! {
         // A connection that breaks is its client's affair.
-        _ = poll_fn(|cx| turn(connection.as_mut(), cx)) => {}
+        () = poll_fn(|cx| turn(connection.as_mut(), cx)) => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = poll_fn(|cx| turn(connection.as_mut(), cx)).await;
+            poll_fn(|cx| turn(connection.as_mut(), cx)).await;
         }
     }
 }

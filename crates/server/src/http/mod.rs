@@ -10,6 +10,7 @@ pub(crate) mod native;
 pub(crate) mod pages;
 mod squeeze;
 pub(crate) mod upgrade;
+pub(crate) mod waiting;
 
 use std::time::Duration;
 

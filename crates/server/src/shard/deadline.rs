@@ -6,14 +6,23 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use oyez_hub::address::Address;
 
+use crate::observe::event;
+
 /// Sessions looked at before other work of the shard gets a turn.
 const CHUNK: usize = 256;
+
+/// What is late by more shows that the thread stood still: the process was stopped, or the machine busy beyond measure.
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// How long deadlines wait after that, so that what clients said meanwhile is read first.
+pub(crate) const CATCHING_UP: Duration = Duration::from_secs(1);
 
 /// Which session to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub(crate) struct Deadlines {
     heap: RefCell<BinaryHeap<Reverse<Entry>>>,
     /// When the waiting task will look next.
     sleeping_until: Cell<Option<Instant>>,
+    /// Until then the thread is known to have stood still.
+    caught_up: Cell<Option<Instant>>,
     earlier: Notify,
 }
 
@@ -53,9 +64,21 @@ impl Deadlines {
         }
     }
 
+    /// Waits a moment if entries have been due for so long that the clients cannot be blamed.
+    async fn catch_up(&self) {
+        let Some(first) = self.heap.borrow().peek().map(|entry| entry.0.at) else { return };
+        let late = first.elapsed();
+        if late > STANDSTILL && self.caught_up.get().is_none_or(|until| first > until) {
+            event::stood_still(late);
+            self.caught_up.set(Some(Instant::now()));
+            tokio::time::sleep(CATCHING_UP).await;
+        }
+    }
+
     /// Waits until at least one entry is due and takes those that are, at most [`CHUNK`]: slots and nonces of sessions.
     pub(crate) async fn due(&self, out: &mut Vec<(u32, u64)>) {
         loop {
+            self.catch_up().await;
             let now = Instant::now();
             let next = {
                 let mut heap = self.heap.borrow_mut();
