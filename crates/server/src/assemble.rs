@@ -109,7 +109,8 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    Ok((apps, Settings { fronts, tokens, io_uring: config.server.io_uring }))
+    let server = &config.server;
+    Ok((apps, Settings { fronts, tokens, forwarders: server.forwarders.clone(), io_uring: server.io_uring }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {

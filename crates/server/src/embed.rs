@@ -7,6 +7,7 @@ use oyez_hub::app::App;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
 use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
 
@@ -15,6 +16,7 @@ use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
 /// ```
 /// # use std::time::Duration;
 /// use oyez_server::Server;
+/// use oyez_server::forwarders::{Field, Forwarders};
 /// use oyez_server::settings::{Engine, Origins};
 ///
 /// # #[tokio::main]
@@ -22,6 +24,11 @@ use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
 /// let server = Server::builder()
 ///     .namespace("/admin")
 ///     .origins(Origins::List(vec!["https://app.example.com".to_owned()]))
+///     .forwarders(Forwarders {
+///         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
+///         header: Some(Field::XForwardedFor),
+///         proxy_protocol: false,
+///     })
 ///     .engine(Engine { connect_timeout: Duration::from_secs(5), deflate: true, ..Engine::default() })
 ///     .shards(2)
 ///     .build();
@@ -35,6 +42,7 @@ pub struct ServerBuilder {
     bare: Option<(String, String)>,
     engine: Engine,
     origins: Origins,
+    forwarders: Forwarders,
     shards: usize,
 }
 
@@ -48,6 +56,7 @@ impl Server {
             bare: None,
             engine: Engine::default(),
             origins: Origins::List(Vec::new()),
+            forwarders: Forwarders::default(),
             shards: default_shards(),
         }
     }
@@ -101,6 +110,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets who is believed about where clients come from: load balancers and reverse proxies in front.
+    #[must_use]
+    pub fn forwarders(mut self, forwarders: Forwarders) -> Self {
+        self.forwarders = forwarders;
+        self
+    }
+
     /// Sets the number of threads for connections.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -129,6 +145,7 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        Server::new(apps, Settings { fronts, tokens: Vec::new(), io_uring: true }, self.shards, Handle::current())
+        let settings = Settings { fronts, tokens: Vec::new(), forwarders: self.forwarders, io_uring: true };
+        Server::new(apps, settings, self.shards, Handle::current())
     }
 }

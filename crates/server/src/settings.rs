@@ -5,6 +5,7 @@ use std::time::Duration;
 use oyez_hub::address::AppId;
 
 use crate::config::TokenSource;
+use crate::forwarders::Forwarders;
 
 /// Index of a front.
 pub(crate) type FrontId = usize;
@@ -132,6 +133,8 @@ pub struct Settings {
     pub fronts: Vec<Front>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
+    /// Whom to believe about where clients come from.
+    pub forwarders: Forwarders,
     /// Use io_uring to write to many connections at once, where the kernel allows it.
     pub io_uring: bool,
 }

@@ -12,6 +12,7 @@ use super::tally::{Heard, Tally};
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
+use crate::trust;
 
 /// How much is read at once.
 const READ: usize = 64 * 1024;
@@ -384,7 +385,7 @@ impl Client {
                 self.stage = Stage::Closed;
                 Ok(())
             }
-            Err(error) => Err(self.failure(&error.to_string())),
+            Err(error) => Err(trust::failure(format!("connection {}: {error}", self.number))),
         }
     }
 

@@ -9,6 +9,7 @@ use super::target::Address;
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
+use crate::trust;
 
 /// How much is read at once.
 const READ: usize = 16 * 1024;
@@ -142,7 +143,7 @@ impl Publisher {
     fn passed(&mut self, outcome: io::Result<()>) -> Result<(), Failure> {
         match outcome {
             Err(_) if self.unanswered == 0 => self.closed(),
-            outcome => outcome.map_err(|error| Failure::new(format!("publishing: {error}"))),
+            outcome => outcome.map_err(|error| trust::failure(format!("publishing: {error}"))),
         }
     }
 }

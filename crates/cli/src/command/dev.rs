@@ -8,6 +8,7 @@ use oyez_server::api::Demo;
 use oyez_server::config::{AppConfig, Config, DEV};
 
 use crate::banner::Banner;
+use crate::certificate::Certificate;
 use crate::compose::Node;
 use crate::failure::Failure;
 use crate::listener::{self, Listeners};
@@ -62,9 +63,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     let listeners = Listeners::open(&wanted)?;
     // The pages under development come from ports of their own tools.
-    let local = ["http://localhost:*", "http://127.0.0.1:*"].map(str::to_owned);
+    let local = ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
+    let local = local.map(str::to_owned);
     config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
-    let url = format!("http://{}", listeners.addresses[0]);
+    let certificate = options.config.as_deref().and_then(|file| Certificate::of(&config, file));
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listeners.addresses[0]);
     let token = |id: &str, roles: &[String]| first_token(&config, id, roles);
     let user = token(USER, &[]);
     let admin = token(ADMIN, &[ADMIN_ROLE.to_owned()]);
@@ -83,9 +87,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    Node::new(&config, demo)?.run(listeners.sockets, || {
+    let mut node = Node::new(&config, demo)?;
+    if let Some(certificate) = certificate {
+        node = node.with_certificate(certificate);
+    }
+    node.run(listeners.sockets, || {
         for address in &listeners.addresses {
-            say::line(format_args!("Listening on http://{address}"));
+            say::line(format_args!("Listening on {scheme}://{address}"));
         }
         say::text(text);
     })

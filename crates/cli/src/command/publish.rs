@@ -15,13 +15,16 @@ use tokio::runtime::{Builder, Handle};
 use crate::failure::Failure;
 use crate::say;
 use crate::secrets::{self, Secrets};
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 
 /// How long the server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest DATA that is read, in bytes; the server takes no more.
 const MAX_DATA: u64 = 1024 * 1024;
+
+/// Bytes of a sentence that is shown.
+const SENTENCE: usize = 200;
 
 /// Publish an event.
 ///
@@ -99,7 +102,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let client = HttpFetch::new(Handle::current(), &http)?;
         client.fetch(request).await
     });
-    verdict(&answer.map_err(|error| unreachable(&error).help("is the server running? see --url, and --ca"))?)
+    let answer = answer.map_err(|error| {
+        let help = trust::remedy(&error.to_string()).unwrap_or("is the server running? see --url");
+        unreachable(&error).help(help)
+    })?;
+    verdict(&answer)
 }
 
 fn stdin() -> Result<String, Failure> {
@@ -129,6 +136,13 @@ fn verdict(answer: &FetchResponse) -> Result<(), Failure> {
         return Ok(());
     }
     let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
-    let reason = parsed.pointer("/error/message").and_then(Value::as_str).unwrap_or("no reason given");
-    Err(Failure::new(format!("the server answered {}: {reason}", answer.status)))
+    let reason = parsed.pointer("/error/message").and_then(Value::as_str).or_else(|| sentence(&body));
+    Err(Failure::new(format!("the server answered {}: {}", answer.status, reason.unwrap_or("no reason given"))))
+}
+
+/// What an answer that is none of the API's says, if it is a word to a person, as that of a port that speaks TLS.
+fn sentence(body: &str) -> Option<&str> {
+    let line = body.trim();
+    let plain = !line.is_empty() && line.len() <= SENTENCE && !line.starts_with(['<', '{']);
+    (plain && !line.contains(char::is_control)).then_some(line)
 }

@@ -26,6 +26,7 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use toml::de::DeTable;
 
+use crate::forwarders::Forwarders;
 use crate::tls::Tls;
 
 pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtConfig, TokenSource};
@@ -76,6 +77,8 @@ pub struct ServerConfig {
     pub shutdown: Duration,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
+    /// Whom to believe about where clients come from.
+    pub forwarders: Forwarders,
 }
 
 /// `[server.tls]`.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,16 +19,17 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 
+use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::{engine, upgrade};
 use crate::shard::Shard;
-use crate::transport::handshake;
 use crate::transport::stream::Stream;
+use crate::transport::{announced, handshake};
 
-/// Time for a request's headers to arrive, and before that for TLS to be agreed on.
+/// Time for a request's headers to arrive, and with the first ones for all that comes before: a PROXY header, TLS.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
@@ -40,29 +42,40 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
     let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     let begun = async {
+        let deadline = Instant::now() + HEADER_TIMEOUT;
+        let forwarders = &shard.settings.forwarders;
+        // Both are boxed, as they are over soon.
+        let remote = if forwarders.announces(peer.ip()) {
+            Box::pin(announced::hear(&shard, &stream, peer, deadline)).await?
+        } else {
+            forwarders.remote(peer)
+        };
         let stream = match &shard.tls {
             None => Stream::Plain(stream),
-            // Boxed, as it is over soon.
-            Some(tls) => Box::pin(timeout(HEADER_TIMEOUT, handshake::shake(&shard, stream, tls.current()))).await??,
+            Some(tls) => {
+                let peer = remote.address.ip();
+                Box::pin(handshake::shake(&shard, stream, tls.current(), peer, deadline)).await?
+            }
         };
-        timeout(HEADER_TIMEOUT, upgrade::take(&shard, stream, peer.ip())).await?
+        let taken = timeout_at(deadline, upgrade::take(&shard, stream, remote)).await??;
+        io::Result::Ok(taken.map(|(stream, unread)| (stream, unread, remote)))
     };
     let begun = tokio::select! {
         begun = begun => begun,
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
-    let Ok(Some((stream, unread))) = begun else { return };
+    let Ok(Some((stream, unread, remote))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
-    Box::pin(serve_requests(shard, stream, unread, peer)).await;
+    Box::pin(serve_requests(shard, stream, unread, remote)).await;
 }
 
 /// Serves a connection on which requests come one after the other; `unread` came already.
-async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr) {
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remote: Remote) {
     let stop = shard.heard_out.clone();
     let pace = Arc::<Pace>::default();
     let service =
-        service_fn(|request| answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(Ok::<_, Infallible>));
+        service_fn(|request| answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(Ok::<_, Infallible>));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that says no more, right after its last request, is still answered.
@@ -90,19 +103,26 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
     }
 }
 
-async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, remote: Remote, pace: Arc<Pace>) -> Response<Body> {
     let route = engine::route(&shard.settings, &request);
     pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
     if let Some(route) = route {
-        return engine::answer(shard, request, route, peer.ip()).await;
+        return engine::answer(shard, request, route, remote).await;
     }
     if let Some(file) = engine::client(&shard.settings, &request) {
         return file;
     }
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
+    let client = client(&shard, remote, &request);
+    request.extensions_mut().insert(ConnectInfo(client));
     match shard.router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Where the client of a request comes from; a port is known only where it is the connection's.
+fn client<B>(shard: &Shard, remote: Remote, request: &Request<B>) -> SocketAddr {
+    let client = shard.settings.forwarders.client(remote, request.headers());
+    if client == remote.address.ip() { remote.address } else { SocketAddr::new(client, 0) }
 }

@@ -2,7 +2,6 @@
 //! into sessions.
 
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use axum::body::Body;
@@ -27,6 +26,7 @@ use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
 
+use crate::forwarders::Remote;
 use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
 use crate::http::{BODY_TIMEOUT, cors};
@@ -91,7 +91,12 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: IpAddr) -> Response<Body> {
+pub(crate) async fn answer(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    route: Route,
+    remote: Remote,
+) -> Response<Body> {
     let settings = std::sync::Arc::clone(&shard.settings);
     let front = settings.front(route.front);
     let headers = request.headers().clone();
@@ -100,7 +105,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         cors::permit(&mut response, &front.origins, &headers);
         return response;
     }
-    let facts = facts(&request, peer);
+    let facts = facts(&settings, &request, remote);
     if shard.stop.is_cancelled() && facts.shown().query("sid").is_none() {
         // The node goes down: sessions may fetch their last words, but none begins.
         let mut response = Response::new(Body::empty());
@@ -171,12 +176,12 @@ pub(crate) struct Opening {
 pub(crate) fn agree<B: HttpBody>(
     shard: &Shard,
     request: &Request<B>,
-    peer: IpAddr,
+    remote: Remote,
 ) -> Option<(Opening, Response<Body>)> {
     let Route { front, native: false } = route(&shard.settings, request)? else { return None };
     let Front { engine, origins, .. } = shard.settings.front(front);
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
-    let facts = facts(request, peer);
+    let facts = facts(&shard.settings, request, remote);
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && origins.allow(shown.origin.as_deref()) && !shard.stop.is_cancelled();
@@ -412,7 +417,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
+fn facts<B>(settings: &Settings, request: &Request<B>, remote: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {
@@ -422,5 +427,5 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     };
-    Facts::new(Some(peer), shown)
+    Facts::new(Some(settings.forwarders.client(remote, request.headers())), shown)
 }

@@ -1,9 +1,13 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
+use std::io;
+use std::net::IpAddr;
+
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
 use tracing::{debug, info, warn};
 
+use super::arrival::{ProxyFailure, TlsFailure};
 use crate::session::{Member, Request, Session};
 
 /// A thread begins to serve connections; whether it writes through io_uring.
@@ -24,8 +28,24 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
 }
 
 /// A connection could not be accepted.
-pub(crate) fn accept_failed(error: &std::io::Error) {
+pub(crate) fn accept_failed(error: &io::Error) {
     warn!(event = "accept_failed", %error);
+}
+
+/// TLS was not agreed on. Where nobody can help it, such as with clients that go away, it is no warning.
+pub(crate) fn tls_failed(failure: TlsFailure, peer: IpAddr, error: &io::Error) {
+    match failure.help() {
+        Some(help) => warn!(event = "tls_failed", reason = failure.word(), %peer, %error, help),
+        None => debug!(event = "tls_failed", reason = failure.word(), %peer, %error),
+    }
+}
+
+/// A trusted forwarder did not say for whom it forwards.
+pub(crate) fn proxy_header_refused(failure: ProxyFailure, forwarder: IpAddr) {
+    match failure.help() {
+        Some(help) => warn!(event = "proxy_header_refused", reason = failure.word(), %forwarder, help),
+        None => debug!(event = "proxy_header_refused", reason = failure.word(), %forwarder),
+    }
 }
 
 /// A client may not connect.

@@ -8,6 +8,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::arrival::Arrivals;
+
 /// One app's share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AppLabel {
@@ -31,6 +33,8 @@ struct AppCounters {
 pub struct Metrics {
     registry: Registry,
     apps: Vec<AppCounters>,
+    /// Connections before their first request.
+    pub(crate) arrivals: Arrivals,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
 }
@@ -56,6 +60,7 @@ impl Metrics {
             family(&mut registry, "oyez_messages_unknown", "Messages that no rule names or that cannot be read");
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
+        let arrivals = Arrivals::new(&mut registry);
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -69,7 +74,7 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, dropped }
+        Self { registry, apps, arrivals, dropped }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {

@@ -10,6 +10,7 @@ use oyez_hub::command::{Command, Select};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
+use oyez_server::forwarders::Forwarders;
 use oyez_server::settings::{Engine, Front, Origins, Settings};
 use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
@@ -41,7 +42,9 @@ fn server_of(app: App) -> Server {
         apps: vec![app.id],
         outbox_bytes: 1_000_000,
     };
-    Server::new(vec![app], Settings { fronts: vec![front], tokens: Vec::new(), io_uring: true }, 1, Handle::current())
+    let (tokens, forwarders) = (Vec::new(), Forwarders::default());
+    let settings = Settings { fronts: vec![front], tokens, forwarders, io_uring: true };
+    Server::new(vec![app], settings, 1, Handle::current())
 }
 
 fn open(server: SocketAddr, path: &str) -> WebSocket {
