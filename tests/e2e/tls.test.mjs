@@ -229,20 +229,19 @@ test('handshakes are counted, by version and by whether a ticket was used', asyn
   for (const version of ['1.2', '1.3']) {
     const before = await counted('oyez_tls_handshakes');
     const options = { port: server.port, host: '127.0.0.1', ca, minVersion: `TLSv${version}`, maxVersion: `TLSv${version}` };
-    const first = tls.connect(options, () => first.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'));
+    const asking = (more) => tls.connect({ ...options, ...more }, function ask() { this.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'); });
+    const first = asking();
     // With TLS 1.3 the ticket comes after the handshake.
     const [[session]] = await Promise.all([next(first, 'session'), next(first, 'data')]);
     first.destroy();
-    const second = tls.connect({ ...options, session });
-    await next(second, 'secureConnect');
+    const second = asking({ session });
+    await next(second, 'data');
     assert.ok(second.isSessionReused());
     second.destroy();
     const grew = (after, name) => after[name] > (before[name] ?? 0);
-    // The client is done first; and asking is a handshake of version 1.3, too.
-    await eventually(async () => {
-      const after = await counted('oyez_tls_handshakes');
-      return grew(after, series(version, false)) && grew(after, series(version, true));
-    }, `both kinds of ${version}`);
+    // Asking for them is a handshake of version 1.3, too.
+    const after = await counted('oyez_tls_handshakes');
+    assert.ok(grew(after, series(version, false)) && grew(after, series(version, true)), JSON.stringify(after));
   }
 });
 
@@ -348,8 +347,6 @@ describe('the commands that are clients', () => {
       const { code, stderr } = await run([...args, '--url', server.url], ENV);
       assert.equal(code, 1, stderr);
       assert.match(stderr, /invalid peer certificate[^]*help: .*--ca FILE/);
-      const other = await run([...args, '--url', server.url.replace('127.0.0.1', '127.0.0.2'), '--ca', file('ca.pem')], ENV);
-      assert.equal(other.code, 1, other.stderr);
     }
   });
 
