@@ -371,7 +371,7 @@ impl Client {
         if expected {
             return Ok(());
         }
-        let failure = self.failure(why);
+        let failure = trust::failure(format!("connection {}: {why}", self.number));
         if before < Stage::Ready && !shared.last.is_empty() {
             return Err(failure.help(format_args!("before that it said {}", String::from_utf8_lossy(&shared.last))));
         }

@@ -59,8 +59,8 @@ fn check(forwarders: &Forwarders, remote: &str, lines: &[&[u8]], expect: &str) {
     let mut headers = HeaderMap::new();
     for field in [Field::XForwardedFor, Field::Forwarded] {
         // What stands in the other header has no say.
-        let other = forwarders.header != Some(field);
-        for line in if other { &[&b"for=6.6.6.6"[..], b"6.6.6.6"][..] } else { lines } {
+        let other: &[&[u8]] = &[b"for=6.6.6.6", b"6.6.6.6"];
+        for line in if forwarders.header == Some(field) { lines } else { other } {
             headers.append(HeaderName::from_static(field.name()), HeaderValue::from_bytes(line).expect("a header"));
         }
     }
