@@ -104,6 +104,24 @@ describe('the demo page', () => {
     assert.equal(await heard('b', 'notification').count(), 0);
   });
 
+  test('nothing that arrives becomes markup or script, wherever it stands', async () => {
+    await open();
+    const markup = '<img src=x onerror=pwned=1><script>pwned=1</script>';
+    const { api_key: key } = await (await fetch(`${server.url}/demo.json`)).json();
+    const body = { to: 'demo:lobby', event: markup, data: { [markup]: markup } };
+    assert.equal((await server.api('/api/v1/publish', { token: key, body })).status, 200);
+    await page.fill('#a-text', markup);
+    await page.keyboard.press('Enter');
+    await page.fill('#b-channel', markup);
+    await page.click('#b button[value=subscribe]');
+    for (const [pane, event] of [['a', 'message'], ['b', 'message'], ['b', 'subscription_error']]) {
+      assert.ok((await heard(pane, event).textContent()).includes(markup), `${pane} ${event}`);
+    }
+    await page.locator('#b .heard li strong').filter({ hasText: markup }).first().waitFor();
+    assert.equal(await page.locator('main img, main script').count(), 0);
+    assert.equal(await page.evaluate(() => globalThis.pwned), undefined);
+  });
+
   test('works by keyboard alone', async () => {
     await open();
     await page.keyboard.press('Tab');
@@ -176,5 +194,9 @@ describe('the documentation', () => {
     await channel.locator('input').first().fill('a/b');
     await channel.locator('button[type=submit]').click();
     await channel.locator('pre').filter({ hasText: '"channel": "a/b"' }).waitFor();
+    await channel.locator('input').first().fill('<img src=x>');
+    await channel.locator('button[type=submit]').click();
+    await channel.locator('pre').filter({ hasText: '"channel": "<img src=x>"' }).waitFor();
+    assert.equal(await page.locator('main img').count(), 0, 'an answer is not markup');
   });
 });

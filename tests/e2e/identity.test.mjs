@@ -266,12 +266,6 @@ describe('places of a token', () => {
     assert.equal(await raw(t, `${server.ws}/ws`, { headers: { cookie: headers.cookie } }).opened.catch((refusal) => refusal.status), 401);
   });
 
-  test('where any origin may connect, a cookie counts from none', async (t) => {
-    const server = await serving(t, places(['cookie.sid', 'auth.token']).replace(`["${ORIGIN}"]`, '["*"]'));
-    assert.match((await refused(t, server.url, { extraHeaders: { cookie: `sid=${token}`, origin: ORIGIN } })).message, /no token/);
-    await known(t, server, token, 'u1', { auth: { token }, extraHeaders: { origin: 'https://any.example' } });
-  });
-
   test('a subprotocol, for clients that can set nothing else', async (t) => {
     const server = await serving(t, places(['subprotocol'], '[app.desk.socketio]\n[app.desk.websocket]'));
     const socket = await raw(t, `${server.ws}/ws`, { protocols: ['bearer', token] }).opened;

@@ -79,9 +79,10 @@ export function newKey(algorithm, kid) {
 
 const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-function signature(key, text) {
+/** The signature of any text by `key`, as bytes. */
+export function signature(key, text) {
   const hash = `sha${key.algorithm.slice(2)}`;
-  if (key.secret) return createHmac(hash, key.secret).update(text).digest();
+  if (key.secret !== undefined) return createHmac(hash, key.secret).update(text).digest();
   if (key.algorithm === 'EdDSA') return sign(null, Buffer.from(text), key.private);
   const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
   const more = { ES: { dsaEncoding: 'ieee-p1363' }, PS: pss }[key.algorithm.slice(0, 2)];

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
 use crate::failure::Failure;
+use crate::signals::Hangup;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ impl Certificate {
     pub(crate) async fn keep_fresh(self) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut asked = Asked::new();
+        let mut asked = Hangup::new();
         let mut known = self.stamps();
         loop {
             let asked = tokio::select! {
@@ -89,30 +90,4 @@ fn text(path: &Path) -> Result<String, Failure> {
 fn wrong(error: &TlsError, certificate: &Path, key: &Path) -> Failure {
     let file = if error.is_about_certificate() { certificate } else { key };
     Failure::new(format!("{}: {error}", file.display())).help(error.help())
-}
-
-/// SIGHUP, where there is such a thing.
-struct Asked(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
-
-impl Asked {
-    #[cfg(unix)]
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self(signal(SignalKind::hangup()).ok())
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Self {
-        Self()
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.0
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
-    }
 }

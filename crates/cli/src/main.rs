@@ -1,5 +1,6 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
+mod api;
 mod banner;
 mod bench;
 mod certificate;
@@ -10,8 +11,10 @@ mod failure;
 mod listener;
 mod logging;
 mod mint;
+mod reload;
 mod say;
 mod secrets;
+mod signals;
 mod tail;
 mod trust;
 mod who;
@@ -49,6 +52,7 @@ enum Command {
     Publish(command::publish::Options),
     Listen(command::listen::Options),
     Token(command::token::Options),
+    Reload(command::reload::Options),
     Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Publish(options) => command::publish::run(&options),
         Command::Listen(options) => command::listen::run(&options),
         Command::Token(options) => command::token::run(&options),
+        Command::Reload(options) => command::reload::run(&options),
         Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
     };

@@ -36,16 +36,6 @@ pub(crate) fn remedy(error: &str) -> Option<&'static str> {
     REMEDIES.iter().find(|(part, _)| error.contains(part)).map(|(_, help)| *help)
 }
 
-/// The failure of a connection, with what helps where TLS is the trouble.
-pub(crate) fn failure(reason: String) -> Failure {
-    let help = remedy(&reason);
-    let failure = Failure::new(reason);
-    match help {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
-}
-
 impl Trust {
     /// The authorities as PEM, if any are named.
     pub(crate) fn pem(&self) -> Result<Option<Vec<u8>>, Failure> {

@@ -46,10 +46,10 @@ impl Which {
         match (file, kept) {
             (Some(file), kept) => {
                 let env = |name: &str| configuration::set(name).or_else(|| kept.as_ref()?.env(name));
-                configuration::check(&file, &configuration::read(&file)?, &env).map_err(problems)
+                configuration::check_for_dev(&file, &configuration::read(&file)?, &env).map_err(problems)
             }
             (None, Some(kept)) => {
-                configuration::check(Path::new("dev.toml"), DEV, &|name| kept.env(name)).map_err(problems)
+                configuration::check_for_dev(Path::new("dev.toml"), DEV, &|name| kept.env(name)).map_err(problems)
             }
             (None, None) => {
                 Err(Failure::new(format!("there is no {DEFAULT_FILE} here, and `oyez dev` never ran here"))

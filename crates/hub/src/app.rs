@@ -11,25 +11,25 @@ use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
-use crate::policy::limits::{Addresses, Rate};
+use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Policy};
 
 /// How an app learns who somebody is.
 pub struct Credentials {
     /// Whether a token is genuine.
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     /// Whose it is.
     pub rule: IdentityRule,
     /// Tokens that are good but no longer wanted.
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     /// What clients hear that show no token.
     pub missing: String,
     /// What clients hear whose token is not accepted.
     pub invalid: String,
     /// What clients hear whose token names no user.
     pub unknown: String,
-    rights: RightsPool,
+    rights: Arc<RightsPool>,
 }
 
 impl fmt::Debug for Credentials {
@@ -53,13 +53,13 @@ impl Credentials {
     pub fn new(verifier: Verifier, rule: IdentityRule, messages: [String; 3]) -> Self {
         let [missing, invalid, unknown] = messages;
         Self {
-            verifier,
+            verifier: Arc::new(verifier),
             rule,
-            revocations: Revocations::default(),
+            revocations: Arc::default(),
             missing,
             invalid,
             unknown,
-            rights: RightsPool::default(),
+            rights: Arc::default(),
         }
     }
 
@@ -93,19 +93,45 @@ impl Credentials {
     }
 }
 
-/// How much one client may ask for.
+/// What happens when a user has as many connections as the app allows, and makes one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenUserFull {
+    /// The new one is refused.
+    #[default]
+    RefuseNew,
+    /// The oldest one is closed.
+    CloseOldest,
+}
+
+/// How much its clients may ask for. `None`: any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AppLimits {
-    /// Connections of one user; a further one is refused. `None`: any number.
+    /// Connections to the app.
+    pub connections: Option<usize>,
+    /// Connections of one user.
     pub connections_per_user: Option<usize>,
-    /// Channels that one session may be in. `None`: any number.
+    /// What happens when there is one too many of those.
+    pub when_user_full: WhenUserFull,
+    /// Channels that one session may be in.
     pub channels_per_session: Option<usize>,
-    /// Connections from one address. `None`: any number.
+    /// Connections from one address.
     pub connections_per_address: Option<usize>,
-    /// New connections from one address.
+    /// Attempts to connect from one address.
     pub connects: Option<Rate>,
     /// Events of one session.
     pub events: Option<Rate>,
+    /// Events of all sessions.
+    pub app_events: Option<Rate>,
+    /// Levels of JSON in an argument of an event, or in a frame.
+    pub json_depth: Option<usize>,
+}
+
+impl AppLimits {
+    /// How many connections a user keeps, the newest, if the oldest ones are closed for them.
+    #[must_use]
+    pub fn newest_of_user(&self) -> Option<usize> {
+        self.connections_per_user.filter(|_| self.when_user_full == WhenUserFull::CloseOldest)
+    }
 }
 
 /// What an app is.
@@ -131,8 +157,8 @@ pub struct App {
     pub idle_timeout: Option<Duration>,
     /// Limits.
     pub limits: AppLimits,
-    /// Where its connections come from.
-    pub addresses: Addresses,
+    /// How much of them is used.
+    pub usage: Arc<Usage>,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -152,8 +178,20 @@ impl App {
             native: false,
             idle_timeout: None,
             limits: AppLimits::default(),
-            addresses: Addresses::default(),
+            usage: Arc::default(),
             handlers: RwLock::default(),
         }
+    }
+
+    /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,
+    /// how many connections come from where, and that equal rights are one allocation.
+    #[must_use]
+    pub fn succeed(mut self, old: &Self) -> Self {
+        self.usage = Arc::clone(&old.usage);
+        if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
+            own.revocations = Arc::clone(&old.revocations);
+            own.rights = Arc::clone(&old.rights);
+        }
+        self
     }
 }

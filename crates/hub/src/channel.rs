@@ -22,10 +22,32 @@ const STRIPES: usize = 64;
 /// The channel that every connected session of an app is in; no client can name it.
 pub const EVERYONE: &str = "*";
 
-/// A channel and its key; found by [`Channels::hash`], which is computed once per name.
+/// A channel's name with its hash, by which all tables find it: computed once for all of them by [`Channels::key`].
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    /// Whose channel it is.
+    pub app: AppId,
+    /// The name.
+    pub name: &'a Arc<str>,
+    /// Half of a hash is enough for any number of channels, and entries that keep it stay small.
+    pub hash: u32,
+}
+
+/// A kept [`Key::hash`] as a table wants it, which looks at its lowest bits and at its highest.
+#[must_use]
+pub fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// Which lock a channel is under: bits of its hash that a stripe's table does not look at.
+fn stripe_of(hash: u32) -> usize {
+    hash as usize >> 19 & (STRIPES - 1)
+}
+
 #[derive(Debug)]
-struct Entry {
+struct Channel {
     app: AppId,
+    hash: u32,
     name: Arc<str>,
     /// Members per shard, indexed by shard.
     members: SmallVec<[u32; 4]>,
@@ -33,7 +55,7 @@ struct Entry {
     sequence: u64,
 }
 
-impl Entry {
+impl Channel {
     fn is(&self, app: AppId, name: &str) -> bool {
         self.app == app && *self.name == *name
     }
@@ -43,7 +65,7 @@ impl Entry {
     }
 }
 
-type Stripe = HashTable<Entry>;
+type Stripe = HashTable<Channel>;
 
 /// The registry of all channels of a node.
 #[derive(Debug)]
@@ -63,16 +85,23 @@ impl Channels {
         Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher }
     }
 
-    fn hash(&self, app: AppId, name: &str) -> u64 {
-        self.hasher.hash_one((app, name))
+    fn hash(&self, app: AppId, name: &str) -> u32 {
+        // Half of it, as `Key::hash` says.
+        (self.hasher.hash_one((app, name)) >> 32) as u32
+    }
+
+    /// The name with its hash.
+    #[must_use]
+    pub fn key<'a>(&self, app: AppId, name: &'a Arc<str>) -> Key<'a> {
+        Key { app, name, hash: self.hash(app, name) }
     }
 
     /// Notes one more member on `shard`.
-    pub fn join(&self, app: AppId, name: &Arc<str>, shard: u8) {
-        let hash = self.hash(app, name);
+    pub fn join(&self, key: Key<'_>, shard: u8) {
+        let Key { app, name, hash } = key;
         let mut stripe = self.stripes[stripe_of(hash)].lock();
-        let entry = stripe.entry(hash, |entry| entry.is(app, name), |entry| self.hash(entry.app, &entry.name));
-        let fresh = || Entry { app, name: Arc::clone(name), members: SmallVec::new(), sequence: 0 };
+        let entry = stripe.entry(spread(hash), |known| known.is(app, name), |known| spread(known.hash));
+        let fresh = || Channel { app, hash, name: Arc::clone(name), members: SmallVec::new(), sequence: 0 };
         let members = &mut entry.or_insert_with(fresh).into_mut().members;
         let shard = usize::from(shard);
         if members.len() <= shard {
@@ -82,10 +111,9 @@ impl Channels {
     }
 
     /// Notes one member less on `shard`; a channel without members is forgotten.
-    pub fn leave(&self, app: AppId, name: &Arc<str>, shard: u8) {
-        let hash = self.hash(app, name);
-        let mut stripe = self.stripes[stripe_of(hash)].lock();
-        let Ok(mut found) = stripe.find_entry(hash, |entry| entry.is(app, name)) else {
+    pub fn leave(&self, key: Key<'_>, shard: u8) {
+        let mut stripe = self.stripes[stripe_of(key.hash)].lock();
+        let Ok(mut found) = stripe.find_entry(spread(key.hash), |known| known.is(key.app, key.name)) else {
             return;
         };
         if let Some(count) = found.get_mut().members.get_mut(usize::from(shard)) {
@@ -99,20 +127,20 @@ impl Channels {
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while
     /// the order cannot change. `push` must not block.
     pub fn publish<'a>(&self, app: AppId, names: impl IntoIterator<Item = &'a Arc<str>>, mut push: impl FnMut(u8)) {
-        let keys: SmallVec<[(u64, &str); 4]> = names.into_iter().map(|name| (self.hash(app, name), &**name)).collect();
-        let mut order: SmallVec<[usize; 4]> = keys.iter().map(|(hash, _)| stripe_of(*hash)).collect();
+        let keys: SmallVec<[Key<'a>; 4]> = names.into_iter().map(|name| self.key(app, name)).collect();
+        let mut order: SmallVec<[usize; 4]> = keys.iter().map(|key| stripe_of(key.hash)).collect();
         // One global order of locking, so two publications to several channels cannot wait for each other.
         order.sort_unstable();
         order.dedup();
         let mut guards: SmallVec<[(usize, MutexGuard<'_, Stripe>); 4]> =
             order.iter().map(|&stripe| (stripe, self.stripes[stripe].lock())).collect();
         let mut interested: SmallVec<[bool; 64]> = SmallVec::new();
-        for &(hash, name) in &keys {
-            let stripe = stripe_of(hash);
+        for key in &keys {
+            let stripe = stripe_of(key.hash);
             let Some((_, guard)) = guards.iter_mut().find(|(at, _)| *at == stripe) else {
                 continue;
             };
-            let Some(channel) = guard.find_mut(hash, |entry| entry.is(app, name)) else {
+            let Some(channel) = guard.find_mut(spread(key.hash), |known| known.is(app, key.name)) else {
                 continue;
             };
             channel.sequence += 1;
@@ -135,7 +163,7 @@ impl Channels {
     pub fn members(&self, app: AppId, name: &str) -> usize {
         let hash = self.hash(app, name);
         let stripe = self.stripes[stripe_of(hash)].lock();
-        stripe.find(hash, |entry| entry.is(app, name)).map_or(0, Entry::count)
+        stripe.find(spread(hash), |known| known.is(app, name)).map_or(0, Channel::count)
     }
 
     /// All channels of an app that have members, with their counts, in no order. Takes each lock in turn, so the
@@ -145,14 +173,9 @@ impl Channels {
         let mut found = Vec::new();
         for stripe in &self.stripes {
             let stripe = stripe.lock();
-            let named = stripe.iter().filter(|entry| entry.app == app && *entry.name != *EVERYONE);
-            found.extend(named.map(|entry| (Arc::clone(&entry.name), entry.count())));
+            let named = stripe.iter().filter(|channel| channel.app == app && *channel.name != *EVERYONE);
+            found.extend(named.map(|channel| (Arc::clone(&channel.name), channel.count())));
         }
         found
     }
-}
-
-/// Which lock a channel is under: bits of its hash that a table of few entries does not look at.
-fn stripe_of(hash: u64) -> usize {
-    usize::try_from(hash >> 32 & (STRIPES as u64 - 1)).unwrap_or(0)
 }

@@ -10,8 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::address::AppId;
+use crate::app::App;
 use crate::delivery::{Audience, Delivery};
 use crate::policy::channel::{MAX_NAME, name_fault};
+use crate::policy::limits::Limit;
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
@@ -115,6 +117,8 @@ pub enum Command {
     Describe(Select),
     /// Look again at every session's credentials: revocations have changed.
     Recheck,
+    /// The app has other rules from now on: whoever could hear a channel and cannot any more leaves it.
+    Reform(Box<App>),
 }
 
 /// What a command led to.
@@ -190,6 +194,14 @@ pub enum CommandError {
     /// A channel name that no client could be in.
     #[error("{0:?} is not a channel name: 1 to {MAX_NAME} characters, no control characters, no *")]
     BadChannel(String),
+    /// A channel name that is more than the app allows.
+    #[error("{name:?}: {}", .limit.code().message())]
+    OverLimit {
+        /// Which limit.
+        limit: Limit,
+        /// The name, or how it begins.
+        name: String,
+    },
     /// An event name that no client could hear.
     #[error("{0:?} is not an event name: 1 to {EVENT_MAX} bytes, no control characters, not reserved by Socket.IO")]
     BadEvent(String),
@@ -217,6 +229,10 @@ pub enum Control {
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
+    /// A newer connection of the same user takes the place of this one.
+    Replace(Address),
+    /// See [`Command::Reform`]; the app as it was.
+    Reform(Arc<App>),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

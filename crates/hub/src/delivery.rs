@@ -31,6 +31,18 @@ impl fmt::Debug for Heard {
     }
 }
 
+/// What becomes of a publication that waits for a client which reads too slowly, when more waits than may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// It is dropped, the oldest first.
+    #[default]
+    DropOldest,
+    /// A later one of the same key takes its place.
+    Conflate(Arc<str>),
+    /// It is kept, and the client is disconnected when there is no room for what has to be kept.
+    Disconnect,
+}
+
 /// Whom a delivery is for.
 #[derive(Debug, Clone)]
 pub enum Target {
@@ -58,6 +70,8 @@ pub struct Delivery {
     pub native: Option<String>,
     /// Dropped for a session whose connection is busy.
     pub volatile: bool,
+    /// What becomes of it where it waits too long.
+    pub when_slow: WhenSlow,
     /// Whether transports may compress it.
     pub compress: bool,
     /// Set when the publisher waits for acknowledgements.

@@ -59,7 +59,7 @@ pub struct Handshake {
     pub query: Vec<(String, String)>,
     /// `Authorization`.
     pub authorization: Option<String>,
-    /// `Cookie`; comes from the page's user only if the origin is one you allow.
+    /// `Cookie`. Browsers send it whichever page asks; of a page whose origin you do not list, it is left out.
     pub cookie: Option<String>,
     /// `Origin`, of a browser.
     pub origin: Option<String>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
     SocketInfo, is_channel_name, is_event_name,
 };
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
 
@@ -30,11 +31,15 @@ mod tests;
 /// The longest wait for acknowledgements.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How much of a name that is too long is shown, in characters.
+const SHOWN: usize = 40;
+
 /// A shard's mailbox, seen from outside.
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
 
 struct Inner {
-    apps: Vec<App>,
+    /// By id; a lock each, held only while the reference is taken or replaced.
+    apps: Vec<RwLock<Arc<App>>>,
     node: u16,
     channels: Channels,
     presence: Presence,
@@ -61,7 +66,7 @@ impl Hub {
     pub fn new(apps: Vec<App>, mailboxes: Vec<Mailbox>, background: Handle) -> Self {
         Self {
             inner: Arc::new(Inner {
-                apps,
+                apps: apps.into_iter().map(|app| RwLock::new(Arc::new(app))).collect(),
                 node: rand::random(),
                 channels: Channels::default(),
                 presence: Presence::default(),
@@ -78,25 +83,23 @@ impl Hub {
         self.inner.node
     }
 
-    /// One app. Ids come from this hub, so the index holds.
+    /// One app, as its rules are now. Ids come from this hub, so the index holds.
     #[must_use]
-    pub fn app(&self, id: AppId) -> &App {
-        &self.inner.apps[usize::from(id.0)]
+    pub fn app(&self, id: AppId) -> Arc<App> {
+        Arc::clone(&self.inner.apps[usize::from(id.0)].read())
     }
 
     /// All apps, by id.
-    #[must_use]
-    pub fn apps(&self) -> &[App] {
-        &self.inner.apps
+    pub fn apps(&self) -> impl Iterator<Item = Arc<App>> {
+        self.inner.apps.iter().map(|app| Arc::clone(&app.read()))
     }
 
     /// The app of that name.
     ///
     /// # Errors
     /// [`CommandError::UnknownApp`].
-    pub fn find_app(&self, name: &str) -> Result<&App, CommandError> {
-        let found = self.inner.apps.iter().find(|app| app.name == name);
-        found.ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
+    pub fn find_app(&self, name: &str) -> Result<Arc<App>, CommandError> {
+        self.apps().find(|app| app.name == name).ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
     }
 
     /// Accepts no publication any more; the node goes down.
@@ -146,13 +149,13 @@ impl Hub {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
             Command::Join(select, channels) => {
-                let channels = names(&channels)?;
+                let channels = names(&self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let channels = names(&channels)?;
+                let channels = names(&self.app(app), &channels)?;
                 self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
@@ -167,7 +170,19 @@ impl Hub {
                 self.control_all(&Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
+            Command::Reform(rules) => {
+                let old = self.reform(app, *rules);
+                self.control_all(&Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
+                Ok(Outcome::Done)
+            }
         }
+    }
+
+    /// Puts other rules in the place of an app's; returns the app as it was.
+    fn reform(&self, id: AppId, rules: App) -> Arc<App> {
+        let mut current = self.inner.apps[usize::from(id.0)].write();
+        let new = Arc::new(rules.succeed(&current));
+        std::mem::replace(&mut *current, new)
     }
 
     /// Hands `control` to one shard; a shard that is gone does not miss it.
@@ -236,12 +251,13 @@ impl Hub {
             return Err(CommandError::BadEvent(publish.event));
         }
         let app = self.app(app);
-        let to = self.target(app, &publish)?;
-        let except = names(&publish.except)?.into();
+        let to = self.target(&app, &publish)?;
+        let except = names(&app, &publish.except)?.into();
+        let when_slow = when_slow(&app, &publish);
         let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        let (message, native) = written(app, &publish, &id);
+        let (message, native) = written(&app, &publish, &id);
         let delivery = Arc::new(Delivery {
             app: app.id,
             id: Arc::clone(&id),
@@ -251,6 +267,7 @@ impl Hub {
             args: message.args,
             native,
             volatile: publish.volatile,
+            when_slow,
             compress: publish.compress,
             ack,
             permit: Some(permit),
@@ -291,7 +308,7 @@ impl Hub {
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
         }
-        let mut channels = names(&publish.to)?;
+        let mut channels = names(app, &publish.to)?;
         for index in 0..channels.len() {
             for echo in app.policy.echo(&channels[index]) {
                 if !channels.contains(echo) {
@@ -303,6 +320,12 @@ impl Hub {
         let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
         Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }
+}
+
+/// What its first channel wants for clients that read too slowly.
+fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
+    let data = || publish.args.first().map_or("null", |first| first.get());
+    publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
 }
 
 /// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
@@ -337,18 +360,29 @@ fn unix_millis() -> u64 {
 }
 
 /// Checks names and makes them shareable.
-fn names(names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
+fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
     if names.len() > CHANNELS_PER_COMMAND {
         return Err(CommandError::TooManyChannels);
     }
     let check = |name: &String| {
-        if name == EVERYONE || is_channel_name(name) {
-            Ok(Arc::from(name.as_str()))
-        } else {
-            Err(CommandError::BadChannel(name.clone()))
+        if name == EVERYONE {
+            return Ok(Arc::from(EVERYONE));
+        }
+        match app.policy.exceeded_by(name) {
+            // A session's id is of our own making.
+            Some(limit) if name.parse::<Address>().is_err() => {
+                Err(CommandError::OverLimit { limit, name: shortened(name) })
+            }
+            _ if is_channel_name(name) => Ok(Arc::from(name.as_str())),
+            _ => Err(CommandError::BadChannel(name.clone())),
         }
     };
     names.iter().map(check).collect()
+}
+
+/// Enough of a name to recognise it.
+fn shortened(name: &str) -> String {
+    name.chars().take(SHOWN).collect()
 }
 
 /// Waits until every shard has reported and every reached session has answered, or until the time is over.

@@ -1,12 +1,12 @@
 //! Who is online: users of an app and how many connections each has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::address::AppId;
+use crate::address::{Address, AppId};
 
 /// One user's presence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +29,8 @@ struct Entry {
     name: Option<Arc<str>>,
     status: Option<Arc<str>>,
     connections: usize,
+    /// The connections by age, where the oldest may have to go.
+    by_age: VecDeque<Address>,
 }
 
 /// Presence of all apps of a node. One lock: it is taken on connect and disconnect, never on delivery.
@@ -64,6 +66,22 @@ impl Presence {
             users.remove(user);
         }
         left
+    }
+
+    /// Notes the newest connection of a user who may keep `most`; returns those that have to go, the oldest first.
+    pub fn arrive(&self, app: AppId, user: &str, address: Address, most: usize) -> Vec<Address> {
+        let mut apps = self.apps.lock();
+        let Some(entry) = apps.get_mut(&app).and_then(|users| users.get_mut(user)) else { return Vec::new() };
+        entry.by_age.push_back(address);
+        let over = entry.by_age.len().saturating_sub(most);
+        entry.by_age.drain(..over).collect()
+    }
+
+    /// A connection that was noted by [`Presence::arrive`] has gone.
+    pub fn depart(&self, app: AppId, user: &str, address: Address) {
+        if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
+            entry.by_age.retain(|known| *known != address);
+        }
     }
 
     /// Notes what an online user says of themselves.
@@ -115,6 +133,23 @@ fn describe(user: &Arc<str>, entry: Option<&Entry>) -> UserPresence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_connections_make_room() {
+        let presence = Presence::default();
+        let user: Arc<str> = "u1".into();
+        let address = |slot| Address { node: 1, shard: 0, slot, nonce: 7 };
+        let arrive = |slot| {
+            presence.connect(AppId(0), &user, None);
+            presence.arrive(AppId(0), "u1", address(slot), 2)
+        };
+        assert_eq!([arrive(1), arrive(2)], [vec![], vec![]]);
+        assert_eq!(arrive(3), [address(1)]);
+        presence.depart(AppId(0), "u1", address(2));
+        assert_eq!(arrive(4), []);
+        assert_eq!(arrive(5), [address(3)]);
+        assert_eq!(presence.arrive(AppId(1), "u1", address(6), 0), []);
+    }
 
     #[test]
     fn a_user_is_online_until_the_last_connection_closes() {

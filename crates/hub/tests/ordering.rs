@@ -23,7 +23,7 @@ fn all_shards_hear_one_order() {
     let names: [Arc<str>; 3] = ["a".into(), "b".into(), "c".into()];
     let (mailboxes, mut mails): (Vec<_>, Vec<_>) = (0..SHARDS).map(|_| unbounded_channel()).unzip();
     for shard in 0..SHARDS {
-        names.iter().for_each(|name| channels.join(APP, name, shard));
+        names.iter().for_each(|name| channels.join(channels.key(APP, name), shard));
     }
     // Every publisher names two channels, each pair in another order: locks taken in that order would deadlock.
     let pairs = [[0, 1], [1, 2], [2, 0], [1, 0]];
@@ -61,7 +61,7 @@ fn whoever_has_joined_hears_what_is_published_next() {
         let (must, heard) = thread::scope(|scope| {
             scope.spawn(|| {
                 start.wait();
-                channels.join(APP, &name, 1);
+                channels.join(channels.key(APP, &name), 1);
                 joined.store(true, Ordering::SeqCst);
             });
             start.wait();
@@ -71,7 +71,7 @@ fn whoever_has_joined_hears_what_is_published_next() {
             (must, heard)
         });
         assert!(heard || !must, "a publication after the join was not heard");
-        channels.leave(APP, &name, 1);
+        channels.leave(channels.key(APP, &name), 1);
     }
     assert_eq!(channels.members(APP, &name), 0);
 }

@@ -1,7 +1,7 @@
 //! The one table of every error and close code a client can see, with its reconnect advice.
 //!
 //! Four families share it: Engine.IO error numbers (0 to 5, in HTTP bodies), denials (100 to 199, in connect errors,
-//! acknowledgements and API answers), WebSocket close codes (1000 to 1011, RFC 6455 section 7.4), and the application's
+//! acknowledgements and API answers; from 130 on a limit each), WebSocket close codes (1000 to 1011, RFC 6455 section 7.4), and the application's
 //! close codes: as in Centrifuge, 4000 to 4499 invite the client to reconnect and 4500 to 4999 ask it not to.
 
 /// One row of the table.
@@ -75,6 +75,19 @@ codes! {
     LimitReached      117 "limit_reached"         "A limit has been reached"                429 4502 false;
     Internal          118 "internal"              "Internal error"                          500 1011 true;
 
+    TooManyEvents     130 "too_many_events"       "Too many events"                         429 4005 true;
+    AppTooBusy        131 "app_too_busy"          "The clients of this app send too many events" 429 4005 true;
+    TooManyConnects   132 "too_many_connects"     "Connections from this address come too fast" 429 4005 true;
+    AddressFull       133 "address_full"          "Too many connections from this address"  429 4502 false;
+    UserFull          134 "user_full"             "Too many connections of this user"       429 4502 false;
+    AppFull           135 "app_full"              "Too many connections to this app"        503 4004 true;
+    NodeFull          136 "node_full"             "Too many connections to this server"     503 4004 true;
+    TooManyChannels   137 "too_many_channels"     "The session is in too many channels"     429 4502 false;
+    ChannelTooLong    138 "channel_too_long"      "The channel's name is too long"          400 1008 false;
+    ChannelCharacters 139 "channel_characters"    "The channel's name has characters that the app does not allow" 400 1008 false;
+    TooDeep           140 "too_deep"              "The JSON is nested too deeply"           400 4505 false;
+    TooManyAttachments 141 "too_many_attachments" "The packet has too many attachments"     400 4505 false;
+
     Normal           1000 "normal"                "Closed"                                  200 1000 false;
     GoingAway        1001 "going_away"            "The server is shutting down"             503 1001 true;
     ProtocolError    1002 "protocol_error"        "WebSocket protocol error"                400 1002 false;
@@ -91,6 +104,7 @@ codes! {
     Overloaded       4004 "overloaded"            "The node is overloaded"                  503 4004 true;
     TooManyMessages  4005 "too_many_messages"     "The client sends too fast"               429 4005 true;
     Moved            4006 "moved"                 "The session continues elsewhere"         503 4006 true;
+    Flood            4007 "flood"                 "Too many pings, crumbs or packets without content" 429 4007 true;
 
     TokenRevoked     4500 "session_revoked"       "The session's token was revoked"         401 4500 false;
     Kicked           4501 "kicked"                "Disconnected by the server"              403 4501 false;

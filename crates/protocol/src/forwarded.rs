@@ -3,7 +3,8 @@
 //! Each adds to the end of the header; what stood there before came from the client and may be anything. So all is read
 //! from the end, and nothing before an entry has a say in how that is read.
 
-use std::net::{IpAddr, SocketAddr};
+// Addresses and nothing that connects.
+use core::net::{IpAddr, SocketAddr};
 
 /// A header that says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,6 +48,33 @@ pub(crate) fn check(text: &str, attachments: usize) -> Result<(), serde_json::Er
     reader.end()
 }
 
+/// Levels that `serde_json` reads; whatever is nested deeper is nobody's JSON.
+pub const MAX_DEPTH: usize = 127;
+
+/// Whether nothing in this JSON is nested deeper than `levels`. Of text that is no JSON it says what its brackets say.
+#[must_use]
+pub fn is_within(text: &str, levels: usize) -> bool {
+    // A level takes two characters.
+    if text.len() <= 2 * levels {
+        return true;
+    }
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        if quoted {
+            (quoted, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
+            continue;
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'[' | b'{' if depth == levels => return false,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
 /// Appends `value` as a JSON string.
 pub(crate) fn push_string(out: &mut String, value: &str) {
     if value.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
@@ -208,6 +235,23 @@ mod tests {
         assert!(check(&deep(127), 0).is_ok());
         assert!(check(&deep(128), 0).is_err());
         assert!(check(&"[".repeat(1_000_000), 0).is_err());
+    }
+
+    #[test]
+    fn levels_are_counted_outside_of_strings() {
+        #[track_caller]
+        fn test(text: &str, levels: usize, expect: bool) {
+            assert_eq!(is_within(text, levels), expect, "{text} {levels}");
+        }
+        test("1", 0, true);
+        test("[]", 0, false);
+        test("[[],[]]", 2, true);
+        test("[[],[[]]]", 2, false);
+        test(r#"{"a":{"b":[1]}},"x""#, 3, true);
+        test(r#"{"a":{"b":[1]}},"x""#, 2, false);
+        test(r#"["[[[[\"[[[[\\"]"#, 1, true);
+        test(r#"["\\",[["x"]]]"#, 2, false);
+        test(&"[".repeat(1_000_000), MAX_DEPTH, false);
     }
 
     #[test]

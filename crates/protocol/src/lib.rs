@@ -22,4 +22,4 @@ pub mod socketio;
 pub mod forwarded;
 pub mod proxy;
 
-mod json;
+pub mod json;

@@ -2,7 +2,8 @@
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+// Addresses and nothing that connects.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 /// How a header in text begins.

@@ -61,7 +61,7 @@ leave = "site:{data.siteId}"
 reply = { event = "unsubscribed", data = "{'siteId': data.siteId}" }
 
 [app.plant.limits]
-events_per_second    = 0
+events_per_second    = "none"
 channels_per_session = 1000
 "#;
 
@@ -73,7 +73,7 @@ fn main() -> Result<(), Failure> {
     let breaths = if rounds > 1 { 400 } else { 2 };
     let runtime = Runtime::new()?;
     let guard = runtime.enter();
-    let inputs = Inputs { env: &|_| Some(SECRET.to_owned()), file: &|name| Err(name.to_owned()) };
+    let inputs = Inputs { env: &|_| Some(SECRET.to_owned()), file: &|name| Err(name.to_owned()), dev: false };
     let config = config::load("joins.toml", APP, inputs).map_err(|problems| problems.to_string())?;
     let (apps, settings) = assemble::apps(&config, None)?;
     let server = Server::new(apps, settings, 1, runtime.handle().clone());

@@ -85,7 +85,7 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
                 turn += 1;
                 let lane = least_loaded(&lanes, turn);
                 if lane == usize::from(shard.id) {
-                    tokio::task::spawn_local(serve(Rc::clone(&shard), stream, peer));
+                    shard.spawn(serve(Rc::clone(&shard), stream, peer));
                 } else if let Ok(stream) = stream.into_std() {
                     let _ = lanes[lane].peer.send(Letter::Connection(stream, peer));
                 }

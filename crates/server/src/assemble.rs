@@ -4,19 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oyez_hub::address::AppId;
-use oyez_hub::app::{App, AppLimits, Credentials};
+use oyez_hub::app::{App, Credentials};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::Fetch;
-use oyez_hub::policy::limits::{Addresses, Rate};
 use oyez_hub::policy::token::{
     AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
 };
 use parking_lot::RwLock;
 
-use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig, Limits};
-use crate::config::{SocketIoConfig, WebSocketConfig};
+use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig};
+use crate::config::{ServerConfig, SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
-use crate::settings::{Engine, Front, Heartbeat, Native, OUTBOX_BYTES, Origins, Settings};
+use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings, Shutdown};
 
 /// The most apps that one node serves: as many as there are ids.
 pub const MAX_APPS: usize = u16::MAX as usize;
@@ -109,8 +108,12 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    let server = &config.server;
-    Ok((apps, Settings { fronts, tokens, forwarders: server.forwarders.clone(), io_uring: server.io_uring }))
+    let ServerConfig { io_uring, shutdown, handshakes, connections, .. } = config.server;
+    let forwarders = config.server.forwarders.clone();
+    let shutdown = Shutdown { window: shutdown.window, deadline: shutdown.deadline };
+    let connections = connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+    let fronts = fronts.into_iter().map(Arc::new).collect();
+    Ok((apps, Settings { fronts, connections, tokens, forwarders, io_uring, shutdown, handshakes }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {
@@ -127,21 +130,10 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         dialect: Some(Arc::clone(&config.dialect)),
         native: config.websocket.is_some(),
         idle_timeout: config.heartbeat_timeout,
-        limits: limits(&config.limits),
-        addresses: Addresses::default(),
+        limits: config.limits.app,
+        usage: Arc::default(),
         handlers: RwLock::default(),
     })
-}
-
-fn limits(limits: &Limits) -> AppLimits {
-    let count = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    AppLimits {
-        connections_per_user: count(limits.connections_per_user),
-        channels_per_session: count(limits.channels_per_session),
-        connections_per_address: count(limits.connections_per_address),
-        connects: limits.connects_per_second.map(|rate| Rate::new(rate, rate)),
-        events: limits.events_per_second.map(|rate| Rate::new(rate, limits.events_burst.unwrap_or(rate))),
-    }
 }
 
 /// The verifier of an app: what `[app.NAME.auth]` says, in the words of `oyez_hub`.
@@ -178,6 +170,7 @@ fn jwt_specs(app: &AppConfig, jwt: &JwtConfig) -> Result<Vec<JwtSpec>, AssembleE
         keys: secrets.chain(jwt.public_keys.iter().map(|pem| KeySpec::pem(pem.as_str()))).collect(),
         key_set: jwt.jwks.first().cloned(),
         jwks,
+        types: jwt.types.clone(),
         rules,
     };
     let further = jwt.jwks.iter().skip(1).map(|key_set| JwtSpec {
@@ -237,7 +230,7 @@ fn front(app: &AppConfig) -> Front {
         native: app.websocket.as_ref().map(native),
         origins: if any { Origins::Any } else { Origins::List(app.origins.clone()) },
         apps: Vec::new(),
-        outbox_bytes: OUTBOX_BYTES,
+        outbox_bytes: app.limits.outbox,
     }
 }
 
@@ -250,6 +243,7 @@ fn engine(socketio: &SocketIoConfig) -> Engine {
         upgrade_timeout: socketio.upgrade_timeout,
         connect_timeout: socketio.connect_timeout,
         max_payload: socketio.max_payload,
+        max_attachments: socketio.max_attachments,
         allow_v3: socketio.eio3,
         deflate: socketio.compression,
         http_compression: socketio.compression,
@@ -299,6 +293,8 @@ fn difference(one: &Front, other: &Front) -> &'static str {
         "all paths of [socketio]"
     } else if one.engine != other.engine {
         "the settings of [socketio]"
+    } else if one.outbox_bytes != other.outbox_bytes {
+        "`outbox` of [limits]"
     } else {
         "the settings of [websocket]"
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use oyez_hub::app::App;
 use tokio::runtime::Handle;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, OUTBOX_BYTES, Origins, Settings};
+use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Settings, Shutdown};
 
 /// Collects what an embedded server needs.
 ///
@@ -44,6 +45,7 @@ pub struct ServerBuilder {
     origins: Origins,
     forwarders: Forwarders,
     shards: usize,
+    shutdown: Shutdown,
 }
 
 impl Server {
@@ -58,6 +60,7 @@ impl Server {
             origins: Origins::List(Vec::new()),
             forwarders: Forwarders::default(),
             shards: default_shards(),
+            shutdown: Shutdown::default(),
         }
     }
 
@@ -124,6 +127,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how sessions leave when the server stops.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
     /// The server; to be called within a tokio runtime, on which its handlers will run.
     #[must_use]
     pub fn build(self) -> Server {
@@ -145,7 +155,15 @@ impl ServerBuilder {
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
-        let settings = Settings { fronts, tokens: Vec::new(), forwarders: self.forwarders, io_uring: true };
+        let settings = Settings {
+            fronts: fronts.into_iter().map(Arc::new).collect(),
+            connections: None,
+            tokens: Vec::new(),
+            forwarders: self.forwarders,
+            io_uring: true,
+            shutdown: self.shutdown,
+            handshakes: HANDSHAKES,
+        };
         Server::new(apps, settings, self.shards, Handle::current())
     }
 }

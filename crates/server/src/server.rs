@@ -10,23 +10,20 @@ use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::command::Mail;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::{Acceptor, Lane};
+use crate::config::Config;
+use crate::http::api::Access;
+use crate::live::Live;
 use crate::observe::metrics::Metrics;
+use crate::seats::Seats;
 use crate::settings::Settings;
 use crate::shard::mailbox::{Letter, Peer};
-use crate::shard::{Parts, Shard};
+use crate::shard::{Inlet, Parts, Shard};
 use crate::tls::Tls;
-
-/// A mailbox that waits for its shard's thread.
-struct Inlet {
-    mail: mpsc::UnboundedReceiver<Mail>,
-    letters: mpsc::UnboundedReceiver<Letter>,
-}
 
 /// A server that is built but does not serve yet.
 ///
@@ -126,7 +123,14 @@ impl Server {
         self
     }
 
-    /// Serves connections of `listener` until `stop` is cancelled, then closes them and returns.
+    /// What changes the configuration while this server runs; to be asked for before it serves.
+    #[must_use]
+    pub fn live(&self, config: Config, access: Access) -> Live {
+        Live::new(self.hub.clone(), self.peers.clone(), access, config)
+    }
+
+    /// Serves connections of `listener` until `stop` is cancelled; then it says goodbye to its clients, lets them hear
+    /// what was published before, and returns, after [`Shutdown::deadline`](crate::settings::Shutdown) at the latest.
     ///
     /// # Errors
     /// When the listener or a thread cannot be used.
@@ -142,13 +146,14 @@ impl Server {
         let loads: Vec<Arc<AtomicUsize>> = self.inlets.iter().map(|_| Arc::default()).collect();
         let lane = |(peer, load): (&Peer, &Arc<_>)| Lane { peer: peer.clone(), load: Arc::clone(load) };
         let lanes = self.peers.iter().zip(&loads).map(lane).collect();
-        // Shards end after the door has closed, so that they can wait for whatever was accepted before.
-        let (accepting, closed) = (stop.child_token(), CancellationToken::new());
+        // Connections are accepted as long as polling clients may come for what is left for them.
+        let (leaving, heard_out) = (stop.child_token(), CancellationToken::new());
         // However this ends: when a thread cannot be started, or when the caller gives the server up.
-        let _ended = (accepting.clone().drop_guard(), closed.clone().drop_guard());
-        let mut acceptor = Some(Acceptor::new(listeners, lanes, accepting)?);
+        let _ended = (leaving.clone().drop_guard(), heard_out.clone().drop_guard());
+        let mut acceptor = Some(Acceptor::new(listeners, lanes, heard_out.clone())?);
         let mut threads = Vec::new();
-        let last_call = Arc::new(Barrier::new(self.inlets.len()));
+        let seats = Seats::new(self.settings.connections);
+        let barrier = Arc::new(Barrier::new(self.inlets.len()));
         let (failing, mut failed) = mpsc::channel(1);
         for (index, inlet) in self.inlets.into_iter().enumerate() {
             let parts = Parts {
@@ -159,23 +164,27 @@ impl Server {
                 router: self.router.clone(),
                 metrics: Arc::clone(&self.metrics),
                 load: Arc::clone(&loads[index]),
-                stop: closed.clone(),
-                last_call: Arc::clone(&last_call),
+                stop: leaving.clone(),
+                heard_out: heard_out.clone(),
+                threads: Arc::clone(&barrier),
                 tls: self.tls.clone(),
+                seats: seats.clone(),
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }
-        let accepted = tokio::select! {
-            Some(error) = failed.recv() => Err(error),
+        let served = tokio::select! {
+            Some(error) = failed.recv() => {
+                // The thread that failed will meet the others nowhere.
+                heard_out.cancel();
+                Err(error)
+            }
             () = stop.cancelled() => Ok(()),
         };
         stop.cancel();
-        self.hub.close();
-        closed.cancel();
         for thread in threads {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        accepted
+        served
     }
 }
 
@@ -192,7 +201,7 @@ fn start_shard(
             acceptor.start(&shard)?;
         }
         // Not a task of its own: what `block_on` is given gets its turn after at most 61 tasks, however many are ready.
-        shard.run(inlet.mail, inlet.letters).await;
+        shard.run(inlet).await;
         Ok(())
     };
     thread::Builder::new().name(name).spawn(move || {

@@ -1,14 +1,13 @@
 //! What the transports of a node need to know, checked and ready.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_hub::address::AppId;
+use oyez_protocol::socketio::DEFAULT_MAX_ATTACHMENTS;
 
 use crate::config::TokenSource;
 use crate::forwarders::Forwarders;
-
-/// Index of a front.
-pub(crate) type FrontId = usize;
 
 /// Bytes that may wait for one client unless it is said otherwise.
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
@@ -66,6 +65,8 @@ pub struct Engine {
     pub connect_timeout: Duration,
     /// Largest message in bytes.
     pub max_payload: usize,
+    /// Binaries in one packet.
+    pub max_attachments: usize,
     /// Whether clients of Engine.IO 3 are served.
     pub allow_v3: bool,
     /// Whether permessage-deflate is offered.
@@ -85,6 +86,7 @@ impl Default for Engine {
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
+            max_attachments: DEFAULT_MAX_ATTACHMENTS,
             allow_v3: false,
             deflate: false,
             http_compression: true,
@@ -129,14 +131,39 @@ pub struct Front {
 /// All transports of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The ways in.
-    pub fronts: Vec<Front>,
+    /// The ways in. A session keeps the one that it came by, even when the configuration is another one by now.
+    pub fronts: Vec<Arc<Front>>,
+    /// Sessions that may be open at once; `None`: any number.
+    pub connections: Option<usize>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
     /// Whom to believe about where clients come from.
     pub forwarders: Forwarders,
     /// Use io_uring to write to many connections at once, where the kernel allows it.
     pub io_uring: bool,
+    /// How sessions leave when the node goes down.
+    pub shutdown: Shutdown,
+    /// Handshakes of sessions that one thread has under way at once; whoever comes then is told to come later.
+    pub handshakes: usize,
+}
+
+/// Handshakes that one thread has under way at once, unless it is said otherwise.
+pub const HANDSHAKES: usize = 2048;
+
+/// How the sessions of a node leave when it goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The goodbyes are spread over so much time, because those who hear one come to another node at once. Few sessions
+    /// take less.
+    pub window: Duration,
+    /// After so much time nobody is waited for any more.
+    pub deadline: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(5), deadline: Duration::from_secs(10) }
+    }
 }
 
 impl Front {
@@ -158,11 +185,6 @@ impl Settings {
     /// Where the clients of an app show their tokens.
     pub(crate) fn tokens(&self, app: AppId) -> &[TokenSource] {
         self.tokens.get(usize::from(app.0)).map_or(&[], Vec::as_slice)
-    }
-
-    /// One front; ids come from these settings.
-    pub(crate) fn front(&self, id: FrontId) -> &Front {
-        &self.fronts[id]
     }
 }
 

@@ -18,7 +18,7 @@ fn words(app: &str) -> Vec<&str> {
 #[test]
 fn the_app_of_the_readme_is_good() {
     for page in PAGES {
-        let inputs = Inputs { env: &|_| Some("0123456789".repeat(4)), file: &|name| Err(name.to_owned()) };
+        let inputs = Inputs { env: &|_| Some("0123456789".repeat(4)), file: &|name| Err(name.to_owned()), dev: false };
         if let Err(problems) = config::check("oyez.toml", app(page), inputs) {
             panic!("{problems}");
         }

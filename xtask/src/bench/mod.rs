@@ -15,8 +15,10 @@ mod picture;
 mod report;
 mod results;
 mod scenario;
+mod section;
 mod server;
 mod statistics;
+mod summary;
 mod target;
 mod turns;
 
@@ -40,6 +42,9 @@ pub(crate) struct Options {
     /// Fewer rounds and connections: whether it works, not how well
     #[arg(long)]
     quick: bool,
+    /// Put what is measured into the newest results, in the place of the same scenarios, and write the report
+    #[arg(long, requires = "scenario", conflicts_with_all = ["quick", "peers"])]
+    again: bool,
     /// Run nothing; write docs/benchmarks.md from the newest results
     #[arg(long)]
     report: bool,
@@ -80,15 +85,25 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         if scenario.kind == "joins" && !options.quick {
             results.joins = joins::measure(root)?;
         }
-        path = results.write(root, options.folder())?; // what is measured is kept, whatever comes next
+        path = keep(root, options, &results)?; // whatever comes next
     }
     println!("wrote {path}");
-    if options.folder() == results::FOLDER {
+    if path.starts_with(results::FOLDER) {
         report::write(root)?;
     } else {
         println!("docs/benchmarks.md is left as it was: it shows whole runs");
     }
     Ok(results.told_failures())
+}
+
+/// Writes what was measured so far; gives the file's path from the root.
+fn keep(root: &Path, options: &Options, results: &Results) -> Result<String> {
+    if !options.again {
+        return results.write(root, options.folder());
+    }
+    let (mut whole, _) = Results::newest(root)?.context("there are no results in bench/results to be completed")?;
+    whole.take_over(results.clone());
+    whole.write(root, results::FOLDER)
 }
 
 /// Whether `docs/benchmarks.md` and its pictures are what the newest results say.
@@ -111,10 +126,8 @@ fn chosen_peers(names: &[String]) -> Result<Vec<&'static Peer>> {
         let all = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
         ensure!(Peer::named(name).is_some(), "there is no peer `{name}`; there are {}", all());
     }
-    let always = [Peer::named(peer::OYEZ), Peer::named(peer::BARE)];
-    ensure!(always.iter().all(Option::is_some), "the table of peers lacks Oyez or the bare loop");
     let chosen =
-        |peer: &&Peer| names.is_empty() || names.iter().any(|name| name == peer.name) || always.contains(&Some(*peer));
+        |peer: &&Peer| names.is_empty() || names.iter().any(|name| name == peer.name) || peer.is_always_there();
     Ok(PEERS.iter().filter(chosen).collect())
 }
 
@@ -168,7 +181,8 @@ mod tests {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             chosen_peers(&list).map(|chosen| chosen.iter().map(|it| it.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&["nchan"]).expect("three"), [peer::BARE, peer::OYEZ, "nchan"]);
+        let always = [peer::BARE, peer::BARE_MANY, peer::OYEZ, peer::OYEZ_MANY];
+        assert_eq!(names(&["nchan"]).expect("five"), [&always[..], &["nchan"]].concat());
         assert_eq!(names(&[]).expect("all").len(), PEERS.len());
         assert!(names(&["apache"]).is_err());
     }

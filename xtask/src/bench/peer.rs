@@ -16,10 +16,14 @@ pub(super) const OYEZ_EPOLL: &str = "oyez-epoll";
 pub(super) const OYEZ_TWO: &str = "oyez-two";
 /// Oyez behind TLS.
 pub(super) const OYEZ_TLS: &str = "oyez-tls";
+/// Oyez with many clients, where growth is measured.
+pub(super) const OYEZ_MANY: &str = "oyez-many";
 /// The slowest of all.
 pub(super) const PYTHON: &str = "python";
 /// The name of the measure.
 pub(super) const BARE: &str = "bare";
+/// The measure with many clients, where growth is measured.
+pub(super) const BARE_MANY: &str = "bare-many";
 /// The secret of the tokens in every server.
 pub(super) const JWT_SECRET: &str = "a benchmark on loopback keeps no secrets";
 /// The key that Oyez wants from publishers.
@@ -97,6 +101,13 @@ pub(super) const PEERS: &[Peer] = &[
         install: Install::Rust(None),
         start: Start::Program("release/limits", &["--uring"]),
     },
+    Peer {
+        name: BARE_MANY,
+        title: "bare write() loop, many clients",
+        dialect: Dialect::Bare,
+        install: Install::Rust(None),
+        start: Start::Program("release/limits", &[]),
+    },
     Peer { name: OYEZ, title: "Oyez", dialect: Dialect::Oyez, install: Install::Oyez, start: Start::Oyez(&[]) },
     Peer {
         name: OYEZ_EPOLL,
@@ -115,6 +126,13 @@ pub(super) const PEERS: &[Peer] = &[
     Peer {
         name: OYEZ_TLS,
         title: "Oyez with TLS 1.3",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[]),
+    },
+    Peer {
+        name: OYEZ_MANY,
+        title: "Oyez, many clients",
         dialect: Dialect::Oyez,
         install: Install::Oyez,
         start: Start::Oyez(&[]),
@@ -211,6 +229,21 @@ impl Peer {
     /// Whether it is Oyez set up in another way, to see what a single thing brings.
     pub(super) fn is_variant(&self) -> bool {
         matches!(self.start, Start::Oyez(_)) && self.name != OYEZ
+    }
+
+    /// Whether it shows what a machine can do, and not what a server does.
+    pub(super) fn is_limit(&self) -> bool {
+        self.dialect == Dialect::Bare
+    }
+
+    /// Whether it has many clients, beside the same server with few.
+    pub(super) fn has_many(&self) -> bool {
+        matches!(self.name, BARE_MANY | OYEZ_MANY)
+    }
+
+    /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop is the measure.
+    pub(super) fn is_always_there(&self) -> bool {
+        matches!(self.name, OYEZ | BARE) || self.has_many()
     }
 
     /// Whether it is reached by `wss://` and `https://`.

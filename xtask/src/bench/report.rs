@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::install::RAISED;
-use super::peer::{BARE, OYEZ, PEERS, Peer};
-use super::picture::{Bar, Role, bars};
+use super::peer::{BARE, PEERS};
 use super::results::Results;
-use super::scenario::{SCENARIOS, Scenario, Unit};
-use super::target::{digits, grouped, verdicts};
+use super::scenario::{SCENARIOS, Scenario};
+use super::section::Section;
+use super::summary;
+use super::target::verdicts;
 
 const PAGE: &str = "docs/benchmarks.md";
 const PICTURES: &str = "docs/benchmarks";
@@ -56,11 +57,9 @@ fn files(results: &Results, source: &str) -> BTreeMap<String, String> {
         raised.join(", ")
     );
     for scenario in SCENARIOS {
-        let rows = rows(results, scenario);
-        if !rows.is_empty() {
-            let name = format!("{PICTURES}/{}.svg", scenario.name);
-            page += &section(results, scenario, &rows);
-            files.insert(name, picture(scenario, &rows));
+        if let Some(section) = Section::of(results, scenario) {
+            page += &section.text();
+            files.insert(format!("{PICTURES}/{}.svg", scenario.name), section.picture());
         }
     }
     page += &tail(results);
@@ -76,6 +75,11 @@ fn head(results: &Results, source: &str) -> String {
          Measured on {day}, commit `{commit}`, on {} ({} cores, {} GiB, {}).\n",
         machine.processor, machine.cores, machine.memory_gib, machine.system
     );
+    if !results.again.is_empty() {
+        let names: Vec<&str> = results.again.keys().map(String::as_str).collect();
+        text += &format!("Measured again later, as their sections say: {}.\n", names.join(", "));
+    }
+    text += &summary::text(results);
     text += "\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n";
     for verdict in verdicts(results) {
         text += &format!("| {} | {} | {} | {} |\n", verdict.what, verdict.target, verdict.measured, verdict.verdict);
@@ -98,15 +102,22 @@ const METHOD: &str = "
 side on loopback. Each server has one thread or process on the first core; the load generators (`oyez bench`) have the
 last one. The servers of a group are all alive, with their clients connected, and take turns, in another order in each
 round and nobody twice in a row. The first round warms up and does not count. Everybody pings its clients. (Oyez with two
-shards has the load's core, too.) With more than 2,000 clients there are groups of three servers and the bare loop: groups
-run one after the other, and the machine is not the same each time, so there compare × bare, if there is one, rather than
-µs or latencies.
+shards has the load's core, too.) With more than 2,000 clients there are groups of three servers, each beside the bare loop,
+or beside Oyez where the bare loop cannot take part: groups run one after the other, and the machine is not the same each
+time, so there compare × bare or × Oyez rather than µs or latencies.
 
 - **CPU** is what the kernel accounts to the server's process, in user and kernel mode together, not wall time.
 - **× bare** is the cost divided by that of a bare loop in the same turn: one `send()` per client on a bare socket, one
-  thread, nothing else. The median over the turns is shown. A ratio holds on a noisy machine; a time may not.
+  thread, nothing else. The median over the turns is shown, which need not be the quotient of two medians. A ratio holds
+  on a noisy machine; a time may not.
+- **× Oyez** is the same, divided by Oyez's cost, where there is no bare loop.
+- **Two shards** work at the same time, so their throughput is limited by the busier one, and by nothing that the load
+  generator takes: what counts is deliveries per second of CPU of the server's busiest thread, with two against one.
+- **Growth** is a server with many clients beside the same server with few, in the same turns.
 - **Every delivery is counted.** One that is lost, or comes twice, fails the run and is named.
 - **Latencies** are merged samples of all turns, never percentiles of percentiles. At most 1,000 are kept per round.
+- **Pictures**: lighter bars of Oyez's colour are Oyez set up in another way, grey ones are bare loops. A bar with a gap is
+  cut, because it would leave nothing to see of the others; its figure is at its end.
 - **Oyez is as users run it**: the shipped [ticketing example](../examples/ticketing/README.md) with tokens, rights,
   dialect, limits and metrics. The others check the same token and the same rights, join the same three channels and send
   the same `{type, payload, timestamp}` with 200 bytes of payload, but have no limits and no metrics. Their code is in
@@ -117,113 +128,9 @@ and memory bandwidth. One core says nothing about many. The Go libraries are tho
 newest versions.
 ";
 
-/// A peer's row.
-struct Row {
-    peer: &'static Peer,
-    /// Nanoseconds, or bytes.
-    cost: f64,
-    ratio: Option<f64>,
-    /// p50 and p99 in milliseconds.
-    latency: Option<(f64, f64)>,
-}
-
-/// Who was measured, the shortest bar first.
-fn rows(results: &Results, scenario: &Scenario) -> Vec<Row> {
-    let row = |peer: &'static Peer| {
-        let latency = |percent| Some(results.latency(scenario.name, peer.name, percent)? as f64 / 1e6);
-        Some(Row {
-            peer,
-            cost: results.cost(scenario, peer.name)?,
-            ratio: results.ratio(scenario, peer.name),
-            latency: latency(50).zip(latency(99)),
-        })
-    };
-    let mut rows: Vec<Row> = PEERS.iter().filter_map(row).collect();
-    rows.sort_by(|a, b| value(scenario, a).0.total_cmp(&value(scenario, b).0));
-    rows
-}
-
-fn section(results: &Results, scenario: &Scenario, rows: &[Row]) -> String {
-    let Scenario { name, title, about, unit, .. } = scenario;
-    let connections = grouped(f64::from(scenario.size(false).connections));
-    let alt = description(scenario, rows);
-    let mut text = format!("\n## {title}\n\n{about} {connections} connections.\n\n![{alt}](benchmarks/{name}.svg)\n\n");
-    let latency = rows.iter().any(|row| row.latency.is_some());
-    let memory = *unit == Unit::Memory;
-    let bare = rows.iter().any(|row| row.ratio.is_some());
-    let mut columns = vec!["server".to_owned()];
-    columns.push(if memory { format!("KiB per {}", unit.name()) } else { format!("µs CPU per {}", unit.name()) });
-    columns.extend(bare.then(|| "× bare".to_owned()));
-    columns.extend((!memory).then(|| format!("{} per CPU-second", unit.plural())));
-    columns.extend(latency.then(|| "p50".to_owned()));
-    columns.extend(latency.then(|| "p99".to_owned()));
-    text += &format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
-    for row in rows {
-        let mut cells =
-            vec![if row.peer.name == OYEZ { format!("**{}**", row.peer.title) } else { row.peer.title.to_owned() }];
-        cells.push(digits(if memory { row.cost / 1_024.0 } else { row.cost / 1_000.0 }));
-        cells.extend(bare.then(|| row.ratio.map_or_else(String::new, digits)));
-        cells.extend((!memory).then(|| grouped(1e9 / row.cost)));
-        let milliseconds = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2} ms"));
-        cells.extend(latency.then(|| milliseconds(row.latency.map(|(p50, _)| p50))));
-        cells.extend(latency.then(|| milliseconds(row.latency.map(|(_, p99)| p99))));
-        text += &format!("| {} |\n", cells.join(" | "));
-    }
-    text + &failures(results, name)
-}
-
-/// Who failed in a scenario, and how.
-fn failures(results: &Results, scenario: &str) -> String {
-    let mut text = String::new();
-    for run in results.runs.iter().filter(|run| run.scenario == scenario) {
-        if let (Some(failure), Some(peer)) = (&run.failure, Peer::named(&run.peer)) {
-            text += &format!("\n{} failed: {}\n", peer.title, failure.replace('\n', " "));
-        }
-    }
-    text
-}
-
-/// What a picture shows, in words.
-fn description(scenario: &Scenario, rows: &[Row]) -> String {
-    let all: Vec<String> = rows.iter().map(|row| format!("{} {}", row.peer.title, value(scenario, row).2)).collect();
-    format!("{}: {}", scenario.title, all.join(", "))
-}
-
-/// The length of a bar, the stronger part of it, and the words at its end.
-fn value(scenario: &Scenario, row: &Row) -> (f64, Option<f64>, String) {
-    match (scenario.unit, scenario.kind, row.latency, row.ratio) {
-        (_, "latency" | "slow", Some((p50, p99)), _) => (p99, Some(p50), format!("p50 {p50:.1}, p99 {p99:.1} ms")),
-        (Unit::Memory, ..) => (row.cost / 1_024.0, None, format!("{} KiB", digits(row.cost / 1_024.0))),
-        (Unit::Delivery, _, _, Some(ratio)) => (ratio, None, format!("{} ×", digits(ratio))),
-        _ => (row.cost / 1_000.0, None, format!("{} µs", digits(row.cost / 1_000.0))),
-    }
-}
-
-fn picture(scenario: &Scenario, rows: &[Row]) -> String {
-    let bar = |row: &Row| {
-        let (value, inner, text) = value(scenario, row);
-        let role = match row.peer.name {
-            OYEZ => Role::Oyez,
-            BARE | "bare-uring" => Role::Limit,
-            _ => Role::Peer,
-        };
-        Bar { label: row.peer.title.to_owned(), value, inner, text, role }
-    };
-    let all: Vec<Bar> = rows.iter().map(bar).collect();
-    let measure = match (scenario.unit, scenario.kind) {
-        (_, "latency" | "slow") => "latency, p50 and p99".to_owned(),
-        (Unit::Memory, _) => "memory per connection".to_owned(),
-        (Unit::Delivery, _) if rows.iter().any(|row| row.ratio.is_some()) => {
-            "CPU per delivery, as a multiple of the bare loop".to_owned()
-        }
-        (unit, _) => format!("CPU per {}", unit.name()),
-    };
-    bars(&format!("{}: {measure} (less is better)", scenario.title), &description(scenario, rows), &all)
-}
-
 fn tail(results: &Results) -> String {
     let mut text = "\n## What was measured\n\n| server | version |\n|---|---|\n".to_owned();
-    for peer in PEERS {
+    for peer in PEERS.iter().filter(|peer| !peer.has_many()) {
         let version = results.versions.get(peer.name).cloned();
         let absent = || results.absent.get(peer.name).map(|why| format!("absent: {}", why.replace('\n', " ")));
         if let Some(words) = version.or_else(absent) {
@@ -236,6 +143,7 @@ fn tail(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::peer::OYEZ;
     use crate::bench::results::{Round, Run, Setup};
 
     fn run(scenario: &str, peer: &str, cpu_ns: u64) -> Run {

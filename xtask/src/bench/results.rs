@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::joins::Joins;
 use super::machine::Machine;
 use super::output;
-use super::peer::BARE;
+use super::peer::{BARE, OYEZ};
 use super::scenario::{Scenario, Unit};
 use super::statistics::{median, median_ratio, percentile};
 
@@ -36,6 +36,16 @@ pub(super) struct Results {
     /// Joins and leaves without a load generator beside them.
     #[serde(default)]
     pub(super) joins: Vec<Joins>,
+    /// Scenarios that were measured again later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) again: BTreeMap<String, Again>,
+}
+
+/// When, and which commit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Again {
+    pub(super) date: String,
+    pub(super) commit: String,
 }
 
 /// One server in one scenario.
@@ -72,6 +82,9 @@ pub(super) struct Round {
     #[serde(default)]
     pub(super) operations: u64,
     pub(super) cpu_ns: u64,
+    /// The CPU of the thread that used most of it: what limits the throughput.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) busiest_ns: Option<u64>,
     pub(super) wall_ns: u64,
     pub(super) pss: u64,
     #[serde(default)]
@@ -86,6 +99,20 @@ impl Results {
         let commit = git(&["rev-parse", "--short=12", "HEAD"])? + if clean { "" } else { "+" };
         let date = output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?;
         Ok(Self { date, commit, quick, machine: Machine::this()?, ..Self::default() })
+    }
+
+    /// Puts what was measured again into the place of what was measured before, scenario by scenario.
+    pub(super) fn take_over(&mut self, fresh: Self) {
+        let again = Again { date: fresh.date, commit: fresh.commit };
+        for run in &fresh.runs {
+            self.again.insert(run.scenario.clone(), again.clone());
+        }
+        self.runs.retain(|run| fresh.runs.iter().all(|new| new.scenario != run.scenario));
+        self.runs.extend(fresh.runs);
+        self.versions.extend(fresh.versions);
+        if !fresh.joins.is_empty() {
+            self.joins = fresh.joins;
+        }
     }
 
     /// Joins and leaves per CPU-second of the shard; the median of the rounds.
@@ -131,23 +158,52 @@ impl Results {
         failures.is_empty()
     }
 
-    /// The run of a peer in a scenario.
+    /// The run of a peer in a scenario: the first one, of a peer that is in every group.
     pub(super) fn run(&self, scenario: &str, peer: &str) -> Option<&Run> {
         self.runs.iter().find(|run| run.scenario == scenario && run.peer == peer && run.failure.is_none())
     }
 
-    /// What a peer costs, as a multiple of the bare loop in the same turns. The bare loop has no memory to speak of.
+    /// With whom all others are compared in a scenario, because it is in every group: the bare loop, or Oyez where that
+    /// cannot take part.
+    pub(super) fn measure(&self, scenario: &str) -> &'static str {
+        let bare = self.runs.iter().any(|run| run.scenario == scenario && run.peer == BARE);
+        if bare { BARE } else { OYEZ }
+    }
+
+    /// What a peer costs, as a multiple of the measure in the same turns. The bare loop has no memory to speak of.
     pub(super) fn ratio(&self, scenario: &Scenario, peer: &str) -> Option<f64> {
         if scenario.unit == Unit::Memory {
             return None;
         }
-        let run = self.run(scenario.name, peer)?;
-        let bare = |other: &&Run| {
-            other.scenario == run.scenario && other.group == run.group && other.peer == BARE && other.failure.is_none()
+        self.beside(scenario, peer, self.measure(scenario.name))
+    }
+
+    /// What a peer costs, as a multiple of another one in the same turns.
+    pub(super) fn beside(&self, scenario: &Scenario, peer: &str, other: &str) -> Option<f64> {
+        self.within_turns(scenario.name, (peer, other), |run, round| run.cost(scenario.unit, round))
+    }
+
+    /// CPU of the busiest thread per delivery, as a multiple of another peer's in the same turns.
+    pub(super) fn busiest_beside(&self, scenario: &Scenario, peer: &str, other: &str) -> Option<f64> {
+        self.within_turns(scenario.name, (peer, other), |_, round| {
+            Some(round.busiest_ns? as f64 / round.deliveries as f64).filter(|_| round.deliveries > 0)
+        })
+    }
+
+    /// The median of the ratios of two peers within the turns of the first group that has both.
+    fn within_turns(
+        &self,
+        scenario: &str,
+        (peer, other): (&str, &str),
+        value: impl Fn(&Run, &Round) -> Option<f64>,
+    ) -> Option<f64> {
+        let of = |name: &str| {
+            let name = name.to_owned();
+            self.runs.iter().filter(move |run| run.scenario == scenario && run.peer == name && run.failure.is_none())
         };
-        let bare = self.runs.iter().find(bare)?;
-        let costs = run.costs(scenario.unit).into_iter();
-        median_ratio(&costs.zip(bare.costs(scenario.unit)).collect::<Vec<_>>())
+        let (one, other) = of(peer).find_map(|one| Some((one, of(other).find(|other| other.group == one.group)?)))?;
+        let values = |run: &Run| run.counting().iter().map(|round| value(run, round)).collect::<Vec<_>>();
+        median_ratio(&values(one).into_iter().zip(values(other)).collect::<Vec<_>>())
     }
 
     /// What a peer costs: nanoseconds of CPU per unit, or bytes per connection. The median of the turns.
@@ -208,10 +264,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_measured_again_takes_the_place_of_the_old() {
+        let before =
+            [Run { scenario: "idle".to_owned(), ..run(BARE, 0, &[5]) }, run("oyez", 0, &[1]), run("node", 1, &[2])];
+        let mut results = Results { runs: before.to_vec(), ..Results::default() };
+        results.take_over(Results { commit: "abc".to_owned(), runs: vec![run("oyez", 0, &[3])], ..Results::default() });
+        let left: Vec<_> = results.runs.iter().map(|run| (&*run.scenario, &*run.peer, run.rounds[0].cpu_ns)).collect();
+        assert_eq!(left, [("idle", BARE, 5), ("fanout-100", "oyez", 3)]);
+        assert_eq!(results.again.keys().collect::<Vec<_>>(), ["fanout-100"]);
+        assert_eq!(results.again["fanout-100"].commit, "abc");
+    }
+
+    #[test]
     fn what_failed_counts_for_nothing() {
         let failed = Run { failure: Some("lost".to_owned()), ..run("oyez", 0, &[1, 1]) };
         let results = Results { runs: vec![run(BARE, 0, &[1, 1]), failed], ..Results::default() };
         let scenario = Scenario::named("fanout-100").expect("it is in the table");
         assert_eq!((results.ratio(scenario, "oyez"), results.told_failures()), (None, false));
+    }
+
+    #[test]
+    fn without_the_bare_loop_oyez_of_the_same_group_is_the_measure() {
+        let runs = vec![run(OYEZ, 0, &[1, 10, 10]), run("node", 1, &[1, 60, 80]), run(OYEZ, 1, &[1, 20, 40])];
+        let mut results = Results { runs, ..Results::default() };
+        let scenario = Scenario::named("fanout-100").expect("it is in the table");
+        assert_eq!(results.measure("fanout-100"), OYEZ);
+        assert_eq!(results.ratio(scenario, "node"), Some(2.5)); // of 3 and 2
+        assert_eq!(results.ratio(scenario, OYEZ), Some(1.0));
+        assert_eq!(results.cost(scenario, OYEZ), Some(1.0)); // of the first group
+        // A group whose measure failed is compared with nothing: not with another group's.
+        results.runs[2].failure = Some("lost".to_owned());
+        assert_eq!((results.ratio(scenario, "node"), results.ratio(scenario, OYEZ)), (None, Some(1.0)));
+    }
+
+    #[test]
+    fn the_busiest_thread_is_compared_within_turns_and_older_results_have_none() {
+        let busy = |peer: &str, busiest: [u64; 2]| {
+            let mut run = run(peer, 0, &[1, 1, 1]);
+            for (round, ns) in run.rounds[1..].iter_mut().zip(busiest) {
+                round.busiest_ns = Some(ns);
+            }
+            run
+        };
+        let runs = vec![busy(OYEZ, [20, 40]), busy("oyez-two", [10, 30]), run("node", 0, &[1, 1, 1])];
+        let results = Results { runs, ..Results::default() };
+        let scenario = Scenario::named("fanout-100").expect("it is in the table");
+        assert_eq!(results.busiest_beside(scenario, "oyez-two", OYEZ), Some(0.625)); // of 0.5 and 0.75
+        assert_eq!(results.busiest_beside(scenario, "node", OYEZ), None);
+        let old = r#"{"deliveries":1,"publishes":1,"cpu_ns":1,"wall_ns":1,"pss":1}"#;
+        assert_eq!(serde_json::from_str::<Round>(old).expect("a round").busiest_ns, None);
     }
 }

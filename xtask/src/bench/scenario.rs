@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{OYEZ_TLS, OYEZ_TWO, PEERS, PYTHON, Peer};
+use super::peer::{BARE, OYEZ, OYEZ_TLS, OYEZ_TWO, PEERS, PYTHON, Peer};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub(super) struct Scenario {
     pub(super) full: Size,
     /// How much when it is only tried out.
     pub(super) quick: Size,
+    /// Where growth is measured: how many times as many clients there are of the peers with many. They hear as many
+    /// times fewer publishes, so that there are as many deliveries.
+    pub(super) many: Option<u32>,
     /// More arguments of `oyez bench`.
     pub(super) more: &'static [&'static str],
     /// Who can take part.
@@ -108,6 +111,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { full: size(5_000, 20, 9), quick: size(2_000, 10, 3), ..fanout("fanout-5000", "Fan-out to 5,000") },
     Scenario { full: size(15_000, 10, 9), quick: size(4_000, 5, 3), ..fanout("fanout-15000", "Fan-out to 15,000") },
     Scenario {
+        name: "growth",
+        title: "Growth",
+        about: "The fan-out to so many clients, and to 15 times as many (15,000), in the same turns. All four are compared \
+                with the bare loop with few clients; what the bare loop itself grows by is the kernel's.",
+        full: size(1_000, 120, 12),
+        quick: size(200, 150, 3),
+        many: Some(15),
+        ..fanout("", "")
+    },
+    Scenario {
         name: "saturation",
         title: "Saturation",
         about: "32 events under way on one keep-alive connection, each to all clients: a server that joins what waits \
@@ -166,6 +179,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         quick: size(1_000, 0, 1),
         more: &["--seconds", "30"],
         who: Dialect::is_socketio,
+        ..fanout("", "")
     },
     Scenario {
         name: "latency",
@@ -219,6 +233,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             r#"42["unsubscribe",{"type":"unsubscribe","channels":["{channel}"]}]"#,
         ],
         who: Dialect::is_socketio,
+        ..fanout("", "")
     },
     Scenario {
         full: size(10, 5_000, 7),
@@ -253,6 +268,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         quick: size(100, 5_000, 3),
         more: &["--ask", r#"42["heartbeat",{}]"#, "--reply", "heartbeat_ack"],
         who: Dialect::is_socketio,
+        ..fanout("", "")
     },
 ];
 
@@ -269,6 +285,7 @@ const fn fanout(name: &'static str, title: &'static str) -> Scenario {
         audience: Some(Audience::All),
         full: size(0, 0, 0),
         quick: size(0, 0, 0),
+        many: None,
         more: &[],
         who: everybody,
     }
@@ -298,6 +315,9 @@ impl Scenario {
 
     /// Whether this server can take part.
     pub(super) fn suits(&self, peer: &Peer) -> bool {
+        if self.many.is_some() || peer.has_many() {
+            return self.many.is_some() && (peer.has_many() || matches!(peer.name, BARE | OYEZ));
+        }
         let by_peer = match peer.name {
             OYEZ_TWO => self.kind == "saturation",
             OYEZ_TLS => matches!(self.name, "fanout-1000" | "saturation" | "connect" | "idle"),
@@ -313,6 +333,13 @@ impl Scenario {
         if quick { self.quick } else { self.full }
     }
 
+    /// How much of it this server has.
+    pub(super) fn size_of(&self, peer: &Peer, quick: bool) -> Size {
+        let Size { connections, publishes, rounds } = self.size(quick);
+        let many = self.many.filter(|_| peer.has_many()).unwrap_or(1);
+        size(connections * many, publishes / many, rounds)
+    }
+
     /// How many servers beside the bare loop are alive at once.
     pub(super) fn at_once(&self, quick: bool) -> usize {
         if self.size(quick).connections > MANY { FEW } else { PEERS.len() }
@@ -320,7 +347,7 @@ impl Scenario {
 
     /// The arguments of `oyez bench`.
     pub(super) fn arguments(&self, peer: &Peer, address: &str, quick: bool) -> Vec<String> {
-        let Size { connections, publishes, .. } = self.size(quick);
+        let Size { connections, publishes, .. } = self.size_of(peer, quick);
         let mut arguments = vec![self.kind.to_owned()];
         let mut say = |flag: &str, value: &str| arguments.extend([flag.to_owned(), value.to_owned()]);
         say("--connections", &connections.to_string());
@@ -346,20 +373,34 @@ impl Scenario {
     }
 }
 
-/// Who takes part in what, as a table for the terminal.
+/// Who takes part in what, for the terminal.
 pub(super) fn matrix() -> String {
-    let mut text = format!("{:<16}", "");
-    text.extend(PEERS.iter().map(|peer| format!(" {:>12}", peer.name)));
-    for scenario in SCENARIOS {
-        text += &format!("\n{:<16}", scenario.name);
-        text.extend(PEERS.iter().map(|peer| format!(" {:>12}", if scenario.suits(peer) { "x" } else { "" })));
+    SCENARIOS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A scenario with all who take part; long lines are broken.
+fn line(scenario: &Scenario) -> String {
+    let (mut text, mut width) = (format!("{:<NAMES$}", scenario.name), NAMES);
+    for peer in PEERS.iter().filter(|peer| scenario.suits(peer)) {
+        if width + 1 + peer.name.len() > COLUMNS {
+            text += &format!("\n{:NAMES$}", "");
+            width = NAMES;
+        }
+        text += &format!(" {}", peer.name);
+        width += 1 + peer.name.len();
     }
     text
 }
 
+/// Columns for the name of a scenario.
+const NAMES: usize = 15;
+/// The longest line of the list.
+const COLUMNS: usize = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::peer::{BARE_MANY, OYEZ_MANY};
 
     #[test]
     fn names_are_unique_and_every_scenario_has_a_size() {
@@ -379,5 +420,30 @@ mod tests {
         assert!(line.contains("--publish-url http://h:1/publish"), "{line}");
         let line = Scenario::named("idle").expect("it is in the table").arguments(peer, "h:1", false).join(" ");
         assert!(!line.contains("--publish-url"), "{line}");
+    }
+
+    #[test]
+    fn growth_is_few_and_many_clients_with_as_many_deliveries() {
+        let growth = Scenario::named("growth").expect("it is in the table");
+        let names: Vec<&str> = PEERS.iter().filter(|peer| growth.suits(peer)).map(|peer| peer.name).collect();
+        assert_eq!(names, [BARE, BARE_MANY, OYEZ, OYEZ_MANY]);
+        for quick in [false, true] {
+            let of = |name| growth.size_of(Peer::named(name).expect("it is in the table"), quick);
+            let (few, many) = (of(OYEZ), of(OYEZ_MANY));
+            assert_eq!(many.connections, 15 * few.connections);
+            assert_eq!(many.connections * many.publishes, few.connections * few.publishes);
+        }
+        let others = SCENARIOS.iter().filter(|scenario| scenario.name != growth.name);
+        assert!(
+            others.flat_map(|scenario| PEERS.iter().filter(|peer| scenario.suits(peer))).all(|peer| !peer.has_many())
+        );
+    }
+
+    #[test]
+    fn the_list_fits_a_terminal_and_names_everybody() {
+        let text = matrix();
+        assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
+        assert!(PEERS.iter().all(|peer| text.contains(&format!(" {}", peer.name))), "{text}");
+        assert!(text.contains("\ngrowth          bare bare-many oyez oyez-many\n"), "{text}");
     }
 }

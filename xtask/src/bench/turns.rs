@@ -44,9 +44,11 @@ impl Stage<'_> {
             }
             results.runs.extend(actors.into_iter().map(Actor::leave));
         }
-        for run in
-            results.runs.iter().filter(|run| run.scenario == scenario.name && (run.peer != BARE || run.group == 0))
-        {
+        let measure = results.measure(scenario.name);
+        for run in results.runs.iter().filter(|run| run.scenario == scenario.name) {
+            if run.peer == measure && run.group > 0 && run.failure.is_none() {
+                continue; // it was told with the first group
+            }
             println!("   {}", line(scenario, run, results));
         }
         Ok(())
@@ -105,13 +107,18 @@ fn orders(actors: usize, rounds: u32) -> Vec<Vec<usize>> {
     (0..rounds).map(|_| round()).collect()
 }
 
-/// The bare loop with so many others at a time. Oyez comes into the first group, and the rest follow as they stand.
+/// So many at a time beside the measure, which is in every group: the bare loop, or Oyez where that cannot take part.
+/// Oyez comes into the first group, and the rest follow as they stand.
 fn groups(peers: &[&'static Peer], at_once: usize) -> Vec<Vec<&'static Peer>> {
-    let bare = peers.iter().copied().find(|peer| peer.name == BARE);
-    let oyez = peers.iter().copied().filter(|peer| peer.name == OYEZ);
+    let find = |name: &str| peers.iter().copied().find(|peer| peer.name == name);
+    let (bare, oyez) = (find(BARE), find(OYEZ));
+    let measure = bare.or(oyez);
     let others = peers.iter().copied().filter(|peer| peer.name != BARE && peer.name != OYEZ);
-    let all: Vec<&Peer> = oyez.chain(others).collect();
-    all.chunks(at_once.max(1)).map(|chunk| bare.into_iter().chain(chunk.iter().copied()).collect()).collect()
+    let all: Vec<&Peer> = bare.and(oyez).into_iter().chain(others).collect();
+    if all.is_empty() {
+        return measure.into_iter().map(|alone| vec![alone]).collect();
+    }
+    all.chunks(at_once.max(1)).map(|chunk| measure.into_iter().chain(chunk.iter().copied()).collect()).collect()
 }
 
 /// What a run came to, for the terminal.
@@ -122,7 +129,7 @@ fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
     let (unit, scale) = if scenario.unit == Unit::Memory { ("KiB", 1_024.0) } else { ("µs", 1_000.0) };
     let cost = results.cost(scenario, &run.peer).unwrap_or(f64::NAN) / scale;
     let ratio = results.ratio(scenario, &run.peer);
-    let ratio = ratio.map_or_else(String::new, |ratio| format!("  {ratio:.2} × bare"));
+    let ratio = ratio.map_or_else(String::new, |ratio| format!("  {ratio:.2} × {}", results.measure(scenario.name)));
     let latency = |percent| results.latency(scenario.name, &run.peer, percent).map(|ns| ns as f64 / 1e6);
     let latency = match (latency(50), latency(99)) {
         (Some(p50), Some(p99)) => format!("  p50 {p50:.2} ms, p99 {p99:.2} ms"),
@@ -134,13 +141,13 @@ fn line(scenario: &Scenario, run: &Run, results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::peer::{OYEZ_EPOLL, PEERS};
+    use crate::bench::peer::{BARE_MANY, PEERS};
 
     #[test]
     fn the_bare_loop_is_in_every_group_and_everybody_in_one() {
         let all: Vec<&Peer> = PEERS.iter().collect();
         let groups = groups(&all, 3);
-        assert_eq!(groups[0].iter().map(|peer| peer.name).collect::<Vec<_>>(), [BARE, OYEZ, "bare-uring", OYEZ_EPOLL]);
+        assert_eq!(names(&groups[0]), [BARE, OYEZ, "bare-uring", BARE_MANY]);
         assert!(groups.iter().all(|group| group[0].name == BARE && group.len() <= 4));
         assert_eq!(groups.iter().map(|group| group.len() - 1).sum::<usize>(), PEERS.len() - 1);
     }
@@ -161,13 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_without_the_bare_loop_has_groups_too() {
-        let some: Vec<&Peer> = PEERS.iter().filter(|peer| peer.name != BARE).collect();
-        assert_eq!(groups(&some, 100), [[vec![], some_with_oyez_first(&some)].concat()]);
+    fn without_the_bare_loop_oyez_is_in_every_group() {
+        let unicast = Scenario::named("unicast").expect("it is in the table");
+        let some: Vec<&Peer> = PEERS.iter().filter(|peer| unicast.suits(peer)).collect();
+        let groups = groups(&some, 3);
+        assert_eq!(names(&groups[0]), [OYEZ, "socketioxide", "node", "bun"]);
+        assert!(groups.iter().all(|group| group[0].name == OYEZ && group.len() <= 4));
+        assert_eq!(groups.iter().map(|group| group.len() - 1).sum::<usize>(), some.len() - 1);
     }
 
-    fn some_with_oyez_first(peers: &[&'static Peer]) -> Vec<&'static Peer> {
-        let (oyez, rest): (Vec<&Peer>, Vec<&Peer>) = peers.iter().partition(|peer| peer.name == OYEZ);
-        [oyez, rest].concat()
+    #[test]
+    fn the_measure_may_be_alone() {
+        let oyez = Peer::named(OYEZ).expect("it is in the table");
+        assert_eq!(groups(&[oyez], 3), [[oyez]]);
+        assert_eq!(groups(&[], 3), Vec::<Vec<&Peer>>::new());
+    }
+
+    fn names(group: &[&Peer]) -> Vec<&'static str> {
+        group.iter().map(|peer| peer.name).collect()
     }
 }

@@ -9,10 +9,10 @@ use super::http;
 use super::polling::Polling;
 use super::script::{Meaning, Protocol, Script};
 use super::tally::{Heard, Tally};
+use super::target;
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
-use crate::trust;
 
 /// How much is read at once.
 const READ: usize = 64 * 1024;
@@ -135,9 +135,15 @@ impl Client {
         loop {
             let read = match self.wire.read(&mut scratch[kept..kept + READ]) {
                 Ok(None) => break,
-                Ok(Some(0)) => return self.end("the server closed the connection", shared),
+                Ok(Some(0)) => {
+                    let outcome = self.end("the server closed the connection", shared);
+                    return outcome.map_err(|failure| failure.help(target::CLOSED));
+                }
                 Ok(Some(read)) => read,
-                Err(error) => return self.end(&error.to_string(), shared),
+                Err(error) => {
+                    let outcome = self.end(&error.to_string(), shared);
+                    return outcome.map_err(|failure| failure.help(target::help(&error)));
+                }
             };
             let end = kept + read;
             let used = self.feed(&scratch[..end], shared, now)?;
@@ -371,7 +377,7 @@ impl Client {
         if expected {
             return Ok(());
         }
-        let failure = trust::failure(format!("connection {}: {why}", self.number));
+        let failure = self.failure(why);
         if before < Stage::Ready && !shared.last.is_empty() {
             return Err(failure.help(format_args!("before that it said {}", String::from_utf8_lossy(&shared.last))));
         }
@@ -385,12 +391,12 @@ impl Client {
                 self.stage = Stage::Closed;
                 Ok(())
             }
-            Err(error) => Err(trust::failure(format!("connection {}: {error}", self.number))),
+            Err(error) => Err(self.failure(&error.to_string()).help(target::help(&error))),
         }
     }
 
     fn failure(&self, what: &str) -> Failure {
-        Failure::new(format!("connection {}: {what}", self.number))
+        Failure::new(format!("connection {} to {}: {what}", self.number, self.wire.peer))
     }
 }
 

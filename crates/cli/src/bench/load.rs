@@ -14,7 +14,7 @@ use super::polling::Polling;
 use super::process::{Memory, Process};
 use super::progress::Progress;
 use super::publisher::Publisher;
-use super::target::Address;
+use super::target::{self, Address};
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
@@ -139,6 +139,18 @@ impl Load {
         Ok(Some(cpu))
     }
 
+    /// A round begins.
+    pub(super) fn mark(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.mark();
+        }
+    }
+
+    /// The CPU time since then of the server's thread that had most of it, as of the last look at it.
+    pub(super) fn busiest(&self) -> Option<u64> {
+        self.process.as_ref().map(Process::busiest)
+    }
+
     /// The server's memory.
     pub(super) fn memory(&self) -> Option<Memory> {
         self.process.as_ref().map(Process::memory)
@@ -171,8 +183,7 @@ impl Load {
     fn open(&self, number: usize, deaf: bool) -> Result<Client, Failure> {
         let Doorway { address, path, headers, polling, .. } = &self.doorway;
         let failure = |error: io::Error| {
-            let failure = Failure::new(format!("connection {number}: {error}"));
-            if number > 0 { failure.help("see `ulimit -n`: each connection is an open file") } else { failure }
+            Failure::new(format!("connection {number} to {}: {error}", address.socket)).help(target::help(&error))
         };
         let token = self.shared.script.tokens.token(number)?;
         let values = Values { i: number, token: &token, ..Values::default() };

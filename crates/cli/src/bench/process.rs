@@ -14,6 +14,8 @@ pub(super) struct Process {
     id: u32,
     /// The CPU time of each thread when it was last looked at. A thread that is gone keeps what it had.
     threads: HashMap<u32, u64>,
+    /// The same, when the round began.
+    marked: HashMap<u32, u64>,
 }
 
 /// Memory in bytes.
@@ -28,7 +30,7 @@ pub(super) struct Memory {
 impl Process {
     /// Looks at a process for the first time.
     pub(super) fn new(id: u32) -> Result<Self, Failure> {
-        let mut process = Self { id, threads: HashMap::new() };
+        let mut process = Self { id, threads: HashMap::new(), marked: HashMap::new() };
         match process.cpu() {
             0 => Err(Failure::new(format!("the CPU time of process {id} cannot be read"))
                 .help("is it running, is it yours, and is this Linux?")),
@@ -47,6 +49,20 @@ impl Process {
             }
         }
         self.threads.values().sum()
+    }
+
+    /// A round begins.
+    pub(super) fn mark(&mut self) {
+        self.marked.clone_from(&self.threads);
+    }
+
+    /// Nanoseconds of CPU time of the thread that had most of it since the round began, as of the last look.
+    pub(super) fn busiest(&self) -> u64 {
+        let used = |(thread, time): (&u32, &u64)| {
+            // One that came since has no mark; one whose number was another's before may have less than that one.
+            time.saturating_sub(self.marked.get(thread).copied().unwrap_or(0))
+        };
+        self.threads.iter().map(used).max().unwrap_or(0)
     }
 
     /// Its memory now.
@@ -96,6 +112,18 @@ mod tests {
         assert!(sum > 0 && process.cpu() >= before);
         let memory = process.memory();
         assert!(memory.rss > 0 && memory.rss >= memory.pss);
+    }
+
+    #[test]
+    fn the_busiest_thread_is_the_one_that_did_most_since_the_mark() {
+        let threads = HashMap::from([(1, 900), (2, 50), (3, 70)]);
+        let mut process = Process { id: 0, threads, marked: HashMap::new() };
+        assert_eq!(process.busiest(), 900);
+        process.mark();
+        process.threads.extend([(1, 910), (2, 90), (4, 35)]);
+        assert_eq!(process.busiest(), 40);
+        process.threads.insert(5, 41);
+        assert_eq!(process.busiest(), 41);
     }
 
     #[test]

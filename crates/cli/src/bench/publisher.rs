@@ -5,11 +5,10 @@ use std::io;
 use mio::{Registry, Token};
 
 use super::http;
-use super::target::Address;
+use super::target::{self, Address};
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
-use crate::trust;
 
 /// How much is read at once.
 const READ: usize = 16 * 1024;
@@ -50,7 +49,7 @@ impl Publisher {
         let wire = match self.wire.take() {
             Some(wire) => wire,
             None => Wire::connect(registry, self.token, &self.request.address, false)
-                .map_err(|error| Failure::new(format!("cannot connect to publish: {error}")))?,
+                .map_err(|error| self.failed(&error))?,
         };
         Ok(self.wire.insert(wire))
     }
@@ -143,7 +142,12 @@ impl Publisher {
     fn passed(&mut self, outcome: io::Result<()>) -> Result<(), Failure> {
         match outcome {
             Err(_) if self.unanswered == 0 => self.closed(),
-            outcome => outcome.map_err(|error| trust::failure(format!("publishing: {error}"))),
+            outcome => outcome.map_err(|error| self.failed(&error)),
         }
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let to = self.request.address.socket;
+        Failure::new(format!("publishing to {to}: {error}")).help(target::help(error))
     }
 }

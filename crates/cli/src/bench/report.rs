@@ -174,7 +174,11 @@ impl Setup {
         }
         if let Some((before, after)) = self.pss_before.zip(self.pss_after) {
             let each = after.saturating_sub(before) as f64 / 1_024.0 / connections as f64;
-            text += &format!(", {each:.2} KiB of memory per connection");
+            // So little is noise: a server that had clients before serves new ones from the memory of those.
+            text += &match each {
+                ..0.005 => ", no growth of memory".to_owned(),
+                _ => format!(", {each:.2} KiB of memory per connection"),
+            };
         }
         text
     }
@@ -245,6 +249,17 @@ mod tests {
         let mut samples: Vec<u64> = (1..=100).rev().map(|number| number * 1_000_000).collect();
         assert_eq!(percentiles(&mut samples).as_deref(), Some("p50 50.00 ms, p90 90.00 ms, p99 99.00 ms"));
         assert_eq!(percentiles(&mut []), None);
+    }
+
+    #[test]
+    fn memory_that_did_not_grow_is_said_in_words() {
+        let text = |before, after| {
+            let [before, after] = [before, after].map(|pss| Some(Memory { rss: 0, pss }));
+            Setup::new(None, Duration::from_secs(1), before, after).text(10)
+        };
+        assert_eq!(text(0, 10_240), "1.00 s, 1.00 KiB of memory per connection");
+        assert_eq!(text(10_240, 10_240), "1.00 s, no growth of memory");
+        assert_eq!(text(10_240, 4_096), "1.00 s, no growth of memory");
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub(super) struct Round {
     pub(super) out_of_order: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpu_ns: Option<u64>,
+    /// Of that, the thread's that had most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) busiest_ns: Option<u64>,
     pub(super) wall_ns: u64,
     /// Of `connect`: CPU time for closing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +108,7 @@ pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number:
     load.shared.tally.begin(u64::from(plan.publishes));
     load.moved();
     let (pings, cpu) = (load.shared.pings, load.cpu()?);
+    load.mark();
     let began = Instant::now();
     let (mut publishes, mut operations) = (plan.publishes, None);
     match plan.scenario {
@@ -119,7 +123,7 @@ pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number:
         }
     }
     let wall = began.elapsed();
-    let after = load.cpu()?;
+    let (after, busiest_ns) = (load.cpu()?, load.busiest());
     if plan.scenario == Scenario::Ping {
         operations = Some(load.shared.pings - pings);
     }
@@ -132,6 +136,7 @@ pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number:
         operations,
         out_of_order: load.shared.tally.disorder,
         cpu_ns: after.zip(cpu).map(|(after, before)| after - before),
+        busiest_ns,
         wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
         close_cpu_ns,
         latency_ns: load.shared.tally.latencies(),

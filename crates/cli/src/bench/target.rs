@@ -1,5 +1,6 @@
 //! Where a server is.
 
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::failure::Failure;
+use crate::trust;
 
 /// A server's address.
 #[derive(Debug, Clone)]
@@ -51,6 +53,25 @@ impl Address {
     }
 }
 
+/// What to look at when a connection failed with this.
+pub(super) fn help(error: &io::Error) -> &'static str {
+    if let Some(help) = trust::remedy(&error.to_string()) {
+        return help;
+    }
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "nobody listens there: does the server run, and is this its port?",
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => CLOSED,
+        ErrorKind::InvalidData => "is this its port for TLS, and --ca the authority behind its certificate?",
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            "nothing answers there: is the address right, and does a firewall let this through?"
+        }
+        _ => "is the address right, and may this process open so many files? See `ulimit -n`",
+    }
+}
+
+/// The same, when the server closed it.
+pub(super) const CLOSED: &str = "the server's log may say why; has it a limit of connections, and is the path right?";
+
 /// How TLS begins; whom to believe must have been said.
 fn trusted(url: &str, trust: Option<&Arc<ClientConfig>>) -> Result<Arc<ClientConfig>, Failure> {
     let missing = || Failure::new(format!("`{url}`: whose certificates to believe is not said"));
@@ -66,7 +87,7 @@ fn name(host: &str, wrong: &dyn Fn(&str) -> Failure) -> Result<ServerName<'stati
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, name};
+    use super::{Address, ErrorKind, help, name};
 
     #[test]
     fn urls_are_taken_apart() {
@@ -83,6 +104,19 @@ mod tests {
         }
         for wrong in ["127.0.0.1:3001", "wss://127.0.0.1/", "ftp://127.0.0.1/", "ws://", "ws://127.0.0.1:99999/"] {
             assert!(Address::of(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_failure_to_connect_has_something_to_look_at() {
+        for (kind, expect) in [
+            (ErrorKind::ConnectionRefused, "does the server run"),
+            (ErrorKind::ConnectionReset, "log"),
+            (ErrorKind::InvalidData, "--ca"),
+            (ErrorKind::TimedOut, "firewall"),
+            (ErrorKind::Other, "ulimit -n"),
+        ] {
+            assert!(help(&kind.into()).contains(expect), "{kind}");
         }
     }
 

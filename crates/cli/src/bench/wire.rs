@@ -1,6 +1,7 @@
 //! One non-blocking connection, plain or inside of TLS, with what is still to be written to it.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -14,6 +15,8 @@ use super::target::Address;
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
+    /// The other side.
+    pub(super) peer: SocketAddr,
     tls: Option<Box<ClientConnection>>,
     connected: bool,
     out: Vec<u8>,
@@ -30,7 +33,7 @@ impl Wire {
         }
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let tls = address.begin_tls().transpose().map_err(io::Error::other)?.map(Box::new);
-        Ok(Self { stream, tls, connected: false, out: Vec::new(), written: 0 })
+        Ok(Self { stream, peer: address.socket, tls, connected: false, out: Vec::new(), written: 0 })
     }
 
     /// What is to be sent; [`Wire::flush`] sends it.

@@ -40,10 +40,10 @@ struct LoadOptions {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// How many rounds [default: 5; 1 for idle and ping; with --step, as many as there are lines]
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Publishes (or questions) per round
-    #[arg(long, value_name = "K", default_value_t = 100)]
+    #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     publishes: u32,
     /// Publishes under way at once (saturation, unicast, channels), or questions of one client (joins)
     #[arg(long, value_name = "P", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
@@ -168,8 +168,8 @@ Examples (the first ones are for `oyez dev`, in the directory where it runs):
       --publish-body '{\"room\":\"news\",\"event\":\"tick\",\"data\":\"{data}\"}'
 
 The payload begins with a mark by which it is counted, so the server must pass it on as it is. All clients come from one \
-address: for an `oyez serve`, set connections_per_address and connects_per_second of the app's [limits] to 0, and for \
-joins and echo events_per_second, too. Memory per connection says something for a server that has just started; one that \
+address: for an `oyez serve`, set connections_per_address and connects_per_second of the app's [limits] to \"none\", and \
+for joins and echo events_per_second, too. Memory per connection says something for a server that has just started; one that \
 had as many clients before keeps what it had for them. Where more is published than the server can deliver, latencies \
 are those of a queue: compare the rate.
 Exit codes: 0 it is measured; 1 it is not, or a delivery was lost or came twice, and which is on stderr; 2 the command \
@@ -337,4 +337,27 @@ fn questions(options: &Options, dev: bool) -> Result<(Vec<Template>, Template), 
         _ => (Vec::new(), ""),
     };
     Ok((questions, Template::new(clients.reply.as_deref().unwrap_or(reply))))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Options;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_load_of_nothing_is_refused() {
+        for flag in ["--publishes", "--rounds", "--connections"] {
+            let error = Line::try_parse_from(["bench", "fanout", flag, "0"]).expect_err(flag).to_string();
+            assert!(error.contains(&format!("invalid value '0' for '{flag}")), "{error}");
+        }
+        let line = Line::try_parse_from(["bench", "fanout", "--publishes", "1"]).expect("a good line");
+        assert_eq!(line.options.load.publishes, 1);
+    }
 }

@@ -55,17 +55,15 @@ Exit codes: 0 it was asked to end (Ctrl-C) and did; 1 it cannot run, and why is 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = Path::new(secrets::FILE);
     let secrets = Secrets::keep(file)?;
-    let mut config = load(options.config.as_deref(), &secrets)?;
+    let named = options.config.clone();
+    let reading = move || load(named.as_deref(), &secrets);
+    let config = reading()?;
     logging::start("warn");
     let wanted = options.listen.as_ref().map_or_else(|| config.server.listen.clone(), |listen| vec![listen.clone()]);
     for address in &wanted {
         check_local(address)?;
     }
     let listeners = Listeners::open(&wanted)?;
-    // The pages under development come from ports of their own tools.
-    let local = ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"];
-    let local = local.map(str::to_owned);
-    config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
     let certificate = options.config.as_deref().and_then(|file| Certificate::of(&config, file));
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listeners.addresses[0]);
@@ -87,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    let mut node = Node::new(&config, demo)?;
+    let mut node = Node::new(config, Box::new(reading), demo)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }
@@ -100,16 +98,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// The built-in configuration, whose secrets are always the kept ones; or a file, with the kept ones for what the
-/// environment lacks.
+/// environment lacks. The pages under development come from ports of their own tools.
 fn load(file: Option<&Path>, secrets: &Secrets) -> Result<Config, Failure> {
-    let config = match file {
-        None => configuration::check(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
+    let checked = match file {
+        None => configuration::check_for_dev(Path::new("dev.toml"), DEV, &|name| secrets.env(name)),
         Some(file) => {
             let env = |name: &str| configuration::set(name).or_else(|| secrets.env(name));
-            configuration::check(file, &configuration::read(file)?, &env)
+            configuration::check_for_dev(file, &configuration::read(file)?, &env)
         }
     };
-    config.map_err(|problems| Failure::new(problems.to_string()))
+    let mut config = checked.map_err(|problems| Failure::new(problems.to_string()))?;
+    let local =
+        ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"].map(str::to_owned);
+    config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
+    Ok(config)
 }
 
 /// Development secrets are shown to whoever asks, so nobody but this machine may ask.

@@ -7,14 +7,15 @@ pub(crate) mod dev;
 pub(crate) mod explain;
 pub(crate) mod listen;
 pub(crate) mod publish;
+pub(crate) mod reload;
 pub(crate) mod serve;
 pub(crate) mod token;
 
 /// Where a server is looked for: where `oyez dev` listens.
-const DEFAULT_URL: &str = "http://127.0.0.1:3001";
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3001";
 
 /// Whether a URL is of this machine.
-fn is_local(url: &str) -> bool {
+pub(crate) fn is_local(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = host.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {

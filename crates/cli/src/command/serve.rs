@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use oyez_server::config::Config;
 
 use crate::certificate::Certificate;
 use crate::compose::Node;
@@ -14,7 +15,8 @@ use crate::{logging, say};
 /// Run the server.
 ///
 /// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` (`https://` with TLS) per listener on stdout when it
-/// is ready. SIGTERM and SIGINT end it: sessions are closed, and after at most `[server] shutdown` it exits with 0.
+/// is ready. SIGTERM and SIGINT end it, as [server.shutdown] says, with 0; a second one ends it at once. SIGHUP has it
+/// read the configuration again, as `oyez reload` does.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Options {
@@ -45,7 +47,7 @@ change, and on SIGHUP.";
 /// Runs until the process is asked to end.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = file(options.config.as_deref())?;
-    let mut config = configuration::load(&file)?;
+    let config = configuration::load(&file)?;
     let certificate = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some(Certificate::read(certificate, key)?),
         _ => Certificate::of(&config, &file),
@@ -54,12 +56,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     logging::start("info");
     let elsewhere = !options.listen.is_empty();
     let listeners = Listeners::open(if elsewhere { &options.listen } else { &config.server.listen })?;
-    if elsewhere {
-        // The file knows only its own addresses; the pages that come from here move with the listener.
-        config.apps.iter_mut().for_each(|app| app.origins.extend(listeners.own_origins(scheme)));
-    }
+    // The file knows only its own addresses; the pages that come from here move with the listener.
+    let own: Vec<_> = if elsewhere { listeners.own_origins(scheme).collect() } else { Vec::new() };
     let addresses = listeners.addresses.clone();
-    let mut node = Node::new(&config, None)?;
+    let with_own = move |mut config: Config| {
+        config.apps.iter_mut().for_each(|app| app.origins.extend(own.iter().cloned()));
+        config
+    };
+    let config = with_own(config);
+    let mut node = Node::new(config, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

@@ -29,6 +29,14 @@ impl Node {
         });
     }
 
+    fn join(&self, name: &Arc<str>, shard: u8) {
+        self.channels.join(self.channels.key(APP, name), shard);
+    }
+
+    fn leave(&self, name: &Arc<str>, shard: u8) {
+        self.channels.leave(self.channels.key(APP, name), shard);
+    }
+
     fn heard(&self, shard: u8) -> Vec<&'static str> {
         self.heard.lock().unwrap().get(&shard).cloned().unwrap_or_default()
     }
@@ -43,7 +51,7 @@ fn together(one: impl FnOnce() + Send + 'static, two: impl FnOnce() + Send + 'st
 
 /// Two names of different stripes, the later stripe first.
 fn far_apart(hasher: &RandomState) -> [Arc<str>; 2] {
-    let stripe = |name: &Arc<str>| stripe_of(hasher.hash_one((APP, &**name)));
+    let stripe = |name: &Arc<str>| stripe_of((hasher.hash_one((APP, &**name)) >> 32) as u32);
     let mut names = (0..).map(|number| Arc::<str>::from(format!("channel {number}")));
     let one = names.find(|name| stripe(name) > 0).unwrap();
     let two = names.find(|name| stripe(name) < stripe(&one)).unwrap();
@@ -56,8 +64,8 @@ fn all_shards_hear_one_order() {
     every_order(move || {
         let node = Node::new(&hasher);
         let room: Arc<str> = "room".into();
-        node.channels.join(APP, &room, 0);
-        node.channels.join(APP, &room, 2);
+        node.join(&room, 0);
+        node.join(&room, 2);
         let other = thread::spawn({
             let (node, room) = (Arc::clone(&node), Arc::clone(&room));
             move || node.publish(&[&room], "one")
@@ -77,12 +85,12 @@ fn a_join_is_before_or_after_a_publication_on_every_shard() {
         move || {
             let node = Node::new(&hasher);
             let room: Arc<str> = "room".into();
-            node.channels.join(APP, &room, 0);
+            node.join(&room, 0);
             let publisher = thread::spawn({
                 let (node, room) = (Arc::clone(&node), Arc::clone(&room));
                 move || words.iter().for_each(|word| node.publish(&[&room], word))
             });
-            node.channels.join(APP, &room, 1);
+            node.join(&room, 1);
             node.publish(&[&room], "after the join");
             publisher.join().unwrap();
             let (all, late) = (node.heard(0), node.heard(1));
@@ -106,17 +114,17 @@ fn joins_and_leaves_neither_lose_nor_leak_a_member() {
             let come_and_go = |&shard: &u8| {
                 let (node, room) = (Arc::clone(&node), Arc::clone(&room));
                 thread::spawn(move || {
-                    node.channels.join(APP, &room, shard);
-                    node.channels.leave(APP, &room, shard);
+                    node.join(&room, shard);
+                    node.leave(&room, shard);
                 })
             };
             let guests: Vec<_> = guests.iter().map(come_and_go).collect();
-            node.channels.join(APP, &room, 1);
+            node.join(&room, 1);
             node.publish(&[&room], "while others come and go");
             guests.into_iter().for_each(|guest| guest.join().unwrap());
             assert_eq!(node.heard(1).len(), 1, "a member stays although another one of its shard leaves");
             assert_eq!(node.channels.members(APP, &room), 1);
-            node.channels.leave(APP, &room, 1);
+            node.leave(&room, 1);
             assert!(node.channels.stripes.iter().all(|stripe| stripe.lock().is_empty()), "an empty channel stays");
         }
     };
@@ -130,10 +138,10 @@ fn publications_to_several_channels_neither_block_each_other_nor_come_twice() {
     let scene = move || {
         let node = Node::new(&hasher);
         let [a, b] = far_apart(&hasher);
-        node.channels.join(APP, &a, 0);
-        node.channels.join(APP, &b, 0);
-        node.channels.join(APP, &a, 1);
-        node.channels.join(APP, &b, 2);
+        node.join(&a, 0);
+        node.join(&b, 0);
+        node.join(&a, 1);
+        node.join(&b, 2);
         let publish = |to: [&Arc<str>; 2], word| {
             let (node, to) = (Arc::clone(&node), to.map(Arc::clone));
             move || node.publish(&to.each_ref(), word)
@@ -152,9 +160,9 @@ fn only_interested_shards_hear() {
     every_order(|| {
         let node = Node::new(&RandomState::new());
         let [a, b, nobody] = ["a", "b", "nobody"].map(Arc::<str>::from);
-        node.channels.join(APP, &a, 1);
-        node.channels.join(APP, &b, 2);
-        node.channels.join(AppId(1), &b, 3);
+        node.join(&a, 1);
+        node.join(&b, 2);
+        node.channels.join(node.channels.key(AppId(1), &b), 3);
         node.publish(&[&a, &b, &nobody], "here");
         assert_eq!(*node.heard.lock().unwrap(), BTreeMap::from([(1, vec!["here"]), (2, vec!["here"])]));
         assert_eq!(node.channels.list(AppId(1)), [(b, 1)], "an app sees its own channels only");

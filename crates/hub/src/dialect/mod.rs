@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::policy::Identity;
 use crate::policy::expression::{Kind, Names, Shape, Template, dig};
+use crate::policy::limits::Limit;
 
 /// The event that carries a fresh token, unless a rule of the app names it: `{"token": "…"}` or the token itself.
 pub const REFRESH_EVENT: &str = "auth:refresh";
@@ -125,6 +126,17 @@ pub struct Denial {
     pub reason: String,
     /// 400: the request cannot be understood. 403: it is not allowed. 429: too much.
     pub code: u16,
+    /// The limit that was exceeded, if it is for one.
+    pub limit: Option<Limit>,
+}
+
+impl Denial {
+    /// A limit is exceeded.
+    #[must_use]
+    pub fn over(limit: Limit, channel: Option<String>) -> Self {
+        let code = limit.code();
+        Self { channel, reason: code.message().to_owned(), code: code.http_status(), limit: Some(limit) }
+    }
 }
 
 /// What came of a plan.

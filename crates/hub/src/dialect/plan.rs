@@ -9,7 +9,9 @@ use super::{
     Body, Cx, Denial, Dialect, Message, MessageRule, Moment, Outcome, Plan, Publication, PublishRule, REFRESH_EVENT,
     Replies, Rule, Step,
 };
+use crate::policy::channel::TOO_LONG;
 use crate::policy::expression::{Expanded, Fault, Scope, Shape, Template, Term, dig};
+use crate::policy::limits::Limit;
 
 impl Dialect {
     /// What happens when a session opens.
@@ -120,11 +122,7 @@ fn expand(templates: &[Template], cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Pla
         match template.expand(scope) {
             Ok(Expanded { names, refused }) => {
                 plan.steps.extend(names.into_iter().map(step));
-                plan.denied.extend(refused.into_iter().map(|(channel, reason)| Denial {
-                    channel: Some(channel),
-                    reason,
-                    code: 400,
-                }));
+                plan.denied.extend(refused.into_iter().map(unfit));
             }
             Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
         }
@@ -142,11 +140,7 @@ fn publish(rule: &PublishRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan) 
         match template.expand(scope) {
             Ok(Expanded { names, refused }) => {
                 to.extend(names);
-                plan.denied.extend(refused.into_iter().map(|(channel, reason)| Denial {
-                    channel: Some(channel),
-                    reason,
-                    code: 400,
-                }));
+                plan.denied.extend(refused.into_iter().map(unfit));
             }
             Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
         }
@@ -194,7 +188,13 @@ fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
     } else {
         format!("{}: {fault}", cx.event.chars().take(100).collect::<String>())
     };
-    Denial { channel: None, reason, code: 400 }
+    Denial { channel: None, reason, code: 400, limit: None }
+}
+
+/// A name that cannot be a channel's.
+fn unfit((channel, reason): (String, String)) -> Denial {
+    let limit = (reason == TOO_LONG).then_some(Limit::ChannelLength);
+    Denial { channel: Some(channel), reason, code: 400, limit }
 }
 
 /// The token is the data, or in its `token`, or, in a frame, in `content.token`.

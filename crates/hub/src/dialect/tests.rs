@@ -27,7 +27,7 @@ fn an_empty_dialect_says_nothing_and_passes_pushes_through() {
 #[test]
 fn a_refusal_has_a_form_of_its_own() {
     let (dialect, identity) = (Dialect::default(), Identity::default());
-    let denial = Denial { channel: None, reason: "too fast".into(), code: 429 };
+    let denial = Denial { channel: None, reason: "too fast".into(), code: 429, limit: None };
     let message = dialect.refusal(&denial, &cx(&identity, "e", RawValue::NULL));
     assert_eq!(
         (message.event.as_str(), message.args.text()),

@@ -23,7 +23,7 @@ fn node(permits: usize, background: &Handle) -> (Hub, Shards, Vec<oneshot::Sende
     let (mailboxes, mails): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::unbounded_channel()).unzip();
     let mut hub = Hub::new(vec![App::embedded(APP, "app", "/")], mailboxes, background.clone());
     Arc::get_mut(&mut hub.inner).unwrap().door = Door::new(permits, BYTES);
-    (0..2).for_each(|shard| hub.channels().join(APP, &ROOM.into(), shard));
+    (0..2).for_each(|shard| hub.channels().join(hub.channels().key(APP, &ROOM.into()), shard));
     let (stop, stopped): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
     let start = |(mail, stopped)| {
         let hub = hub.clone();

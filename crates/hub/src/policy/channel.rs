@@ -3,10 +3,45 @@
 use std::fmt;
 use std::sync::Arc;
 
+use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 
-/// The longest name of a channel, in characters.
+use super::limits::Limit;
+
+/// The longest name of a channel, in characters; an app may allow less.
 pub const MAX_NAME: usize = 200;
+
+/// What is said of a longer one.
+pub(crate) const TOO_LONG: &str = Code::ChannelTooLong.message();
+
+/// What an app allows in the names of its channels, beside what [`name_fault`] says of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameLimits {
+    /// Characters, at most [`MAX_NAME`].
+    pub length: usize,
+    /// Only visible characters of ASCII.
+    pub ascii: bool,
+}
+
+impl Default for NameLimits {
+    fn default() -> Self {
+        Self { length: MAX_NAME, ascii: false }
+    }
+}
+
+impl NameLimits {
+    /// Which limit this name exceeds.
+    #[must_use]
+    pub fn exceeded(self, name: &str) -> Option<Limit> {
+        if name.len() > self.length && name.chars().count() > self.length {
+            Some(Limit::ChannelLength)
+        } else if self.ascii && !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Some(Limit::ChannelCharacters)
+        } else {
+            None
+        }
+    }
+}
 
 /// Why this cannot be the name of one channel; none when it can.
 #[must_use]
@@ -19,7 +54,7 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("a channel needs a name")
     } else if name.len() > MAX_NAME && name.chars().count() > MAX_NAME {
-        Some("a channel's name may have 200 characters")
+        Some(TOO_LONG)
     } else if name.contains('*') {
         Some("a channel's name may not contain *")
     } else if name.chars().any(char::is_control) {
@@ -141,6 +176,20 @@ mod tests {
         check("{any}", "x", Some(&[("any", "x")]));
         check("{a}:end", "x:end:end", Some(&[("a", "x:end")]));
         check("站:{a}点{b}", "站:一点点二", Some(&[("a", "一"), ("b", "点二")]));
+    }
+
+    #[test]
+    fn an_app_may_allow_less() {
+        #[track_caller]
+        fn test(length: usize, ascii: bool, name: &str, expect: Option<Limit>) {
+            assert_eq!(NameLimits { length, ascii }.exceeded(name), expect, "{name}");
+        }
+        test(3, false, "abc", None);
+        test(3, false, "站点点", None);
+        test(3, false, "abcd", Some(Limit::ChannelLength));
+        test(3, true, "a:c", None);
+        test(3, true, "a c", Some(Limit::ChannelCharacters));
+        test(3, true, "站", Some(Limit::ChannelCharacters));
     }
 
     #[test]

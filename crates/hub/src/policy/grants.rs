@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::channel::{Captures, Pattern, name_fault};
-use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, Part, Scope, Template, Term};
+use super::channel::{Captures, NameLimits, Pattern, name_fault};
+use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, Part, Scope, Shape, Template, Term};
 use super::identity::{Identity, Rights};
+use super::limits::Limit;
+use crate::delivery;
 
 /// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     channels: Vec<ChannelRule>,
+    names: NameLimits,
 }
 
 /// One `[[app.NAME.channel]]`.
@@ -32,6 +35,20 @@ pub struct ChannelRule {
     /// A publication is heard here only by those who may subscribe to the channel that this names from `event` and
     /// `data`; by all, when the data names none.
     pub audience: Option<Template>,
+    /// What becomes of publications in it that wait for a client which reads too slowly.
+    pub when_slow: WhenSlow,
+}
+
+/// What a channel wants for clients that read too slowly.
+#[derive(Debug, Clone, Default)]
+pub enum WhenSlow {
+    /// The oldest publications are dropped.
+    #[default]
+    DropOldest,
+    /// Of each key only the latest is kept: of what this gives from `event` and `data`, or of each event's name.
+    Conflate(Option<Shape>),
+    /// None may be lost: the client is disconnected.
+    Disconnect,
 }
 
 /// One right of a channel, with where it is written.
@@ -112,6 +129,8 @@ pub enum Verdict {
         reason: String,
         /// The rule could not be evaluated, which denies; to be counted and looked into.
         fault: Option<Fault>,
+        /// The name of the channel is more than the app allows.
+        limit: Option<Limit>,
     },
     /// The app's backend decides.
     Ask(Question),
@@ -154,7 +173,20 @@ impl Policy {
     /// From the rules of an app.
     #[must_use]
     pub fn new(channels: Vec<ChannelRule>) -> Self {
-        Self { channels }
+        Self { channels, names: NameLimits::default() }
+    }
+
+    /// With limits for the names of channels.
+    #[must_use]
+    pub fn with_names(mut self, names: NameLimits) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Which limit this name of a channel exceeds.
+    #[must_use]
+    pub fn exceeded_by(&self, name: &str) -> Option<Limit> {
+        self.names.exceeded(name)
     }
 
     /// Whether some right is asked of the app's backend.
@@ -185,7 +217,11 @@ impl Policy {
     /// May this identity do this to this channel?
     #[must_use]
     pub fn decide(&self, action: Action<'_>, identity: &Identity, channel: &str) -> Verdict {
-        let deny = |rule, reason, fault| Verdict::Deny { rule, reason, fault };
+        let deny = |rule, reason, fault| Verdict::Deny { rule, reason, fault, limit: None };
+        if let Some(limit) = self.exceeded_by(channel) {
+            let reason = limit.code().message().to_owned();
+            return Verdict::Deny { rule: None, reason, fault: None, limit: Some(limit) };
+        }
         if let Some(fault) = name_fault(channel) {
             return deny(None, fault.to_owned(), None);
         }
@@ -246,6 +282,26 @@ impl Policy {
             Err(Fault::Missing(_)) => None,
             // It names something that cannot be a channel: nobody but an administrator may hear that.
             _ => Some(Audience::MayHear(String::new())),
+        }
+    }
+
+    /// What becomes of this publication where it waits for a client that reads too slowly. `data` gives valid JSON text.
+    #[must_use]
+    pub fn when_slow<'d>(&self, event: &str, channel: &str, data: impl FnOnce() -> &'d str) -> delivery::WhenSlow {
+        // Nearly all apps say nothing, and nothing is looked up for them.
+        if self.channels.iter().all(|rule| matches!(rule.when_slow, WhenSlow::DropOldest)) {
+            return delivery::WhenSlow::DropOldest;
+        }
+        match self.rule(channel).map(|(rule, _)| &rule.when_slow) {
+            None | Some(WhenSlow::DropOldest) => delivery::WhenSlow::DropOldest,
+            Some(WhenSlow::Disconnect) => delivery::WhenSlow::Disconnect,
+            Some(WhenSlow::Conflate(by)) => {
+                let scope = Scope::new().with("event", Term::Text(event)).with("data", Term::Json(data()));
+                let key = by.as_ref().and_then(|shape| shape.json(&scope).ok());
+                // No name has a line break in it, so no two keys are written the same way.
+                let key = key.map_or_else(|| format!("{channel}\n{event}"), |key| format!("{channel}\n\n{key}"));
+                delivery::WhenSlow::Conflate(key.into())
+            }
         }
     }
 

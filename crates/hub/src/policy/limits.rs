@@ -1,14 +1,78 @@
-//! How much one client may ask for: rates, and connections of one address.
+//! How much one client may ask for: the limits by name, rates, and connections by where they come from.
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use oyez_protocol::code::Code;
 use parking_lot::Mutex;
 
-/// Addresses that are remembered; when there are more, those without connections are forgotten first, and then new
-/// ones are not counted rather than refused: a flood must not lock everybody out.
+/// Addresses that are remembered. When there are more, those that have no connections and owe nothing are forgotten;
+/// if there are none, new ones are let in uncounted: a flood from everywhere must not lock everybody out.
 const ADDRESSES_MAX: usize = 100_000;
+
+/// How long a search for addresses to forget that found none is not repeated, in nanoseconds: it looks at all of them.
+const SWEEP_AGAIN: u64 = 1_000_000_000;
+
+macro_rules! limits {
+    ($($variant:ident $name:literal $code:ident $doc:literal;)*) => {
+        /// Everything that there may be only so much of.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Limit {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Limit {
+            /// All of them, in the order of their discriminants.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in metrics and logs: nearly always its key in the file.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What whoever exceeds it is told.
+            #[must_use]
+            pub const fn code(self) -> Code {
+                match self {
+                    $(Self::$variant => Code::$code,)*
+                }
+            }
+        }
+    };
+}
+
+// variant              name                      code                what is limited
+limits! {
+    Payload              "payload"                 MessageTooBig       "Bytes of one message of a client.";
+    JsonDepth            "json_depth"              TooDeep             "Levels of JSON.";
+    Attachments          "attachments"             TooManyAttachments  "Binaries of one packet.";
+    Outbox               "outbox"                  SlowConsumer        "Bytes that wait for one client.";
+    NodeConnections      "node_connections"        NodeFull            "Sessions of a node.";
+    AppConnections       "app_connections"         AppFull             "Connections to an app.";
+    AddressConnections   "connections_per_address" AddressFull         "Connections from one address.";
+    Connects             "connects_per_second"     TooManyConnects     "Attempts to connect from one address.";
+    UserConnections      "connections_per_user"    UserFull            "Connections of one user.";
+    Channels             "channels_per_session"    TooManyChannels     "Channels that one session is in.";
+    ChannelLength        "channel_length"          ChannelTooLong      "Characters of a channel's name.";
+    ChannelCharacters    "channel_characters"      ChannelCharacters   "Which characters a channel's name may have.";
+    Events               "events_per_second"       TooManyEvents       "Events of one session.";
+    AppEvents            "app_events_per_second"   AppTooBusy          "Events of all sessions of an app.";
+    Publishes            "publishes_per_second"    RateLimited         "Publications of one key.";
+}
+
+impl Limit {
+    /// The limit for whose sake a connection ends with this code.
+    #[must_use]
+    pub fn behind(code: Code) -> Option<Self> {
+        let ends = [Self::Payload, Self::JsonDepth, Self::Attachments, Self::Outbox];
+        ends.into_iter().find(|limit| limit.code() == code)
+    }
+}
 
 /// A rate with a burst (GCRA): sixteen bytes, no timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +91,25 @@ impl Rate {
         Self { cost, credit: cost.saturating_mul(burst.max(1)) }
     }
 
+    /// The caller's memory after one more event at `now`; none when that would be one too many.
+    fn after(&self, until: u64, now: u64) -> Option<u64> {
+        let next = until.max(now) + self.cost;
+        (next - now <= self.credit).then_some(next)
+    }
+
     /// Whether one more event may happen at `now`, in nanoseconds of any steady clock; `until` is the caller's memory
     /// and starts at zero.
     #[must_use]
     pub fn allows(&self, until: &Cell<u64>, now: u64) -> bool {
-        let next = until.get().max(now) + self.cost;
-        if next - now > self.credit {
-            return false;
-        }
-        until.set(next);
-        true
+        let next = self.after(until.get(), now);
+        until.set(next.unwrap_or(until.get()));
+        next.is_some()
+    }
+
+    /// The same for a memory that threads share.
+    #[must_use]
+    pub fn allows_shared(&self, until: &AtomicU64, now: u64) -> bool {
+        until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| self.after(until, now)).is_ok()
     }
 }
 
@@ -46,65 +119,102 @@ struct Entry {
     until: Cell<u64>,
 }
 
-/// Connections of an app by the address that they come from.
-#[derive(Debug, Default)]
-pub struct Addresses {
-    entries: Mutex<HashMap<IpAddr, Entry>>,
+impl Entry {
+    /// Nothing would be lost with it.
+    fn is_idle(&self, now: u64) -> bool {
+        self.open == 0 && self.until.get() <= now
+    }
 }
 
-impl Addresses {
-    /// Counts one more connection, unless it would be one too many or come too soon. `now` as for [`Rate::allows`].
-    #[must_use]
-    pub fn enter(&self, address: IpAddr, most: Option<usize>, rate: Option<Rate>, now: u64) -> bool {
-        if most.is_none() && rate.is_none() {
-            return true;
-        }
-        let mut entries = self.entries.lock();
-        if entries.len() >= ADDRESSES_MAX {
-            entries.retain(|_, entry| entry.open > 0);
-            if entries.len() >= ADDRESSES_MAX {
-                return true;
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<IpAddr, Entry>,
+    /// Before this there is nothing to forget.
+    sweep_at: u64,
+}
+
+impl Table {
+    /// The entry of an address; none when the table is full of others. `now` as for [`Rate::allows`].
+    fn entry(&mut self, address: IpAddr, now: u64) -> Option<&mut Entry> {
+        let address = network(address);
+        if self.entries.len() >= ADDRESSES_MAX && !self.entries.contains_key(&address) {
+            if now < self.sweep_at {
+                return None;
+            }
+            self.entries.retain(|_, entry| !entry.is_idle(now));
+            if self.entries.len() >= ADDRESSES_MAX {
+                self.sweep_at = now + SWEEP_AGAIN;
+                return None;
             }
         }
-        let entry = entries.entry(address).or_default();
-        let room = most.is_none_or(|most| entry.open < most);
-        let allowed = room && rate.is_none_or(|rate| rate.allows(&entry.until, now));
-        entry.open += usize::from(allowed);
-        allowed
+        Some(self.entries.entry(address).or_default())
+    }
+}
+
+/// What counts as one address: a home or a server has a whole /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// How much of its limits the clients of an app use.
+#[derive(Debug, Default)]
+pub struct Usage {
+    connections: AtomicUsize,
+    addresses: Mutex<Table>,
+    /// The memory of the app's event rate.
+    pub events: AtomicU64,
+}
+
+impl Usage {
+    /// Notes an attempt to connect; whether it comes too soon after others. `now` as for [`Rate::allows`].
+    #[must_use]
+    pub fn may_try(&self, address: IpAddr, rate: Rate, now: u64) -> bool {
+        let mut table = self.addresses.lock();
+        table.entry(address, now).is_none_or(|entry| rate.allows(&entry.until, now))
+    }
+
+    /// Counts one more connection.
+    ///
+    /// # Errors
+    /// Of which there are too many: `most` to the app, `most_here` from the address. Nothing is counted then.
+    pub fn enter(
+        &self,
+        address: Option<IpAddr>,
+        most: Option<usize>,
+        most_here: Option<usize>,
+        now: u64,
+    ) -> Result<(), Limit> {
+        let more = |open: usize| most.is_none_or(|most| open < most).then_some(open + 1);
+        let entered = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.map_err(|_| Limit::AppConnections)?;
+        if let (Some(address), Some(most)) = (address, most_here)
+            && let Some(entry) = self.addresses.lock().entry(address, now)
+        {
+            if entry.open >= most {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                return Err(Limit::AddressConnections);
+            }
+            entry.open += 1;
+        }
+        Ok(())
     }
 
     /// Counts one connection less.
-    pub fn leave(&self, address: IpAddr) {
-        if let Some(entry) = self.entries.lock().get_mut(&address) {
+    pub fn leave(&self, address: Option<IpAddr>, now: u64) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = address.map(network) else { return };
+        let mut table = self.addresses.lock();
+        if let Some(entry) = table.entries.get_mut(&address) {
             entry.open = entry.open.saturating_sub(1);
+            if entry.is_idle(now) {
+                table.entries.remove(&address);
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[test]
-    fn a_burst_is_allowed_and_then_the_rate() {
-        let (rate, until) = (Rate::new(10, 5), Cell::new(0));
-        let at = |now: u64| rate.allows(&until, now);
-        assert_eq!((0..7).filter(|_| at(SECOND)).count(), 5);
-        assert!(at(SECOND + SECOND / 10));
-        assert!(!at(SECOND + SECOND / 10));
-        assert_eq!((0..9).filter(|_| at(5 * SECOND)).count(), 5);
-    }
-
-    #[test]
-    fn an_address_may_have_so_many_connections() {
-        let addresses = Addresses::default();
-        let here = IpAddr::from([127, 0, 0, 1]);
-        let enter = || addresses.enter(here, Some(2), None, 0);
-        assert!(enter() && enter() && !enter());
-        addresses.leave(here);
-        assert!(enter());
-        assert!(addresses.enter(IpAddr::from([127, 0, 0, 2]), Some(2), None, 0));
-    }
-}
+mod tests;

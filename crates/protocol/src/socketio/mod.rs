@@ -29,9 +29,12 @@ pub enum Error {
     /// An acknowledgement id that is missing or too large.
     #[error("invalid acknowledgement id")]
     AckId,
-    /// Not JSON, too deep, or not what this type of packet carries.
+    /// Not JSON, or not what this type of packet carries.
     #[error("invalid payload")]
     Payload,
+    /// Nested deeper than any limit allows.
+    #[error("nested too deeply")]
+    TooDeep,
     /// An event whose name belongs to the library.
     #[error("reserved event name")]
     ReservedName,
@@ -53,6 +56,10 @@ impl Error {
     /// Its row in the table of codes.
     #[must_use]
     pub const fn code(self) -> Code {
-        Code::ParseError
+        match self {
+            Self::TooDeep => Code::TooDeep,
+            Self::TooManyAttachments => Code::TooManyAttachments,
+            _ => Code::ParseError,
+        }
     }
 }

@@ -70,10 +70,10 @@ impl Decoder {
         Ok(Some(waiting.packet.with_args(waiting.text, waiting.attachments)))
     }
 
-    /// Whether a packet waits for attachments.
+    /// The namespace of the packet that waits for attachments.
     #[must_use]
-    pub const fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    pub fn waiting_in(&self) -> Option<&str> {
+        self.waiting.as_ref().map(|waiting| waiting.packet.nsp())
     }
 }
 
@@ -163,7 +163,7 @@ impl<'a> Head<'a> {
         let text = self.payload.trim_ascii();
         let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).ok_or(Error::Payload)?;
         json::check(text, self.attachments)
-            .map_err(|error| if error.is_data() { Error::Attachments } else { Error::Payload })?;
+            .map_err(|error| if error.is_data() { Error::Attachments } else { unread(text) })?;
         Ok(inner.trim_ascii())
     }
 }
@@ -176,8 +176,13 @@ fn parse_number(digits: &str) -> Option<u64> {
 
 /// A checked copy of one JSON value.
 fn raw(text: &str) -> Result<Box<RawValue>, Error> {
-    json::check(text, 0).map_err(|_| Error::Payload)?;
+    json::check(text, 0).map_err(|_| unread(text))?;
     RawValue::from_string(text.to_owned()).map_err(|_| Error::Payload)
+}
+
+/// Why this could not be read as JSON.
+fn unread(text: &str) -> Error {
+    if json::is_within(text, json::MAX_DEPTH) { Error::Payload } else { Error::TooDeep }
 }
 
 /// Parts the name from the arguments of an event; `items` is what stood between the brackets, valid JSON.

@@ -20,6 +20,9 @@ const MAX_HEADER: usize = 14;
 const FREE_FRAGMENTS: usize = 1024;
 const BYTES_PER_FRAGMENT: usize = 16;
 
+/// Pieces of a message that are shorter than this are crumbs: reading one costs more than what is in it.
+pub const CRUMB: usize = 128;
+
 /// What a reader takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -49,6 +52,7 @@ pub enum Event<'a> {
 pub struct Reader {
     limits: Limits,
     closed: bool,
+    crumbs: u32,
     partial: Option<Box<Partial>>,
 }
 
@@ -89,13 +93,18 @@ impl Reader {
     /// A reader for a connection after its handshake.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, closed: false, partial: None }
+        Self { limits, closed: false, crumbs: 0, partial: None }
     }
 
     /// Whether nothing is kept: no frame or message is unfinished.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.partial.is_none()
+    }
+
+    /// How many fragments were shorter than [`CRUMB`] since this was last asked.
+    pub const fn take_crumbs(&mut self) -> u32 {
+        mem::replace(&mut self.crumbs, 0)
     }
 
     /// Gives the next event in `input` and moves `input` behind it; none when all of it was taken.
@@ -198,6 +207,9 @@ impl Reader {
 
     /// Makes an event of a whole frame, or adds it to its message.
     fn finish<'a>(&mut self, header: Header, payload: Payload<'a>) -> Result<Option<Event<'a>>, Violation> {
+        if payload.as_slice().len() < CRUMB && !(header.last && header.opcode != Opcode::Continuation) {
+            self.crumbs = self.crumbs.saturating_add(1);
+        }
         match header.opcode {
             Opcode::Ping => return Ok(Some(Event::Ping(payload.into_bytes()))),
             Opcode::Pong => return Ok(Some(Event::Pong(payload.into_bytes()))),

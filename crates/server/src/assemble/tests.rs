@@ -14,7 +14,7 @@ fn app(name: &str, more: &str) -> String {
 }
 
 fn assemble(source: &str) -> Result<(Vec<App>, Settings), AssembleError> {
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()), dev: false };
     let config = load("oyez.toml", source, inputs).unwrap_or_else(|problems| panic!("{problems}"));
     apps(&config, None)
 }
@@ -22,11 +22,11 @@ fn assemble(source: &str) -> Result<(Vec<App>, Settings), AssembleError> {
 /// The apps of each front, and its paths of Engine.IO and raw WebSocket.
 fn ways(source: &str) -> Vec<(Vec<u16>, Vec<String>, Vec<String>)> {
     let settings = assemble(source).unwrap_or_else(|error| panic!("{error}")).1;
-    let way = |front: Front| {
-        let native = front.native.map_or_else(Vec::new, |native| native.paths);
-        (front.apps.iter().map(|app| app.0).collect(), front.engine.paths, native)
+    let way = |front: &Arc<Front>| {
+        let native = front.native.as_ref().map_or_else(Vec::new, |native| native.paths.clone());
+        (front.apps.iter().map(|app| app.0).collect(), front.engine.paths.clone(), native)
     };
-    settings.fronts.into_iter().map(way).collect()
+    settings.fronts.iter().map(way).collect()
 }
 
 #[test]
@@ -55,6 +55,7 @@ fn apps_that_disagree_on_a_path_are_refused_by_name() {
         (app("b", "transports = [\"websocket\"]"), "the settings of [socketio]"),
         (app("b", "path = [\"/b/\", \"/socket.io/\"]"), "all paths of [socketio]"),
         (app("b", "").replace("localhost:3000", "localhost:4000"), "`origins`"),
+        (app("b", "") + "[app.b.limits]\noutbox = \"2MiB\"\n", "`outbox` of [limits]"),
     ];
     for (second, expected) in cases {
         match assemble(&(first.clone() + &second)).expect_err(expected) {
@@ -70,17 +71,18 @@ fn apps_that_disagree_on_a_path_are_refused_by_name() {
 #[test]
 fn transports_and_limits_arrive() {
     let source = app("a", "transports = [\"websocket\"]\nmax_payload = \"64KiB\"")
-        + "[app.a.limits]\nconnections_per_user = 0\nchannels_per_session = 7\n";
+        + "[app.a.limits]\nconnections_per_user = \"none\"\nchannels_per_session = 7\noutbox = \"64KiB\"\n";
     let (apps, settings) = assemble(&source).expect("it is good");
     let engine = &settings.fronts[0].engine;
     assert_eq!((engine.websocket, engine.polling, engine.max_payload), (true, false, 65_536));
     assert_eq!((apps[0].limits.connections_per_user, apps[0].limits.channels_per_session), (None, Some(7)));
+    assert_eq!((settings.fronts[0].outbox_bytes, settings.connections), (65_536, None));
 }
 
 #[test]
 fn a_key_set_by_url_needs_somebody_who_fetches() {
     let source = app("a", "").replace("secret =", "jwks = \"https://login.example.com/jwks.json\"\nsecret =");
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no such file".to_owned()), dev: false };
     assert!(needs_fetch(&load("oyez.toml", &source, inputs).expect("it is good")));
     assert!(!needs_fetch(&load("oyez.toml", &app("a", ""), inputs).expect("it is good")));
     match assemble(&source).expect_err("nobody fetches") {

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
+use oyez_hub::policy::limits::Rate;
 
+use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::forwarders::{Field, Forwarders, Network};
 use crate::tls::Tls;
 
-use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, SocketIoConfig, TlsConfig, WebSocketConfig, auth, rules};
+use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -39,9 +44,11 @@ fn server(node: &Node<'_>) -> ServerConfig {
     }
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
-        shards: node.integer("shards").and_then(|shards| usize::try_from(shards).ok()).filter(|shards| *shards > 0),
+        shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
+        connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
-        shutdown: node.duration("shutdown"),
+        shutdown: shutdown(&node.child_or_default("shutdown")),
+        handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         tls: node.child("tls").and_then(|node| tls(&node)),
         forwarders: node.child("proxy").map(|node| forwarders(&node)).unwrap_or_default(),
     }
@@ -81,6 +88,17 @@ fn forwarders(node: &Node<'_>) -> Forwarders {
         node.problem(format!("[{}] believes nothing that a forwarder says", node.path), Some(help));
     }
     Forwarders { trusted: trusted.into_iter().filter_map(network).collect(), header, proxy_protocol }
+}
+
+fn shutdown(node: &Node<'_>) -> ShutdownConfig {
+    let [notice, window, deadline] = ["notice", "window", "deadline"].map(|name| node.duration(name));
+    if window > deadline {
+        node.problem(
+            format!("{}: the goodbyes would not be over at the deadline", node.path),
+            Some("make `window` shorter than `deadline`".into()),
+        );
+    }
+    ShutdownConfig { notice, window, deadline }
 }
 
 /// The certificate and its key; a mistake is noted at the file that it is about.
@@ -123,7 +141,19 @@ fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
         secrets: node.secrets("secret"),
         apps: wanted.into_iter().map(|app| app.text).collect(),
         rights: node.plain_texts("rights"),
+        channels: channels(node),
     }
+}
+
+/// The channels of a key; none: any.
+fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
+    let wanted = node.texts("channels");
+    let pattern = |channel: &Located| {
+        let compiled = Pattern::compile(&channel.text);
+        compiled.map_err(|why| node.doc.problem(channel.span.start, why, Some("as in \"site:{id}\"".into()))).ok()
+    };
+    let any = wanted.iter().any(|channel| channel.text == "*");
+    (!any).then(|| wanted.iter().filter_map(pattern).collect())
 }
 
 /// The hosts of an app: names, ports, or both, as clients write them.
@@ -143,14 +173,7 @@ fn hosts(node: &Node<'_>) -> Vec<String> {
 }
 
 fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
-    let origins = node.texts("origins");
-    origins.iter().for_each(|origin| check_origin(node, origin));
-    if origins.is_empty() && node.has("origins") {
-        node.problem(
-            format!("{}.origins is empty, so no web page could connect", node.path),
-            Some("list the pages' origins".into()),
-        );
-    }
+    let origins = origins(node);
     let websocket = node.child("websocket");
     // Without a word about transports, an app speaks the one that everybody uses.
     let socketio = if node.has("socketio") || websocket.is_none() {
@@ -169,13 +192,17 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .map(String::as_str),
     );
     let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
-    let policy = Arc::new(Policy::new(rules::channels(node, &user)));
+    let limits = limits(&node.child_or_default("limits"));
+    let policy = Arc::new(Policy::new(rules::channels(node, &user)).with_names(limits.names));
     let dialect = Arc::new(rules::dialect(node, &user));
     let auth = node.child("auth").map(|node| auth::auth(&node));
+    if let Some(auth) = &auth {
+        check_cookies(node, &origins, auth);
+    }
     Some(AppConfig {
         name: name.text.clone(),
         line: node.line(),
-        origins: origins.into_iter().map(|origin| origin.text).collect(),
+        origins,
         hosts: hosts(node),
         socketio,
         websocket: websocket.as_ref().map(self::websocket),
@@ -188,16 +215,8 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .child("heartbeat")
             .map(|node| node.duration("timeout"))
             .filter(|timeout| !timeout.is_zero()),
-        limits: limits(&node.child_or_default("limits")),
+        limits,
     })
-}
-
-fn check_origin(node: &Node<'_>, origin: &Located) {
-    let rest = origin.text.strip_prefix("http://").or_else(|| origin.text.strip_prefix("https://"));
-    if origin.text != "*" && rest.is_none_or(|host| host.is_empty() || host.contains('/')) {
-        let help = "an origin is scheme, host and port: \"https://desk.example.com\"".to_owned();
-        node.doc.problem(origin.span.start, format!("`{}` is no origin", origin.text), Some(help));
-    }
 }
 
 fn socketio(node: &Node<'_>) -> SocketIoConfig {
@@ -230,6 +249,7 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
         connect_timeout: node.duration("connect_timeout"),
         upgrade_timeout: node.duration("upgrade_timeout"),
         max_payload: node.size("max_payload"),
+        max_attachments: node.count("max_attachments").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         compression: node.boolean("compression"),
     }
 }
@@ -294,14 +314,26 @@ fn identity(node: &Node<'_>, user: &Kind) -> Option<IdentityRule> {
 }
 
 fn limits(node: &Node<'_>) -> Limits {
-    let limit = |name: &str| node.integer(name).filter(|limit| *limit > 0);
+    // Without a limit of its own, a rate allows a second's worth at once.
+    let rate = |name: &str| node.count(name).map(|rate| Rate::new(rate, rate));
+    let count = |name: &str| node.count(name).map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    let burst = node.count("events_burst");
+    let ascii = node.choice("channel_characters").is_some_and(|word| word == "ascii");
+    let close_oldest = node.choice("when_user_full").is_some_and(|word| word == "close_oldest");
     Limits {
-        connections_per_address: limit("connections_per_address"),
-        connects_per_second: limit("connects_per_second"),
-        connections_per_user: limit("connections_per_user"),
-        channels_per_session: limit("channels_per_session"),
-        events_per_second: limit("events_per_second"),
-        events_burst: limit("events_burst"),
-        publishes_per_second: limit("publishes_per_second"),
+        app: AppLimits {
+            connections: count("connections"),
+            connections_per_address: count("connections_per_address"),
+            connects: rate("connects_per_second"),
+            connections_per_user: count("connections_per_user"),
+            when_user_full: if close_oldest { WhenUserFull::CloseOldest } else { WhenUserFull::RefuseNew },
+            channels_per_session: count("channels_per_session"),
+            events: node.count("events_per_second").map(|rate| Rate::new(rate, burst.unwrap_or(rate))),
+            app_events: rate("app_events_per_second"),
+            json_depth: count("json_depth"),
+        },
+        names: NameLimits { length: count("channel_length").unwrap_or_default(), ascii },
+        outbox: node.size("outbox"),
+        publishes: rate("publishes_per_second"),
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use oyez_hub::policy::token::{Algorithm, least_secret_bytes};
+
 use super::reader::Node;
 
 /// `[app.NAME.auth]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
     /// Where a token is looked for, in this order.
     pub from: Vec<TokenSource>,
@@ -36,7 +38,7 @@ pub enum TokenSource {
 }
 
 /// `[app.NAME.auth.jwt]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwtConfig {
     /// The only algorithms that are accepted, as RFC 7518 names them.
     pub algorithms: Vec<String>,
@@ -54,6 +56,8 @@ pub struct JwtConfig {
     pub issuers: Vec<String>,
     /// Allowed `aud`; empty: not asked.
     pub audiences: Vec<String>,
+    /// Allowed `typ`, where a token has one; empty: not asked.
+    pub types: Vec<String>,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// `exp` must be there.
@@ -61,7 +65,7 @@ pub struct JwtConfig {
 }
 
 /// `[app.NAME.auth.authjs]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthJsConfig {
     /// Each may open a token.
     pub secrets: Vec<String>,
@@ -72,7 +76,7 @@ pub struct AuthJsConfig {
 }
 
 /// `[app.NAME.auth.introspection]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IntrospectionConfig {
     /// Where to ask.
     pub url: String,
@@ -85,7 +89,7 @@ pub struct IntrospectionConfig {
 }
 
 /// `[app.NAME.auth.messages]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthMessages {
     /// No token.
     pub missing: String,
@@ -171,6 +175,7 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
         jwks_refresh: node.duration("jwks_refresh"),
         issuers: node.plain_texts("issuer"),
         audiences: node.plain_texts("audience"),
+        types: node.plain_texts("type"),
         leeway: node.duration("leeway"),
         require_expiry: node.boolean("require_expiry"),
     };
@@ -186,7 +191,30 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
             Some("add HS256 to algorithms, or write public_key".into()),
         );
     }
+    if !node.doc.inputs.dev {
+        check_lengths(node, &config);
+    }
     config
+}
+
+/// From a single token, a short secret can be found by trying (RFC 7518, section 3.2). One secret may serve several
+/// algorithms, and then the least of them counts: the others make it no weaker.
+fn check_lengths(node: &Node<'_>, config: &JwtConfig) {
+    let needs = |name: &String| name.parse::<Algorithm>().map_or(0, least_secret_bytes);
+    let wanted = config.algorithms.iter().map(|name| (needs(name), name)).filter(|(least, _)| *least > 0);
+    let Some((least, algorithm)) = wanted.min() else { return };
+    // A PEM text is refused for what it is.
+    let short = |secret: &&String| secret.len() < least && !secret.trim_start().starts_with("-----BEGIN");
+    for secret in config.secrets.iter().filter(short) {
+        let place = node.value("secret").map_or_else(|| node.span.clone(), |(_, span)| span);
+        let (key, bytes) = (node.full("secret"), secret.len());
+        let help = "make a longer one, for here and for whoever signs: openssl rand -hex 32 (`oyez dev` takes any)";
+        node.doc.problem(
+            place.start,
+            format!("{key} has {bytes} bytes, and {algorithm} needs {least}: who has a token could find it by trying"),
+            Some(help.to_owned()),
+        );
+    }
 }
 
 fn introspection(node: &Node<'_>) -> Option<IntrospectionConfig> {

@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod origins;
 mod problem;
 mod reader;
 mod reference;
@@ -20,10 +21,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
 use oyez_hub::policy::Policy;
+use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
+use oyez_hub::policy::limits::Rate;
 use toml::de::DeTable;
 
 use crate::forwarders::Forwarders;
@@ -45,6 +49,8 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, or why there is none.
     pub file: &'a dyn Fn(&str) -> Result<String, String>,
+    /// It is for trying things on this machine: short secrets pass.
+    pub dev: bool,
 }
 
 impl fmt::Debug for Inputs<'_> {
@@ -71,14 +77,29 @@ pub struct ServerConfig {
     pub listen: Vec<String>,
     /// Threads that own sessions; none: one per core that the process may use.
     pub shards: Option<usize>,
+    /// Sessions that may be open at once; none: any number.
+    pub connections: Option<u64>,
     /// Write to many connections at once through io_uring, where the kernel allows it.
     pub io_uring: bool,
-    /// How long sessions may take to leave when the server stops.
-    pub shutdown: Duration,
+    /// How the server goes down.
+    pub shutdown: ShutdownConfig,
+    /// Handshakes of sessions that one thread has under way at once.
+    pub handshakes: usize,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
     /// Whom to believe about where clients come from.
     pub forwarders: Forwarders,
+}
+
+/// `[server.shutdown]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownConfig {
+    /// `/readyz` is red for so long before anything else happens.
+    pub notice: Duration,
+    /// The goodbyes are spread over so much time.
+    pub window: Duration,
+    /// Then whoever is still there is left; counted from the end of the notice.
+    pub deadline: Duration,
 }
 
 /// `[server.tls]`.
@@ -101,8 +122,10 @@ pub struct ApiKey {
     pub secrets: Vec<String>,
     /// The apps it is for; `*` is all.
     pub apps: Vec<String>,
-    /// `publish`, `read`, `disconnect`, `revoke`; `*` is all.
+    /// `publish`, `read`, `disconnect`, `revoke`, `reload`; `*` is all.
     pub rights: Vec<String>,
+    /// The channels it may name; none: any.
+    pub channels: Option<Vec<Pattern>>,
 }
 
 impl fmt::Debug for ApiKey {
@@ -111,6 +134,7 @@ impl fmt::Debug for ApiKey {
             .field("name", &self.name)
             .field("apps", &self.apps)
             .field("rights", &self.rights)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }
@@ -142,7 +166,7 @@ pub struct AppConfig {
     pub dialect: Arc<Dialect>,
     /// A session that shows no sign of life (see [`Dialect::heartbeat`]) for so long is closed.
     pub heartbeat_timeout: Option<Duration>,
-    /// How much one client may ask for.
+    /// How much its clients may ask for.
     pub limits: Limits,
 }
 
@@ -169,6 +193,8 @@ pub struct SocketIoConfig {
     pub upgrade_timeout: Duration,
     /// Largest message of a client, in bytes.
     pub max_payload: usize,
+    /// Binaries in one packet.
+    pub max_attachments: usize,
     /// Compression is offered.
     pub compression: bool,
 }
@@ -193,20 +219,14 @@ pub struct WebSocketConfig {
 /// `[app.NAME.limits]`; none is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections from one address.
-    pub connections_per_address: Option<u64>,
-    /// New connections from one address, per second.
-    pub connects_per_second: Option<u64>,
-    /// Open connections of one user.
-    pub connections_per_user: Option<u64>,
-    /// Channels that one session may be in.
-    pub channels_per_session: Option<u64>,
-    /// Events of one session per second, in the long run.
-    pub events_per_second: Option<u64>,
-    /// Events of one session at once.
-    pub events_burst: Option<u64>,
-    /// Publications of one key per second.
-    pub publishes_per_second: Option<u64>,
+    /// What is asked where clients come in and say something.
+    pub app: AppLimits,
+    /// Names of channels; they are part of [`AppConfig::policy`].
+    pub names: NameLimits,
+    /// Bytes that may wait for one client.
+    pub outbox: usize,
+    /// Publications of one key.
+    pub publishes: Option<Rate>,
 }
 
 /// Reads and checks a configuration.

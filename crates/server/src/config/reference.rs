@@ -62,9 +62,13 @@ fn value(kind: Kind) -> String {
         Kind::Texts => "text, or a list".into(),
         Kind::Choices(words) => format!("some of {}", words.join(", ")),
         Kind::Bool => "true, false".into(),
-        Kind::Integer => "number".into(),
+        Kind::Choice(words) => format!("one of {}", words.join(", ")),
+        Kind::Count(bounds) => {
+            let none = if bounds.none { ", or `\"none\"`" } else { "" };
+            format!("{} to {}{none}", grouped(bounds.least), grouped(bounds.most))
+        }
         Kind::Duration => "duration".into(),
-        Kind::Size => "size".into(),
+        Kind::Size(bounds) => format!("size, {} to {} bytes", grouped(bounds.least), grouped(bounds.most)),
         Kind::Secrets => "text, `{ env = … }`, `{ file = … }`, or a list".into(),
         Kind::Expression => "expression".into(),
         Kind::Expressions => "expression, or a list".into(),
@@ -76,6 +80,19 @@ fn value(kind: Kind) -> String {
         Kind::Tables(section) => format!("tables: {}", link(section.path)),
         Kind::ExpressionTable => "table of expressions".into(),
     }
+}
+
+/// A number with its thousands apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn link(path: &str) -> String {

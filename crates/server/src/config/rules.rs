@@ -6,7 +6,7 @@ use std::sync::Arc;
 use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
-use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef};
+use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow};
 
 use super::reader::Node;
 use super::schema::ASK;
@@ -84,8 +84,24 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
         presence: node.boolean("presence"),
         echo: node.plain_texts("echo").into_iter().map(Arc::from).collect(),
         audience,
+        when_slow: when_slow(node),
         pattern,
     })
+}
+
+fn when_slow(node: &Node<'_>) -> WhenSlow {
+    let names = Names::default().with([("event", Kind::Text), ("data", Kind::Any)]);
+    let by = shape(node, "conflate_by", &names);
+    match node.choice("when_slow").as_deref() {
+        Some("conflate") => return WhenSlow::Conflate(by),
+        Some("disconnect") if !node.has("conflate_by") => return WhenSlow::Disconnect,
+        _ => {}
+    }
+    if node.has("conflate_by") {
+        let help = Some("write when_slow = \"conflate\"".to_owned());
+        node.problem(format!("{}.conflate_by says nothing without `when_slow`", node.path), help);
+    }
+    WhenSlow::DropOldest
 }
 
 fn grant(node: &Node<'_>, key: &'static str, pattern: &Pattern, names: &Names) -> Option<Grant> {

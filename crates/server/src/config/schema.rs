@@ -11,12 +11,14 @@ pub(super) enum Kind {
     /// Some of these words.
     Choices(&'static [&'static str]),
     Bool,
-    /// A whole number from 0.
-    Integer,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number within these bounds.
+    Count(Bounds),
     /// `"500ms"`, `"30s"`, `"5m"`, `"1h"`, `"1d"`.
     Duration,
-    /// `"64KiB"`, `"1MB"`, or bytes.
-    Size,
+    /// `"64KiB"`, `"1MB"`, or bytes, within these bounds.
+    Size(Bounds),
     /// Text, `{ env = "NAME" }` or `{ file = "path" }`; one or a list.
     Secrets,
     /// A CEL expression that gives JSON.
@@ -36,6 +38,22 @@ pub(super) enum Kind {
     /// A table whose keys are free and whose values are expressions.
     ExpressionTable,
 }
+
+/// Which numbers a limit may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) least: u64,
+    pub(super) most: u64,
+    /// `"none"` is no limit.
+    pub(super) none: bool,
+}
+
+const fn within(least: u64, most: u64) -> Bounds {
+    Bounds { least, most, none: false }
+}
+
+/// Any number that makes sense, or `"none"`.
+const ANY: Kind = Count(Bounds { least: 1, most: 10_000_000, none: true });
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Otherwise {
@@ -77,8 +95,8 @@ const fn or(name: &'static str, kind: Kind, value: &'static str, doc: &'static s
 }
 
 use Kind::{
-    Bool, Choices, Condition, Duration, Expression, ExpressionTable, Expressions, Integer, Named, Right, Secrets, Size,
-    Table, Tables, Templates, Text, Texts,
+    Bool, Choice, Choices, Condition, Count, Duration, Expression, ExpressionTable, Expressions, Named, Right, Secrets,
+    Size, Table, Tables, Templates, Text, Texts,
 };
 
 #[rustfmt::skip]
@@ -98,11 +116,24 @@ static SERVER: Section = Section {
     doc: "What belongs to the process, not to an app.",
     keys: &[
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
-        may("shards", Integer, "2", "threads that own sessions; otherwise one per core that the process may use"),
+        may("shards", Count(within(1, 255)), "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
-        or("shutdown", Duration, r#""10s""#, "how long sessions may take to leave when the server stops"),
+        or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
+        or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
+        may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
         may("proxy", Table(&PROXY), "", "forwarders in front: whom to believe about where a client comes from"),
+    ],
+};
+
+#[rustfmt::skip]
+static SHUTDOWN: Section = Section {
+    path: "server.shutdown",
+    doc: "What SIGTERM and SIGINT lead to; a second one ends the process at once. See [operating.md](operating.md).",
+    keys: &[
+        or("notice", Duration, r#""0s""#, "for so long `/readyz` is red and everything else goes on: time for load balancers to look elsewhere"),
+        or("window", Duration, r#""5s""#, "then no new sessions are taken, and the goodbyes to the others are spread over so much time, but are at least 100 a second"),
+        or("deadline", Duration, r#""10s""#, "after so much time, counted from the end of the notice, nobody is waited for any more"),
     ],
 };
 
@@ -134,7 +165,8 @@ static KEY: Section = Section {
     keys: &[
         need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
-        or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke"]), r#"["*"]"#, "what it may do there"),
+        or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
+        or("channels", Texts, r#"["*"]"#, "the channels that it may publish to, move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
     ],
 };
 
@@ -143,7 +175,7 @@ static APP: Section = Section {
     path: "app.NAME",
     doc: "One app. It speaks the transports it names, Socket.IO on `/socket.io/` if it names none.",
     keys: &[
-        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect; `\"*\"` is any, without cookies. A request without Origin passes, cookies aside"),
+        need("origins", Texts, r#"["https://desk.example.com"]"#, "web pages that may connect, as browsers write them; the port may be `*`. `\"*\"` is any, and then no token may stand in a cookie. A request that comes from no page passes, cookies aside"),
         may("host", Texts, r#""desk.example.com""#, "by what name, port (`:8443`) or both clients reach this app; without it, by any"),
         may("socketio", Table(&SOCKETIO), "", "Socket.IO"),
         may("websocket", Table(&WEBSOCKET), "", "JSON text frames over a plain WebSocket"),
@@ -156,7 +188,7 @@ static APP: Section = Section {
         may("push", Tables(&PUSH), "", "how publications look to clients; the first that fits. Without one they go out as published"),
         may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
         may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
-        may("limits", Table(&LIMITS), "", "how much one client may ask for"),
+        may("limits", Table(&LIMITS), "", "how much its clients may ask for"),
         may("forward", Table(&FORWARD), "", "where events go that no rule names"),
     ],
 };
@@ -174,7 +206,8 @@ static SOCKETIO: Section = Section {
         or("ping_timeout", Duration, r#""20s""#, "how long it waits for one"),
         or("connect_timeout", Duration, r#""45s""#, "how long a connection may take to join a namespace"),
         or("upgrade_timeout", Duration, r#""10s""#, "how long a change of transport may take"),
-        or("max_payload", Size, r#""1MB""#, "the largest message of a client"),
+        or("max_payload", Size(within(128, 32 << 20)), r#""1MB""#, "the largest message of a client; a larger one closes with 1009, and a larger POST is answered 413"),
+        or("max_attachments", Count(within(1, 1000)), "10", "binaries in one packet of a client; one more closes with 4505"),
         or("compression", Bool, "false", "permessage-deflate, and compressed polling answers"),
     ],
 };
@@ -189,7 +222,7 @@ static WEBSOCKET: Section = Section {
         or("frame", Expression, r#""{'type': event, 'data': data}""#, "how event and data become a frame"),
         or("ping_interval", Duration, r#""54s""#, "how often the server sends a ping frame"),
         or("pong_timeout", Duration, r#""60s""#, "how long a session lives without a pong"),
-        or("max_message", Size, r#""512KiB""#, "the largest frame of a client; a larger one closes with 1009"),
+        or("max_message", Size(within(128, 32 << 20)), r#""512KiB""#, "the largest frame of a client; a larger one closes with 1009"),
         or("compression", Bool, "false", "permessage-deflate"),
     ],
 };
@@ -199,7 +232,7 @@ static AUTH: Section = Section {
     path: "app.NAME.auth",
     doc: "How tokens are found and verified. At least one of the verifiers below.",
     keys: &[
-        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from an allowed origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
+        or("from", Texts, r#"["auth.token"]"#, "where a token is looked for, in this order: `auth.FIELD` (Socket.IO's auth object), `query.NAME`, `bearer`, `cookie.NAME` (only from a page of a listed or of the same origin; chunks `NAME.0`, `NAME.1` are joined), `subprotocol`"),
         may("jwt", Table(&JWT), "", "JSON Web Tokens"),
         may("authjs", Table(&AUTHJS), "", "session tokens of Auth.js v5 and NextAuth v4"),
         may("introspection", Table(&INTROSPECTION), "", "opaque tokens that another service knows"),
@@ -213,13 +246,14 @@ static JWT: Section = Section {
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
         need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
-        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS; several while one is being replaced"),
+        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), but for `oyez dev`; several while one is being replaced"),
         may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
         may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
         may("jwks_keys", Secrets, r#"{ file = "jwks.json" }"#, "a key set given here"),
         or("jwks_refresh", Duration, r#""10m""#, "how old a fetched key set may get"),
         or("issuer", Texts, "[]", "`iss` must be one of these; none: not asked"),
         or("audience", Texts, "[]", "`aud` must contain one of these; none: not asked"),
+        or("type", Texts, r#"["JWT", "at+jwt"]"#, "`typ` in the header must be one of these, if it is there at all: a token that the issuer made to sign out does not sign in; none: not asked"),
         or("leeway", Duration, r#""0s""#, "how far clocks may differ"),
         or("require_expiry", Bool, "false", "refuse tokens without `exp`"),
     ],
@@ -282,6 +316,8 @@ static CHANNEL: Section = Section {
         or("publish", Right, "false", "which clients may speak in it through the app's events; backends are ruled by their keys"),
         or("presence", Bool, "false", "keep who is in it"),
         or("echo", Texts, "[]", "channels that also hear what is published here, once"),
+        or("when_slow", Choice(&["drop_oldest", "conflate", "disconnect"]), r#""drop_oldest""#, "what is done for a client that reads too slowly, when `outbox` is full: drop the oldest; of each key keep only the latest, and then drop the oldest; keep all, and close with 4000 when they fill it. A publication to several channels follows the first"),
+        may("conflate_by", Expression, r#""data.vehicleId""#, "the key for `when_slow = \"conflate\"`, from `event` and `data`; without it, or where the data lacks it, the event's name"),
         may("audience", Text, r#""site:{first(data.siteId, data.site_id)}""#, "heard here only by those who may subscribe to the channel this names; by all, if the data names none"),
     ],
 };
@@ -373,15 +409,22 @@ static HEARTBEAT: Section = Section {
 #[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
-    doc: "How much one client may ask for. 0 is no limit.",
+    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](protocol.md#codes); `oyez_limit_hits_total` counts it.",
     keys: &[
-        or("connections_per_address", Integer, "200", "open connections from one address"),
-        or("connects_per_second", Integer, "50", "new connections from one address"),
-        or("connections_per_user", Integer, "20", "open connections of one user"),
-        or("channels_per_session", Integer, "200", "channels that one session may be in"),
-        or("events_per_second", Integer, "100", "events of one session, in the long run"),
-        or("events_burst", Integer, "200", "events of one session at once"),
-        or("publishes_per_second", Integer, "0", "publications of one key"),
+        or("connections", ANY, r#""none""#, "open connections to the app; one more is refused"),
+        or("connections_per_address", ANY, "200", "open connections from one address (of IPv6: one /64); one more is refused"),
+        or("connects_per_second", ANY, "50", "attempts to connect from one address, per second and at once, whether a token is good or not; one more is refused"),
+        or("connections_per_user", ANY, "20", "open connections of one user"),
+        or("when_user_full", Choice(&["refuse_new", "close_oldest"]), r#""refuse_new""#, "when a user makes one more: refuse it, or close the user's oldest with 4503"),
+        or("channels_per_session", ANY, "200", "channels that one session may be in; one more is denied"),
+        or("channel_length", Count(within(1, 200)), "200", "characters of a channel's name; a longer one is denied"),
+        or("channel_characters", Choice(&["any", "ascii"]), r#""any""#, "what a channel's name may consist of: all but `*` and control characters, or visible characters of ASCII; others are denied"),
+        or("events_per_second", ANY, "100", "events of one session per second, in the long run; one more is denied"),
+        or("events_burst", Count(within(1, 10_000_000)), "200", "events of one session at once"),
+        or("app_events_per_second", ANY, r#""none""#, "events of all sessions together, per second and at once; one more is denied"),
+        or("json_depth", Count(within(1, 126)), "64", "levels of lists and objects in what a client says or a backend publishes; more is denied, and more than 126 closes with 4505"),
+        or("outbox", Size(within(1 << 10, 1 << 30)), r#""1MiB""#, "bytes that wait for one client that reads too slowly; then a channel's `when_slow` decides, and answers that do not fit close with 4000. Apps on one path agree on it"),
+        or("publishes_per_second", ANY, r#""none""#, "publications of one key per second, and at once; one more is answered 429"),
     ],
 };
 

@@ -7,7 +7,8 @@ use oyez_hub::policy::expression::nearest;
 use toml::de::DeValue;
 
 use super::reader::{Located, Node};
-use super::schema::Kind;
+use super::reference::grouped;
+use super::schema::{Bounds, Kind};
 
 impl Node<'_> {
     pub(super) fn text(&self, name: &str) -> Option<Located> {
@@ -67,13 +68,36 @@ impl Node<'_> {
         }
     }
 
-    pub(super) fn integer(&self, name: &str) -> Option<u64> {
+    /// The one word of several that this is.
+    pub(super) fn choice(&self, name: &str) -> Option<String> {
+        let Kind::Choice(words) = self.key(name).kind else { unreachable!("{name} is no choice") };
+        self.text(name).filter(|text| self.is_word(name, text, words)).map(|text| text.text)
+    }
+
+    /// A limit; none when there is none, or when it was a mistake, which has been noted then.
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
+        let Kind::Count(bounds) = self.key(name).kind else { unreachable!("{name} is no count") };
         let (value, span) = self.value(name)?;
-        let number = value.as_integer().and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-        if number.is_none() {
-            self.wrong(name, &span, "a whole number, 0 or more");
+        if bounds.none && value.as_str() == Some("none") {
+            return None;
         }
-        number
+        let number = value.as_integer().and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+        self.bounded(name, &span, number, bounds)
+    }
+
+    /// A number that is within its bounds.
+    fn bounded(&self, name: &str, span: &Range<usize>, number: Option<u64>, bounds: Bounds) -> Option<u64> {
+        let good = number.filter(|number| (bounds.least..=bounds.most).contains(number));
+        if good.is_none() {
+            let (least, most) = (grouped(bounds.least), grouped(bounds.most));
+            let none = if bounds.none { ", or \"none\" for no limit" } else { "" };
+            let message = match number {
+                Some(number) => format!("{} is {number}, and must be {least} to {most}", self.full(name)),
+                None => format!("{} must be a number", self.full(name)),
+            };
+            self.doc.problem(span.start, message, Some(format!("write {least} to {most}{none}")));
+        }
+        good
     }
 
     pub(super) fn duration(&self, name: &str) -> Duration {
@@ -96,17 +120,22 @@ impl Node<'_> {
     }
 
     pub(super) fn size(&self, name: &str) -> usize {
-        self.measured(name, "a size such as \"64KiB\", \"1MB\" or a number of bytes", |value| {
+        let Kind::Size(bounds) = self.key(name).kind else { unreachable!("{name} is no size") };
+        let size = self.measured(name, "a size such as \"64KiB\", \"1MB\" or a number of bytes", |value| {
             if let Some(number) = value.as_integer() {
-                return usize::from_str_radix(number.as_str(), number.radix()).ok();
+                return u64::from_str_radix(number.as_str(), number.radix()).ok();
             }
             let text = value.as_str()?;
             let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
             let units = [("B", 1), ("KB", 1000), ("KiB", 1 << 10), ("MB", 1_000_000), ("MiB", 1 << 20)];
             let bytes = units.into_iter().find(|(name, _)| *name == unit)?.1;
-            number.parse::<usize>().ok()?.checked_mul(bytes)
-        })
-        .unwrap_or_default()
+            number.parse::<u64>().ok()?.checked_mul(bytes)
+        });
+        let (size, span) = match (size, self.value(name)) {
+            (Some(size), Some((_, span))) => (size, span),
+            _ => return 0,
+        };
+        self.bounded(name, &span, Some(size), bounds).and_then(|size| usize::try_from(size).ok()).unwrap_or_default()
     }
 
     fn measured<T>(&self, name: &str, wanted: &str, measure: impl FnOnce(&DeValue<'_>) -> Option<T>) -> Option<T> {

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 
 use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
-use crate::http::{engine, upgrade};
+use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
 use crate::transport::stream::Stream;
 use crate::transport::{announced, handshake};
@@ -39,16 +39,15 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
-    let _served = shard.connections.token();
     let stop = shard.heard_out.clone();
     let begun = async {
         let deadline = Instant::now() + HEADER_TIMEOUT;
-        let forwarders = &shard.settings.forwarders;
+        let announces = shard.settings().forwarders.announces(peer.ip());
         // Both are boxed, as they are over soon.
-        let remote = if forwarders.announces(peer.ip()) {
+        let remote = if announces {
             Box::pin(announced::hear(&shard, &stream, peer, deadline)).await?
         } else {
-            forwarders.remote(peer)
+            shard.settings().forwarders.remote(peer)
         };
         let stream = match &shard.tls {
             None => Stream::Plain(stream),
@@ -104,12 +103,26 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remo
 }
 
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, remote: Remote, pace: Arc<Pace>) -> Response<Body> {
-    let route = engine::route(&shard.settings, &request);
+    let last = framing::is_last(request.headers());
+    let response = answer_by_route(shard, request, remote, pace).await;
+    if last { framing::end(response) } else { response }
+}
+
+async fn answer_by_route(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    remote: Remote,
+    pace: Arc<Pace>,
+) -> Response<Body> {
+    let route = engine::route(&shard.settings(), &request);
     pace.begin(route.is_none(), route.is_some() && request.body().is_end_stream());
+    if !framing::is_sound(&request) {
+        return framing::refuse();
+    }
     if let Some(route) = route {
         return engine::answer(shard, request, route, remote).await;
     }
-    if let Some(file) = engine::client(&shard.settings, &request) {
+    if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;
     }
     let mut request = request.map(Body::new);
@@ -123,6 +136,6 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, remote: Remote, pa
 
 /// Where the client of a request comes from; a port is known only where it is the connection's.
 fn client<B>(shard: &Shard, remote: Remote, request: &Request<B>) -> SocketAddr {
-    let client = shard.settings.forwarders.client(remote, request.headers());
+    let client = shard.settings().forwarders.client(remote, request.headers());
     if client == remote.address.ip() { remote.address } else { SocketAddr::new(client, 0) }
 }

@@ -3,23 +3,25 @@
 
 use std::io::Write as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use oyez_hub::address::Address;
-use oyez_protocol::code::EngineError;
+use oyez_hub::policy::limits::Limit;
+use oyez_protocol::code::{Code, EngineError};
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
@@ -31,11 +33,13 @@ use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
 use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
+use crate::seats::Seat;
 use crate::session::token::SUBPROTOCOL;
 use crate::session::upgrade::Moved;
 use crate::session::{Dialog, Link, Request as Facts, Shown};
-use crate::settings::{Engine, Front, FrontId, Settings};
+use crate::settings::{Engine, Front, Settings};
 use crate::shard::Shard;
+use crate::shard::gate::Ticket;
 use crate::shard::mailbox::Letter;
 use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
@@ -45,10 +49,13 @@ use crate::transport::websocket::{self, Socket};
 /// Polling responses shorter than this are not worth compressing (Node's threshold).
 const COMPRESS_FROM: usize = 1_024;
 
+/// When to try again, for clients that ask.
+const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=3;
+
 /// Which door a request knocks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Route {
-    front: FrontId,
+    front: Arc<Front>,
     native: bool,
 }
 
@@ -59,21 +66,21 @@ pub(crate) fn route<B>(settings: &Settings, request: &Request<B>) -> Option<Rout
     let asks = |name: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
     let engine = asks("EIO") || asks("transport");
     let host = host(request);
-    let native = |front: &Front| {
+    let native = |front: &&Arc<Front>| {
         front.is_for(host) && front.native.as_ref().is_some_and(|native| native.paths.iter().any(|own| own == path))
     };
-    let hit = |front: &Front| {
+    let hit = |front: &&Arc<Front>| {
         let ours = |own: &String| path == own || (path.len() + 1 == own.len() && own.starts_with(path));
         front.is_for(host) && front.engine.paths.iter().any(ours)
     };
     // First all raw paths: `/ws` is one app's, and also another's `/ws/` without its slash.
-    let raw = if engine { None } else { settings.fronts.iter().position(native) };
+    let raw = if engine { None } else { settings.fronts.iter().find(native) };
     if let Some(front) = raw {
-        return Some(Route { front, native: true });
+        return Some(Route { front: Arc::clone(front), native: true });
     }
     // The root is everybody's: there only a request that speaks Engine.IO is meant.
-    let front = settings.fronts.iter().position(hit).filter(|_| engine || path != "/")?;
-    Some(Route { front, native: false })
+    let front = settings.fronts.iter().find(hit).filter(|_| engine || path != "/")?;
+    Some(Route { front: Arc::clone(front), native: false })
 }
 
 /// The host that a request names.
@@ -91,38 +98,30 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(
-    shard: Rc<Shard>,
-    request: Request<Incoming>,
-    route: Route,
-    remote: Remote,
-) -> Response<Body> {
-    let settings = std::sync::Arc::clone(&shard.settings);
-    let front = settings.front(route.front);
+pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
+    let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
         let mut response = cors::preflight(&headers);
         cors::permit(&mut response, &front.origins, &headers);
         return response;
     }
-    let facts = facts(&settings, &request, remote);
-    if shard.stop.is_cancelled() && facts.shown().query("sid").is_none() {
-        // The node goes down: sessions may fetch their last words, but none begins.
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        return response;
-    }
-    let mut response = if !front.origins.allow(facts.shown().origin.as_deref()) {
+    let facts = facts(&shard.settings(), &request, peer);
+    let begins = native || facts.shown().query("sid").is_none();
+    let mut response = if !cors::may_connect(&front.origins, facts.shown()) {
         event::origin_refused(&facts);
-        if route.native {
+        if native {
             crate::http::native::refuse(StatusCode::FORBIDDEN, "this origin may not connect", "origin_not_allowed")
         } else {
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
-    } else if let (true, Some(native)) = (route.native, &front.native) {
-        crate::http::native::answer(shard, request, route.front, facts, native).await
+    } else if begins {
+        match admitted(&shard) {
+            Some(ticket) => begin(shard, request, &front, facts, native, ticket).await,
+            None => come_later(&shard),
+        }
     } else {
-        engine(&shard, request, route.front, facts, &front.engine).await
+        engine(&shard, request, &front, facts, None).await
     };
     if !is_upgrade(&headers) {
         cors::permit(&mut response, &front.origins, &headers);
@@ -130,24 +129,62 @@ pub(crate) async fn answer(
         // A connection that was to become a websocket is of no other use.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What others have said is no page, whatever it looks like.
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     response
+}
+
+/// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or
+/// when too many begin at once.
+fn admitted(shard: &Shard) -> Option<Ticket> {
+    if shard.stop.is_cancelled() { None } else { shard.ticket() }
+}
+
+/// Whoever hears this tries again by itself, at another node or when the crowd is gone; not all at the same moment.
+pub(crate) fn come_later(shard: &Shard) -> Response<Body> {
+    if !shard.stop.is_cancelled() {
+        shard.metrics.handshakes_deferred.inc();
+    }
+    let code = Code::Unavailable;
+    let mut response = crate::http::native::refuse(StatusCode::SERVICE_UNAVAILABLE, code.message(), code.name());
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
+    response
+}
+
+async fn begin(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    front: &Arc<Front>,
+    facts: Facts,
+    native: bool,
+    ticket: Ticket,
+) -> Response<Body> {
+    match &front.native {
+        Some(settings) if native => {
+            crate::http::native::answer(shard, request, Arc::clone(front), facts, settings, ticket).await
+        }
+        _ => engine(&shard, request, front, facts, Some(ticket)).await,
+    }
 }
 
 async fn engine(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    front: FrontId,
+    front: &Arc<Front>,
     facts: Facts,
-    engine: &Engine,
+    ticket: Option<Ticket>,
 ) -> Response<Body> {
+    let engine = &front.engine;
     let upgrade = is_upgrade(request.headers());
     let refused = |error| refuse(error, upgrade);
     let Some(dialog) = dialog(&facts, engine) else { return refused(EngineError::UnsupportedVersion) };
     match (facts.shown().query("transport"), upgrade) {
         (Some("websocket"), _) if !engine.websocket => refused(EngineError::TransportUnknown),
         (Some("polling"), _) if !engine.polling => refused(EngineError::TransportUnknown),
-        (Some("websocket"), true) => accept(shard, request, front, dialog, facts, engine).await,
-        (Some("polling"), false) => polling(shard, request, front, dialog, facts, engine).await,
+        (Some("websocket"), true) => accept(shard, request, front, dialog, facts, ticket).await,
+        (Some("polling"), false) => polling(shard, request, front, dialog, facts, ticket).await,
         (Some("websocket" | "polling"), _) => refused(EngineError::BadRequest),
         _ => refused(EngineError::TransportUnknown),
     }
@@ -166,63 +203,75 @@ fn dialog(facts: &Facts, engine: &Engine) -> Option<Dialog> {
 
 /// What a session begins with.
 pub(crate) struct Opening {
-    front: FrontId,
+    front: Arc<Front>,
     dialog: Dialog,
     facts: Facts,
     limits: Limits,
+    seat: Seat,
+    ticket: Ticket,
 }
 
 /// Agrees to a new session on a websocket. None: the request asks for something else, or [`answer`] says what is wrong with it.
 pub(crate) fn agree<B: HttpBody>(
     shard: &Shard,
     request: &Request<B>,
-    remote: Remote,
+    peer: Remote,
 ) -> Option<(Opening, Response<Body>)> {
-    let Route { front, native: false } = route(&shard.settings, request)? else { return None };
-    let Front { engine, origins, .. } = shard.settings.front(front);
+    let Route { front, native: false } = route(&shard.settings(), request)? else { return None };
+    let Front { engine, origins, .. } = &*front;
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
-    let facts = facts(&shard.settings, request, remote);
+    let facts = facts(&shard.settings(), request, peer);
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
-    let allowed = engine.websocket && origins.allow(shown.origin.as_deref()) && !shard.stop.is_cancelled();
+    let allowed = engine.websocket && cors::may_connect(origins, shown);
     if !wanted || !allowed || !is_upgrade(request.headers()) {
         return None;
     }
     let dialog = dialog(&facts, engine)?;
     select_subprotocol(&mut response, &facts);
     let limits = Limits { max_message: engine.max_payload, deflate };
-    Some((Opening { front, dialog, facts, limits }, response))
+    let (ticket, seat) = (admitted(shard)?, shard.seats.take()?);
+    Some((Opening { front, dialog, facts, limits, seat, ticket }, response))
 }
 
 async fn polling(
     shard: &Rc<Shard>,
     request: Request<Incoming>,
-    front: FrontId,
+    front: &Arc<Front>,
     dialog: Dialog,
     facts: Facts,
-    engine: &Engine,
+    ticket: Option<Ticket>,
 ) -> Response<Body> {
+    let engine = &front.engine;
     let headers = request.headers().clone();
-    let answer = match (facts.shown().query("sid").map(str::to_owned), request.method()) {
-        (None, &Method::GET) => {
-            let session = shard.open_session(front, dialog, facts, Link::Polling(Polling::default()));
+    let sid = facts.shown().query("sid").map(str::to_owned);
+    let answer = match (sid.ok_or(ticket), request.method()) {
+        (Err(Some(ticket)), &Method::GET) => {
+            let Some(seat) = shard.seats.take() else { return full(shard, &facts) };
+            let link = Link::Polling(Polling::default());
+            let session = shard.open_session(Arc::clone(front), dialog, facts, link, seat);
+            shard.hold_ticket(&session, ticket);
             if let Err(fault) = shard.greet(&session).await {
                 shard.close(&session, fault.into());
             }
             shard.poll_here(session.address, PollRequest::Get).await
         }
-        (None, _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
-        (Some(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
-        (Some(sid), &Method::POST) => {
+        (Err(_), _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
+        (Ok(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
+        (Ok(sid), &Method::POST) => {
             let octets =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
             match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
-                Ok(Err(_)) => PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                    shard.metrics.limited(Limit::Payload);
+                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE)
+                }
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
                 Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
             }
         }
-        (Some(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+        (Ok(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
     };
     respond(answer, &headers, engine)
 }
@@ -301,33 +350,50 @@ fn refuse(error: EngineError, upgrade: bool) -> Response<Body> {
 async fn accept(
     shard: &Rc<Shard>,
     mut request: Request<Incoming>,
-    front: FrontId,
+    front: &Arc<Front>,
     dialog: Dialog,
     facts: Facts,
-    engine: &Engine,
+    ticket: Option<Ticket>,
 ) -> Response<Body> {
-    let owner = match facts.shown().query("sid") {
-        None => None,
-        Some(sid) => match sid.parse::<Address>() {
-            Ok(address) if address.node == shard.hub.node() => Some(address),
-            _ => return refuse(EngineError::SessionUnknown, true),
-        },
+    let engine = &front.engine;
+    let owner = facts.shown().query("sid").map(str::parse::<Address>);
+    let owner = match owner.transpose() {
+        Ok(owner) if owner.is_none_or(|address| address.node == shard.hub.node()) => owner,
+        _ => return refuse(EngineError::SessionUnknown, true),
     };
     let (mut response, deflate) = match upgrade_response(&request, engine.deflate) {
         Ok(agreed) => agreed,
         Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
-    let upgraded = hyper::upgrade::on(&mut request);
-    let shard = Rc::clone(shard);
     let limits = Limits { max_message: engine.max_payload, deflate };
-    tokio::task::spawn_local(async move {
+    let seat = if owner.is_none() { shard.seats.take() } else { None };
+    if owner.is_none() && seat.is_none() {
+        return full(shard, &facts);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (shard, front) = (Rc::clone(shard), Arc::clone(front));
+    let owned = Rc::clone(&shard);
+    owned.spawn(async move {
         let Some((stream, unread)) = taken_over(upgraded).await else { return };
-        match owner {
-            Some(address) => hand_over(&shard, address, stream, unread, deflate),
-            None => start(shard, Opening { front, dialog, facts, limits }, Vec::new(), stream, unread).await,
+        match (owner, ticket.zip(seat)) {
+            (Some(address), _) => hand_over(&shard, address, stream, unread, deflate),
+            (None, Some((ticket, seat))) => {
+                let opening = Opening { front, dialog, facts, limits, seat, ticket };
+                start(shard, opening, Vec::new(), stream, unread).await;
+            }
+            (None, None) => {}
         }
     });
+    response
+}
+
+/// The node has no room for one more session; clients try again by themselves.
+pub(crate) fn full(shard: &Shard, facts: &Facts) -> Response<Body> {
+    shard.metrics.limited(Limit::NodeConnections);
+    event::node_full(facts);
+    let mut response = crate::http::native::refuse_for(Limit::NodeConnections);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 
@@ -396,10 +462,11 @@ fn hand_over(shard: &Rc<Shard>, session: Address, stream: Stream, unread: BytesM
 
 /// Begins a session on a websocket. `head`: what is written before its first packet.
 pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, stream: Stream, mut unread: BytesMut) {
-    let Opening { front, dialog, facts, limits } = opening;
+    let Opening { front, dialog, facts, limits, seat, ticket } = opening;
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
-    let session = shard.open_session(front, dialog, facts, link);
+    let session = shard.open_session(front, dialog, facts, link, seat);
+    shard.hold_ticket(&session, ticket);
     let mut socket = Socket::new(stream, limits);
     if !head.is_empty() {
         shard.queue(&session, Parcel::frame(head));
@@ -417,15 +484,16 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(settings: &Settings, request: &Request<B>, remote: Remote) -> Facts {
+fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {
-        origin: get(ORIGIN),
+        origin: cors::origin(request.headers()),
+        site: cors::Site::of(request.headers()),
         authorization: get(AUTHORIZATION),
         cookie: get(COOKIE),
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     };
-    Facts::new(Some(settings.forwarders.client(remote, request.headers())), shown)
+    Facts::new(Some(settings.forwarders.client(peer, request.headers())), shown)
 }

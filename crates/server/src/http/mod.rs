@@ -5,6 +5,7 @@ pub(crate) mod coalesce;
 pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
+pub(crate) mod framing;
 pub(crate) mod native;
 pub(crate) mod pages;
 pub(crate) mod upgrade;

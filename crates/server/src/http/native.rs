@@ -11,14 +11,17 @@ use hyper::body::Incoming;
 use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{come_later, full, select_subprotocol, taken_over, upgrade_response};
+use crate::seats::Seat;
 use crate::session::{Dialog, Link, Request as Facts, token};
-use crate::settings::{FrontId, Native};
+use crate::settings::{Front, Native};
 use crate::shard::Shard;
+use crate::shard::gate::Ticket;
 use crate::shard::outbox::Parcel;
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
@@ -29,43 +32,61 @@ struct Admitted {
     identity: Arc<Identity>,
     /// Connections that its user now has.
     count: usize,
+    seat: Seat,
+}
+
+/// Why somebody is not let in.
+enum NotIn {
+    /// For the credentials.
+    Refused(Refusal),
+    /// For a limit.
+    Over(Limit),
 }
 
 /// Answers a request on a raw path.
 pub(crate) async fn answer(
     shard: Rc<Shard>,
     mut request: Request<Incoming>,
-    front: FrontId,
+    front: Arc<Front>,
     facts: Facts,
     native: &Native,
+    ticket: Ticket,
 ) -> Response<Body> {
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "connect with a WebSocket", "method_not_allowed");
     }
-    let identified = identify(&shard, front, &facts).await;
+    let identified = identify(&shard, &front, &facts).await;
     let (app, identity) = match identified {
         Ok(found) => found,
-        Err(refusal) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+        Err(NotIn::Refused(refusal)) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+        Err(NotIn::Over(limit)) => return refuse_for(limit),
     };
+    if shard.stop.is_cancelled() {
+        // The node went down while somebody was asked about the token.
+        return come_later(&shard);
+    }
     let (mut response, deflate) = match upgrade_response(&request, native.deflate) {
         Ok(agreed) => agreed,
         Err(response) => return *response,
     };
     select_subprotocol(&mut response, &facts);
-    let count = match shard.enter(shard.hub.app(app), &identity, facts.peer) {
+    let Some(seat) = shard.seats.take() else { return full(&shard, &facts) };
+    let count = match shard.enter(&shard.hub.app(app), &identity, &facts) {
         Ok(count) => count,
-        Err(message) => return refuse(StatusCode::TOO_MANY_REQUESTS, message, "limit_reached"),
+        Err(limit) => return refuse_for(limit),
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let max_message = native.max_payload;
-    tokio::task::spawn_local(async move {
+    let owner = Rc::clone(&shard);
+    owner.spawn(async move {
         match taken_over(upgraded).await {
             // Between the answer and here, its token may have been revoked.
-            Some((stream, unread)) if !is_revoked(shard.hub.app(app), &identity) => {
-                let admitted = Admitted { app, identity, count };
+            Some((stream, unread)) if !is_revoked(&shard.hub.app(app), &identity) => {
+                let admitted = Admitted { app, identity, count, seat };
                 start(shard, front, facts, admitted, stream, unread, Limits { max_message, deflate }).await;
+                drop(ticket);
             }
-            _ => drop(shard.withdraw(shard.hub.app(app), &identity, facts.peer)),
+            _ => drop(shard.withdraw(&shard.hub.app(app), &identity, facts.peer)),
         }
     });
     response
@@ -75,18 +96,21 @@ fn is_revoked(app: &App, identity: &Identity) -> bool {
     app.credentials.as_ref().is_some_and(|credentials| credentials.is_revoked(identity, clock::unix_seconds()))
 }
 
-async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(AppId, Arc<Identity>), Refusal> {
-    let settings = shard.settings.front(front);
+async fn identify(shard: &Rc<Shard>, front: &Front, facts: &Facts) -> Result<(AppId, Arc<Identity>), NotIn> {
     let mut refusals = Vec::new();
-    let mut refusal = Refusal { word: "not_found", message: "no app is served here".to_owned() };
-    for app in settings.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
+    let mut refusal = NotIn::Refused(Refusal { word: "not_found", message: "no app is served here".to_owned() });
+    for app in front.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
-        let token = token::find(shard.settings.tokens(app.id), &Value::Null, facts.shown(), &settings.origins);
+        if let Err(limit) = shard.knock(&app, facts) {
+            refusal = NotIn::Over(limit);
+            continue;
+        }
+        let token = token::find(shard.settings().tokens(app.id), &Value::Null, facts.shown(), &front.origins);
         match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {
                 refusals.push((app, error.word));
-                refusal = error;
+                refusal = NotIn::Refused(error);
             }
         }
     }
@@ -96,7 +120,7 @@ async fn identify(shard: &Rc<Shard>, front: FrontId, facts: &Facts) -> Result<(A
 
 async fn start(
     shard: Rc<Shard>,
-    front: FrontId,
+    front: Arc<Front>,
     facts: Facts,
     admitted: Admitted,
     stream: Stream,
@@ -105,13 +129,21 @@ async fn start(
 ) {
     let stream = Rc::new(stream);
     let link = Link::WebSocket { stream: Rc::clone(&stream), deflate: limits.deflate };
-    let session = shard.open_session(front, Dialog::Native, facts, link);
+    let session = shard.open_session(front, Dialog::Native, facts, link, admitted.seat);
     let mut socket = Socket::new(stream, limits);
     shard.close_if_late(&session);
-    shard.introduce(&session, shard.hub.app(admitted.app), "", admitted.identity, admitted.count, Value::Null).await;
+    let app = shard.hub.app(admitted.app);
+    shard.introduce(&session, &app, "", admitted.identity, admitted.count, Value::Null).await;
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
     websocket::serve(shard, session, socket);
+}
+
+/// A refusal for a limit.
+pub(crate) fn refuse_for(limit: Limit) -> Response<Body> {
+    let code = limit.code();
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    refuse(status, code.message(), code.name())
 }
 
 /// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.

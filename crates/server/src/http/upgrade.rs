@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use crate::forwarders::Remote;
 use crate::http::connection::HEAD_MAX;
 use crate::http::engine::{self, Opening};
+use crate::http::framing;
 use crate::shard::Shard;
 use crate::transport::stream::Stream;
 
@@ -45,7 +46,7 @@ pub(crate) async fn take(
     });
     let (found, unread) = looked.await?;
     let Some((opening, head)) = found else { return Ok((!unread.is_empty()).then_some((stream, unread))) };
-    tokio::task::spawn_local(engine::start(Rc::clone(shard), opening, head, stream, unread));
+    shard.spawn(engine::start(Rc::clone(shard), opening, head, stream, unread));
     Ok(None)
 }
 
@@ -68,7 +69,7 @@ fn request(parsed: &httparse::Request<'_, '_>) -> Option<Request<Empty<Bytes>>> 
     let request = parsed.headers.iter().fold(start, |request, header| request.header(header.name, header.value));
     let request = request.body(Empty::new()).ok()?;
     let body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
-    (!body).then_some(request)
+    (!body && framing::is_sound(&request)).then_some(request)
 }
 
 /// The answer's head.

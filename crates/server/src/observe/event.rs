@@ -48,9 +48,21 @@ pub(crate) fn proxy_header_refused(failure: ProxyFailure, forwarder: IpAddr) {
     }
 }
 
+/// The deadline came before a thread was done: so many sessions had something left to hear, and so many connections were
+/// still being served.
+pub(crate) fn left_behind(shard: u8, sessions: usize, connections: usize) {
+    warn!(event = "left_behind", shard, sessions, connections, help = "see [server.shutdown]");
+}
+
 /// A client may not connect.
 pub(crate) fn refused(app: &App, request: &Request, word: &str) {
     warn!(event = "connect_refused", app = %app.name, reason = word, peer = request.peer.map(tracing::field::display));
+}
+
+/// A client was sent away because the node has as many sessions as it may.
+pub(crate) fn node_full(request: &Request) {
+    let peer = request.peer.map(tracing::field::display);
+    warn!(event = "node_full", peer, help = "see `connections` of [server]");
 }
 
 /// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
@@ -74,9 +86,13 @@ pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
     warn!(event = "api_denied", path, key, message);
 }
 
-/// A page of a foreign origin may not connect; its browser does not tell it why.
+/// Characters of a refused origin that are logged; a client chooses it, and may send many.
+const ORIGIN_SHOWN: usize = 200;
+
+/// A page of a foreign origin may not connect; its browser does not tell it why. Without an origin, the browser itself
+/// said only that it is another site's.
 pub(crate) fn origin_refused(request: &Request) {
-    let origin = request.shown().origin.as_deref().unwrap_or_default();
+    let origin: String = request.shown().origin.iter().flat_map(|origin| origin.chars()).take(ORIGIN_SHOWN).collect();
     let peer = request.peer.map(tracing::field::display);
     warn!(event = "origin_refused", origin, peer, help = "add it to the app's `origins`");
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use oyez_hub::address::AppId;
+use oyez_hub::policy::limits::Limit;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +15,12 @@ use super::arrival::Arrivals;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AppLabel {
     app: String,
+}
+
+/// The limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    limit: &'static str,
 }
 
 /// The counters of one app, looked up once.
@@ -35,8 +42,12 @@ pub struct Metrics {
     apps: Vec<AppCounters>,
     /// Connections before their first request.
     pub(crate) arrivals: Arrivals,
+    /// By [`Limit`].
+    limits: Vec<Counter>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
+    /// Handshakes that were put off because too many were under way.
+    pub(crate) handshakes_deferred: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -61,6 +72,13 @@ impl Metrics {
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
         let arrivals = Arrivals::new(&mut registry);
+        let limits = Family::<LimitLabel, Counter>::default();
+        registry.register("oyez_limit_hits", "How often each limit was reached", limits.clone());
+        let limits = Limit::ALL.iter().map(|limit| limits.get_or_create_owned(&LimitLabel { limit: limit.name() }));
+        let limits = limits.collect();
+        let handshakes_deferred = Counter::default();
+        let about = "Handshakes answered 503, because too many were under way";
+        registry.register("oyez_handshakes_deferred", about, handshakes_deferred.clone());
         let counters = apps.into_iter().map(|app| {
             let label = AppLabel { app: app.to_owned() };
             AppCounters {
@@ -74,11 +92,17 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, arrivals, dropped }
+        Self { registry, apps, arrivals, limits, dropped, handshakes_deferred }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {
         self.apps.get(usize::from(app.0))
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limits.get(limit as usize) {
+            counter.inc();
+        }
     }
 
     pub(crate) fn connected(&self, app: AppId) {

@@ -30,7 +30,7 @@ impl Variant {
             Dialog::Native => Parcel::native(delivery.native.clone().unwrap_or_default(), delivery.compress),
             Dialog::Engine { .. } => self.event(namespace, ack, &delivery.event, &delivery.args, delivery.compress),
         };
-        parcel.expendable()
+        parcel.when_slow(&delivery.when_slow)
     }
 
     /// An event.

@@ -9,7 +9,7 @@ use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::{Data, Packet as EnginePacket, PacketType, Version};
 use oyez_protocol::message::Args;
 use oyez_protocol::native;
-use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet, msgpack};
+use oyez_protocol::socketio::{Packet, msgpack};
 use serde_json::value::RawValue;
 
 use crate::session::rules::Said;
@@ -48,6 +48,9 @@ impl Shard {
         packet: EnginePacket<'_>,
     ) -> Result<(), Fault> {
         let version = session.dialog.version();
+        if packet.kind != PacketType::Message {
+            session.chatter.hear(1)?;
+        }
         match (packet.kind, packet.data) {
             (PacketType::Message, Data::Text(text)) => self.on_text(session, text).await,
             (PacketType::Message, Data::Binary(bytes)) => self.on_binary(session, bytes).await,
@@ -76,21 +79,23 @@ impl Shard {
             return self.on_bare(session, Args::one(&text)).await;
         }
         let packet = session.decoder.borrow_mut().push_text(text).map_err(|error| Fault::Protocol(error.code()))?;
-        match packet {
-            Some(packet) => self.on_socketio(session, packet).await,
-            None => Ok(()),
+        if let Some(packet) = packet {
+            return self.on_socketio(session, packet).await;
         }
+        // Only a member may leave attachments here.
+        let is_member = session.decoder.borrow().waiting_in().is_some_and(|nsp| session.member(nsp).is_some());
+        if is_member { Ok(()) } else { Err(Fault::State) }
     }
 
     async fn on_binary(self: &Rc<Self>, session: &Rc<Session>, bytes: Bytes) -> Result<(), Fault> {
-        let waiting = session.decoder.borrow().is_waiting();
+        let waiting = session.decoder.borrow().waiting_in().is_some();
         let text = session.parser.get() == Parser::Text;
         if text && !waiting && session.members.borrow().is_empty() {
             // Nothing was said in text yet: this client uses the msgpack parser.
             session.parser.set(Parser::MsgPack);
         }
         let packet = match session.parser.get() {
-            Parser::MsgPack => msgpack::decode(&bytes, DEFAULT_MAX_ATTACHMENTS).map(Some),
+            Parser::MsgPack => msgpack::decode(&bytes, session.front.engine.max_attachments).map(Some),
             Parser::Bare => {
                 let placeholder = r#"{"_placeholder":true,"num":0}"#.to_owned();
                 return self.on_bare(session, Args::from_validated(placeholder, vec![bytes])).await;
@@ -161,8 +166,7 @@ impl Shard {
         }
         let member = session.member("").ok_or(Fault::State)?;
         self.metrics.received(member.app);
-        let front = self.settings.front(session.front);
-        let field = front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
+        let field = session.front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
         let understood = match &message {
             Message::Text(text) => native::parse(text, field).ok().zip(serde_json::from_str::<&RawValue>(text).ok()),
             Message::Binary(_) | Message::Pong => None,
@@ -172,7 +176,10 @@ impl Shard {
                 let said = Said { event: &frame.kind, data, args: &Args::none(), ack: None };
                 self.obey(session, &member, said).await;
             }
-            None => self.metrics.unknown(member.app),
+            None => {
+                self.metrics.unknown(member.app);
+                session.chatter.hear(1)?;
+            }
         }
         Ok(())
     }

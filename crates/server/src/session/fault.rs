@@ -15,8 +15,15 @@ impl Reason {
     /// Whether it is the server's wish, and no fault of the client or the network: then the client is still there to
     /// hear the last words.
     pub(crate) fn is_a_wish(self) -> bool {
-        let faults = [Code::BadState, Code::ParseError, Code::PingTimeout, Code::Normal];
-        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig];
+        let faults = [
+            Code::BadState,
+            Code::ParseError,
+            Code::TooDeep,
+            Code::TooManyAttachments,
+            Code::PingTimeout,
+            Code::Normal,
+        ];
+        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig, Code::Flood];
         !faults.contains(&self.code) && !frames.contains(&self.code)
     }
 }
@@ -41,9 +48,9 @@ pub(crate) enum Fault {
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Protocol(code @ (Code::ProtocolError | Code::InvalidPayload | Code::MessageTooBig)) => {
-                Self { code, word: "transport error" }
-            }
+            Fault::Protocol(
+                code @ (Code::ProtocolError | Code::InvalidPayload | Code::MessageTooBig | Code::Flood),
+            ) => Self { code, word: "transport error" },
             Fault::Protocol(code) => Self { code, word: "parse error" },
             Fault::State => Self { code: Code::BadState, word: "forced close" },
             Fault::Closed => Self { code: Code::Normal, word: "transport close" },

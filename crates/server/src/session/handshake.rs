@@ -9,23 +9,26 @@ use oyez_hub::address::{Address, AppId};
 use oyez_hub::app::App;
 use oyez_hub::handler::{ConnectError, Handshake, Happening};
 use oyez_hub::policy::Identity;
+use oyez_hub::policy::limits::Limit;
 use oyez_hub::socket::{Socket, open_lane};
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::open::Open;
 use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::socketio::Packet;
 use oyez_protocol::socketio::text::Decoder;
-use oyez_protocol::socketio::{DEFAULT_MAX_ATTACHMENTS, Packet};
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::TokenSource;
+use crate::http::cors::{self, Site};
 use crate::observe::event;
+use crate::seats::Seat;
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
-use crate::settings::{Front, FrontId};
+use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
+use crate::settings::Front;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
 
@@ -42,6 +45,8 @@ pub(crate) struct Request {
 pub(crate) struct Shown {
     /// `Origin`, of a browser.
     pub origin: Option<String>,
+    /// What the browser says of the page beside that.
+    pub site: Site,
     /// `Authorization`.
     pub authorization: Option<String>,
     /// `Cookie`.
@@ -60,8 +65,14 @@ impl Request {
 
     /// What was shown in it; nothing, once that is forgotten.
     pub(crate) fn shown(&self) -> &Shown {
-        static NOTHING: Shown =
-            Shown { origin: None, authorization: None, cookie: None, subprotocol: None, query: Vec::new() };
+        static NOTHING: Shown = Shown {
+            origin: None,
+            site: Site::Untold,
+            authorization: None,
+            cookie: None,
+            subprotocol: None,
+            query: Vec::new(),
+        };
         self.shown.as_deref().unwrap_or(&NOTHING)
     }
 }
@@ -75,31 +86,43 @@ impl Shown {
 
 impl Shard {
     /// Opens a session; the caller starts its transport.
-    pub(crate) fn open_session(&self, front: FrontId, dialog: Dialog, mut request: Request, link: Link) -> Rc<Session> {
-        let settings = self.settings.front(front);
-        if !self.asks_again(settings, dialog) {
+    pub(crate) fn open_session(
+        &self,
+        front: Arc<Front>,
+        dialog: Dialog,
+        mut request: Request,
+        link: Link,
+        seat: Seat,
+    ) -> Rc<Session> {
+        if !self.asks_again(&front, dialog) {
             request.shown = None;
         }
-        let heartbeat = match (&settings.native, dialog) {
+        let heartbeat = match (&front.native, dialog) {
             (Some(native), Dialog::Native) => &native.heartbeat,
-            _ => &settings.engine.heartbeat,
+            _ => &front.engine.heartbeat,
         };
         let now = Instant::now();
+        let pulse = Pulse::after(now, dialog, heartbeat);
+        let connect_by = (dialog != Dialog::Native).then(|| now + front.engine.connect_timeout);
+        let decoder = Decoder::new(dialog.version(), front.engine.max_attachments);
+        let parser = if front.bare { Parser::Bare } else { Parser::Text };
         let session = self.admit(|address| Session {
             address,
             front,
             dialog,
-            parser: Cell::new(if settings.bare { Parser::Bare } else { Parser::Text }),
+            parser: Cell::new(parser),
             request,
             link: RefCell::new(link),
             outbox: RefCell::default(),
-            decoder: RefCell::new(Decoder::new(dialog.version(), DEFAULT_MAX_ATTACHMENTS)),
-            pulse: Cell::new(Pulse::after(now, dialog, heartbeat)),
-            connect_by: Cell::new((dialog != Dialog::Native).then(|| now + settings.engine.connect_timeout)),
+            decoder: RefCell::new(decoder),
+            chatter: Chatter::default(),
+            pulse: Cell::new(pulse),
+            connect_by: Cell::new(connect_by),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
             closed: Cell::new(None),
+            seat,
         });
         self.schedule(&session);
         session
@@ -108,9 +131,10 @@ impl Shard {
     /// Whether a CONNECT, the first or a later one, may ask for what the client showed in its request. Few sessions
     /// need to keep that.
     fn asks_again(&self, front: &Front, dialog: Dialog) -> bool {
+        let settings = self.settings();
         let asks = |app: &AppId| {
             let elsewhere = |source: &TokenSource| !matches!(source, TokenSource::Auth(_));
-            self.hub.app(*app).credentials.is_none() || self.settings.tokens(*app).iter().any(elsewhere)
+            self.hub.app(*app).credentials.is_none() || settings.tokens(*app).iter().any(elsewhere)
         };
         match dialog {
             Dialog::Native => false,
@@ -120,7 +144,7 @@ impl Shard {
 
     /// The open packet, and for a client of Engine.IO 3 the CONNECT that it expects unasked.
     pub(crate) async fn greet(self: &Rc<Self>, session: &Rc<Session>) -> Result<(), Fault> {
-        let engine = &self.settings.front(session.front).engine;
+        let engine = &session.front.engine;
         let sid = session.address.encode();
         let upgrades: &[&str] = if session.transport() == "polling" && engine.websocket { &["websocket"] } else { &[] };
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -133,7 +157,7 @@ impl Shard {
         };
         let version = session.dialog.version();
         self.queue(session, Parcel::engine(PacketType::Open, &open.json(), version));
-        if self.settings.front(session.front).bare {
+        if session.front.bare {
             self.connect(session, String::new(), None, None).await?;
         } else if version == Version::V3 {
             self.connect(session, "/".to_owned(), None, None).await?;
@@ -153,17 +177,20 @@ impl Shard {
             return Err(Fault::State);
         }
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
-        let front = self.settings.front(session.front);
-        let apps = front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
+        let apps = session.front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
         let mut refusal = ConnectError::new("Invalid namespace");
         let mut refusals = Vec::new();
         for app in apps {
-            match self.authenticate(session, app, &auth).await {
+            if let Err(limit) = self.knock(&app, &session.request) {
+                refusal = over(limit);
+                continue;
+            }
+            match self.authenticate(session, &app, &auth).await {
                 Ok(identity) => {
                     // The app that accepts the token is the one that is meant, even if it has no room.
-                    match self.enter(app, &identity, session.request.peer) {
-                        Ok(count) => self.introduce(session, app, &nsp, identity, count, auth).await,
-                        Err(message) => self.refuse(session, nsp, &ConnectError::new(message)),
+                    match self.enter(&app, &identity, &session.request) {
+                        Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth).await,
+                        Err(limit) => self.refuse(session, nsp, &over(limit)),
                     }
                     return Ok(());
                 }
@@ -180,11 +207,11 @@ impl Shard {
             return Ok(());
         }
         self.refuse(session, nsp, &refusal);
-        Ok(())
+        session.chatter.hear(1)
     }
 
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
-    pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(&App, &'static str)]) {
+    pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(Arc<App>, &'static str)]) {
         for (app, word) in refusals {
             self.metrics.refused(app.id);
             event::refused(app, request, word);
@@ -201,8 +228,8 @@ impl Shard {
         let Some(credentials) = &app.credentials else {
             return self.authenticate_by_handler(session, app, auth).await.map_err(|error| (error, "handler"));
         };
-        let front = self.settings.front(session.front);
-        let token = token::find(self.settings.tokens(app.id), auth, session.request.shown(), &front.origins);
+        let origins = &session.front.origins;
+        let token = token::find(self.settings().tokens(app.id), auth, session.request.shown(), origins);
         let identified = credentials.identify(token.as_deref(), clock::unix_seconds()).await;
         identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
     }
@@ -216,7 +243,10 @@ impl Shard {
     ) -> Result<Arc<Identity>, ConnectError> {
         let decide = app.handlers.read().authenticator();
         let Some(decide) = decide else { return Ok(Arc::default()) };
-        let Shown { query, authorization, cookie, origin, .. } = session.request.shown().clone();
+        let shown = session.request.shown();
+        let may_use = !cors::is_page(shown) || cors::may_use_cookies(&session.front.origins, shown);
+        let Shown { query, authorization, cookie, origin, .. } = shown.clone();
+        let cookie = cookie.filter(|_| may_use);
         let handshake =
             Handshake { auth: auth.clone(), query, authorization, cookie, origin, peer: session.request.peer };
         let (sender, decided) = oneshot::channel();
@@ -251,6 +281,7 @@ impl Shard {
             });
             Member::new(address, app.id, namespace, session, identity, lane, clock::unix_millis())
         });
+        self.make_room(app, &member);
         self.set_times(&member);
         session.members.borrow_mut().push(Rc::clone(&member));
         session.connect_by.set(None);
@@ -280,7 +311,7 @@ impl Shard {
         }
         let auth = match session.dialog.version() {
             Version::V3 => None,
-            Version::V4 => to_raw_value(&serde_json::json!({ "sid": member.wire_id(session) })).ok(),
+            Version::V4 => to_raw_value(&json!({ "sid": member.wire_id(session) })).ok(),
         };
         let packet = Packet::Connect { nsp: member.namespace.to_string(), query: None, auth };
         self.queue(session, Variant::of(session).packet(&packet));
@@ -295,6 +326,12 @@ impl Shard {
         let Ok(error) = error else { return };
         self.queue(session, Variant::of(session).packet(&Packet::ConnectError { nsp, error }));
     }
+}
+
+/// What a client hears that a limit is in the way of.
+fn over(limit: Limit) -> ConnectError {
+    let code = limit.code();
+    ConnectError::new(code.message()).with_data(json!({ "code": code.http_status(), "error": code.name() }))
 }
 
 impl Member {

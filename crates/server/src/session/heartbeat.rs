@@ -36,7 +36,7 @@ impl Pulse {
 impl Shard {
     /// A pong (or, of version 3, a ping) arrived.
     pub(crate) fn beat(&self, session: &Session) {
-        let heartbeat = self.heartbeat(session);
+        let heartbeat = Self::heartbeat(session);
         let mut pulse = Pulse::after(Instant::now(), session.dialog, heartbeat);
         if session.dialog == Dialog::Native {
             // The rhythm of a raw connection is its own; only the deadline moves.
@@ -106,7 +106,7 @@ impl Shard {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
             self.queue(session, Parcel::frame(bytes));
-            pulse.ping_at = Some(now + self.heartbeat(session).interval);
+            pulse.ping_at = Some(now + Self::heartbeat(session).interval);
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
             pulse.ping_at = None;
@@ -114,8 +114,8 @@ impl Shard {
         session.pulse.set(pulse);
     }
 
-    fn heartbeat(&self, session: &Session) -> &Heartbeat {
-        let front = self.settings.front(session.front);
+    fn heartbeat(session: &Session) -> &Heartbeat {
+        let front = &session.front;
         match (session.dialog, &front.native) {
             (Dialog::Native, Some(native)) => &native.heartbeat,
             _ => &front.engine.heartbeat,

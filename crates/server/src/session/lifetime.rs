@@ -59,7 +59,7 @@ impl Shard {
         for member in session.members.borrow().iter() {
             let app = self.hub.app(member.app);
             if app.idle_timeout.is_some() && app.dialect.as_ref().is_none_or(|dialect| dialect.heartbeat.is_none()) {
-                self.postpone_idle(app, member);
+                self.postpone_idle(&app, member);
             }
         }
     }
@@ -103,7 +103,7 @@ impl Shard {
         member: &Rc<Member>,
         token: &str,
     ) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 401 };
+        let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None };
         let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
         let identity = credentials.identify(Some(token), clock::unix_seconds()).await;
         let identity = identity.map_err(|refusal| refused(refusal.message))?;
@@ -128,7 +128,7 @@ impl Shard {
     /// Leaves the channels that the member may not hear any more: first those that the rules decide by themselves, so
     /// that a slow backend does not delay them, then those that the backend decides, all asked at once.
     async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
-        let channels: Vec<Arc<str>> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         let mut asked = Vec::new();
         for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
             match app.policy.subscribe(identity, channel) {
@@ -145,8 +145,8 @@ impl Shard {
         }
     }
 
-    fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
-        if self.leave(member, channel) {
+    pub(crate) fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
+        if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
         }
     }
@@ -162,7 +162,8 @@ impl Shard {
 
     /// Ends a membership whose credentials were revoked; returns whether they were.
     pub(crate) fn end_if_revoked(&self, session: &Rc<Session>, member: &Rc<Member>) -> bool {
-        let Some(credentials) = &self.hub.app(member.app).credentials else { return false };
+        let app = self.hub.app(member.app);
+        let Some(credentials) = &app.credentials else { return false };
         let revoked = credentials.is_revoked(&member.identity.borrow(), clock::unix_seconds());
         if revoked {
             self.end(session, member, Reason { code: Code::TokenRevoked, word: "forced close" });

@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use oyez_hub::address::Address;
 use oyez_hub::address::AppId;
+use oyez_hub::channel::{Key, spread};
 use oyez_hub::delivery::{AckReport, AckRequest};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::Lane;
@@ -35,19 +38,21 @@ impl Times {
     }
 }
 
-/// The channels that a member is in, with its place in the list of each; sorted by name. Nearly all members are in a few,
-/// for which a hash table would be mostly empty room.
+/// The channels that a member is in, with its place in the list of each.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships(Vec<(Arc<str>, u32)>);
+pub(crate) struct Memberships(HashTable<Membership>);
+
+#[derive(Debug)]
+struct Membership {
+    name: Arc<str>,
+    hash: u32,
+    place: u32,
+}
 
 impl Memberships {
-    fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
-    }
-
     /// Whether the member is in that channel.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.find(name).is_ok()
+    pub(crate) fn contains(&self, key: Key<'_>) -> bool {
+        self.0.find(spread(key.hash), |known| *known.name == **key.name).is_some()
     }
 
     /// How many they are.
@@ -56,29 +61,35 @@ impl Memberships {
     }
 
     /// Their names, sorted.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().map(|(name, _)| name)
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.0.iter().map(|known| Arc::clone(&known.name)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Notes the place in a channel; `join` gives it, and is not asked when the member is already there. Returns whether
     /// it was not.
-    pub(crate) fn insert(&mut self, name: &Arc<str>, join: impl FnOnce() -> u32) -> bool {
-        let Err(at) = self.find(name) else { return false };
-        self.0.insert(at, (Arc::clone(name), join()));
-        true
+    pub(crate) fn insert(&mut self, key: Key<'_>, join: impl FnOnce() -> u32) -> bool {
+        match self.0.entry(spread(key.hash), |known| *known.name == **key.name, |known| spread(known.hash)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Membership { name: Arc::clone(key.name), hash: key.hash, place: join() });
+                true
+            }
+        }
     }
 
     /// Notes that the place in a channel has changed.
-    pub(crate) fn moved(&mut self, name: &str, place: u32) {
-        if let Ok(at) = self.find(name) {
-            self.0[at].1 = place;
+    pub(crate) fn moved(&mut self, key: Key<'_>, place: u32) {
+        if let Some(known) = self.0.find_mut(spread(key.hash), |known| *known.name == **key.name) {
+            known.place = place;
         }
     }
 
     /// Forgets a channel; returns the place that the member had.
-    pub(crate) fn remove(&mut self, name: &str) -> Option<u32> {
-        let at = self.find(name).ok()?;
-        Some(self.0.remove(at).1)
+    pub(crate) fn remove(&mut self, key: Key<'_>) -> Option<u32> {
+        let known = self.0.find_entry(spread(key.hash), |known| *known.name == **key.name).ok()?;
+        Some(known.remove().0.place)
     }
 }
 
@@ -165,5 +176,29 @@ impl Member {
         for (_, (request, _)) in self.owed.borrow_mut().drain() {
             let _ = request.answers.send(AckReport::Gone);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_channels_are_each_found_and_forgotten() {
+        let names: Vec<Arc<str>> = (0..200).map(|at| format!("c{at:03}").into()).collect();
+        // Few different hashes, so that names decide.
+        let key = |at: u32| Key { app: AppId(0), name: &names[at as usize], hash: at % 5 };
+        let mut memberships = Memberships::default();
+        for at in (0..200).map(|at| at * 7 % 200) {
+            assert!(memberships.insert(key(at), || at));
+            assert!(!memberships.insert(key(at), || unreachable!("it is there")));
+        }
+        assert_eq!((memberships.len(), memberships.names()), (200, names.clone()));
+        memberships.moved(key(1), 1_000);
+        assert_eq!([memberships.remove(key(1)), memberships.remove(key(1))], [Some(1_000), None]);
+        for at in (0..200).filter(|at| *at != 1) {
+            assert_eq!(memberships.remove(key(at)), Some(at));
+        }
+        assert_eq!((memberships.len(), memberships.contains(key(2))), (0, false));
     }
 }

@@ -1,5 +1,6 @@
 //! One client as a shard knows it: its transport, its outbox, its heartbeat, and its membership of namespaces.
 
+pub(crate) mod chatter;
 pub(crate) mod codec;
 pub(crate) mod driver;
 pub(crate) mod fault;
@@ -8,12 +9,14 @@ pub(crate) mod heartbeat;
 pub(crate) mod lifetime;
 pub(crate) mod member;
 pub(crate) mod presence;
+pub(crate) mod reform;
 pub(crate) mod rules;
 pub(crate) mod token;
 pub(crate) mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use oyez_hub::address::Address;
@@ -22,10 +25,12 @@ use oyez_protocol::socketio::text::Decoder;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::settings::FrontId;
+use crate::seats::Seat;
+use crate::settings::Front;
 use crate::shard::outbox::Outbox;
 use crate::transport::polling::Polling;
 use crate::transport::stream::Stream;
+pub(crate) use chatter::Chatter;
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use handshake::{Request, Shown};
 pub(crate) use heartbeat::Pulse;
@@ -88,8 +93,8 @@ pub(crate) enum Link {
 pub(crate) struct Session {
     /// Its name, and where it lives.
     pub address: Address,
-    /// The door through which it came: settings.
-    pub front: FrontId,
+    /// The way by which it came: settings.
+    pub front: Arc<Front>,
     /// What it speaks.
     pub dialog: Dialog,
     /// The Socket.IO parser in use.
@@ -102,6 +107,8 @@ pub(crate) struct Session {
     pub outbox: RefCell<Outbox>,
     /// Assembles packets from messages.
     pub decoder: RefCell<Decoder>,
+    /// Packets that said nothing.
+    pub chatter: Chatter,
     /// Heartbeat deadlines.
     pub pulse: Cell<Pulse>,
     /// A namespace must be joined by then; `None` once one was.
@@ -114,6 +121,9 @@ pub(crate) struct Session {
     pub waker: RefCell<Option<Waker>>,
     /// Why it ended, once it has.
     pub closed: Cell<Option<Reason>>,
+    /// Its share of what the node has room for.
+    #[expect(dead_code, reason = "it is given back when the session is gone")]
+    pub seat: Seat,
 }
 
 impl Session {

@@ -5,50 +5,63 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use oyez_hub::app::App;
-use oyez_hub::command::Command;
+use oyez_hub::command::{Command, Control};
 use oyez_hub::dialect::Moment;
 use oyez_hub::policy::Identity;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
 
 use crate::clock;
+use crate::observe::event;
 use crate::session::rules::{Facts, composed};
-use crate::session::{Member, Session};
+use crate::session::{Member, Request, Session};
 use crate::shard::Shard;
 
-/// What a client hears whose user has too many connections already.
-const TOO_MANY: &str = "Too many connections of this user";
-
-/// What a client hears whose address has too many connections already, or makes them too fast.
-const TOO_MANY_HERE: &str = "Too many connections from this address";
-
 impl Shard {
+    /// Notes that somebody wants to connect, before it is asked who: guessing tokens has a limit, too.
+    pub(crate) fn knock(&self, app: &App, request: &Request) -> Result<(), Limit> {
+        let (Some(peer), Some(rate)) = (request.peer, app.limits.connects) else { return Ok(()) };
+        let may_try = app.usage.may_try(peer, rate, clock::steady_nanos());
+        if may_try { Ok(()) } else { Err(self.turned_away(app, request, Limit::Connects)) }
+    }
+
     /// Counts a connection of a user, unless that would be one too many.
-    pub(crate) fn enter(
-        &self,
-        app: &App,
-        identity: &Arc<Identity>,
-        peer: Option<IpAddr>,
-    ) -> Result<usize, &'static str> {
+    pub(crate) fn enter(&self, app: &App, identity: &Arc<Identity>, request: &Request) -> Result<usize, Limit> {
         let limits = &app.limits;
-        let here =
-            |peer| app.addresses.enter(peer, limits.connections_per_address, limits.connects, clock::steady_nanos());
-        if !peer.is_none_or(here) {
-            return Err(TOO_MANY_HERE);
-        }
+        let now = clock::steady_nanos();
+        app.usage
+            .enter(request.peer, limits.connections, limits.connections_per_address, now)
+            .map_err(|limit| self.turned_away(app, request, limit))?;
         let count = self.hub.presence().connect(app.id, &identity.user, identity.name.as_ref());
-        if app.limits.connections_per_user.is_some_and(|most| count > most) {
-            self.withdraw(app, identity, peer);
-            return Err(TOO_MANY);
+        let full = limits.connections_per_user.is_some_and(|most| count > most);
+        if full && limits.newest_of_user().is_none() {
+            self.withdraw(app, identity, request.peer);
+            return Err(self.turned_away(app, request, Limit::UserConnections));
         }
         Ok(count)
     }
 
+    /// Counts and tells that a limit was in somebody's way.
+    fn turned_away(&self, app: &App, request: &Request, limit: Limit) -> Limit {
+        self.metrics.limited(limit);
+        event::refused(app, request, limit.name());
+        limit
+    }
+
+    /// Closes the oldest connections of a user who has more than the app lets a user keep.
+    pub(crate) fn make_room(&self, app: &App, member: &Member) {
+        let Some(most) = app.limits.newest_of_user() else { return };
+        let user = Arc::clone(&member.identity.borrow().user);
+        for oldest in self.hub.presence().arrive(app.id, &user, member.address, most) {
+            self.metrics.limited(Limit::UserConnections);
+            self.hub.control(oldest.shard, Control::Replace(oldest));
+        }
+    }
+
     /// Undoes [`Shard::enter`] and returns how many connections the user has left.
     pub(crate) fn withdraw(&self, app: &App, identity: &Identity, peer: Option<IpAddr>) -> usize {
-        if let Some(peer) = peer {
-            app.addresses.leave(peer);
-        }
+        app.usage.leave(peer, clock::steady_nanos());
         self.hub.presence().disconnect(app.id, &identity.user)
     }
 
@@ -63,7 +76,11 @@ impl Shard {
     /// A member has gone.
     pub(crate) fn went_offline(&self, session: &Session, member: &Rc<Member>) {
         let identity = Arc::clone(&member.identity.borrow());
-        let left = self.withdraw(self.hub.app(member.app), &identity, session.request.peer);
+        let app = self.hub.app(member.app);
+        if app.limits.newest_of_user().is_some() {
+            self.hub.presence().depart(app.id, &identity.user, member.address);
+        }
+        let left = self.withdraw(&app, &identity, session.request.peer);
         self.tell(session, member, Moment::Disconnected);
         if left == 0 {
             self.tell(session, member, Moment::Offline);

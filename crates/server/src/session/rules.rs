@@ -10,12 +10,13 @@ use std::sync::Arc;
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
-use oyez_hub::command::{Command, Publish};
+use oyez_hub::command::{Command, CommandError, Publish};
 use oyez_hub::dialect::{Cx, Denial, Dialect, Message, Outcome, Plan, Publication, Replies, SessionInfo, Step};
 use oyez_hub::policy::grants::Action;
+use oyez_hub::policy::limits::Limit;
 use oyez_hub::policy::{Identity, Verdict};
+use oyez_protocol::json;
 use oyez_protocol::message::Args;
-use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -95,10 +96,9 @@ impl Shard {
         let Some(dialect) = &app.dialect else { return };
         let facts = Facts::of(session, member);
         let cx = facts.cx(said.event, said.data);
-        if app.limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
-            self.metrics.denied(member.app);
-            let denial = Denial { channel: None, reason: "too many events".to_owned(), code: 429 };
-            event::denied(app, member, said.event, &denial);
+        if let Some(limit) = over(&app, member, &said) {
+            let denial = Denial::over(limit, None);
+            self.note_denied(&app, member, said.event, &denial);
             self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
             return;
         }
@@ -109,12 +109,19 @@ impl Shard {
         let mut answer = None;
         let outcome = self.carry_out(session, member, &mut plan, &facts, &said, &mut answer).await;
         for denial in plan.denied.iter().chain(&outcome.denied) {
-            self.metrics.denied(member.app);
-            event::denied(app, member, said.event, denial);
+            self.note_denied(&app, member, said.event, denial);
         }
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
         self.reply(session, member, dialect, replies, said.ack);
+    }
+
+    fn note_denied(&self, app: &App, member: &Member, asked: &str, denial: &Denial) {
+        self.metrics.denied(app.id);
+        if let Some(limit) = denial.limit {
+            self.metrics.limited(limit);
+        }
+        event::denied(app, member, asked, denial);
     }
 
     /// Joins the channels of a client's own, and greets it.
@@ -155,16 +162,17 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in std::mem::take(&mut plan.steps) {
             let result = match step {
-                Step::Join(channel) => self.subscribe(app, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(&app, member, facts, channel, &mut outcome).await,
                 Step::Leave(channel) => {
-                    if self.leave(member, &Arc::from(channel.as_str())) {
-                        event::unsubscribed(app, member, &channel);
+                    let name: Arc<str> = channel.as_str().into();
+                    if self.leave(member, self.key(member.app, &name)) {
+                        event::unsubscribed(&app, member, &channel);
                     }
                     outcome.left.push(channel);
                     Ok(())
                 }
                 Step::Publish(publication) => {
-                    let published = Box::pin(self.relay(app, member, facts, &publication, said.args)).await;
+                    let published = Box::pin(self.relay(&app, member, facts, &publication, said.args)).await;
                     published.map(|()| outcome.published += 1)
                 }
                 Step::Status(status) => {
@@ -172,15 +180,15 @@ impl Shard {
                     Ok(())
                 }
                 Step::Heartbeat => {
-                    self.postpone_idle(app, member);
+                    self.postpone_idle(&app, member);
                     Ok(())
                 }
                 Step::Refresh(token) => {
-                    let words = Box::pin(self.refresh(app, session, member, &token)).await;
+                    let words = Box::pin(self.refresh(&app, session, member, &token)).await;
                     words.map(|words| *answer = Some(words))
                 }
                 Step::Forward => {
-                    let words = Box::pin(self.forward(app, facts, said)).await;
+                    let words = Box::pin(self.forward(&app, facts, said)).await;
                     words.map(|words| *answer = Some(words))
                 }
             };
@@ -197,16 +205,23 @@ impl Shard {
         channel: String,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
-        if member.channels.borrow().contains(channel.as_str()) {
+        let name: Arc<str> = channel.as_str().into();
+        let key = self.key(member.app, &name);
+        if member.channels.borrow().contains(key) {
             outcome.joined.push(channel);
             return Ok(());
         }
         self.permit(app, &facts.identity, Action::Subscribe, &channel).await?;
+        // While the backend was asked, the rules may have become others.
+        let current = self.hub.app(app.id);
+        if !std::ptr::eq(&*current, app) {
+            self.permit(&current, &facts.identity, Action::Subscribe, &channel).await?;
+        }
         // The channel of everybody is not counted, as no client asked for it.
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
-            return Err(Denial { channel: Some(channel), reason: "too many channels".to_owned(), code: 429 });
+            return Err(Denial::over(Limit::Channels, Some(channel)));
         }
-        if self.join(member, &Arc::from(channel.as_str())) {
+        if self.join(member, key) {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
         }
@@ -224,6 +239,7 @@ impl Shard {
     ) -> Result<(), Denial> {
         let reason = match app.policy.decide(action, identity, channel) {
             Verdict::Allow(_) => return Ok(()),
+            Verdict::Deny { limit: Some(limit), .. } => return Err(Denial::over(limit, Some(channel.to_owned()))),
             Verdict::Deny { reason, .. } => reason,
             Verdict::Ask(question) => {
                 let now = clock::unix_seconds();
@@ -237,7 +253,7 @@ impl Shard {
                 format!("not allowed to {} to {channel}", action.word())
             }
         };
-        Err(Denial { channel: Some(channel.to_owned()), reason, code: 403 })
+        Err(Denial { channel: Some(channel.to_owned()), reason, code: 403, limit: None })
     }
 
     /// Publishes what a rule made of a client's words.
@@ -250,29 +266,29 @@ impl Shard {
         said: &Args,
     ) -> Result<(), Denial> {
         for channel in publication.to.iter().filter(|channel| *channel != EVERYONE) {
-            let member = member.channels.borrow().contains(channel.as_str());
+            let name: Arc<str> = channel.as_str().into();
+            let member = member.channels.borrow().contains(self.key(member.app, &name));
             let action = Action::Publish { event: &publication.message.event, member };
             self.permit(app, &facts.identity, action, channel).await?;
         }
         let publish = composed(publication, said, facts.session);
-        let refused =
-            |error: oyez_hub::command::CommandError| Denial { channel: None, reason: error.to_string(), code: 400 };
+        let refused = |error: CommandError| Denial { channel: None, reason: error.to_string(), code: 400, limit: None };
         self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
     }
 
     async fn forward(&self, app: &App, facts: &Facts, said: &Said<'_>) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 502 };
+        let refused = |reason: String| Denial { channel: None, reason, code: 502, limit: None };
         let dialect = app.dialect.as_ref().and_then(|dialect| dialect.forward.as_ref());
         let (Some(backend), Some(forward)) = (&app.backend, dialect) else {
             return Err(refused("no backend takes this event".to_owned()));
         };
-        let user = json!({
+        let user = serde_json::json!({
             "id": facts.identity.user,
             "name": facts.identity.name,
             "roles": facts.identity.rights.roles,
             "attributes": facts.identity.rights.attributes,
         });
-        let body = json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session.encode() });
+        let body = serde_json::json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session.encode() });
         backend.forward(forward, &body).await.map(|answer| Args::one(&answer)).map_err(refused)
     }
 
@@ -298,6 +314,22 @@ impl Shard {
         if let (Some(id), Some(args)) = (ack, replies.ack) {
             self.queue(session, Variant::of(session).ack(&member.namespace, id, &args));
         }
+    }
+}
+
+/// The limit that an event exceeds, if it does.
+fn over(app: &App, member: &Member, said: &Said<'_>) -> Option<Limit> {
+    let limits = &app.limits;
+    // A plain WebSocket's event has no arguments of its own: the frame is its data.
+    let brought = if said.args.text().is_empty() { said.data.get() } else { said.args.text() };
+    if limits.events.is_some_and(|rate| !rate.allows(&member.pace, clock::steady_nanos())) {
+        Some(Limit::Events)
+    } else if limits.app_events.is_some_and(|rate| !rate.allows_shared(&app.usage.events, clock::steady_nanos())) {
+        Some(Limit::AppEvents)
+    } else if limits.json_depth.is_some_and(|levels| !json::is_within(brought, levels)) {
+        Some(Limit::JsonDepth)
+    } else {
+        None
     }
 }
 

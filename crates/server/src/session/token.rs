@@ -4,22 +4,22 @@ use oyez_hub::policy::token::cookie;
 use serde_json::Value;
 
 use crate::config::TokenSource;
+use crate::http::cors;
 use crate::session::Shown;
 use crate::settings::Origins;
 
 /// The subprotocol behind which a token may stand: `Sec-WebSocket-Protocol: bearer, TOKEN`.
 pub(crate) const SUBPROTOCOL: &str = "bearer";
 
-/// The first token found. A cookie is sent by the browser whichever page asks, so it counts only when the page's
-/// origin is one of those that the app lists.
+/// The first token found. A cookie counts only from a page that may use it.
 pub(crate) fn find(sources: &[TokenSource], auth: &Value, request: &Shown, origins: &Origins) -> Option<String> {
-    let listed = matches!((origins, &request.origin), (Origins::List(_), Some(origin)) if origins.allow(Some(origin)));
+    let cookies = cors::may_use_cookies(origins, request);
     sources.iter().find_map(|source| {
         let token = match source {
             TokenSource::Auth(field) => auth.get(field).and_then(Value::as_str).map(str::to_owned),
             TokenSource::Query(name) => request.query(name).map(str::to_owned),
             TokenSource::Bearer => bearer(request.authorization.as_deref()?),
-            TokenSource::Cookie(name) if listed => cookie::session_token(request.cookie.as_deref()?, name),
+            TokenSource::Cookie(name) if cookies => cookie::session_token(request.cookie.as_deref()?, name),
             TokenSource::Cookie(_) => None,
             TokenSource::Subprotocol => subprotocol(request.subprotocol.as_deref()?),
         };

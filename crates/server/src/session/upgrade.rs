@@ -77,7 +77,7 @@ impl Shard {
             return;
         }
         let Some(session) = self.session(moved.session).filter(|session| self.check_alive(session)) else { return };
-        let front = self.settings.front(session.front);
+        let front = &session.front;
         let limits = Limits { max_message: front.engine.max_payload, deflate: moved.deflate };
         let probe = Rc::new(Probe {
             socket: RefCell::new(Some(Socket::new(Rc::clone(&stream), limits))),

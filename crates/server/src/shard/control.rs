@@ -12,18 +12,23 @@ use crate::session::codec::Variant;
 use crate::session::{Dialog, Member, Parser, Reason};
 use crate::shard::Shard;
 
+const KICKED: Reason = Reason { code: Code::Kicked, word: "server namespace disconnect" };
+
+/// Told like a command, so that stock clients do not come back by themselves: two of them would take turns for ever.
+const REPLACED: Reason = Reason { code: Code::Replaced, word: "server namespace disconnect" };
+
 impl Shard {
     /// Does what another thread asks.
     pub(crate) fn control(self: &Rc<Self>, control: &Control) {
         match control {
             Control::Join(app, select, channels) => self.each(*app, select, |member| {
                 for name in channels {
-                    self.join(member, name);
+                    self.join(member, self.key(member.app, name));
                 }
             }),
             Control::Leave(app, select, channels) => self.each(*app, select, |member| {
                 for name in channels {
-                    self.leave(member, name);
+                    self.leave(member, self.key(member.app, name));
                 }
             }),
             Control::Disconnect(app, select, how) => self.each(*app, select, |member| self.dismiss(member, *how)),
@@ -33,6 +38,14 @@ impl Shard {
                 let _ = reply.send(found);
             }
             Control::Recheck(app) => self.recheck(*app),
+            Control::Replace(address) => {
+                if let Some(member) = self.member(*address) {
+                    let alone = member.session.upgrade().is_none_or(|session| session.members.borrow().len() == 1);
+                    let how = if alone { Goodbye::Transport } else { Goodbye::Namespace };
+                    self.dismiss_for(&member, how, REPLACED);
+                }
+            }
+            Control::Reform(old) => self.reform(old),
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()
@@ -45,11 +58,14 @@ impl Shard {
 
     /// Ends one membership by command, or with the connection all of its memberships: each is told in its namespace.
     pub(crate) fn dismiss(&self, member: &Rc<Member>, how: Goodbye) {
+        self.dismiss_for(member, how, KICKED);
+    }
+
+    fn dismiss_for(&self, member: &Rc<Member>, how: Goodbye, reason: Reason) {
         let Some(session) = member.session.upgrade() else { return };
-        let kicked = Reason { code: Code::Kicked, word: "server namespace disconnect" };
         if session.dialog == Dialog::Native || session.parser.get() == Parser::Bare {
             // There is no namespace to leave: the connection is the membership.
-            return self.close(&session, kicked);
+            return self.close(&session, reason);
         }
         let members = match how {
             Goodbye::Namespace => vec![Rc::clone(member)],
@@ -58,11 +74,11 @@ impl Shard {
         for member in &members {
             let packet = Packet::Disconnect { nsp: member.namespace.to_string() };
             self.queue(&session, Variant::of(&session).packet(&packet));
-            self.expel(&session, member, "server namespace disconnect");
+            self.expel(&session, member, reason.word);
         }
         match how {
             Goodbye::Namespace => self.flush(&session),
-            Goodbye::Transport => self.close(&session, kicked),
+            Goodbye::Transport => self.close(&session, reason),
         }
     }
 
@@ -76,7 +92,7 @@ impl Shard {
             Select::Channels { to, except } => {
                 let within = |names: &[Arc<str>], member: &Member| {
                     let channels = member.channels.borrow();
-                    names.iter().any(|name| channels.contains(name))
+                    names.iter().any(|name| channels.contains(self.key(app, name)))
                 };
                 let mut slots: Vec<u32> = to.iter().flat_map(|name| self.room(app, name)).collect();
                 slots.sort_unstable();
@@ -95,7 +111,7 @@ fn describe(member: &Rc<Member>) -> Option<SocketInfo> {
     let session = member.session.upgrade()?;
     let identity = member.identity.borrow();
     let channels = member.channels.borrow();
-    let channels = channels.names().filter(|name| &***name != oyez_hub::channel::EVERYONE).cloned().collect();
+    let channels = channels.names().into_iter().filter(|name| &**name != oyez_hub::channel::EVERYONE).collect();
     Some(SocketInfo {
         id: member.wire_id(&session),
         user: Arc::clone(&identity.user),

@@ -53,7 +53,8 @@ impl Shard {
                 let rooms = self.rooms.borrow();
                 for heard in channels {
                     fanout.admitted.clear();
-                    fanout.deliver(rooms.members(delivery.app, &heard.channel), heard.audience.as_ref());
+                    let members = rooms.members(self.key(delivery.app, &heard.channel));
+                    fanout.deliver(members, heard.audience.as_ref());
                 }
             }
         }
@@ -73,7 +74,7 @@ impl Fanout<'_> {
         let rooms = self.shard.rooms.borrow();
         let mut places = self.shard.places.borrow_mut();
         for name in &self.delivery.except {
-            for slot in rooms.members(self.delivery.app, name) {
+            for slot in rooms.members(self.shard.key(self.delivery.app, name)) {
                 places[*slot as usize].mark = self.stamp;
             }
             if let Some(member) = name.parse().ok().and_then(|address| self.shard.member(address)) {
@@ -127,7 +128,7 @@ impl Fanout<'_> {
     }
 
     fn detain(&mut self, session: &Rc<Session>, member: &Member) {
-        if self.delivery.volatile && is_busy(session) {
+        if self.delivery.volatile && self.is_busy(session) {
             return;
         }
         let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
@@ -137,6 +138,15 @@ impl Fanout<'_> {
         }
         self.reached += 1;
         self.shard.queue_dirty(session, packet);
+    }
+
+    /// A volatile packet is only for clients that can take it at once. What only waits for the turn's end is in nobody's
+    /// way.
+    fn is_busy(&self, session: &Session) -> bool {
+        match &*session.link.borrow() {
+            Link::WebSocket { .. } => self.shard.lines.borrow()[session.address.slot as usize].blocked,
+            Link::Polling(polling) => !polling.is_waiting(),
+        }
     }
 
     fn admits(&mut self, audience: &Audience, slot: Slot) -> bool {
@@ -159,21 +169,5 @@ impl Fanout<'_> {
             self.encoded.len() - 1
         });
         &self.encoded[index].1
-    }
-}
-
-/// A volatile packet is only for clients that can take it at once.
-fn is_busy(session: &Session) -> bool {
-    let waiting = !session.outbox.borrow().is_empty();
-    match &*session.link.borrow() {
-        // What this turn brings to an encrypted connection waits for the turn's end without being in the way.
-        Link::WebSocket { stream, .. } => {
-            if stream.plain().is_some() {
-                waiting
-            } else {
-                !stream.is_flushed()
-            }
-        }
-        Link::Polling(polling) => waiting || !polling.is_waiting(),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 
@@ -50,7 +51,7 @@ impl Shard {
             return;
         }
         self.spill(session);
-        let budget = self.settings.front(session.front).outbox_bytes;
+        let budget = session.front.outbox_bytes;
         if session.is_encrypted() && session.outbox.borrow().is_full_with(&packet, budget) {
             // All that a turn brings lies in this outbox; only what the client is too slow for may be given up.
             self.flush(session);
@@ -63,6 +64,7 @@ impl Shard {
             Queued::Kept => {}
             Queued::DroppedOldest => {
                 self.metrics.dropped.inc();
+                self.metrics.limited(Limit::Outbox);
             }
             Queued::Hopeless => self.close(session, Reason { code: Code::SlowConsumer, word: "transport close" }),
         }
@@ -169,6 +171,7 @@ impl Shard {
         let Some(session) = self.session_in(brought.slot) else { return };
         let line = &mut self.lines.borrow_mut()[brought.slot as usize];
         line.direct = false;
+        line.blocked = true;
         let mut outbox = session.outbox.borrow_mut();
         for parcel in self.turn.borrow().parcels(brought.sequence) {
             outbox.push(parcel, usize::MAX);
@@ -190,10 +193,14 @@ impl Shard {
             Link::WebSocket { stream, deflate } => (write_out(session, stream, *deflate), stream.plain().is_some()),
         };
         match flushed {
-            Flushed::Everything if session.closed.get().is_none() => {
-                self.lines.borrow_mut()[session.address.slot as usize].direct = plain;
+            // The slot of a session that is over may be somebody else's.
+            Flushed::Everything | Flushed::Blocked if session.closed.get().is_some() => {}
+            Flushed::Everything => {
+                let line = &mut self.lines.borrow_mut()[session.address.slot as usize];
+                line.direct = plain;
+                line.blocked = false;
             }
-            Flushed::Everything | Flushed::Blocked => {}
+            Flushed::Blocked => self.lines.borrow_mut()[session.address.slot as usize].blocked = true,
             Flushed::Broken => {
                 session.outbox.borrow_mut().take();
                 self.close(session, Fault::Broken.into());

@@ -53,6 +53,8 @@ pub(crate) struct Line {
     pub direct: bool,
     /// Whether compression was negotiated.
     pub deflate: bool,
+    /// The kernel did not take all of the last write.
+    pub blocked: bool,
     /// On the list of those to be flushed at the end of the turn.
     pub listed: bool,
 }

@@ -1,12 +1,14 @@
 //! What shards hand to each other: connections, and polling requests that arrived at the wrong one.
 
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::Arc;
 
 use oyez_hub::address::Address;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::upgrade::Moved;
+use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::transport::polling::{PollAnswer, PollRequest};
 
@@ -23,6 +25,8 @@ pub(crate) enum Letter {
     Probe(Box<Moved>),
     /// A polling request for a session of this shard. Dropping the receiver means that the client gave up.
     Poll(Address, PollRequest, oneshot::Sender<PollAnswer>),
+    /// The configuration has changed. Sessions keep what they began with.
+    Settings(Arc<Settings>),
 }
 
 impl Shard {
@@ -32,11 +36,10 @@ impl Shard {
         match letter {
             Letter::Connection(stream, peer) => {
                 let Ok(stream) = TcpStream::from_std(stream) else { return };
-                tokio::task::spawn_local(crate::http::connection::serve(shard, stream, peer));
+                self.spawn(crate::http::connection::serve(shard, stream, peer));
             }
-            Letter::Probe(moved) => {
-                tokio::task::spawn_local(async move { shard.adopt(*moved).await });
-            }
+            Letter::Probe(moved) => self.spawn(async move { shard.adopt(*moved).await }),
+            Letter::Settings(settings) => drop(self.settings.replace(settings)),
             Letter::Poll(address, request, mut reply) => {
                 tokio::task::spawn_local(async move {
                     tokio::select! {

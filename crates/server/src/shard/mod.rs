@@ -4,6 +4,8 @@ pub(crate) mod control;
 pub(crate) mod deadline;
 pub(crate) mod fanout;
 pub(crate) mod flush;
+pub(crate) mod gate;
+mod leave;
 pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
@@ -13,10 +15,10 @@ pub(crate) mod turn;
 pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use axum::Router;
 use oyez_hub::Hub;
@@ -28,11 +30,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::observe::event;
 use crate::observe::metrics::Metrics;
+use crate::seats::Seats;
 use crate::session::{Member, Session};
 use crate::settings::Settings;
 use crate::tls::Tls;
 use deadline::Deadlines;
 use flush::Chunk;
+use gate::Gate;
 use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
 use rooms::{Rooms, Slot};
@@ -40,7 +44,7 @@ use turn::Turn;
 use wire::Wires;
 
 /// Bytes read from a socket at once, shared by all connections of a shard.
-const SCRATCH: usize = 64 * 1024;
+pub(crate) const SCRATCH: usize = 64 * 1024;
 
 /// Publications taken from the mailbox before their packets are written.
 const MAIL_BATCH: usize = 64;
@@ -55,11 +59,13 @@ pub(crate) const PER_MESSAGE: usize = 256;
 /// millisecond.
 const HANDSHAKES: usize = 8;
 
-/// How long the node, going down, waits for polling clients to fetch what is left for them.
-const LAST_CALL: Duration = Duration::from_secs(1);
-
-/// How long connections may take to say goodbye when the node goes down.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// What comes from other threads. The hub and the other shards hold the other ends, and so does this shard.
+pub(crate) struct Inlet {
+    /// Publications and controls.
+    pub mail: mpsc::UnboundedReceiver<Mail>,
+    /// Connections and requests.
+    pub letters: mpsc::UnboundedReceiver<Letter>,
+}
 
 /// What a shard is built from; `Send`, unlike the shard.
 pub(crate) struct Parts {
@@ -71,8 +77,10 @@ pub(crate) struct Parts {
     pub metrics: Arc<Metrics>,
     pub load: Arc<AtomicUsize>,
     pub stop: CancellationToken,
-    pub last_call: Arc<Barrier>,
+    pub heard_out: CancellationToken,
+    pub threads: Arc<Barrier>,
     pub tls: Option<Tls>,
+    pub seats: Seats,
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -81,8 +89,10 @@ pub(crate) struct Shard {
     pub id: u8,
     /// What all threads share.
     pub hub: Hub,
-    /// Transports.
-    pub settings: Arc<Settings>,
+    /// Transports, as the configuration is now.
+    settings: RefCell<Arc<Settings>>,
+    /// Handshakes of sessions under way.
+    gate: Gate,
     /// Answers whatever is not a realtime connection.
     pub router: Router,
     /// Counters.
@@ -91,21 +101,24 @@ pub(crate) struct Shard {
     pub peers: Vec<Peer>,
     /// The certificate, if connections are encrypted.
     pub tls: Option<Tls>,
+    /// How many more sessions the node has room for.
+    pub seats: Seats,
     /// Who may take a step of a handshake in this turn.
     pub handshakes: Semaphore,
     /// Deadlines of all sessions.
     pub deadlines: Deadlines,
     /// Cancelled when the node goes down.
     pub stop: CancellationToken,
-    /// Cancelled after that, when no polling client has anything left to fetch: then connections end.
+    /// Cancelled after that, when no polling client has anything left to fetch from any thread: then connections end, and
+    /// no more are accepted.
     pub heard_out: CancellationToken,
     /// Connections that are still being served.
     pub connections: TaskTracker,
     sessions: RefCell<Slab<Rc<Session>>>,
     members: RefCell<Slab<Rc<Member>>>,
     rooms: RefCell<Rooms>,
-    /// Where the shards wait for each other before connections end: a polling client may come by any of them.
-    last_call: Arc<Barrier>,
+    /// Where the threads wait for each other on their way down.
+    threads: Arc<Barrier>,
     /// Told of each session that gives its place away.
     removed: Notify,
     /// By a member's slot.
@@ -139,20 +152,22 @@ impl Shard {
             metrics: parts.metrics,
             peers: parts.peers,
             tls: parts.tls,
+            seats: parts.seats,
             handshakes: Semaphore::new(HANDSHAKES),
             deadlines: Deadlines::default(),
             stop: parts.stop,
-            heard_out: CancellationToken::new(),
+            heard_out: parts.heard_out,
             connections: TaskTracker::new(),
             sessions: RefCell::default(),
             members: RefCell::default(),
             rooms: RefCell::default(),
-            last_call: parts.last_call,
+            threads: parts.threads,
             removed: Notify::new(),
             places: RefCell::default(),
             lines: RefCell::default(),
             wires: RefCell::new(Wires::new(parts.settings.io_uring)),
-            settings: parts.settings,
+            settings: RefCell::new(parts.settings),
+            gate: Gate::default(),
             forms: RefCell::default(),
             turn: RefCell::default(),
             dirty: RefCell::default(),
@@ -167,51 +182,25 @@ impl Shard {
     }
 
     /// Serves until the node goes down.
-    pub(crate) async fn run(
-        self: Rc<Self>,
-        mut mail: mpsc::UnboundedReceiver<Mail>,
-        mut letters: mpsc::UnboundedReceiver<Letter>,
-    ) {
+    pub(crate) async fn run(self: Rc<Self>, mut inlet: Inlet) {
         event::shard_started(self.id, self.wires.borrow().has_ring());
         let clock = tokio::task::spawn_local(Rc::clone(&self).watch_deadlines());
+        let deadline = self.serve_until(&mut inlet, Rc::clone(&self).say_goodbyes()).await;
+        clock.abort();
+        self.finish(&mut inlet, deadline).await;
+    }
+
+    /// Takes in what comes from other threads, until `end`.
+    async fn serve_until<T>(self: &Rc<Self>, inlet: &mut Inlet, end: impl Future<Output = T>) -> T {
+        let mut end = pin!(end);
         let mut batch = Vec::with_capacity(MAIL_BATCH);
         loop {
             tokio::select! {
-                count = mail.recv_many(&mut batch, MAIL_BATCH) => {
-                    if count == 0 {
-                        break;
-                    }
-                    self.handle(&mut batch).await;
-                }
-                letter = letters.recv() => match letter {
-                    Some(letter) => self.open(letter),
-                    None => break,
-                },
-                () = self.stop.cancelled() => break,
+                _ = inlet.mail.recv_many(&mut batch, MAIL_BATCH) => self.handle(&mut batch).await,
+                Some(letter) = inlet.letters.recv() => self.open(letter),
+                ended = &mut end => return ended,
             }
         }
-        clock.abort();
-        // What was accepted before the end is still delivered.
-        self.hub.close();
-        while self.hub.last_mail(&mut mail, &mut batch).await {
-            self.handle(&mut batch).await;
-        }
-        self.close_all();
-        let _ = tokio::time::timeout(LAST_CALL, self.hear_out(&mut letters)).await;
-        self.heard_out.cancel();
-        self.connections.close();
-        let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
-    }
-
-    /// Has polling clients come once more, by whichever shard, for what is left for them.
-    async fn hear_out(self: &Rc<Self>, letters: &mut mpsc::UnboundedReceiver<Letter>) {
-        while !self.sessions.borrow().is_empty() {
-            tokio::select! {
-                Some(letter) = letters.recv() => self.open(letter),
-                () = self.removed.notified() => {}
-            }
-        }
-        self.last_call.wait().await;
     }
 
     async fn handle(self: &Rc<Self>, batch: &mut Vec<Mail>) {
@@ -224,6 +213,16 @@ impl Shard {
         self.flush_dirty().await;
         // Only now do the publications' permits return: their packets are written.
         batch.clear();
+    }
+
+    /// The configuration's settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Runs a connection's task; at the end of the node it is waited for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(self.connections.track_future(task));
     }
 
     /// The buffer into which all connections of this thread read. Never held across an await.

@@ -1,10 +1,12 @@
 //! What waits to be written to one client: references to packets that were encoded once for all who hear them.
 
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use oyez_hub::delivery::WhenSlow;
 use oyez_protocol::engineio::packet::{Packet, PacketType, Version};
 use oyez_protocol::socketio::Encoded;
 use oyez_protocol::websocket::frame::{self, Framing, Opcode};
@@ -33,9 +35,8 @@ pub(crate) struct Parcel {
     version: Version,
     base64: bool,
     compress: bool,
-    /// A live publication, which may be given up for a client that reads too slowly; what belongs to the protocol or
-    /// answers the client is not.
-    expendable: bool,
+    /// What may become of it in a client's outbox. What belongs to the protocol or answers the client is never given up.
+    when_slow: WhenSlow,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
 }
@@ -43,15 +44,28 @@ pub(crate) struct Parcel {
 impl Parcel {
     fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
         let (frames, deflated) = Default::default();
-        Rc::new(Self { content, version, base64, compress, expendable: false, frames, deflated })
+        Rc::new(Self { content, version, base64, compress, when_slow: WhenSlow::Disconnect, frames, deflated })
     }
 
-    /// The same parcel as a live publication; to be called before it is shared.
-    pub(crate) fn expendable(mut self: Rc<Self>) -> Rc<Self> {
+    /// The same parcel as a publication of which its channel says what becomes of it; to be called before it is shared.
+    pub(crate) fn when_slow(mut self: Rc<Self>, when_slow: &WhenSlow) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
-            own.expendable = true;
+            own.when_slow = when_slow.clone();
         }
         self
+    }
+
+    /// It may be given up for a client that reads too slowly.
+    fn is_expendable(&self) -> bool {
+        !matches!(self.when_slow, WhenSlow::Disconnect)
+    }
+
+    /// Later ones of the same key may take its place.
+    fn key(&self) -> Option<&Arc<str>> {
+        match &self.when_slow {
+            WhenSlow::Conflate(key) => Some(key),
+            WhenSlow::DropOldest | WhenSlow::Disconnect => None,
+        }
     }
 
     /// A Socket.IO packet; `base64` where the client cannot take binary.
@@ -150,15 +164,30 @@ impl Parcel {
     }
 }
 
-/// The queue of one session: bounded in bytes and packets, oldest first.
+/// One that waits.
+#[derive(Debug)]
+struct Waiting {
+    /// Its number; they rise.
+    ticket: u64,
+    parcel: Rc<Parcel>,
+}
+
+/// Where the latest of each key waits, by ticket.
+#[derive(Debug, Default)]
+struct Latest(HashMap<Arc<str>, u64>);
+
+/// The queue of one session: bounded in bytes, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Rc<Parcel>>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
     /// Bytes that cannot be given up.
     owed: usize,
     /// How much of the first packet's frames is already written.
     written: usize,
+    next_ticket: u64,
+    /// From the moment when a client is too slow until it has caught up; a box, because few ever are.
+    latest: Option<Box<Latest>>,
 }
 
 /// What became of a packet.
@@ -168,7 +197,7 @@ pub(crate) enum Queued {
     Kept,
     /// It waits, and older ones were given up for it.
     DroppedOldest,
-    /// The client does not read its answers: the session is to be closed.
+    /// What must not be given up is more than there is room for: the session is to be closed.
     Hopeless,
 }
 
@@ -178,30 +207,86 @@ impl Outbox {
         self.bytes + packet.len() > budget
     }
 
-    /// Queues a packet. When the budget is exceeded, the oldest live publications that are not half written are given
-    /// up; a client that leaves more than the budget of answers unread is given up itself.
+    /// Queues a packet. When the budget is exceeded, older ones that are not half written are given up: those of which
+    /// a later one has the same key, and if that does not suffice, the oldest. A client that leaves more than the budget
+    /// of what cannot be given up unread is given up itself.
     pub(crate) fn push(&mut self, packet: Rc<Parcel>, budget: usize) -> Queued {
         let size = packet.len();
-        self.bytes += size;
-        if !packet.expendable {
-            self.owed += size;
+        if !packet.is_expendable() {
             // A single answer may be as large as it likes.
-            if self.owed > budget && self.owed > size {
+            if self.owed > 0 && self.owed + size > budget {
                 return Queued::Hopeless;
             }
+            self.owed += size;
         }
-        self.queue.push_back(packet);
-        let mut outcome = Queued::Kept;
+        self.bytes += size;
+        let mut given_up = self.place(packet);
+        if self.bytes > budget {
+            given_up |= self.conflate();
+            given_up |= self.drop_oldest(budget);
+        }
+        if given_up { Queued::DroppedOldest } else { Queued::Kept }
+    }
+
+    /// Puts a packet where one of its key waits, if this client is too slow for both, or else at the end. Returns
+    /// whether it took a place.
+    fn place(&mut self, packet: Rc<Parcel>) -> bool {
+        let ticket = self.next_ticket;
+        if let Some(latest) = &mut self.latest
+            && let Some(key) = packet.key()
+            && let Some(known) = latest.0.insert(Arc::clone(key), ticket)
+            && let Some(at) = position(&self.queue, known).filter(|at| *at >= usize::from(self.written > 0))
+        {
+            latest.0.insert(Arc::clone(key), known);
+            self.bytes -= self.queue[at].parcel.len();
+            self.queue[at].parcel = packet;
+            return true;
+        }
+        self.next_ticket += 1;
+        self.queue.push_back(Waiting { ticket, parcel: packet });
+        false
+    }
+
+    /// The client has become too slow: of each key only the latest stays, where the first of them was. Returns whether
+    /// any was given up.
+    fn conflate(&mut self) -> bool {
+        if self.latest.is_some() || !self.queue.iter().any(|waiting| waiting.parcel.key().is_some()) {
+            return false;
+        }
+        let mut latest = HashMap::new();
+        let before = self.queue.len();
+        let mut kept: VecDeque<Waiting> = VecDeque::with_capacity(before);
+        for (at, waiting) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            let half_written = at == 0 && self.written > 0;
+            if let Some(key) = waiting.parcel.key().filter(|_| !half_written) {
+                if let Some(first) = latest.get(key).and_then(|ticket| position(&kept, *ticket)) {
+                    self.bytes -= kept[first].parcel.len();
+                    kept[first].parcel = waiting.parcel;
+                    continue;
+                }
+                latest.insert(Arc::clone(key), waiting.ticket);
+            }
+            kept.push_back(waiting);
+        }
+        self.queue = kept;
+        self.latest = Some(Box::new(Latest(latest)));
+        self.queue.len() < before
+    }
+
+    /// Drops the oldest that may be dropped until the rest is within the budget. Returns whether any was.
+    fn drop_oldest(&mut self, budget: usize) -> bool {
+        let before = self.queue.len();
         let mut at = usize::from(self.written > 0);
         while self.bytes > budget && at + 1 < self.queue.len() {
-            if self.queue[at].expendable {
-                self.bytes -= self.queue.remove(at).map_or(0, |old| old.len());
-                outcome = Queued::DroppedOldest;
+            if self.queue[at].parcel.is_expendable() {
+                if let Some(old) = self.queue.remove(at) {
+                    self.forget(&old);
+                }
             } else {
                 at += 1;
             }
         }
-        outcome
+        self.queue.len() < before
     }
 
     /// Nothing waits.
@@ -211,7 +296,7 @@ impl Outbox {
 
     /// Packets that wait, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Parcel>> {
-        self.queue.iter()
+        self.queue.iter().map(|waiting| &waiting.parcel)
     }
 
     /// How much of the first packet is written.
@@ -222,7 +307,7 @@ impl Outbox {
     /// Notes that `count` bytes of the frames were written; `size` tells how long a packet's frames are.
     pub(crate) fn advance(&mut self, mut count: usize, size: impl Fn(&Parcel) -> usize) {
         while let Some(first) = self.queue.front() {
-            let left = size(first) - self.written;
+            let left = size(&first.parcel) - self.written;
             if count < left {
                 self.written += count;
                 return;
@@ -233,26 +318,30 @@ impl Outbox {
                 self.forget(&first);
             }
         }
+        self.latest = None;
     }
 
-    /// A parcel has left the queue.
-    fn forget(&mut self, parcel: &Parcel) {
+    /// One has left the queue.
+    fn forget(&mut self, Waiting { ticket, parcel }: &Waiting) {
         self.bytes -= parcel.len();
-        self.owed -= if parcel.expendable { 0 } else { parcel.len() };
+        self.owed -= if parcel.is_expendable() { 0 } else { parcel.len() };
+        if let (Some(latest), Some(key)) = (&mut self.latest, parcel.key())
+            && latest.0.get(key) == Some(ticket)
+        {
+            latest.0.remove(key);
+        }
     }
 
     /// Takes everything; its memory goes too, so that an idle session owns none.
-    pub(crate) fn take(&mut self) -> VecDeque<Rc<Parcel>> {
-        self.bytes = 0;
-        self.owed = 0;
-        self.written = 0;
-        std::mem::take(&mut self.queue)
+    pub(crate) fn take(&mut self) -> Vec<Rc<Parcel>> {
+        let queue = std::mem::take(self).queue;
+        queue.into_iter().map(|waiting| waiting.parcel).collect()
     }
 
     /// Takes parcels of at most `most` packets, but at least one parcel.
-    pub(crate) fn take_some(&mut self, most: usize) -> VecDeque<Rc<Parcel>> {
+    pub(crate) fn take_some(&mut self, most: usize) -> Vec<Rc<Parcel>> {
         let mut packets = 0;
-        let fitting = self.queue.iter().take_while(|parcel| {
+        let fitting = self.iter().take_while(|parcel| {
             packets += parcel.count();
             packets <= most
         });
@@ -260,9 +349,9 @@ impl Outbox {
         if count >= self.queue.len() {
             return self.take();
         }
-        let taken: VecDeque<_> = self.queue.drain(..count).collect();
-        taken.iter().for_each(|parcel| self.forget(parcel));
-        taken
+        let taken: Vec<_> = self.queue.drain(..count).collect();
+        taken.iter().for_each(|waiting| self.forget(waiting));
+        taken.into_iter().map(|waiting| waiting.parcel).collect()
     }
 
     /// Gives the memory of an empty queue back.
@@ -273,48 +362,10 @@ impl Outbox {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn packet(text: &str) -> Rc<Parcel> {
-        Parcel::native(text.to_owned(), false).expendable()
-    }
-
-    #[test]
-    fn answers_are_never_given_up_but_a_client_that_reads_none_is() {
-        let mut outbox = Outbox::default();
-        let answer = |text: &str| Parcel::native(text.to_owned(), false);
-        let budget = 3 * packet("aaaa").len();
-        assert_eq!(outbox.push(answer("large beyond the budget, but alone"), budget), Queued::Kept);
-        outbox.take();
-        for (parcel, expect) in [
-            (packet("1111"), Queued::Kept),
-            (answer("aaaa"), Queued::Kept),
-            (answer("bbbb"), Queued::Kept),
-            (packet("2222"), Queued::DroppedOldest),
-            (answer("cccc"), Queued::DroppedOldest),
-            (answer("dddd"), Queued::Hopeless),
-        ] {
-            assert_eq!(outbox.push(parcel, budget), expect);
-        }
-        let left: Vec<_> = outbox.iter().map(|packet| packet.frames()[2..].to_vec()).collect();
-        assert_eq!(left, [b"aaaa", b"bbbb", b"cccc"]);
-    }
-
-    #[test]
-    fn a_full_outbox_gives_up_the_oldest_but_never_a_half_written_packet() {
-        let mut outbox = Outbox::default();
-        let budget = 3 * packet("aaaa").len();
-        for text in ["aaaa", "bbbb", "cccc"] {
-            assert_eq!(outbox.push(packet(text), budget), Queued::Kept);
-        }
-        outbox.advance(2, |packet| packet.frames().len());
-        assert_eq!(outbox.push(packet("dddd"), budget), Queued::DroppedOldest);
-        let left: Vec<_> = outbox.iter().map(|packet| packet.frames()[2..].to_vec()).collect();
-        assert_eq!(left, [b"aaaa", b"cccc", b"dddd"]);
-        let all: usize = outbox.iter().map(|packet| packet.frames().len()).sum();
-        outbox.advance(all - 2, |packet| packet.frames().len());
-        assert!(outbox.is_empty());
-    }
+/// Where the one with this ticket waits.
+fn position(queue: &VecDeque<Waiting>, ticket: u64) -> Option<usize> {
+    queue.binary_search_by_key(&ticket, |waiting| waiting.ticket).ok()
 }
+
+#[cfg(test)]
+mod tests;

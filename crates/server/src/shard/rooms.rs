@@ -1,58 +1,70 @@
 //! The members of each channel on one shard: contiguous lists of slots, so that a fan-out walks memory in order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use oyez_hub::address::AppId;
-use smallvec::SmallVec;
+use oyez_hub::channel::{Key, spread};
+use smallvec::{SmallVec, smallvec};
 
 /// A member's slot in the shard's table.
 pub(crate) type Slot = u32;
 
-/// Many channels are one user's: a list of one or two needs no memory of its own.
-type Members = SmallVec<[Slot; 4]>;
-
-/// All channels with members on this shard, by app and name.
+/// All channels with members on this shard.
 #[derive(Debug, Default)]
-pub(crate) struct Rooms {
-    apps: Vec<HashMap<Arc<str>, Members>>,
+pub(crate) struct Rooms(HashTable<Room>);
+
+#[derive(Debug)]
+struct Room {
+    app: AppId,
+    hash: u32,
+    name: Arc<str>,
+    /// Many channels are one user's: a list of few needs no memory of its own.
+    members: SmallVec<[Slot; 4]>,
+}
+
+impl Room {
+    fn is(&self, key: Key<'_>) -> bool {
+        self.app == key.app && *self.name == **key.name
+    }
 }
 
 impl Rooms {
     /// Adds a member; returns its place in the list.
-    pub(crate) fn add(&mut self, app: AppId, name: &Arc<str>, slot: Slot) -> u32 {
-        let app = usize::from(app.0);
-        if self.apps.len() <= app {
-            self.apps.resize_with(app + 1, HashMap::default);
+    pub(crate) fn add(&mut self, key: Key<'_>, slot: Slot) -> u32 {
+        match self.0.entry(spread(key.hash), |room| room.is(key), |room| spread(room.hash)) {
+            Entry::Occupied(mut room) => {
+                let members = &mut room.get_mut().members;
+                members.push(slot);
+                u32::try_from(members.len() - 1).unwrap_or(u32::MAX)
+            }
+            Entry::Vacant(vacant) => {
+                let Key { app, name, hash } = key;
+                vacant.insert(Room { app, hash, name: Arc::clone(name), members: smallvec![slot] });
+                0
+            }
         }
-        let rooms = &mut self.apps[app];
-        let Some(list) = rooms.get_mut(name) else {
-            rooms.insert(Arc::clone(name), Members::from_elem(slot, 1));
-            return 0;
-        };
-        list.push(slot);
-        u32::try_from(list.len() - 1).unwrap_or(u32::MAX)
     }
 
     /// Removes the member at `place`; returns the member that moved into it, if any.
-    pub(crate) fn remove(&mut self, app: AppId, name: &str, place: u32) -> Option<Slot> {
-        let rooms = self.apps.get_mut(usize::from(app.0))?;
-        let list = rooms.get_mut(name)?;
+    pub(crate) fn remove(&mut self, key: Key<'_>, place: u32) -> Option<Slot> {
+        let mut room = self.0.find_entry(spread(key.hash), |room| room.is(key)).ok()?;
+        let members = &mut room.get_mut().members;
         let place = place as usize;
-        if place < list.len() {
-            list.swap_remove(place);
+        if place < members.len() {
+            members.swap_remove(place);
         }
-        let moved = list.get(place).copied();
-        if list.is_empty() {
-            rooms.remove(name);
+        let moved = members.get(place).copied();
+        if members.is_empty() {
+            room.remove();
         }
         moved
     }
 
     /// The members of a channel.
-    pub(crate) fn members(&self, app: AppId, name: &str) -> &[Slot] {
-        let rooms = self.apps.get(usize::from(app.0));
-        rooms.and_then(|rooms| rooms.get(name)).map_or(&[], |members| members)
+    pub(crate) fn members(&self, key: Key<'_>) -> &[Slot] {
+        self.0.find(spread(key.hash), |room| room.is(key)).map_or(&[], |room| &room.members)
     }
 }
 
@@ -60,26 +72,31 @@ impl Rooms {
 mod tests {
     use super::*;
 
+    fn key(app: u16, name: &Arc<str>) -> Key<'_> {
+        Key { app: AppId(app), name, hash: 7 }
+    }
+
     #[test]
     fn the_last_member_moves_into_the_gap() {
         let mut rooms = Rooms::default();
         let name: Arc<str> = "a".into();
-        let places: Vec<_> = (10..13).map(|slot| rooms.add(AppId(0), &name, slot)).collect();
+        let places: Vec<_> = (10..13).map(|slot| rooms.add(key(0, &name), slot)).collect();
         assert_eq!(places, [0, 1, 2]);
-        assert_eq!(rooms.remove(AppId(0), &name, 0), Some(12));
-        assert_eq!(rooms.members(AppId(0), &name), [12, 11]);
-        assert_eq!(rooms.remove(AppId(0), &name, 1), None);
-        assert_eq!(rooms.remove(AppId(0), &name, 0), None);
-        assert_eq!(rooms.members(AppId(0), &name), [0u32; 0]);
+        assert_eq!(rooms.remove(key(0, &name), 0), Some(12));
+        assert_eq!(rooms.members(key(0, &name)), [12, 11]);
+        assert_eq!(rooms.remove(key(0, &name), 1), None);
+        assert_eq!(rooms.remove(key(0, &name), 0), None);
+        assert_eq!(rooms.members(key(0, &name)), [0u32; 0]);
     }
 
     #[test]
-    fn apps_do_not_hear_each_other() {
+    fn apps_and_names_of_one_hash_do_not_hear_each_other() {
         let mut rooms = Rooms::default();
-        let name: Arc<str> = "a".into();
-        rooms.add(AppId(1), &name, 7);
-        assert_eq!(rooms.members(AppId(1), "a"), [7]);
-        assert_eq!(rooms.members(AppId(0), "a"), [0u32; 0]);
-        assert_eq!(rooms.members(AppId(2), "a"), [0u32; 0]);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        rooms.add(key(1, &a), 7);
+        assert_eq!(rooms.members(key(1, &a)), [7]);
+        for other in [key(0, &a), key(2, &a), key(1, &b)] {
+            assert_eq!(rooms.members(other), [0u32; 0]);
+        }
     }
 }

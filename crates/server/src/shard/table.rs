@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use oyez_hub::address::Address;
-use oyez_hub::channel::EVERYONE;
+use oyez_hub::address::{Address, AppId};
+use oyez_hub::channel::{EVERYONE, Key};
 use oyez_hub::handler::Happening;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::packet::PacketType;
 use oyez_protocol::websocket::frame;
@@ -25,7 +26,7 @@ use crate::shard::outbox::Parcel;
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// Why sessions end when the node does.
-const GOING_DOWN: Reason = Reason { code: Code::GoingAway, word: "server shutting down" };
+pub(super) const GOING_DOWN: Reason = Reason { code: Code::GoingAway, word: "server shutting down" };
 
 impl Shard {
     /// Gives a new session its place; `make` gets its name.
@@ -90,7 +91,7 @@ impl Shard {
         drop(members);
         let place = Place { mark: 0, session: session.address.slot, form };
         *entry_of(&mut self.places.borrow_mut(), member.address.slot) = place;
-        self.join(&member, &Arc::from(EVERYONE));
+        self.join(&member, self.key(member.app, &EVERYONE.into()));
         member
     }
 
@@ -109,9 +110,14 @@ impl Shard {
         self.members.borrow().iter().map(|(_, member)| Rc::clone(member)).collect()
     }
 
+    /// A channel's name with its hash, as all tables want it.
+    pub(crate) fn key<'a>(&self, app: AppId, name: &'a Arc<str>) -> Key<'a> {
+        self.hub.channels().key(app, name)
+    }
+
     /// Members of a channel.
-    pub(crate) fn room(&self, member_app: oyez_hub::address::AppId, name: &Arc<str>) -> Vec<u32> {
-        self.rooms.borrow().members(member_app, name).to_vec()
+    pub(crate) fn room(&self, app: AppId, name: &Arc<str>) -> Vec<u32> {
+        self.rooms.borrow().members(self.key(app, name)).to_vec()
     }
 
     /// Whether a membership has not ended; whoever has waited for something has to ask again.
@@ -121,25 +127,25 @@ impl Shard {
 
     /// Puts a member into a channel; returns whether it was new there. One that has been expelled joins nothing: its
     /// slot may be somebody else's by now.
-    pub(crate) fn join(&self, member: &Member, name: &Arc<str>) -> bool {
+    pub(crate) fn join(&self, member: &Member, channel: Key<'_>) -> bool {
         if !self.is_member(member) {
             return false;
         }
-        let place = || self.rooms.borrow_mut().add(member.app, name, member.address.slot);
-        let new = member.channels.borrow_mut().insert(name, place);
+        let place = || self.rooms.borrow_mut().add(channel, member.address.slot);
+        let new = member.channels.borrow_mut().insert(channel, place);
         if new {
-            self.hub.channels().join(member.app, name, self.id);
+            self.hub.channels().join(channel, self.id);
         }
         new
     }
 
     /// Takes a member out of a channel; returns whether it was there.
-    pub(crate) fn leave(&self, member: &Member, name: &Arc<str>) -> bool {
-        let Some(place) = member.channels.borrow_mut().remove(name) else { return false };
-        self.hub.channels().leave(member.app, name, self.id);
-        let moved = self.rooms.borrow_mut().remove(member.app, name, place);
+    pub(crate) fn leave(&self, member: &Member, channel: Key<'_>) -> bool {
+        let Some(place) = member.channels.borrow_mut().remove(channel) else { return false };
+        self.hub.channels().leave(channel, self.id);
+        let moved = self.rooms.borrow_mut().remove(channel, place);
         if let Some(other) = moved.and_then(|slot| self.member_at(slot)) {
-            other.channels.borrow_mut().moved(name, place);
+            other.channels.borrow_mut().moved(channel, place);
         }
         true
     }
@@ -151,9 +157,9 @@ impl Shard {
             return;
         }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
-        let channels: Vec<_> = member.channels.borrow().names().cloned().collect();
+        let channels = member.channels.borrow().names();
         for name in &channels {
-            self.leave(member, name);
+            self.leave(member, self.key(member.app, name));
         }
         member.forgive();
         self.members.borrow_mut().try_remove(member.address.slot as usize);
@@ -164,13 +170,16 @@ impl Shard {
                 let _ = lane.send(Happening::Disconnected(word)).await;
             });
         }
-        event::disconnected(self.hub.app(member.app), member, session, word);
+        event::disconnected(&self.hub.app(member.app), member, session, word);
     }
 
     /// Ends a session: its memberships, its place, and its connection.
     pub(crate) fn close(&self, session: &Rc<Session>, reason: Reason) {
         if session.closed.replace(Some(reason)).is_some() {
             return;
+        }
+        if let Some(limit) = Limit::behind(reason.code) {
+            self.metrics.limited(limit);
         }
         let members = session.members.borrow().clone();
         for member in &members {
@@ -213,10 +222,14 @@ impl Shard {
         }
     }
 
-    /// Ends everything when the node goes down; the connections' tasks then say goodbye.
-    pub(crate) fn close_all(&self) {
-        let sessions: Vec<_> = self.sessions.borrow().iter().map(|(_, session)| Rc::clone(session)).collect();
-        for session in sessions {
+    /// The names of all sessions.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.sessions.borrow().iter().map(|(_, session)| session.address).collect()
+    }
+
+    /// Ends every session that is left; the connections' tasks then say goodbye.
+    pub(super) fn close_all(&self) {
+        for session in self.addresses().into_iter().filter_map(|address| self.session(address)) {
             self.close(&session, GOING_DOWN);
         }
     }

@@ -30,7 +30,8 @@ pub(crate) async fn hear(
         shard.metrics.arrivals.unannounced(failure);
         event::proxy_header_refused(failure, forwarder.ip());
     })?;
-    let forwarders = &shard.settings.forwarders;
+    let settings = shard.settings();
+    let forwarders = &settings.forwarders;
     Ok(match announced {
         Announced::Client(address) => forwarders.remote(address),
         // Either it speaks for itself, or for somebody who may say anything and of whom it knows nothing.

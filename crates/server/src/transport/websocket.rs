@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,16 +12,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use oyez_protocol::code::Code;
 use oyez_protocol::websocket::frame;
-use oyez_protocol::websocket::reader::{Event, Limits, Reader};
-use tokio::task::yield_now;
+use oyez_protocol::websocket::reader::{CRUMB, Event, Limits, Reader};
+use tokio::time::{sleep, timeout};
 
-use crate::session::{Fault, Session};
+use crate::session::{Chatter, Fault, Session};
 use crate::shard::outbox::Parcel;
-use crate::shard::{PER_MESSAGE, Shard};
+use crate::shard::{PER_MESSAGE, SCRATCH, Shard};
 use crate::transport::stream::Stream;
 
-/// How long a client may take to answer a close frame before the connection is dropped.
+/// How long a client may take to read its last words and answer the close frame. When the node goes down, it may take
+/// until the deadline for the words, as long as it goes on reading.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Between two reads of what a client says after our close frame, nobody listens: a client that sends faster than this
+/// reads would keep the thread busy.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Bytes of messages that wait for the driver; what came after them waits as it came. More than one read brings, so only
+/// messages that grow when they are inflated are held up.
+const INBOX: usize = 2 * SCRATCH;
 
 /// Messages that came together whose answers leave together.
 const TOGETHER: usize = 32;
@@ -36,6 +46,16 @@ pub(crate) enum Message {
     Pong,
 }
 
+impl Message {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Pong => 0,
+        }
+    }
+}
+
 /// A connection and what it has said so far.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -45,6 +65,10 @@ pub(crate) struct Socket {
     pub reader: Reader,
     /// Messages that are not yet handled.
     pub inbox: VecDeque<Message>,
+    /// What came after them and is not yet read as frames.
+    rest: Vec<u8>,
+    /// Frames that said nothing.
+    chatter: Chatter,
     /// What came after them and ends the connection: the client's goodbye, or a fault of the frame layer.
     pub end: Option<Fault>,
 }
@@ -52,7 +76,8 @@ pub(crate) struct Socket {
 impl Socket {
     /// A connection that has said nothing yet.
     pub(crate) fn new(stream: Rc<Stream>, limits: Limits) -> Self {
-        Self { stream, reader: Reader::new(limits), inbox: VecDeque::new(), end: None }
+        let (inbox, rest, chatter) = Default::default();
+        Self { stream, reader: Reader::new(limits), inbox, rest, chatter, end: None }
     }
 
     /// Takes bytes that have arrived: messages go to the inbox, pings are answered, what ends the connection is noted.
@@ -62,32 +87,53 @@ impl Socket {
         }
     }
 
+    /// Goes on with what an earlier read left; false when it left nothing.
+    fn resume(&mut self, pong: impl Fn(Vec<u8>)) -> bool {
+        let mut rest = mem::take(&mut self.rest);
+        if !rest.is_empty() {
+            self.take(&mut rest, pong);
+        }
+        !rest.is_empty()
+    }
+
     fn read(&mut self, mut bytes: &mut [u8], pong: impl Fn(Vec<u8>)) -> Result<(), Fault> {
-        while let Some(event) = self.reader.read(&mut bytes).map_err(|violation| Fault::Protocol(violation.code()))? {
-            match event {
-                Event::Text(text) => self.inbox.push_back(Message::Text(text.into_owned())),
-                Event::Binary(bytes) => self.inbox.push_back(Message::Binary(bytes)),
-                Event::Pong(_) => self.inbox.push_back(Message::Pong),
+        if bytes.len() < CRUMB && !self.reader.is_idle() {
+            // A frame that comes in drops.
+            self.chatter.hear(1)?;
+        }
+        let mut held = 0;
+        while held < INBOX
+            && let Some(event) = self.reader.read(&mut bytes).map_err(|violation| Fault::Protocol(violation.code()))?
+        {
+            let message = match event {
+                Event::Text(text) => Message::Text(text.into_owned()),
+                Event::Binary(bytes) => Message::Binary(bytes),
+                Event::Pong(_) => {
+                    self.chatter.hear(1)?;
+                    Message::Pong
+                }
                 Event::Ping(payload) => {
+                    self.chatter.hear(1)?;
                     let mut answer = Vec::new();
                     frame::append(&mut answer, frame::Opcode::Pong, false, &payload);
                     pong(answer);
+                    continue;
                 }
                 Event::Close(..) => return Err(Fault::Closed),
-            }
+            };
+            held += message.len();
+            self.inbox.push_back(message);
         }
-        Ok(())
+        self.rest.extend_from_slice(bytes);
+        self.chatter.hear(self.reader.take_crumbs() as usize)
     }
 }
 
 /// Serves a session's websocket until either side ends it, in a task of its own: the one that opened the session was
 /// large and is not needed any more.
 pub(crate) fn serve(shard: Rc<Shard>, session: Rc<Session>, socket: Socket) {
-    let served = shard.connections.token();
-    tokio::task::spawn_local(async move {
-        run(shard, session, socket).await;
-        drop(served);
-    });
+    let owner = Rc::clone(&shard);
+    owner.spawn(run(shard, session, socket));
 }
 
 async fn run(shard: Rc<Shard>, session: Rc<Session>, mut socket: Socket) {
@@ -112,17 +158,27 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
     let mut answered = 0;
     loop {
         while let Some(message) = socket.inbox.pop_front() {
+            let cost = message.len().max(PER_MESSAGE);
             // Boxed, so that the task of an idle connection does not keep room for it.
-            let mut handling = Box::pin(shard.on_message(session, message));
+            let (owner, speaker) = (Rc::clone(shard), Rc::clone(session));
+            let mut handling = Box::pin(async move { owner.on_message(&speaker, message).await });
             let result = poll_fn(|cx| {
-                let polled = handling.as_mut().poll(cx);
+                let polled = handling.as_mut().poll(cx).map(Some);
                 if polled.is_pending() {
+                    if session.closed.get().is_some() {
+                        return Poll::Ready(None);
+                    }
                     // It may take long; earlier answers do not wait for it.
                     shard.flush(session);
                 }
                 polled
             })
             .await;
+            let Some(result) = result else {
+                // Its goodbye does not wait for what it is still asking.
+                tokio::task::spawn_local(handling);
+                return Ok(());
+            };
             answered += 1;
             if answered >= TOGETHER || socket.inbox.is_empty() || result.is_err() {
                 answered = 0;
@@ -132,13 +188,16 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
             if session.closed.get().is_some() {
                 return Ok(());
             }
-            shard.give_way(PER_MESSAGE).await;
+            shard.give_way(cost).await;
         }
         // An idle connection keeps no room for what it might say.
         socket.inbox = VecDeque::new();
         // Only now: what a client says right before its goodbye counts.
         if let Some(end) = socket.end {
             return Err(end);
+        }
+        if socket.resume(|pong| shard.queue(session, Parcel::frame(pong))) {
+            continue;
         }
         let heard = poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
         shard.give_way(heard).await;
@@ -187,27 +246,31 @@ async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &Stream) 
         loop {
             shard.flush(session);
             let left = !session.outbox.borrow().is_empty() || is_blocked(&stream.try_flush());
-            if !left || stream.writable().await.is_err() {
+            if !left {
                 break;
             }
+            let Ok(Ok(())) = timeout(LINGER, stream.writable()).await else { return };
         }
         // Half-closing tells the client that nothing follows the close frame.
         stream.shut();
-        loop {
-            if stream.readable().await.is_err() {
-                break;
+        let answer = async {
+            loop {
+                if stream.readable().await.is_err() {
+                    break;
+                }
+                match stream.try_read(&mut shard.scratch()) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
+                sleep(PAUSE).await;
             }
-            match stream.try_read(&mut shard.scratch()) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-            // A client that sends faster than this reads would keep the thread for itself, and the clock from ending it.
-            yield_now().await;
-        }
+        };
+        let _ = timeout(LINGER, answer).await;
     };
-    let _ = tokio::time::timeout(LINGER, goodbye).await;
+    let limit = if shard.stop.is_cancelled() { shard.settings().shutdown.deadline } else { LINGER };
+    let _ = timeout(limit, goodbye).await;
 }
 
 fn is_blocked(result: &io::Result<()>) -> bool {

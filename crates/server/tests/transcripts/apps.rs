@@ -11,7 +11,7 @@ use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
 use oyez_server::forwarders::Forwarders;
-use oyez_server::settings::{Engine, Front, Origins, Settings};
+use oyez_server::settings::{Engine, Front, HANDSHAKES, Origins, Settings, Shutdown};
 use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -42,8 +42,15 @@ fn server_of(app: App) -> Server {
         apps: vec![app.id],
         outbox_bytes: 1_000_000,
     };
-    let (tokens, forwarders) = (Vec::new(), Forwarders::default());
-    let settings = Settings { fronts: vec![front], tokens, forwarders, io_uring: true };
+    let settings = Settings {
+        fronts: vec![Arc::new(front)],
+        connections: None,
+        tokens: Vec::new(),
+        forwarders: Forwarders::default(),
+        io_uring: true,
+        shutdown: Shutdown::default(),
+        handshakes: HANDSHAKES,
+    };
     Server::new(vec![app], settings, 1, Handle::current())
 }
 
@@ -122,6 +129,26 @@ fn bare_engine_io_that_is_not_let_in_is_closed() {
     assert_eq!(client.hear().as_deref(), Ok("close 4504"));
 }
 
+#[test]
+fn what_waits_for_the_end_of_a_turn_is_in_no_volatile_packets_way() {
+    let (runtime, address, hub) = serve(|| Server::builder().shards(1).build());
+    let mut client = connect(address, "");
+    let everybody = hub.root().everybody();
+    for round in 0..50 {
+        // Both are on their way before the shard looks: a packet that wants an answer, and behind it a volatile one.
+        let (asked, said) = runtime.block_on(async {
+            let volatile = hub.root().everybody().volatile();
+            let asks = everybody.emit_with_ack("asked", round, Duration::from_millis(1));
+            tokio::join!(asks, volatile.emit("said", round))
+        });
+        assert_eq!(asked.expect("accepted").reached, 1);
+        said.expect("accepted");
+        let heard = client.hear().expect("the first");
+        assert!(heard.ends_with(&format!(r#"["asked",{round}]"#)), "{heard}");
+        assert_eq!(client.hear(), Ok(format!(r#"42["said",{round}]"#)));
+    }
+}
+
 /// An app's backend that takes its time, and then allows everything.
 #[derive(Default)]
 struct Slow {
@@ -157,7 +184,7 @@ fn asking(backend: Arc<Slow>) -> App {
         event = "enter"
         join = "room:1"
     "#;
-    let inputs = Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()) };
+    let inputs = Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()), dev: false };
     let mut config = load("oyez.toml", source, inputs).unwrap_or_else(|problems| panic!("{problems}"));
     let config = config.apps.remove(0);
     App {

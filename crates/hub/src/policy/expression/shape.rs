@@ -55,7 +55,7 @@ impl Shape {
     /// # Errors
     /// As [`Shape::write`].
     pub fn json(&self, scope: &Scope<'_>) -> Result<String, Fault> {
-        let mut out = String::new();
+        let mut out = String::with_capacity(64);
         self.write(scope, &mut out)?;
         Ok(out)
     }

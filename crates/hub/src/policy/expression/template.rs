@@ -89,7 +89,8 @@ impl Template {
     /// # Errors
     /// What the data lacks. A value that is there and cannot be a name is in [`Expanded::refused`] instead.
     pub fn expand(&self, scope: &Scope<'_>) -> Result<Expanded, Fault> {
-        let Expanded { mut names, mut refused } = Expanded { names: vec![String::new()], refused: Vec::new() };
+        // Room for a usual name, so that it does not grow piece by piece.
+        let (mut names, mut refused) = (vec![String::with_capacity(32)], Vec::new());
         for piece in &self.parts {
             match piece {
                 Piece::Text(text) => names.iter_mut().for_each(|name| name.push_str(text)),
@@ -111,10 +112,9 @@ impl Template {
             names.truncate(MAX_NAMES);
             refused.push((self.source.clone(), format!("at most {MAX_NAMES} at once")));
         }
-        let several = names.len() > 1;
-        let mut seen = HashSet::new();
+        let mut seen = (names.len() > 1).then(HashSet::new);
         names.retain(|name| match name_fault(name) {
-            None => !several || seen.insert(name.clone()),
+            None => seen.as_mut().is_none_or(|seen| seen.insert(name.clone())),
             Some(reason) => {
                 refused.push((shortened(name), reason.to_owned()));
                 false
@@ -128,6 +128,11 @@ impl Template {
     /// # Errors
     /// What the data lacks, or that there are several values.
     pub fn text(&self, scope: &Scope<'_>) -> Result<String, Fault> {
+        if let [Piece::Text(text)] = &*self.parts
+            && name_fault(text).is_none()
+        {
+            return Ok(text.clone());
+        }
         let Expanded { mut names, refused } = self.expand(scope)?;
         match (names.pop(), refused.first()) {
             (Some(name), None) if names.is_empty() => Ok(name),

@@ -25,6 +25,7 @@ fn rule(channel: &str, subscribe: &str, publish: &str) -> ChannelRule {
         presence: false,
         echo: vec!["all".into()],
         audience: None,
+        when_slow: WhenSlow::DropOldest,
     }
 }
 
@@ -66,11 +67,47 @@ fn the_first_rule_that_fits_decides() {
 
 #[test]
 fn what_cannot_be_evaluated_is_denied_and_told() {
-    let Verdict::Deny { rule: Some(rule), reason, fault } = policy().subscribe(&identity(&[], false), "odd:x") else {
+    let Verdict::Deny { rule: Some(rule), reason, fault, limit: None } =
+        policy().subscribe(&identity(&[], false), "odd:x")
+    else {
         panic!("denied")
     };
     assert_eq!((&*rule.source, reason.as_str()), ("int(n) > 0", "not allowed to subscribe to odd:x"));
     assert!(fault.is_some());
+}
+
+#[test]
+fn a_name_that_is_more_than_the_app_allows_is_denied_to_all() {
+    let policy = policy().with_names(NameLimits { length: 6, ascii: true });
+    let limit = |channel| match policy.subscribe(&identity(&[], true), channel) {
+        Verdict::Deny { limit, .. } => limit,
+        _ => None,
+    };
+    assert_eq!(limit("site:1"), None);
+    assert_eq!(limit("site:12"), Some(Limit::ChannelLength));
+    assert_eq!(limit("站"), Some(Limit::ChannelCharacters));
+}
+
+#[test]
+fn a_channel_says_what_slow_clients_are_spared() {
+    let by = |source| Shape::compile(source, &Names::default().with([("event", Kind::Text), ("data", Kind::Any)]));
+    let slow = |name, when_slow| ChannelRule { when_slow, ..rule(name, "true", "true") };
+    let policy = Policy::new(vec![
+        rule("news", "true", "true"),
+        slow("alarms", WhenSlow::Disconnect),
+        slow("map", WhenSlow::Conflate(by("data.id").ok())),
+        slow("tick", WhenSlow::Conflate(None)),
+    ]);
+    let of = |channel, data| policy.when_slow("moved", channel, || data);
+    assert_eq!(of("news", "1"), delivery::WhenSlow::DropOldest);
+    assert_eq!(of("unknown", "1"), delivery::WhenSlow::DropOldest);
+    assert_eq!(of("alarms", "1"), delivery::WhenSlow::Disconnect);
+    assert_eq!(of("tick", "1"), of("tick", "2"));
+    assert_eq!(of("map", r#"{"id":1,"x":1}"#), of("map", r#"{"id":1,"x":2}"#));
+    assert_ne!(of("map", r#"{"id":1}"#), of("map", r#"{"id":2}"#));
+    assert_ne!(of("map", r#"{"id":1}"#), of("map", r#"{"id":"1"}"#));
+    // What names no key is told apart by its event.
+    assert_eq!(of("map", "{}"), delivery::WhenSlow::Conflate("map\nmoved".into()));
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub enum TokenError {
     /// It has no `exp`, and the configuration asks for one.
     #[error("authentication token has no expiry")]
     MissingExpiry,
+    /// `typ` is not in the list: it was issued for another purpose.
+    #[error("authentication token is of another kind")]
+    WrongType,
     /// `iss` is missing or not in the list.
     #[error("authentication token is from another issuer")]
     WrongIssuer,
@@ -72,6 +75,7 @@ impl TokenError {
             Self::Unavailable => "unavailable",
             Self::Inactive => "inactive",
             Self::MissingExpiry => "missing_expiry",
+            Self::WrongType => "wrong_type",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::NotYetValid => "not_yet_valid",

@@ -25,6 +25,8 @@ pub struct JwtSpec {
     pub key_set: Option<String>,
     /// A JWK set behind a URL, used beside the others.
     pub jwks: Option<JwksSpec>,
+    /// The kinds (`typ`) that are accepted, in any case; empty: any. A token that does not say its kind passes.
+    pub types: Vec<String>,
     /// What is asked of the claims.
     pub rules: ClaimRules,
 }
@@ -35,6 +37,7 @@ pub(super) struct JwtVerifier {
     algorithms: Vec<Algorithm>,
     keys: KeySet,
     remote: Option<Arc<RemoteKeys>>,
+    types: Vec<String>,
     rules: ClaimRules,
 }
 
@@ -64,7 +67,7 @@ impl JwtVerifier {
                 return Err(SpecError::NoKeyFor(algorithm));
             }
         }
-        Ok(Self { algorithms: spec.algorithms, keys, remote, rules: spec.rules })
+        Ok(Self { algorithms: spec.algorithms, keys, remote, types: spec.types, rules: spec.rules })
     }
 
     /// Verifies with the keys at hand; `None` when newer ones have to be fetched first.
@@ -80,9 +83,22 @@ impl JwtVerifier {
         let signature = self.check_signature(&jws.signed(), now, may_ask)?;
         Some(signature.and_then(|()| {
             let claims = jws.claims()?;
+            self.check_type(jws.kind.as_deref())?;
             let dates = self.rules.check(&claims, now)?;
             Ok(Verified::new(token, claims, dates))
         }))
+    }
+
+    /// A token of another kind by the same issuer, say one that signs out, does not sign in (RFC 8725 section 3.11).
+    fn check_type(&self, kind: Option<&str>) -> Result<(), TokenError> {
+        let Some(kind) = kind.filter(|_| !self.types.is_empty()) else { return Ok(()) };
+        // A media type, whose `application/` may be left out (RFC 7515 section 4.1.9).
+        let bare = |kind: &str| match kind.split_at_checked(12) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest.to_owned(),
+            _ => kind.to_owned(),
+        };
+        let accepted = self.types.iter().any(|own| bare(own).eq_ignore_ascii_case(&bare(kind)));
+        if accepted { Ok(()) } else { Err(TokenError::WrongType) }
     }
 
     /// Verifies, after fetching keys if need be.
@@ -117,14 +133,15 @@ impl JwtVerifier {
 struct Jws<'a> {
     algorithm: Algorithm,
     key_id: Option<String>,
+    kind: Option<String>,
     message: &'a str,
     payload: &'a str,
     signature: &'a str,
 }
 
 impl<'a> Jws<'a> {
-    /// Takes the token apart. Of the header only `alg` and `kid` are used: keys or URLs in it (`jwk`, `jku`, `x5u`,
-    /// `x5c`) are never looked at, and `crit` is refused because nothing critical is understood here.
+    /// Takes the token apart. Of the header only `alg`, `kid` and `typ` are used: keys or URLs in it (`jwk`, `jku`,
+    /// `x5u`, `x5c`) are never looked at, and `crit` is refused because nothing critical is understood here.
     fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, TokenError> {
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
@@ -140,7 +157,8 @@ impl<'a> Jws<'a> {
         if !allowed.contains(&algorithm) {
             return Err(TokenError::AlgorithmNotAllowed);
         }
-        Ok(Self { algorithm, key_id: key_id(&header)?, message, payload, signature })
+        let (key_id, kind) = (key_id(&header)?, text(&header, "typ")?);
+        Ok(Self { algorithm, key_id, kind, message, payload, signature })
     }
 
     fn signed(&self) -> Signed<'_> {
@@ -159,10 +177,23 @@ impl<'a> Jws<'a> {
 
 /// The header's `kid`, which must be a string where it is given.
 pub(super) fn key_id(header: &Claims) -> Result<Option<String>, TokenError> {
-    match header.get("kid") {
+    text(header, "kid")
+}
+
+/// A field of the header that must be a string where it is given.
+fn text(header: &Claims, name: &str) -> Result<Option<String>, TokenError> {
+    match header.get(name) {
         None => Ok(None),
-        Some(id) => id.as_str().map(|id| Some(id.to_owned())).ok_or(TokenError::Malformed),
+        Some(text) => text.as_str().map(|text| Some(text.to_owned())).ok_or(TokenError::Malformed),
     }
+}
+
+/// What the signature of a signed token covers: all of it but the signature. `None`: it is no signed token.
+pub(super) fn signed_part(token: &str) -> Option<&str> {
+    let (message, _) = token.rsplit_once('.')?;
+    let (header, payload) = message.split_once('.')?;
+    let header = parse_object(&decode(header).ok()?).ok()?;
+    (!payload.contains('.') && header.contains_key("alg")).then_some(message)
 }
 
 /// Base64url without padding, refusing unused bits that are not zero (RFC 7515 section 2).

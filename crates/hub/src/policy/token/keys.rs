@@ -21,6 +21,18 @@ pub const MAX_KEY_SET: usize = 64;
 /// The modulus of an RSA key, in bytes: 2048 to 8192 bits.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
+/// The fewest bytes that a shared secret for `algorithm` should have: as many as its hash (RFC 7518 section 3.2). A
+/// shorter one can be found by trying, from a single token. 0 for algorithms with public keys.
+#[must_use]
+pub fn least_secret_bytes(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::HS256 => 32,
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        _ => 0,
+    }
+}
+
 /// One key as the configuration gives it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeySpec {
@@ -138,8 +150,20 @@ impl VerifyingKey {
                 return Err(bad("its `alg` does not fit its kind"));
             }
         }
+        key.retain_long_enough();
+        if key.algorithms.is_empty() {
+            return Err(bad("its secret is shorter than the hash of its algorithm"));
+        }
         key.id = common.key_id.as_deref().map(Arc::from);
         Ok(key)
+    }
+
+    /// A shared secret serves only algorithms for which it is long enough.
+    fn retain_long_enough(&mut self) {
+        if let (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) = (self.key.family(), self.key.kind()) {
+            let bytes = secret.len();
+            self.algorithms.retain(|&algorithm| bytes >= least_secret_bytes(algorithm));
+        }
     }
 
     /// Parses the key once, so that a bad one is a configuration error and not a login that never works, and says

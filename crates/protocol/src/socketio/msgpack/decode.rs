@@ -9,9 +9,6 @@ use crate::json;
 use crate::message::{Args, RESERVED_EVENTS};
 use crate::socketio::{Error, Packet};
 
-/// How deep values may nest: as deep as `serde_json` reads them back.
-const MAX_DEPTH: usize = 127;
-
 /// Reads a packet from one binary message with at most `max_attachments` binaries.
 ///
 /// Nothing is allocated for lengths that the message only announces.
@@ -308,8 +305,8 @@ impl Writer {
     }
 
     fn value(&mut self, data: &mut Reader<'_>, token: Token<'_>, depth: usize) -> Result<(), Error> {
-        if depth == MAX_DEPTH && matches!(token, Token::Array(_) | Token::Map(_)) {
-            return Err(Error::Payload);
+        if depth == json::MAX_DEPTH && matches!(token, Token::Array(_) | Token::Map(_)) {
+            return Err(Error::TooDeep);
         }
         match token {
             Token::Nil | Token::Undefined => self.text.push_str("null"),

@@ -144,8 +144,8 @@ fn refusals() {
 fn depth_is_limited() {
     let deep = |levels: usize| event_with(&format!("{} c0", "91".repeat(levels)));
     assert!(decode(&deep(126), 1).is_ok());
-    assert_eq!(decode(&deep(127), 1), Err(Error::Payload));
-    assert_eq!(decode(&deep(1_000_000), 1), Err(Error::Payload));
+    assert_eq!(decode(&deep(127), 1), Err(Error::TooDeep));
+    assert_eq!(decode(&deep(1_000_000), 1), Err(Error::TooDeep));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn decode(version: Version, text: &str, binaries: &[&'static [u8]]) -> Result<Op
         assert_eq!(packet, None);
         packet = decoder.push_binary(Bytes::from_static(binary))?;
     }
-    assert_eq!(packet.is_none(), decoder.is_waiting());
+    assert_eq!(packet.is_none(), decoder.waiting_in().is_some());
     Ok(packet)
 }
 
@@ -127,7 +127,7 @@ fn events_refused() {
     refused("2[\"\\u00\"]", Error::Payload);
     refused("218446744073709551616[\"q\"]", Error::AckId);
     refused("2/custom", Error::Payload);
-    refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::Payload);
+    refused(&format!("2[\"x\",{}1{}]", "[".repeat(200), "]".repeat(200)), Error::TooDeep);
     for name in RESERVED_EVENTS {
         refused(&format!("2[\"{name}\"]"), Error::ReservedName);
     }

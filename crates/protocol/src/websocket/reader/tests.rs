@@ -129,6 +129,12 @@ fn broken_rules() {
     refuse(&[vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]], "malformed length");
     let crumbs: Vec<_> = std::iter::once(masked(0x02, b"")).chain((0..1100).map(|_| masked(0, b""))).collect();
     refuse(&crumbs, "too many fragments");
+    let mut reader = Reader::new(LIMITS);
+    let mut bytes =
+        [masked(0x01, b"a"), masked(0, &[b'b'; CRUMB]), masked(0x80, b"c"), masked(0x81, b"whole")].concat();
+    let mut input = &mut bytes[..];
+    while reader.read(&mut input).unwrap().is_some() {}
+    assert_eq!((reader.take_crumbs(), reader.take_crumbs()), (2, 0));
     let no_deflate = Limits { deflate: false, ..LIMITS };
     assert_eq!(events(no_deflate, &masked(0xc1, b""), 99).1, Some(Violation::Protocol("reserved bit")));
 }
@@ -250,6 +256,51 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>(), size in 1usize..20) {
         let _ = events(LIMITS, &bytes, size);
+    }
+}
+
+/// What a client may write, right and wrong, and what it would have to be for both to agree on what is wrong with it:
+/// text is ASCII, for tungstenite looks at a fragment's characters before the message is whole.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![8 => Just(0u8), 4 => Just(1), 4 => Just(2), 2 => Just(9), 2 => Just(10), 1 => 3u8..8, 1 => 11u8..16];
+    let bits = prop_oneof![6 => Just(0x80u8), 6 => Just(0), 1 => Just(0xa0), 1 => Just(0x90), 1 => Just(0xc0)];
+    let length = prop_oneof![4 => 0usize..4, 3 => 100usize..130, 1 => 390usize..410];
+    let mask = prop_oneof![19 => Just(true), 1 => Just(false)];
+    (opcode, bits, length, mask).prop_map(|(opcode, bits, length, is_masked)| {
+        let mut frame = masked(bits | opcode, &vec![b'a'; length]);
+        if !is_masked {
+            frame[1] &= 0x7f;
+        }
+        frame
+    })
+}
+
+proptest! {
+    /// Both take the same messages and stop at the same place, for right and for wrong frames.
+    #[test]
+    fn we_refuse_what_tungstenite_refuses(frames in proptest::collection::vec(any_frame(), 1..12), size in 1usize..300) {
+        let bytes = frames.concat();
+        let (ours, violation) = events(Limits { max_message: 400, deflate: false }, &bytes, size);
+        let (theirs, refused) = read_by_tungstenite(&bytes);
+        prop_assert_eq!(ours, theirs);
+        prop_assert_eq!(violation.is_some(), refused, "{:?}", violation);
+    }
+}
+
+/// What tungstenite reads as a server with our limits, and whether it refused what came then.
+fn read_by_tungstenite(bytes: &[u8]) -> (Vec<Event<'static>>, bool) {
+    use tungstenite::error::{Error, ProtocolError};
+    let config =
+        tungstenite::protocol::WebSocketConfig::default().max_message_size(Some(400)).max_frame_size(Some(400));
+    let mut socket = WebSocket::from_raw_socket(Half(std::io::Cursor::new(bytes.to_vec())), Role::Server, Some(config));
+    let mut read = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(message) => read.push(as_event(&message)),
+            // The bytes are at their end.
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return (read, false),
+            Err(_) => return (read, true),
+        }
     }
 }
 

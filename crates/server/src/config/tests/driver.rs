@@ -74,7 +74,7 @@ impl Session {
                     outcome.joined.push(channel.clone());
                 }
                 Verdict::Deny { reason, .. } => {
-                    outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403 })
+                    outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None })
                 }
                 Verdict::Ask(question) => panic!("nobody to ask {}", question.ask.url),
             },
@@ -88,7 +88,7 @@ impl Session {
                     if let Verdict::Deny { reason, .. } =
                         self.app.policy.publish(&self.identity, channel, &publication.message.event, member)
                     {
-                        outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403 });
+                        outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None });
                         return;
                     }
                 }

@@ -103,7 +103,100 @@ fn rules_that_cannot_work() {
     check("[app.desk.identity]", "[app.desk.socketio]\npath = \"ws\"\nmax_payload = \"1 XB\"\n[app.desk.identity]", &["the path `ws` must begin and end with `/`", "max_payload must be a size"]);
     check("[app.desk]", "[server]\nlisten = \"here\"\n[app.desk]", &["oyez.toml:2:10: `here` is no address to listen on"]);
     check("[app.desk]", "[key.k]\nsecret = \"s\"\napps = \"dsk\"\n[app.desk]", &["there is no app `dsk`"]);
+    check("[app.desk]", "[key.k]\nsecret = \"s\"\nchannels = [\"a\", \"site:*\"]\n[app.desk]", &["oyez.toml:3:18: a channel's name may not contain *", "\"site:{id}\""]);
     check("sites = \"claims", "roles = \"claims", &["`user.roles` is taken"]);
+}
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn limits_are_numbers_within_their_bounds_or_none() {
+    let limit = |line: &str| problems(&GOOD.replacen("[app.desk.identity]", &format!("[app.desk.limits]\n{line}\n[app.desk.identity]"), 1));
+    for key in ["connections", "connections_per_address", "connects_per_second", "connections_per_user", "channels_per_session", "events_per_second", "app_events_per_second", "publishes_per_second"] {
+        assert_eq!(limit(&format!("{key} = \"none\"")), "");
+        assert_eq!(limit(&format!("{key} = 1")), "");
+        let said = limit(&format!("{key} = 0"));
+        assert!(said.contains(&format!("app.desk.limits.{key} is 0, and must be 1 to 10,000,000")), "{said}");
+        assert!(said.contains("write 1 to 10,000,000, or \"none\" for no limit"), "{said}");
+        assert!(limit(&format!("{key} = \"non\"")).contains(&format!("app.desk.limits.{key} must be a number")));
+        assert!(limit(&format!("{key} = -1")).contains("must be a number"));
+        assert!(limit(&format!("{key} = 1.5")).contains("must be a number"));
+    }
+    for (key, most) in [("channel_length", "200"), ("json_depth", "126"), ("events_burst", "10,000,000")] {
+        let said = limit(&format!("{key} = 0"));
+        assert!(said.contains(&format!("{key} is 0, and must be 1 to {most}")) && !said.contains("none"), "{said}");
+        assert!(limit(&format!("{key} = \"none\"")).contains("must be a number"));
+        assert!(limit(&format!("{key} = 10_000_001")).contains(&format!("must be 1 to {most}")));
+    }
+    assert!(limit("outbox = 0").contains("outbox is 0, and must be 1,024 to 1,073,741,824"));
+    assert!(limit("channel_characters = \"asci\"").contains("did you mean `ascii`?"));
+    assert!(limit("when_user_full = \"refuse\"").contains("when_user_full does not know `refuse`"));
+    assert!(limit("event_per_second = 3").contains("did you mean `events_per_second`?"));
+    check("[app.desk.identity]", "[app.desk.socketio]\nmax_payload = 0\nmax_attachments = 0\n[app.desk.identity]", &["max_payload is 0, and must be 128 to", "max_attachments is 0, and must be 1 to 1,000"]);
+    check("[app.desk]", "[server]\nshards = 0\nconnections = 0\n[app.desk]", &["server.shards is 0, and must be 1 to 255", "server.connections is 0"]);
+}
+
+#[test]
+fn what_slow_clients_are_spared() {
+    let with = |line: &str| {
+        let rule = format!("subscribe = \"siteId in user.sites\"\n{line}");
+        problems(&GOOD.replacen("subscribe = \"siteId in user.sites\"", &rule, 1))
+    };
+    assert_eq!(with("when_slow = \"conflate\"\nconflate_by = \"data.vehicle\""), "");
+    assert_eq!(with("when_slow = \"conflate\""), "");
+    assert_eq!(with("when_slow = \"disconnect\""), "");
+    assert!(with("when_slow = \"drop_oldes\"").contains("did you mean `drop_oldest`?"));
+    assert!(with("conflate_by = \"data.vehicle\"").contains("conflate_by says nothing without `when_slow`"));
+    assert!(with("when_slow = \"conflate\"\nconflate_by = \"dat.vehicle\"").contains("did you mean `data`?"));
+}
+
+#[test]
+fn origins_that_never_match_or_allow_too_much() {
+    let origin = "[\"https://desk.example.com\"]";
+    check(
+        origin,
+        "\"HTTPS://Desk.example.com:443/\"",
+        &["oyez.toml:2:11: no browser writes the origin", "write \"https://desk.example.com\""],
+    );
+    check(origin, "\"https://münchen.example\"", &["no browser writes the origin", "xn--"]);
+    check(origin, "\"https://*.example.com\"", &["`https://*.example.com` is no origin", "scheme, host and port"]);
+    check(origin, "\"null\"", &["`null` is no origin"]);
+    check(
+        origin,
+        "[\"*\", \"https://desk.example.com\"]",
+        &["oyez.toml:2:12: `*` is any page", "keep `*`, or the list"],
+    );
+    let cookie = GOOD.replace(
+        "[app.desk.auth.jwt]",
+        "[app.desk.auth]\nfrom = [\"auth.token\", \"cookie.sid\"]\n[app.desk.auth.jwt]",
+    );
+    assert_eq!(problems(&cookie), "");
+    let said = problems(&cookie.replace(origin, "\"*\""));
+    assert!(
+        said.contains("oyez.toml:2:11: app.desk.origins is `*`, and a token may stand in the cookie `sid`"),
+        "{said}"
+    );
+    assert!(said.contains("take \"cookie.sid\" out of `from` of [app.desk.auth]"), "{said}");
+}
+
+#[test]
+fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
+    let with = |algorithms: &str, bytes: usize, dev: bool| {
+        let source = GOOD
+            .replace("[\"HS256\"]", algorithms)
+            .replace("{ env = \"JWT_SECRET\" }", &format!("\"{}\"", "x".repeat(bytes)));
+        let inputs = Inputs { env: &|_| None, file: &|_| Err(String::new()), dev };
+        load("oyez.toml", &source, inputs).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    for (algorithms, least) in
+        [("[\"HS256\"]", 32), ("[\"HS384\"]", 48), ("[\"HS512\"]", 64), ("[\"HS512\", \"RS256\", \"HS256\"]", 32)]
+    {
+        assert_eq!(with(algorithms, least, false), "");
+        assert_eq!(with(algorithms, 1, true), "");
+        let said = with(algorithms, least - 1, false);
+        let place = format!("oyez.toml:6:10: app.desk.auth.jwt.secret has {} bytes", least - 1);
+        assert!(said.contains(&place) && said.contains("openssl rand -hex 32"), "{said}");
+        assert!(!said.contains("xxxx"), "{said}");
+    }
 }
 
 #[test]
@@ -144,7 +237,9 @@ fn broken_toml_is_told_as_such() {
 #[test]
 fn without_its_variables_an_example_names_each() {
     for (name, source) in FILES {
-        let Err(problems) = load("oyez.toml", source, Inputs { env: &|_| None, file: &|_| Err(String::new()) }) else {
+        let Err(problems) =
+            load("oyez.toml", source, Inputs { env: &|_| None, file: &|_| Err(String::new()), dev: false })
+        else {
             panic!("{name}")
         };
         let said = problems.to_string();

@@ -24,7 +24,7 @@ pub(super) fn load_with_env(source: &str) -> Result<Config, Problems> {
         "OYEZ_API_KEY" => Some("key".to_owned()),
         _ => None,
     };
-    load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no such file".to_owned()) })
+    load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no such file".to_owned()), dev: false })
 }
 
 #[test]

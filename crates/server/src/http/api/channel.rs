@@ -83,7 +83,7 @@ pub(super) async fn list(
         return Err(ApiError::bad(format!("`limit`: {limit} is not within 1 to {SHOWN_MAX}")));
     }
     let mut found = api.hub.channels().list(app.id);
-    found.retain(|(name, _)| name.starts_with(&params.prefix));
+    found.retain(|(name, _)| name.starts_with(&params.prefix) && caller.covers(name));
     found.sort_unstable();
     let total = found.len();
     let channels = found.into_iter().take(limit).map(|(channel, count)| ChannelInfo { channel, count }).collect();
@@ -103,6 +103,7 @@ pub(super) async fn show(
     Params(params): Params<AppParams>,
 ) -> Result<axum::Json<ChannelInfo>, ApiError> {
     let app = caller.app(Right::Read, params.app.as_deref())?;
+    caller.may_name([&channel])?;
     check(&channel)?;
     let count = api.hub.channels().members(app.id, &channel);
     Ok(axum::Json(ChannelInfo { channel: channel.into(), count }))
@@ -119,8 +120,9 @@ pub(super) async fn presence(
     Params(params): Params<AppParams>,
 ) -> Result<axum::Json<ChannelPresence>, ApiError> {
     let app = caller.app(Right::Read, params.app.as_deref())?;
+    caller.may_name([&channel])?;
     check(&channel)?;
-    let sockets = members(&api, app, &channel).await?;
+    let sockets = members(&api, &app, &channel).await?;
     let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     for socket in &sockets {
         *users.entry(Arc::clone(&socket.user)).or_default() += 1;

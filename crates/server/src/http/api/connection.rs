@@ -119,6 +119,7 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<axum::Json<Connections>, ApiError> {
     let app = caller.app(Right::Read, params.app.as_deref())?;
+    caller.may_name(&params.channel)?;
     let limit = params.limit.unwrap_or(SHOWN);
     if !(1..=SHOWN_MAX).contains(&limit) {
         return Err(ApiError::bad(format!("`limit`: {limit} is not within 1 to {SHOWN_MAX}")));
@@ -130,7 +131,7 @@ pub(super) async fn list(
         (None, Some(user), _) => select(Some(user), None, None)?,
         (None, None, channel) => select(None, None, channel)?,
     };
-    let mut connections = describe(&api, app, chosen).await?;
+    let mut connections = describe(&api, &app, chosen).await?;
     connections.retain(|one| {
         let among = |channel: &str| channel == EVERYONE || one.channels.iter().any(|own| **own == *channel);
         params.user.as_deref().is_none_or(|user| *one.user == *user) && params.channel.as_deref().is_none_or(among)
@@ -138,6 +139,7 @@ pub(super) async fn list(
     connections.sort_by(|a, b| (a.connected_at, &a.id).cmp(&(b.connected_at, &b.id)));
     let total = connections.len();
     connections.truncate(limit);
+    connections.iter_mut().for_each(|one| one.channels.retain(|channel| caller.covers(channel)));
     Ok(axum::Json(Connections { total, connections }))
 }
 
@@ -179,6 +181,7 @@ pub(super) async fn disconnect(
 /// Moves connections for a key that may.
 pub(super) async fn move_for(api: &Api, caller: &Caller, body: MoveBody, way: Movement) -> Result<Done, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
+    caller.may_name(body.channel.iter().chain(&body.channels.0))?;
     let chosen = select(body.user, body.session, body.channel)?;
     let Texts(channels) = body.channels;
     if channels.is_empty() {
@@ -191,13 +194,14 @@ pub(super) async fn move_for(api: &Api, caller: &Caller, body: MoveBody, way: Mo
         Movement::In => Command::Join(chosen, channels),
         Movement::Out => Command::Leave(chosen, channels),
     };
-    api.hub.execute(app.id, command).await?;
+    api.execute(app.id, command).await?;
     Ok(Done::OK)
 }
 
 /// Disconnects for a key that may.
 pub(super) async fn disconnect_for(api: &Api, caller: &Caller, body: DisconnectBody) -> Result<Done, ApiError> {
     let app = caller.app(Right::Disconnect, body.app.as_deref())?;
+    caller.may_name(&body.channel)?;
     let chosen = select(body.user, body.session, body.channel)?;
     let how = if body.transport { Goodbye::Transport } else { Goodbye::Namespace };
     api.hub.execute(app.id, Command::Disconnect(chosen, how)).await?;

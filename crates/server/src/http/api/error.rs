@@ -65,6 +65,7 @@ impl From<CommandError> for ApiError {
         let code = match &error {
             CommandError::UnknownApp(_) => Code::NotFound,
             CommandError::ShuttingDown => Code::Unavailable,
+            CommandError::OverLimit { limit, .. } => limit.code(),
             CommandError::BadChannel(_)
             | CommandError::BadEvent(_)
             | CommandError::NoTarget

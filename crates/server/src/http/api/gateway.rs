@@ -37,7 +37,7 @@ impl Envelope {
     }
 }
 
-async fn asker<'a>(api: &'a Api, uri: &Uri, headers: &HeaderMap) -> Result<User<'a>, Refusal> {
+async fn asker(api: &Api, uri: &Uri, headers: &HeaderMap) -> Result<User, Refusal> {
     let queried = query_token(uri);
     identify(api, queried.as_deref().or_else(|| bearer(headers))).await
 }
@@ -60,7 +60,7 @@ pub(super) async fn stats(State(api): State<Api>, uri: Uri, headers: HeaderMap) 
         Ok(user) => user,
         Err(refusal) => return refuse(refusal),
     };
-    let counts = online::counts(&api, app);
+    let counts = online::counts(&api, &app);
     answer(Envelope::success(json!({
         "total_clients": counts.connections,
         "online_users": counts.users,
@@ -75,7 +75,7 @@ pub(super) async fn stats(State(api): State<Api>, uri: Uri, headers: HeaderMap) 
 pub(super) async fn online_users(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Response {
     match asker(&api, &uri, &headers).await {
         Ok(User { app, .. }) => {
-            let users = online::users(&api, app);
+            let users = online::users(&api, &app);
             answer(Envelope::success(json!({ "total": users.len(), "users": users })))
         }
         Err(refusal) => refuse(refusal),
@@ -98,7 +98,7 @@ pub(super) async fn session(
         Ok(user) => user,
         Err(refusal) => return answer(Envelope::failure(StatusCode::UNAUTHORIZED, refusal.message)),
     };
-    let found = connection::find(&api, app, &client).await.ok().flatten();
+    let found = connection::find(&api, &app, &client).await.ok().flatten();
     match found.filter(|info| info.user == identity.user) {
         Some(info) => answer(Envelope::success(session_data(&info))),
         None => {

@@ -1,4 +1,4 @@
-//! Who calls: API keys, the apps they are for and what they may do there.
+//! Who calls: API keys, the apps and channels they are for and what they may do there.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,6 +14,8 @@ use http::request::Parts;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::policy::channel::{MAX_NAME, Pattern};
 use oyez_hub::policy::limits::Rate;
 use oyez_protocol::code::Code;
 use parking_lot::Mutex;
@@ -30,6 +32,7 @@ pub(super) enum Right {
     Read,
     Disconnect,
     Revoke,
+    Reload,
 }
 
 impl Right {
@@ -39,6 +42,7 @@ impl Right {
             Self::Read => "read",
             Self::Disconnect => "disconnect",
             Self::Revoke => "revoke",
+            Self::Reload => "reload",
         }
     }
 }
@@ -69,7 +73,7 @@ impl Keys {
     }
 
     /// The key that this secret opens. Every key is compared, whichever fits.
-    fn find(&self, secret: &str) -> Option<&Arc<Key>> {
+    fn find(&self, secret: &str) -> Option<Arc<Key>> {
         let shown = digest(&SHA256, secret.as_bytes());
         let mut found = None;
         for (known, at) in &self.secrets {
@@ -77,7 +81,7 @@ impl Keys {
                 found = self.keys.get(*at);
             }
         }
-        found
+        found.cloned()
     }
 }
 
@@ -114,9 +118,9 @@ where
         let Some(secret) = bearer(&parts.headers) else {
             return Err(refuse("no API key: send the header `Authorization: Bearer <key>`"));
         };
-        let found = api.keys.find(secret);
+        let found = api.access.rules().keys.find(secret);
         let key = found.ok_or_else(|| refuse("this API key is unknown: compare it with [key.NAME] of the file"))?;
-        Ok(Self { key: Arc::clone(key), hub: api.hub.clone() })
+        Ok(Self { key, hub: api.hub.clone() })
     }
 }
 
@@ -131,8 +135,18 @@ impl Caller {
         self.deny(format!("the key `{name}` may not {word}: add \"{word}\" to `rights` of [key.{name}]"))
     }
 
+    /// Refuses a key that has not this right, or has it for some apps only.
+    pub(super) fn demand_everywhere(&self, right: Right) -> Result<(), ApiError> {
+        self.demand(right)?;
+        if self.may_use("*") {
+            return Ok(());
+        }
+        let name = &self.key.config.name;
+        self.deny(format!("the key `{name}` is not for all apps: see `apps` of [key.{name}]"))
+    }
+
     /// The app that a request is about: the one it names, else the key's only app, else the only one in the file.
-    pub(super) fn app(&self, right: Right, named: Option<&str>) -> Result<&App, ApiError> {
+    pub(super) fn app(&self, right: Right, named: Option<&str>) -> Result<Arc<App>, ApiError> {
         self.demand(right)?;
         if let Some(name) = named {
             if !self.may_use(name) {
@@ -146,15 +160,28 @@ impl Caller {
             (Some(app), None) => Ok(app),
             (None, _) => Err(ApiError::new(Code::NotFound, format!("no app for the key `{}`", self.key.config.name))),
             (Some(_), Some(_)) => {
-                let names: Vec<_> = self.apps().map(|app| app.name.as_str()).collect();
+                let names: Vec<_> = self.apps().map(|app| app.name.clone()).collect();
                 Err(ApiError::bad(format!("which app? Name it in `app`: {}", names.join(", "))))
             }
         }
     }
 
+    /// Refuses channels that the key is not for.
+    pub(super) fn may_name<'a>(&self, channels: impl IntoIterator<Item = &'a String>) -> Result<(), ApiError> {
+        let Some(foreign) = channels.into_iter().find(|channel| !self.covers(channel)) else { return Ok(()) };
+        let (key, foreign) = (&self.key.config.name, foreign.chars().take(MAX_NAME).collect::<String>());
+        self.deny(format!("the key `{key}` is not for the channel {foreign:?}: see `channels` of [key.{key}]"))
+    }
+
+    /// Whether the key is for this channel. Everybody is a channel only of keys that are for all.
+    pub(super) fn covers(&self, channel: &str) -> bool {
+        let fits = |pattern: &Pattern| channel != EVERYONE && pattern.matches(channel).is_some();
+        self.key.config.channels.as_ref().is_none_or(|patterns| patterns.iter().any(fits))
+    }
+
     /// The apps that the key is for.
-    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
-        self.hub.apps().iter().filter(|app| self.may_use(&app.name))
+    pub(super) fn apps(&self) -> impl Iterator<Item = Arc<App>> {
+        self.hub.apps().filter(|app| self.may_use(&app.name))
     }
 
     /// Whether one more publication in `app` may happen at `now`.

@@ -14,6 +14,7 @@ mod key;
 mod online;
 mod openapi;
 mod publish;
+mod reload;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,11 @@ use axum::http::Uri;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::command::{Command, CommandError, Outcome};
 use oyez_hub::policy::expression::Kind;
-use oyez_hub::policy::limits::Rate;
+use oyez_hub::policy::limits::{Limit, Rate};
 use oyez_protocol::code::Code;
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapResponseLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -39,9 +42,10 @@ use utoipa_axum::routes;
 
 use self::error::ApiError;
 use self::key::{Caller, Keys};
+pub use self::reload::{ReloadAnswer, ReloadLane};
 use super::pages;
 pub use super::pages::Demo;
-use crate::config::{ApiKey, AppConfig};
+use crate::config::{ApiKey, AppConfig, Config};
 use crate::observe::metrics::Metrics;
 
 /// What the API needs of its node.
@@ -51,14 +55,49 @@ pub struct ApiState {
     pub hub: Hub,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// Who may use the API.
-    pub keys: Vec<ApiKey>,
-    /// What the API needs to know of each app, by app id; an app beyond the end is open.
-    pub apps: Vec<AppFacts>,
+    /// Who may use the API, and how much.
+    pub access: Access,
     /// What the demo page connects with; `None`: there is none.
     pub demo: Option<Demo>,
     /// Cancelled when the node goes down: `/readyz` then says so.
     pub stop: CancellationToken,
+    /// Who reads the configuration again; `None`: nobody does.
+    pub reload: Option<ReloadLane>,
+}
+
+/// Who may use the API, as the configuration says it now. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Access(Arc<RwLock<Arc<Rules>>>);
+
+#[derive(Debug)]
+struct Rules {
+    keys: Keys,
+    /// By app id; an app beyond the end is open.
+    apps: Vec<AppFacts>,
+}
+
+impl Access {
+    /// These keys, for apps about which this is known, by id.
+    #[must_use]
+    pub fn new(keys: Vec<ApiKey>, apps: Vec<AppFacts>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(Rules { keys: Keys::new(keys), apps }))))
+    }
+
+    /// What a configuration says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self::new(config.keys.clone(), config.apps.iter().map(AppFacts::from).collect())
+    }
+
+    /// Says what another configuration says, from now on.
+    pub(crate) fn replace(&self, config: &Config) {
+        let rules = Self::of(config).rules();
+        *self.0.write() = rules;
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.read())
+    }
 }
 
 /// What the API needs to know of an app beside what the hub knows.
@@ -71,10 +110,8 @@ pub struct AppFacts {
 }
 
 impl From<&AppConfig> for AppFacts {
-    /// A second's worth of publications may come at once.
     fn from(app: &AppConfig) -> Self {
-        let publishes = app.limits.publishes_per_second.map(|rate| Rate::new(rate, rate));
-        Self { user: app.user.clone(), publishes }
+        Self { user: app.user.clone(), publishes: app.limits.publishes }
     }
 }
 
@@ -94,27 +131,42 @@ impl Deref for Api {
 struct Shared {
     hub: Hub,
     metrics: Arc<Metrics>,
-    keys: Keys,
-    apps: Vec<AppFacts>,
+    access: Access,
     stop: CancellationToken,
+    reload: Option<ReloadLane>,
     started: Instant,
 }
 
 impl Api {
     /// What `user` is in an app's expressions.
-    fn user(&self, app: AppId) -> &Kind {
-        self.apps.get(usize::from(app.0)).map_or(&Kind::Any, |facts| &facts.user)
+    fn user(&self, app: AppId) -> Kind {
+        self.access.rules().apps.get(usize::from(app.0)).map_or(Kind::Any, |facts| facts.user.clone())
     }
 
     /// Counts one publication of `caller`, or refuses it because the last ones were too many.
     fn pace(&self, caller: &Caller, app: &App) -> Result<(), ApiError> {
-        let rate = self.apps.get(usize::from(app.id.0)).and_then(|facts| facts.publishes);
+        let rate = self.access.rules().apps.get(usize::from(app.id.0)).and_then(|facts| facts.publishes);
         let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if rate.is_none_or(|rate| caller.paced(app.id, rate, now)) {
             return Ok(());
         }
         let message = format!("too many publications: see `publishes_per_second` of [app.{}.limits]; wait", app.name);
-        Err(ApiError::new(Code::RateLimited, message))
+        Err(self.over(Limit::Publishes, message))
+    }
+
+    /// Counts that a limit was exceeded, and says so.
+    fn over(&self, limit: Limit, message: String) -> ApiError {
+        self.metrics.limited(limit);
+        ApiError::new(limit.code(), message)
+    }
+
+    /// Has a command executed that may exceed a limit.
+    async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, ApiError> {
+        let outcome = self.hub.execute(app, command).await;
+        outcome.map_err(|error| match &error {
+            CommandError::OverLimit { limit, .. } => self.over(*limit, error.to_string()),
+            _ => error.into(),
+        })
     }
 }
 
@@ -124,19 +176,19 @@ pub fn router(state: ApiState) -> Router {
     let api = Api(Arc::new(Shared {
         hub: state.hub,
         metrics: state.metrics,
-        keys: Keys::new(state.keys),
-        apps: state.apps,
+        access: state.access,
         stop: state.stop,
+        reload: state.reload,
         started: Instant::now(),
     }));
     let (router, document) = routes().split_for_parts();
     router
         .with_state(api)
         .merge(openapi::router(&document))
-        .layer(MapResponseLayer::new(pages::guard_data))
         .merge(pages)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(MapResponseLayer::new(pages::guard))
 }
 
 /// Every operation with its documentation.
@@ -154,6 +206,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(connection::unsubscribe))
         .routes(routes!(connection::disconnect))
         .routes(routes!(revoke::revoke))
+        .routes(routes!(reload::reload))
         .routes(routes!(websocket::notify))
         .routes(routes!(websocket::status))
         .routes(routes!(gateway::stats))

@@ -1,6 +1,7 @@
 //! Who is online: per node, per app, per user.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use oyez_hub::app::App;
@@ -54,14 +55,14 @@ pub(super) async fn online(
     Params(params): Params<AppParams>,
 ) -> Result<axum::Json<Online>, ApiError> {
     let named = params.app.as_deref();
-    let apps: Vec<&App> = match named {
+    let apps: Vec<Arc<App>> = match named {
         Some(_) => vec![caller.app(Right::Read, named)?],
         None => {
             caller.demand(Right::Read)?;
             caller.apps().collect()
         }
     };
-    let apps: BTreeMap<_, _> = apps.into_iter().map(|app| (app.name.clone(), counts(&api, app))).collect();
+    let apps: BTreeMap<_, _> = apps.into_iter().map(|app| (app.name.clone(), counts(&api, &app))).collect();
     let all = apps.values().fold(Counts::default(), |sum, app| Counts {
         connections: sum.connections + app.connections,
         users: sum.users + app.users,

@@ -19,6 +19,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         (name = "presence", description = "Who is online"),
         (name = "connections", description = "Look at connections, move them, end them"),
         (name = "tokens", description = "Tokens that are no longer wanted"),
+        (name = "configuration", description = "The configuration is read again"),
         (name = "users", description = "Asked with a user's own token, by pages that exist already"),
         (name = "probes", description = "For load balancers and Prometheus"),
     )

@@ -9,6 +9,8 @@ use oyez_hub::command::{Acked, Command, Level, Outcome, Publish, Published};
 use oyez_hub::delivery;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
+use oyez_hub::policy::limits::Limit;
+use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,14 +131,19 @@ pub(super) async fn publish(
 /// Publishes for a key that may.
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
+    caller.may_name(&body.to.0)?;
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
-    let publish = body.publish(app, api.user(app.id))?;
-    api.pace(caller, app)?;
+    let publish = body.publish(&app, &api.user(app.id))?;
+    if let Some(levels) = app.limits.json_depth.filter(|levels| !json::is_within(publish.args.text(), *levels)) {
+        let place = format!("`json_depth` of [app.{}.limits]", app.name);
+        return Err(api.over(Limit::JsonDepth, format!("`data` has more than the {levels} levels of {place}")));
+    }
+    api.pace(caller, &app)?;
     let command = match wait {
         Some(wait) => Command::PublishWithAck(publish, wait),
         None => Command::Publish(publish),
     };
-    match api.hub.execute(app.id, command).await? {
+    match api.execute(app.id, command).await? {
         Outcome::Published(published) => Ok(published.into()),
         Outcome::Acked(acked) => Ok(acked.into()),
         Outcome::Sockets(_) | Outcome::Done => Err(super::unexpected()),

@@ -44,7 +44,7 @@ pub(super) async fn revoke(
     Json(body): Json<RevokeBody>,
 ) -> Result<axum::Json<Done>, ApiError> {
     let app = caller.app(Right::Revoke, body.app.as_deref())?;
-    let credentials = credentials(app)?;
+    let credentials = credentials(&app)?;
     let now = unix_seconds();
     let until = body.until.unwrap_or(now + DEFAULT_REVOCATION_SECONDS);
     if until <= now {

@@ -12,13 +12,13 @@ use crate::clock::unix_seconds;
 
 /// Who asks.
 #[derive(Debug)]
-pub(super) struct User<'a> {
-    pub(super) app: &'a App,
+pub(super) struct User {
+    pub(super) app: Arc<App>,
     pub(super) identity: Arc<Identity>,
 }
 
 /// Tries the token on each app in turn. When none accepts it, the first app's words say why.
-pub(super) async fn identify<'a>(api: &'a Api, token: Option<&str>) -> Result<User<'a>, Refusal> {
+pub(super) async fn identify(api: &Api, token: Option<&str>) -> Result<User, Refusal> {
     let mut refused = None;
     for app in api.hub.apps() {
         let Some(credentials) = &app.credentials else { continue };

@@ -68,7 +68,7 @@ pub(super) struct Status {
     timestamp: String,
 }
 
-async fn asker<'a>(api: &'a Api, headers: &HeaderMap) -> Result<User<'a>, ApiError> {
+async fn asker(api: &Api, headers: &HeaderMap) -> Result<User, ApiError> {
     let refuse = |refusal: oyez_hub::app::Refusal| ApiError::new(Code::Unauthorized, refusal.message);
     user::identify(api, bearer(headers)).await.map_err(refuse)
 }
@@ -107,8 +107,8 @@ pub(super) async fn notify(
 pub(super) async fn status(State(api): State<Api>, headers: HeaderMap) -> Result<axum::Json<Status>, ApiError> {
     let User { app, .. } = asker(&api, &headers).await?;
     Ok(axum::Json(Status {
-        online: online::counts(&api, app).connections,
-        users: online::users(&api, app),
+        online: online::counts(&api, &app).connections,
+        users: online::users(&api, &app),
         timestamp: iso_millis(unix_millis()),
     }))
 }

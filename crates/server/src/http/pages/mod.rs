@@ -8,16 +8,23 @@ mod demo;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue};
 use tower::util::MapResponseLayer;
 
 pub(crate) use self::client::client_file;
 pub use self::demo::Demo;
 
-/// What pages may do: nothing that does not come from this server. (Browsers count its websockets as its own.)
-const POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+/// What pages may do: nothing that does not come from this server, and no text becomes markup or script. (Browsers
+/// count its websockets as its own.)
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Of what a browser offers to pages, ours use none.
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
 /// The files of the pages, with their types.
 const ASSETS: [(&str, &str, &str); 5] = [
@@ -50,21 +57,26 @@ fn text(kind: &'static str, body: &'static str) -> ([(HeaderName, &'static str);
     ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], body)
 }
 
-/// Keeps a page to this server's own scripts and out of other pages' frames.
+/// Keeps a page to this server's own scripts and away from pages that open it.
 fn guard_page(mut response: Response) -> Response {
-    guard(response.headers_mut(), POLICY);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
     response
 }
 
-/// Keeps data from being taken for a page.
-pub(crate) fn guard_data(mut response: Response) -> Response {
-    guard(response.headers_mut(), "default-src 'none'; frame-ancestors 'none'");
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+/// Keeps data from being taken for a page, and everything out of other pages. What a page has of its own stays.
+pub(crate) fn guard(mut response: Response) -> Response {
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
-}
-
-fn guard(headers: &mut HeaderMap, policy: &'static str) {
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }

@@ -287,6 +287,64 @@ fn issuers_and_audiences() {
 }
 
 #[test]
+fn kinds() {
+    let typed = |kind: Value| text(&json!({"alg": "HS256", "typ": kind}).to_string(), &claims().to_string());
+    let mut spec = hs256();
+    spec.types = vec!["JWT".into(), "at+jwt".into()];
+    let other = Err(TokenError::WrongType);
+    check(
+        spec,
+        vec![
+            ("a JWT", typed("JWT".into()), Ok(())),
+            ("in another case", typed("jwt".into()), Ok(())),
+            ("an access token", typed("at+jwt".into()), Ok(())),
+            ("as a media type", typed("Application/at+jwt".into()), Ok(())),
+            ("untyped", text(r#"{"alg":"HS256"}"#, &claims().to_string()), Ok(())),
+            ("a token that signs out", typed("logout+jwt".into()), other),
+            ("a security event", typed("secevent+jwt".into()), other),
+            ("a proof of possession", typed("dpop+jwt".into()), other),
+            ("a part of the name", typed("at".into()), other),
+            ("the name and more", typed("JWT ".into()), other),
+            ("another media type", typed("text/JWT".into()), other),
+            ("empty", typed("".into()), other),
+            ("not a string", typed(json!(["JWT"])), MALFORMED),
+            ("null", typed(Value::Null), MALFORMED),
+        ],
+    );
+    check(hs256(), vec![("where nobody asked", typed("logout+jwt".into()), Ok(()))]);
+}
+
+/// The token with `s` of its ECDSA signature replaced by `order - s`, which verifies as well.
+fn malleated(token: &str, order: &str) -> String {
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let middle = signature.len() / 2;
+    let mut borrow = 0;
+    for (at, byte) in signature[middle..].iter_mut().enumerate().rev() {
+        let digit = i16::from(u8::from_str_radix(&order[2 * at..2 * at + 2], 16).unwrap()) - i16::from(*byte) - borrow;
+        borrow = i16::from(digit < 0);
+        *byte = u8::try_from(digit.rem_euclid(256)).unwrap();
+    }
+    format!("{message}.{}", encode(signature))
+}
+
+#[test]
+fn a_signature_written_in_another_way_does_not_escape_a_revocation() {
+    let p256 = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let p384 = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+    for (pair, algorithm, order) in [(Pair::P256, ES256, p256), (Pair::P384, ES384, p384)] {
+        let token = sign(pair, algorithm, None, &claims());
+        let other = malleated(&token, order);
+        assert_ne!(token, other);
+        assert_eq!(malleated(&other, order), token);
+        let verifier = verifier(jwt(&[algorithm], vec![pair.spec()]));
+        let id = |token: &str| verifier.verify_now(token, NOW).unwrap().unwrap().token_id;
+        assert_eq!(id(&token), id(&other), "both verify, and have one name");
+        assert_eq!(hash_id(&token), id(&other));
+    }
+}
+
+#[test]
 fn several_keys() {
     let (old, new) = (Pair::Secret(b"old"), Pair::Secret(b"new"));
     let named = |pair: Pair, id: &str| KeySpec { id: Some(id.into()), ..pair.spec() };
@@ -342,6 +400,7 @@ fn mistakes_in_the_configuration_are_told() {
         ("JWK for encryption", with_key(jwk(json!({"kty": "oct", "k": "AAAA", "use": "enc"}))), "`use`"),
         ("JWK for signing only", with_key(jwk(json!({"kty": "oct", "k": "AAAA", "key_ops": ["sign"]}))), "key_ops"),
         ("JWK of another alg", with_key(jwk(json!({"kty": "oct", "k": "AAAA", "alg": "RS256"}))), "`alg`"),
+        ("JWK with a short secret", with_key(jwk(json!({"kty": "oct", "k": encode([7; 31])}))), "shorter"),
         ("JWK off the curve", with_key(jwk(json!({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}))), "P-256"),
         ("JWK set without keys", with(JwtSpec { key_set: Some("{}".into()), ..hs256() }), "`keys`"),
         ("JWK set that is empty", with(JwtSpec { key_set: Some(r#"{"keys":[]}"#.into()), ..hs256() }), "no usable key"),
@@ -370,6 +429,8 @@ fn what_is_verified_is_named_and_dated() {
     assert_eq!(plain.claims["sub"], "u1");
     assert_eq!(plain.token_id, hash_id(&hs(&claims())));
     assert_eq!(&*hash_id("abc"), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_ne!(hash_id("v1.abc"), hash_id("v1.abd"), "no signed token: the whole of it is its name");
+    assert_ne!(hash_id("a.b.c"), hash_id("a.b.d"));
     assert_eq!(&*verify(&with("jti", "j1")).token_id, "j1");
     for odd in [json!(""), json!(7), json!("j".repeat(257))] {
         assert!(verify(&with("jti", odd)).token_id.starts_with("sha256:"));

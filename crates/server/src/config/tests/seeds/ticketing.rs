@@ -78,7 +78,7 @@ fn odd_values_are_refused_with_a_reason() {
         (json!({"channels": ["role:*"]}), json!("role:*"), "a channel's name may not contain *"),
         (json!({"channels": ["a\nb"]}), json!("a\u{fffd}b"), "a channel's name may not contain control characters"),
         (json!({"channels": [""]}), json!(""), "a channel needs a name"),
-        (json!({"channels": "x".repeat(201)}), json!("x".repeat(200)), "a channel's name may have 200 characters"),
+        (json!({"channels": "x".repeat(201)}), json!("x".repeat(200)), "The channel's name is too long"),
     ];
     for (data, channel, message) in cases {
         check(

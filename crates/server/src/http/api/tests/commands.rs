@@ -69,12 +69,15 @@ async fn revoked_tokens_are_refused_and_live_sessions_looked_at_again() {
     for (body, token) in rows {
         let mut node = Node::desk();
         let other = super::token(json!({"userId": "2", "iat": now}));
-        let credentials = || node.hub.app(AppId(0)).credentials.as_ref().unwrap();
-        credentials().identify(Some(&token), now).await.unwrap();
+        let identify = async |token: &str| {
+            let app = node.hub.app(AppId(0));
+            app.credentials.as_ref().unwrap().identify(Some(token), now).await
+        };
+        identify(&token).await.unwrap();
         node.post("/api/v1/revoke", body.clone()).await.ok();
-        let refusal = credentials().identify(Some(&token), now).await.unwrap_err();
+        let refusal = identify(&token).await.unwrap_err();
         assert_eq!(refusal.word, "revoked", "{body}");
-        credentials().identify(Some(&other), now).await.unwrap();
+        identify(&other).await.unwrap();
         assert!(matches!(node.control().await, Control::Recheck(AppId(0))));
     }
 }

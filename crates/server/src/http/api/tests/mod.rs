@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{ApiState, AppFacts, Demo, router};
+use super::{Access, ApiState, AppFacts, Demo, router};
 use crate::clock::unix_seconds;
 use crate::config::{ApiKey, AppConfig, Inputs, load};
 use crate::observe::metrics::Metrics;
@@ -50,14 +50,14 @@ struct Answer {
 
 fn configured(source: &str) -> AppConfig {
     let env = |name: &str| Some(if name == "OYEZ_API_KEY" { "key" } else { SECRET }.to_owned());
-    let config = load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no files".to_owned()) });
+    let config = load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no files".to_owned()), dev: false });
     config.unwrap().apps.remove(0)
 }
 
 fn app(id: u16, config: &AppConfig) -> App {
     let rules = ClaimRules::default();
     let keys = vec![KeySpec { material: KeyMaterial::Secret(SECRET.into()), id: None }];
-    let spec = JwtSpec { algorithms: vec![Algorithm::HS256], keys, key_set: None, jwks: None, rules };
+    let spec = JwtSpec { algorithms: vec![Algorithm::HS256], keys, rules, ..JwtSpec::default() };
     let verifier = Verifier::new(vec![VerifierSpec::Jwt(spec)], None).unwrap();
     let messages = &config.auth.messages;
     let messages = [messages.missing.clone(), messages.invalid.clone(), messages.unknown.clone()];
@@ -72,7 +72,8 @@ fn app(id: u16, config: &AppConfig) -> App {
 
 fn key(name: &str, secret: &str, apps: &[&str], rights: &[&str]) -> ApiKey {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    ApiKey { name: name.to_owned(), secrets: vec![secret.to_owned()], apps: texts(apps), rights: texts(rights) }
+    let secrets = vec![secret.to_owned()];
+    ApiKey { name: name.to_owned(), secrets, apps: texts(apps), rights: texts(rights), channels: None }
 }
 
 impl Node {
@@ -92,10 +93,10 @@ impl Node {
         let router = router(ApiState {
             hub: hub.clone(),
             metrics,
-            keys,
-            apps: configs.iter().map(AppFacts::from).collect(),
+            access: Access::new(keys, configs.iter().map(AppFacts::from).collect()),
             demo: Some(Demo { tokens: ["a".to_owned(), "b".to_owned()], api_key: "key".to_owned() }),
             stop: stop.clone(),
+            reload: None,
         });
         Self { router, hub, mail, stop }
     }
@@ -144,7 +145,8 @@ impl Node {
 
     /// A member of a channel, as the hub counts it.
     fn join(&self, app: u16, channel: &str) {
-        self.hub.channels().join(AppId(app), &channel.into(), 0);
+        let channels = self.hub.channels();
+        channels.join(channels.key(AppId(app), &channel.into()), 0);
     }
 
     /// What the shard gets next.

@@ -1,0 +1,138 @@
+//! Another configuration while the node runs. Nobody is dropped: rules, rights, tokens, keys, origins and limits count
+//! from now on; a session keeps the transport settings that it began with, and what only a restart changes is named.
+
+use std::sync::Arc;
+
+use oyez_hub::Hub;
+use oyez_hub::command::Command;
+use oyez_hub::policy::fetch::Fetch;
+
+use crate::assemble::{self, AssembleError};
+use crate::config::{AppConfig, Config, ServerConfig, TlsConfig};
+use crate::http::api::Access;
+use crate::shard::mailbox::{Letter, Peer};
+
+/// Changes the configuration of a running node; from [`Server::live`](crate::Server::live).
+#[derive(Debug)]
+pub struct Live {
+    hub: Hub,
+    shards: Vec<Peer>,
+    access: Access,
+    /// What the node runs with; its apps in the order of their ids.
+    config: Config,
+}
+
+impl Live {
+    pub(crate) fn new(hub: Hub, shards: Vec<Peer>, access: Access, config: Config) -> Self {
+        Self { hub, shards, access, config }
+    }
+
+    /// What the node runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs with another configuration from now on; returns what of it only a restart brings about. `fetch` as for
+    /// [`assemble::apps`].
+    ///
+    /// # Errors
+    /// What cannot be built; then nothing has changed.
+    pub async fn apply(
+        &mut self,
+        config: Config,
+        fetch: Option<&Arc<dyn Fetch>>,
+    ) -> Result<Vec<String>, AssembleError> {
+        let renewed = config.server.tls.clone();
+        let (config, later) = without_restart(&self.config, config);
+        let (apps, settings) = assemble::apps(&config, fetch)?;
+        let settings = Arc::new(settings);
+        for shard in &self.shards {
+            let _ = shard.send(Letter::Settings(Arc::clone(&settings)));
+        }
+        for (mut app, (old, new)) in apps.into_iter().zip(self.config.apps.iter().zip(&config.apps)) {
+            let current = self.hub.app(app.id);
+            if let (Some(own), Some(current)) = (&mut app.credentials, &current.credentials)
+                && old.auth == new.auth
+            {
+                // With the keys that it has fetched, and the answers that it remembers.
+                own.verifier = Arc::clone(&current.verifier);
+            }
+            // It is nothing that a hub refuses.
+            let _ = self.hub.execute(app.id, Command::Reform(Box::new(app))).await;
+        }
+        if let (Some(old), Some(new)) = (&config.server.tls, &renewed)
+            && files(old) == files(new)
+        {
+            // What is in them may be new.
+            old.tls.adopt(&new.tls);
+        }
+        self.access.replace(&config);
+        self.config = config;
+        Ok(later)
+    }
+}
+
+/// The names of the certificate's files.
+fn files(tls: &TlsConfig) -> (&str, &str) {
+    (&tls.certificate, &tls.key)
+}
+
+/// As much of a new configuration as a node can change to while it runs, and what that leaves out, in the words of the
+/// file.
+fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
+    let fixed = [
+        ("listen", old.server.listen != new.server.listen),
+        ("shards", old.server.shards != new.server.shards),
+        ("io_uring", old.server.io_uring != new.server.io_uring),
+        ("tls", old.server.tls.as_ref().map(files) != new.server.tls.as_ref().map(files)),
+    ];
+    let mut later: Vec<_> =
+        fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("server.{key}")).collect();
+    let named = |apps: &[AppConfig], name: &str| apps.iter().any(|app| app.name == name);
+    let added = new.apps.iter().filter(|app| !named(&old.apps, &app.name));
+    let removed = old.apps.iter().filter(|app| !named(&new.apps, &app.name));
+    later.extend(added.chain(removed).map(|app| format!("app.{}", app.name)));
+    let mut changed = new.apps;
+    let apps = old.apps.iter().map(|app| match changed.iter().position(|new| new.name == app.name) {
+        Some(at) => changed.swap_remove(at),
+        None => app.clone(),
+    });
+    let apps = apps.collect();
+    let ServerConfig { listen, shards, io_uring, tls, .. } = old.server.clone();
+    (Config { server: ServerConfig { listen, shards, io_uring, tls, ..new.server }, apps, keys: new.keys }, later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Inputs, load};
+
+    fn config(text: &str) -> Config {
+        load("oyez.toml", text, Inputs { env: &|_| None, file: &|_| Err("no files".to_owned()), dev: false })
+            .expect("a good file")
+    }
+
+    fn app(name: &str, origin: &str) -> String {
+        format!(
+            "[app.{name}]\norigins = [\"{origin}\"]\nsocketio.path = \"/{name}/\"\n\
+             auth.jwt = {{ algorithms = [\"HS256\"], secret = \"0123456789abcdef0123456789abcdef\" }}\n\
+             identity.user = \"claims.sub\"\n"
+        )
+    }
+
+    #[test]
+    fn what_needs_a_restart_stays_and_is_named() {
+        let server = |listen: &str, shards: u8, window: &str| {
+            format!("[server]\nlisten = \"{listen}\"\nshards = {shards}\nshutdown.window = \"{window}\"\n")
+        };
+        let old = config(&[server("127.0.0.1:1", 1, "1s"), app("b", "http://b"), app("c", "http://c")].concat());
+        let new = config(&[server("127.0.0.1:2", 2, "2s"), app("a", "http://a"), app("c", "http://d")].concat());
+        let (merged, later) = without_restart(&old, new);
+        assert_eq!(later, ["server.listen", "server.shards", "app.a", "app.b"]);
+        assert_eq!((merged.server.listen, merged.server.shards), (old.server.listen, old.server.shards));
+        assert_eq!(merged.server.shutdown.window.as_secs(), 2);
+        let apps: Vec<_> = merged.apps.iter().map(|app| (app.name.as_str(), app.origins[0].as_str())).collect();
+        assert_eq!(apps, [("b", "http://b"), ("c", "http://d")]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Other rules while members are there: who may not hear a channel any more leaves it. The connection stays, with the
+//! transport settings that it began with.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::policy::Verdict;
+use oyez_hub::policy::grants::Action;
+
+use crate::session::Member;
+use crate::shard::{PER_MESSAGE, Shard};
+
+/// Questions to an app's backend that are under way at once.
+const ASKING: usize = 64;
+
+/// A channel in which a member may or may not stay.
+type Doubt = (Rc<Member>, Arc<str>);
+
+impl Shard {
+    /// An app whose rules were `old` has others now: whoever could hear a channel under those and cannot under these
+    /// leaves it. (A channel that it could not join by itself, a backend has put it into; there it stays.)
+    pub(crate) fn reform(self: &Rc<Self>, old: &Arc<App>) {
+        let (shard, old) = (Rc::clone(self), Arc::clone(old));
+        // A task of its own: meanwhile deliveries go on.
+        tokio::task::spawn_local(async move {
+            let app = shard.hub.app(old.id);
+            let mut doubts = Vec::new();
+            for member in shard.all_members().into_iter().filter(|member| member.app == app.id) {
+                shard.weigh(&old, &app, &member, &mut doubts);
+                shard.give_way(PER_MESSAGE).await;
+            }
+            let settle = stream::iter(doubts).for_each_concurrent(ASKING, |doubt| shard.settle_doubt(&app, doubt));
+            settle.await;
+        });
+    }
+
+    /// Has a member leave what the rules deny by themselves, and notes what the app's backend is to be asked.
+    fn weigh(&self, old: &App, app: &App, member: &Rc<Member>, doubts: &mut Vec<Doubt>) {
+        let identity = Arc::clone(&member.identity.borrow());
+        let channels = member.channels.borrow().names();
+        for channel in channels.into_iter().filter(|channel| &**channel != EVERYONE) {
+            match (old.policy.subscribe(&identity, &channel), app.policy.subscribe(&identity, &channel)) {
+                (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => {}
+                (_, Verdict::Deny { .. }) => self.lose(app, member, &channel),
+                (Verdict::Ask(was), Verdict::Ask(is)) if was.ask.url == is.ask.url && was.body == is.body => {}
+                (_, Verdict::Ask(_)) => doubts.push((Rc::clone(member), channel)),
+            }
+        }
+    }
+
+    async fn settle_doubt(&self, app: &App, (member, channel): Doubt) {
+        let identity = Arc::clone(&member.identity.borrow());
+        if self.permit(app, &identity, Action::Subscribe, &channel).await.is_err() {
+            self.lose(app, &member, &channel);
+        }
+    }
+}

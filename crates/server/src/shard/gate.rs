@@ -1,0 +1,59 @@
+//! How many handshakes of sessions are under way. When all clients come back at once, those that have begun are served
+//! quickly and the others are told to come later, so that neither they nor those who never left wait in one long line.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use oyez_hub::address::Address;
+use tokio::time::Instant;
+
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// How long a handshake counts that does not get on: who says nothing must not keep others out.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The right to one handshake; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Ticket(Rc<Cell<usize>>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Who has a ticket.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    out: Rc<Cell<usize>>,
+    /// Tickets of sessions that have begun, oldest first.
+    begun: RefCell<VecDeque<(Instant, Address, Ticket)>>,
+}
+
+impl Shard {
+    /// A ticket for one handshake, from the request to the membership; none while too many are out.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        let Gate { out, begun } = &self.gate;
+        let most = self.settings().handshakes;
+        if out.get() >= most {
+            let now = Instant::now();
+            let waits = |session: Rc<Session>| session.connect_by.get().is_some();
+            begun.borrow_mut().retain(|(at, address, _)| {
+                now.duration_since(*at) < PATIENCE && self.session(*address).is_some_and(waits)
+            });
+        }
+        if out.get() >= most {
+            return None;
+        }
+        out.set(out.get() + 1);
+        Some(Ticket(Rc::clone(out)))
+    }
+
+    /// A session has begun whose client has still to join a namespace.
+    pub(crate) fn hold_ticket(&self, session: &Session, ticket: Ticket) {
+        self.gate.begun.borrow_mut().push_back((Instant::now(), session.address, ticket));
+    }
+}

@@ -1,0 +1,88 @@
+// A reconnect storm: ten thousand clients are cut off at once and come back, as stock clients do. How long until all are
+// back, and what do those notice who were never cut off? Then all leave for good: does the server give its memory back?
+import { fork } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, gather } from './lib/crowd.mjs';
+import { desk, user } from './lib/desk.mjs';
+import { memory, metric, quantile, report } from './lib/watch.mjs';
+import { connect, connected } from '../e2e/harness.mjs';
+import { eventually } from '../e2e/waiting.mjs';
+
+const CLIENTS = Number(process.env.STORM_CLIENTS ?? 10_000);
+const POLLING = 0.1;
+const BACK_S = 10;
+const HONEST_P99_MS = 250;
+const MEMORY_RATIO = 1.1;
+const MEMORY_S = 60;
+
+/** In a process of its own, so that its clock is not the crowd's: asks for echoes, and tells how long each took. */
+async function honest(url) {
+  const sockets = await Promise.all(Array.from({ length: 5 }, (_, index) => connected(connect(url, { transports: ['websocket'], auth: { token: user(index) } }))));
+  const took = [];
+  let losses = 0;
+  sockets.forEach((socket) => socket.on('disconnect', () => { losses += 1; }));
+  for (const socket of sockets) {
+    setInterval(() => { const asked = performance.now(); socket.emit('echo', 1, () => took.push(performance.now() - asked)); }, 20);
+  }
+  process.on('message', () => process.send({ took: took.splice(0), losses }));
+  process.send('ready');
+}
+
+async function storm() {
+  const { say, promise, end } = report();
+  const server = await desk();
+  const { pid } = server.child;
+  const child = fork(new URL(import.meta.url), [server.url]);
+  const told = () => new Promise((resolve) => { child.once('message', resolve); });
+  await told();
+  const measured = () => { const told_ = told(); child.send('tell'); return told_; };
+  await delay(2000);
+  const empty = memory(pid);
+  let joined = 0;
+  let later = 0;
+  const seen = { back: () => { joined += 1; }, cut: () => { joined -= 1; }, later: () => { later += 1; }, refused: (_, packet) => { throw new Error(packet); } };
+  const clients = await gather(CLIENTS, (index) => new Client({ port: server.port, token: user(index), polling: index % 100 < POLLING * 100, seen }));
+  await eventually(() => joined === CLIENTS, 'all clients', 120_000);
+  await delay(1000);
+  const calm = await measured().then(measured_ => delay(2000).then(measured));
+  const full = memory(pid);
+  later = 0;
+  const cut = performance.now();
+  clients.forEach((client) => client.cut());
+  await eventually(() => joined < CLIENTS / 2, 'the cut');
+  await eventually(() => joined === CLIENTS, 'all clients again', 120_000);
+  const seconds = (performance.now() - cut) / 1000;
+  const during = await measured();
+  say('clients', CLIENTS);
+  say('of them polling', POLLING * 100, '%');
+  say('all back after', seconds, 's');
+  say('handshakes put off (503)', later);
+  say('honest p50 before', quantile(calm.took, 0.5), 'ms');
+  say('honest p99 before', quantile(calm.took, 0.99), 'ms');
+  say('honest p50 during', quantile(during.took, 0.5), 'ms');
+  say('honest p99 during', quantile(during.took, 0.99), 'ms');
+  say('honest max during', Math.max(...during.took), 'ms');
+  say('honest connections lost', during.losses);
+  promise(seconds <= BACK_S, `all are back within ${BACK_S} s`);
+  promise(during.losses === 0, 'nobody else is cut off');
+  promise(quantile(during.took, 0.99) <= HONEST_P99_MS, `honest p99 ≤ ${HONEST_P99_MS} ms`);
+  const left = performance.now();
+  clients.forEach((client) => client.leave());
+  let now = memory(pid);
+  while (now > MEMORY_RATIO * empty && performance.now() - left < MEMORY_S * 1000) {
+    await delay(500);
+    now = memory(pid);
+  }
+  say('memory before', empty / 2 ** 20, 'MiB');
+  say('memory with all', full / 2 ** 20, 'MiB');
+  say('memory afterwards', now / 2 ** 20, 'MiB');
+  say('memory ratio', now / empty);
+  say('memory given back after', (performance.now() - left) / 1000, 's');
+  promise(now <= MEMORY_RATIO * empty, `memory returns to ${MEMORY_RATIO} × within ${MEMORY_S} s`);
+  promise(await metric(server, 'oyez_handshakes_deferred_total') !== undefined, 'put-off handshakes are counted');
+  child.kill();
+  await server.stop();
+  end();
+}
+
+await (process.argv[2] ? honest(process.argv[2]) : storm());
