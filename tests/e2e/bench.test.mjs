@@ -133,7 +133,7 @@ describe('against a real server', () => {
     const url = `${server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`;
     const { code, stderr } = await run(['bench', 'fanout', '--url', url, '--token', 'wrong', '--publish-url', server.url]);
     assert.equal(code, 1);
-    assert.match(stderr, /connection \d+: the server says 44\{.*Authentication/);
+    assert.match(stderr, /connection \d+ to 127\.0\.0\.1:\d+: the server says 44\{.*Authentication/);
   });
 });
 
@@ -165,6 +165,6 @@ describe('against a server of its own kind', () => {
     const options = await fake(t, (body, clients) => clients[0].close(1013, 'too slow'));
     const { code, stderr } = await run(['bench', 'fanout', ...ROUNDS, ...options]);
     assert.equal(code, 1);
-    assert.match(stderr, /connection \d+: the server closed it: 1013 too slow/);
+    assert.match(stderr, /connection \d+ to 127\.0\.0\.1:\d+: the server closed it: 1013 too slow/);
   });
 });

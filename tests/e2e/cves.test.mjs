@@ -236,7 +236,8 @@ test('CVE-2024-38355: an event named `error` is an event like any other', async 
 test('CVE-2026-33151: a packet announces at most ten attachments, and only a member may', async () => {
   // socket.io-parser before 4.2.6 waited for as many attachments as a packet announced, and kept what had come. Here ten are
   // the limit (CVE-2026-69185, mended in 4.2.7, was about the same), and whoever has not joined may leave none.
-  for (const count of ['11', '1000000', '99999999999999999999']) await closes(4505, 'parse_error', `45${count}-["x"]`);
+  for (const count of ['11', '1000000']) await closes(4505, 'too_many_attachments', `45${count}-["x"]`);
+  await closes(4505, 'parse_error', '4599999999999999999999-["x"]');
   const stranger = new Wire(server.port, WEBSOCKET);
   stranger.say('4510-["x"]');
   assert.equal((await stranger.closed).reason, 'bad_state');

@@ -1,16 +1,17 @@
 // What JSON can be made of: an event's data on a Socket.IO websocket that has joined `/`.
-import { PARSE, STAYS, times } from '../build.mjs';
+import { DEEP, PARSE, STAYS, times } from '../build.mjs';
 
 const data = (json) => `42["x",${json}]`;
 const nested = (depth, open, inner, close) => times(depth, open) + inner + times(depth, close);
 const all = (prefix, expect, why, cases) => Object.entries(cases).map(([name, json]) => [`${prefix}-${name}.txt`, data(json), expect, why]);
 
 export default [
-  all('deep', STAYS, 'within 128 levels', { 'lists-100': nested(100, '[', '', ']'), 'objects-100': nested(100, '{"a":', '1', '}'), 'lists-126': nested(126, '[', '', ']') }),
-  all('deep', PARSE, 'at most 128 levels', {
+  all('deep', STAYS, 'within 127 levels', { 'lists-100': nested(100, '[', '', ']'), 'objects-100': nested(100, '{"a":', '1', '}'), 'lists-126': nested(126, '[', '', ']') }),
+  all('deep', DEEP, 'at most 127 levels', {
     'lists-128': nested(128, '[', '', ']'), 'objects-128': nested(128, '{"a":', '1', '}'), 'lists-10000': nested(10000, '[', '', ']'), 'objects-10000': nested(10000, '{"a":', '1', '}'), 'mixed-10000': nested(5000, '[{"a":', '1', '}]'),
-    'lists-10000-open': times(10000, '['), 'objects-10000-open': times(10000, '{"a":'), 'closed-10000': times(10000, ']'), 'lists-30000-empty': nested(30000, '[', '', ']'),
+    'lists-10000-open': times(10000, '['), 'objects-10000-open': times(10000, '{"a":'), 'lists-30000-empty': nested(30000, '[', '', ']'),
   }),
+  all('deep', PARSE, 'closes what was not opened', { 'closed-10000': times(10000, ']') }),
   all('number', STAYS, 'a number', {
     'zero-minus': '-0', '1e308': '1e308', 'tiny': '1e-400', 'digits-300': times(300, '9'), '2-53': '9007199254740993', '2-64': '18446744073709551616', 'fraction-long': `0.${times(10000, '3')}`, 'exponent-plus': '1E+5', 'zero-exponent': '0e99999',
   }),

@@ -1,5 +1,5 @@
 // One binary message on a websocket that has joined `/` with the msgpack parser.
-import { PARSE, STATE, STAYS, bytes } from '../build.mjs';
+import { ATTACHED, DEEP, PARSE, STATE, STAYS, bytes } from '../build.mjs';
 
 const text = (value) => bytes(0xa0 | Buffer.byteLength(value), value);
 const map = (...entries) => bytes(0x80 | (entries.length / 2), ...entries);
@@ -28,8 +28,10 @@ export default [
     'no-data': map(TYPE, 2, NSP, text('/')), 'nil': packet(2, [0xc0]), 'map': packet(2, map(X, 1)), 'text': packet(2, X), 'empty': packet(2, list()), 'name-nil': event([0xc0]), 'name-true': event([0xc3]), 'name-list': event(list(X)), 'name-map': event(map()), 'name-binary': event([0xc4, 1, 0x78]), 'name-nan': event([0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0]),
     'reserved-connect': event(text('connect')), 'reserved-disconnect': event(text('disconnect')), 'reserved-new-listener': event(text('newListener')), 'ack-without-id': packet(3, list(X)), 'ack-no-list': map(TYPE, 3, NSP, text('/'), DATA, X, ID, 1), 'disconnect-with-data': packet(1, map(X, 1)), 'connect-list': packet(0, list(X), text('/other')), 'error-number': packet(4, 5),
   }),
-  all('deep', PARSE, 'at most 127 levels', { '127': event(X, deep(127)), '10000': event(X, deep(10000)), '60000': event(X, deep(60000)), 'open-10000': bytes(0x83, TYPE, 2, NSP, text('/'), DATA, 0x92, X, Buffer.alloc(10000, 0x91)), 'maps-10000': event(X, bytes(Buffer.concat(Array(10000).fill(bytes(0x81, X))), 0xc0)) }),
-  all('attachments', PARSE, 'at most 10, each where it stands', { '11': packet(2, bytes(0x9c, X, ...Array(11).fill([0xc4, 1, 7]))), 'in-connect': packet(0, map(X, [0xc4, 1, 7]), text('/other')), 'looks-like-one': event(X, [0xc4, 1, 7], map(text('_placeholder'), [0xc3], text('num'), 0)) }),
+  all('deep', DEEP, 'at most 127 levels', { '127': event(X, deep(127)), '10000': event(X, deep(10000)), '60000': event(X, deep(60000)), 'maps-10000': event(X, bytes(Buffer.concat(Array(10000).fill(bytes(0x81, X))), 0xc0)) }),
+  all('deep', PARSE, 'ends before it is whole', { 'open-10000': bytes(0x83, TYPE, 2, NSP, text('/'), DATA, 0x92, X, Buffer.alloc(10000, 0x91)) }),
+  all('attachments', ATTACHED, 'at most 10, each where it stands', { '11': packet(2, bytes(0x9c, X, ...Array(11).fill([0xc4, 1, 7]))), 'in-connect': packet(0, map(X, [0xc4, 1, 7]), text('/other')) }),
+  all('attachments', PARSE, 'each where it stands', { 'looks-like-one': event(X, [0xc4, 1, 7], map(text('_placeholder'), [0xc3], text('num'), 0)) }),
   all('cut', PARSE, 'the message ends too early', Object.fromEntries([1, 2, 6, 7, 8, 12, 13, 14, 18, 19].map((length) => [String(length).padStart(2, '0'), event(X).subarray(0, length)]))),
   all('extension', PARSE, 'extensions that nobody sends', { 'type-1': event(X, [0xd4, 1, 0]), 'two-bytes': event(X, [0xd5, 0, 0, 0]), 'four-bytes': event(X, [0xd6, 0, 0, 0, 0, 0]), 'sixteen-bytes': event(X, bytes(0xd8, Buffer.alloc(17))), 'timestamp': event(X, [0xd7, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]) }),
   all('state', STATE, 'only members speak', { 'unknown-namespace': packet(2, list(X), text('/nope')), 'other-namespace': packet(2, list(X), text('/other')), 'connect-twice': packet(0, map()), 'connect-error': packet(4, map(text('message'), X)) }),

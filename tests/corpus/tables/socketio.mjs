@@ -1,5 +1,5 @@
 // Messages of Socket.IO on a websocket that has joined `/`, parted by 0x1e; one that begins with `b` is binary, in base64.
-import { PARSE, STATE, STAYS, times } from '../build.mjs';
+import { ATTACHED, PARSE, STATE, STAYS, times } from '../build.mjs';
 
 const S = '\x1e';
 const ONE = '{"_placeholder":true,"num":0}';
@@ -14,9 +14,11 @@ export default [
     'no-number': '45["x"]', 'only-dash': '45-["x"]', 'no-dash': '451["x"]', 'fraction': '451.5-["x"]', 'plus': '45+1-["x"]', 'minus': '45-1-["x"]', 'letter': '45a-["x"]', 'space': '45 1-["x"]',
     'hex': '450x1-["x"]', 'exponent': '451e0-["x"]', 'nan': '45NaN-["x"]', 'infinity': '45Infinity-["x"]', 'fullwidth': '45１-["x"]', 'ack-no-number': '460[]', 'ack-fraction': '461.5-0[]',
   }),
-  all('attachments', PARSE, 'at most 10 attachments (CVE-2026-33151)', {
-    '11': '4511-["x"]', '100': '45100-["x"]', '1000000': '451000000-["x"]', '2-32': '454294967296-["x"]', '2-64': '4518446744073709551616-["x"]', '2-64-less-1': '4518446744073709551615-["x"]',
-    'digits-1000': `45${times(1000, '9')}-["x"]`, 'digits-60000': `45${times(60000, '9')}-["x"]`, 'ack-11': '4611-0[]',
+  all('attachments', ATTACHED, 'at most 10 attachments (CVE-2026-33151)', {
+    '11': '4511-["x"]', '100': '45100-["x"]', '1000000': '451000000-["x"]', '2-32': '454294967296-["x"]', '2-64-less-1': '4518446744073709551615-["x"]', 'ack-11': '4611-0[]',
+  }),
+  all('attachments', PARSE, 'no number of attachments (CVE-2026-33151)', {
+    '2-64': '4518446744073709551616-["x"]', 'digits-1000': `45${times(1000, '9')}-["x"]`, 'digits-60000': `45${times(60000, '9')}-["x"]`,
   }),
   all('attachments', STAYS, 'as announced', {
     '0': '450-["x"]', 'ack-0': '460-0[]', '1': announced(ONE), 'leading-zero': `4501-["x",${ONE}]${BYTES}`, 'not-referred-to': `451-["x"]${BYTES}`,

@@ -188,12 +188,14 @@ fn text(header: &Claims, name: &str) -> Result<Option<String>, TokenError> {
     }
 }
 
-/// What the signature of a signed token covers: all of it but the signature. `None`: it is no signed token.
-pub(super) fn signed_part(token: &str) -> Option<&str> {
+/// What is signed of a token whose signature its holder can write in a second way that is as valid: of ECDSA, (r, −s).
+/// `None`: it is no such token.
+pub(super) fn rewritable(token: &str) -> Option<&str> {
     let (message, _) = token.rsplit_once('.')?;
     let (header, payload) = message.split_once('.')?;
     let header = parse_object(&decode(header).ok()?).ok()?;
-    (!payload.contains('.') && header.contains_key("alg")).then_some(message)
+    let ecdsa = header.get("alg").and_then(|alg| alg.as_str()).is_some_and(|alg| alg.starts_with("ES"));
+    (!payload.contains('.') && ecdsa).then_some(message)
 }
 
 /// Base64url without padding, refusing unused bits that are not zero (RFC 7515 section 2).

@@ -31,7 +31,7 @@ use self::introspect::Introspector;
 pub use self::introspect::{IntrospectSpec, MAX_ANSWER_BYTES, MAX_CONCURRENT_QUESTIONS, Question};
 pub use self::jwks::{JwksSpec, MAX_JWKS_BYTES, MIN_REFRESH_SECONDS};
 pub use self::jwt::JwtSpec;
-use self::jwt::{JwtVerifier, signed_part};
+use self::jwt::{JwtVerifier, rewritable};
 pub use self::keys::{KeyMaterial, KeySpec, MAX_KEY_SET, MAX_KEYS, least_secret_bytes};
 pub use self::mint::mint;
 pub use self::revocation::{DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError};
@@ -83,12 +83,11 @@ impl Verified {
 
 /// How a token without a `jti` is named in a revocation: `sha256:` and 64 hex digits of a hash.
 ///
-/// Of a signed token it is the hash of what is signed, without the signature: the holder of an ES256 or ES384 token can
-/// write its signature in a second way that is as valid, and must not escape by that. Of any other token it is the hash
-/// of the whole.
+/// It is the hash of the whole token, as backends compute it; but of an ES256 or ES384 token it is the hash of what is
+/// signed, because its holder can write the signature in a second way that is as valid, and must not escape by that.
 #[must_use]
 pub fn hash_id(token: &str) -> Arc<str> {
-    let token = signed_part(token).unwrap_or(token);
+    let token = rewritable(token).unwrap_or(token);
     let mut id = String::with_capacity(7 + 64);
     id.push_str("sha256:");
     let hex = |digit: u8| char::from(b"0123456789abcdef"[usize::from(digit & 15)]);
