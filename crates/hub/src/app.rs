@@ -13,7 +13,7 @@ use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
-use crate::policy::{Identity, Policy};
+use crate::policy::{Identity, Now, Policy};
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -63,11 +63,13 @@ impl Credentials {
         }
     }
 
-    /// Verifies a token and reads whose it is. `now` is in seconds since the Unix epoch. Cancel-safe.
+    /// Verifies a token and reads whose it is. Of a clock that can be relied on, `now` is the seconds since the Unix
+    /// epoch. Cancel-safe.
     ///
     /// # Errors
     /// Why not.
-    pub async fn identify(&self, token: Option<&str>, now: u64) -> Result<Arc<Identity>, Refusal> {
+    pub async fn identify(&self, token: Option<&str>, now: impl Into<Now>) -> Result<Arc<Identity>, Refusal> {
+        let now = now.into();
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             return Err(Refusal { word: TokenError::Missing.word(), message: self.missing.clone() });
         };
@@ -79,7 +81,7 @@ impl Credentials {
         let verified = verified.map_err(refuse)?;
         let identity = self.rule.identify(&verified.claims, verified.token_id, verified.issued_at, verified.expires_at);
         let mut identity = identity.map_err(|_| Refusal { word: "unknown_user", message: self.unknown.clone() })?;
-        if self.is_revoked(&identity, now) {
+        if self.is_revoked(&identity, now.earliest) {
             return Err(refuse(TokenError::Revoked));
         }
         identity.rights = self.rights.intern(identity.rights);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::connection::serve;
@@ -19,6 +20,9 @@ use crate::shard::mailbox::{Letter, Peer};
 
 /// After an error that will not go away by itself (no file descriptors left), accepting pauses this long.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two words about that in the log.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What accepting costs, beside what clients say: sixteen, and others get a turn.
 const ACCEPTING: usize = 1024;
@@ -76,12 +80,14 @@ impl Acceptor {
 
 async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
     let mut turn = 0;
+    let mut trouble = Trouble::default();
     loop {
         let accepted = listener.accept().await;
         #[cfg(not(target_os = "linux"))]
         let accepted = accepted.and_then(|(stream, peer)| tune(&SockRef::from(&stream)).map(|()| (stream, peer)));
         match accepted {
             Ok((stream, peer)) => {
+                trouble.end();
                 turn += 1;
                 let lane = least_loaded(&lanes, turn);
                 if lane == usize::from(shard.id) {
@@ -93,9 +99,37 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                event::accept_failed(&error);
+                shard.metrics.accept_failures.inc();
+                trouble.note(&error);
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// What keeps the server from accepting connections, as far as the log is concerned.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// When the log was last told.
+    told: Option<Instant>,
+    /// It knows of what goes on now.
+    known: bool,
+    /// Attempts since it was told.
+    failed: u64,
+}
+
+impl Trouble {
+    fn note(&mut self, error: &io::Error) {
+        self.failed += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= SILENCE) {
+            event::accept_failed(error, self.failed);
+            *self = Self { told: Some(Instant::now()), known: true, failed: 0 };
+        }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.known) {
+            event::accept_resumed();
         }
     }
 }

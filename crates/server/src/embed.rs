@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Settings, Shutdown};
+use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
 
 /// Collects what an embedded server needs.
 ///
@@ -160,6 +160,7 @@ impl ServerBuilder {
             connections: None,
             tokens: Vec::new(),
             forwarders: self.forwarders,
+            patience: Patience::default(),
             io_uring: true,
             shutdown: self.shutdown,
             handshakes: HANDSHAKES,

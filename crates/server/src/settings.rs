@@ -128,6 +128,24 @@ pub struct Front {
     pub outbox_bytes: usize,
 }
 
+/// How long connections may take to ask for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From the connection's first moment to the end of its first request's headers, TLS included; of later requests,
+    /// from the first byte.
+    pub header: Duration,
+    /// From one answer to the next request.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    /// Node closes idle connections after 5 s. A balancer that keeps its connections for a minute, as they do, would now
+    /// and then lose a request to that.
+    fn default() -> Self {
+        Self { header: Duration::from_secs(5), idle: Duration::from_secs(75) }
+    }
+}
+
 /// All transports of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -139,6 +157,8 @@ pub struct Settings {
     pub tokens: Vec<Vec<TokenSource>>,
     /// Whom to believe about where clients come from.
     pub forwarders: Forwarders,
+    /// How long connections may take to ask for something.
+    pub patience: Patience,
     /// Use io_uring to write to many connections at once, where the kernel allows it.
     pub io_uring: bool,
     /// How sessions leave when the node goes down.

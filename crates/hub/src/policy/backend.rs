@@ -47,7 +47,7 @@ impl Backend {
     }
 
     /// Whether the backend allows it: a remembered answer, a fresh one, or the rule's default when there is none in
-    /// time. `now` is in seconds since the Unix epoch.
+    /// time. `now` is in seconds, by a clock that does not jump.
     pub async fn allows(&self, question: &Question, now: u64) -> bool {
         let key = format!("{} {}", question.ask.url, question.body);
         if let Some((answer, _)) = self.answers.lock().get(&key, now) {

@@ -9,7 +9,9 @@ mod flight;
 pub mod grants;
 pub mod identity;
 pub mod limits;
+mod now;
 pub mod token;
 
 pub use grants::{Policy, Verdict};
 pub use identity::{Identity, Rights};
+pub use now::Now;

@@ -13,6 +13,7 @@ use oyez_hub::policy::limits::Rate;
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::forwarders::{Field, Forwarders, Network};
+use crate::settings::Patience;
 use crate::tls::Tls;
 
 use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
@@ -42,11 +43,13 @@ fn server(node: &Node<'_>) -> ServerConfig {
             );
         }
     }
+    positive(node, &["header_timeout", "idle_timeout"]);
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
         connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
+        patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
         shutdown: shutdown(&node.child_or_default("shutdown")),
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         tls: node.child("tls").and_then(|node| tls(&node)),

@@ -31,6 +31,7 @@ use oyez_hub::policy::limits::Rate;
 use toml::de::DeTable;
 
 use crate::forwarders::Forwarders;
+use crate::settings::Patience;
 use crate::tls::Tls;
 
 pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtConfig, TokenSource};
@@ -81,6 +82,8 @@ pub struct ServerConfig {
     pub connections: Option<u64>,
     /// Write to many connections at once through io_uring, where the kernel allows it.
     pub io_uring: bool,
+    /// How long connections may take to ask for something.
+    pub patience: Patience,
     /// How the server goes down.
     pub shutdown: ShutdownConfig,
     /// Handshakes of sessions that one thread has under way at once.

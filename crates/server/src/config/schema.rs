@@ -118,6 +118,8 @@ static SERVER: Section = Section {
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Count(within(1, 255)), "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
+        or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
+        or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::connection::HEAD_MAX;
+use crate::http::waiting::Waiting;
 use crate::transport::stream::Stream;
 
 /// Bytes that may wait.
@@ -19,13 +21,15 @@ const MOST: usize = 64 * 1024;
 /// Turns for which they may; hyper answers up to 16 requests in each.
 const TURNS: u64 = 4;
 
-/// Bytes read while an answer is owed.
+/// Bytes read at once while an answer is owed.
 const AHEAD: usize = 1024;
 
 /// What a connection's task tells its [`Coalesced`] socket. (Atomic only because hyper wants what it may give away to be
 /// `Send`.)
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
+    /// How long it waits for requests.
+    pub waiting_for: Waiting,
     turn: AtomicU64,
     /// Answers may wait.
     patient: AtomicBool,
@@ -38,6 +42,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Of a connection that waits for its first request.
+    pub(crate) fn new(waiting_for: Waiting) -> Self {
+        let no = || AtomicBool::new(false);
+        Self { waiting_for, turn: AtomicU64::new(0), patient: no(), waiting: no(), busy: no(), watched: no() }
+    }
+
     /// A turn of the connection's task begins.
     pub(crate) fn next_turn(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
@@ -49,6 +59,7 @@ impl Pace {
         self.patient.store(patient, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
         self.watched.store(watched, Ordering::Relaxed);
+        self.waiting_for.answers();
     }
 
     fn is_watched(&self) -> bool {
@@ -85,20 +96,19 @@ impl Coalesced {
     }
 
     /// hyper does not listen while it owes an answer, so that a client which says no more still gets it. One that goes
-    /// away while its answer is watched is noticed here; of one that says more, a little is kept.
+    /// away while its answer is watched is noticed here, if what it says before is no longer than a request's head.
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.pace.is_watched() || !self.unread.is_empty() {
-            return Ok(());
+        while self.pace.is_watched() && self.unread.len() < HEAD_MAX {
+            let mut bytes = [0; AHEAD];
+            let mut read = ReadBuf::new(&mut bytes);
+            if Pin::new(&mut self.stream).poll_read(cx, &mut read)?.is_pending() {
+                break;
+            }
+            if read.filled().is_empty() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.unread.extend_from_slice(read.filled());
         }
-        let mut bytes = [0; AHEAD];
-        let mut read = ReadBuf::new(&mut bytes);
-        if Pin::new(&mut self.stream).poll_read(cx, &mut read)?.is_pending() {
-            return Ok(());
-        }
-        if read.filled().is_empty() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        self.unread.extend_from_slice(read.filled());
         Ok(())
     }
 
@@ -119,7 +129,9 @@ impl Coalesced {
 
 impl AsyncRead for Coalesced {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.pace.waiting_for.listens();
         if !self.unread.is_empty() {
+            self.pace.waiting_for.hears();
             let count = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread.split_to(count));
             if self.unread.is_empty() {
@@ -129,9 +141,12 @@ impl AsyncRead for Coalesced {
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let idle = read.is_pending() && !self.pace.busy.load(Ordering::Relaxed);
         // At the end of what the client says, hyper may give the connection up with what waits.
         let ended = read.is_ready() && buf.filled().len() == before;
+        if read.is_ready() && !ended {
+            self.pace.waiting_for.hears();
+        }
+        let idle = read.is_pending() && !self.pace.busy.load(Ordering::Relaxed);
         if !self.waiting.is_empty() && (idle || ended) {
             let _ = self.drain(cx);
         }

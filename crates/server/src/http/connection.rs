@@ -4,11 +4,10 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -17,20 +16,19 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt as _;
 
 use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::waiting::Waiting;
 use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
+use crate::shard::deadline::too_late;
 use crate::transport::stream::Stream;
 use crate::transport::{announced, handshake};
-
-/// Time for a request's headers to arrive, and with the first ones for all that comes before: a PROXY header, TLS.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
 /// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
@@ -40,12 +38,13 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
+    // One deadline for a PROXY header, TLS and the first request's head, however the time is spent.
+    let head_by = Instant::now() + shard.settings().patience.header;
     let begun = async {
-        let deadline = Instant::now() + HEADER_TIMEOUT;
         let announces = shard.settings().forwarders.announces(peer.ip());
         // Both are boxed, as they are over soon.
         let remote = if announces {
-            Box::pin(announced::hear(&shard, &stream, peer, deadline)).await?
+            Box::pin(announced::hear(&shard, &stream, peer, head_by)).await?
         } else {
             shard.settings().forwarders.remote(peer)
         };
@@ -53,51 +52,60 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
             None => Stream::Plain(stream),
             Some(tls) => {
                 let peer = remote.address.ip();
-                Box::pin(handshake::shake(&shard, stream, tls.current(), peer, deadline)).await?
+                Box::pin(handshake::shake(&shard, stream, tls.current(), peer, head_by)).await?
             }
         };
-        let taken = timeout_at(deadline, upgrade::take(&shard, stream, remote)).await??;
+        let taken = upgrade::take(&shard, stream, remote).await?;
         io::Result::Ok(taken.map(|(stream, unread)| (stream, unread, remote)))
     };
     let begun = tokio::select! {
+        biased;
         begun = begun => begun,
+        () = too_late(head_by) => return,
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
     let Ok(Some((stream, unread, remote))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
-    Box::pin(serve_requests(shard, stream, unread, remote)).await;
+    Box::pin(serve_requests(shard, stream, unread, remote, head_by)).await;
 }
 
-/// Serves a connection on which requests come one after the other; `unread` came already.
-async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remote: Remote) {
+/// Serves a connection on which requests come one after the other; `unread` came already, and the rest of the first head
+/// must come by `head_by`.
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remote: Remote, head_by: Instant) {
     let stop = shard.heard_out.clone();
-    let pace = Arc::<Pace>::default();
-    let service =
-        service_fn(|request| answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(Ok::<_, Infallible>));
+    let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
+    let service = service_fn(|request| {
+        let own = Arc::clone(&pace);
+        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |response| {
+            own.waiting_for.has_answer();
+            Ok::<_, Infallible>(response)
+        })
+    });
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
         // A client that says no more, right after its last request, is still answered.
         .half_close(true)
-        .header_read_timeout(HEADER_TIMEOUT)
+        // Its timeout would also end connections between two requests.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(Coalesced::new(stream, unread, Arc::clone(&pace))), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
+    let mut timer = pin!(sleep_until(head_by));
+    let mut turn = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
         pace.next_turn();
-        let ended = Future::poll(connection, cx);
+        let ended = Future::poll(connection, cx).map(drop);
         if pace.is_waiting() {
             cx.waker().wake_by_ref();
         }
-        ended
+        if ended.is_ready() { ended } else { pace.waiting_for.poll_over(timer.as_mut(), cx) }
     };
     tokio::select! {
         // A connection that breaks is its client's affair.
-        _ = poll_fn(|cx| turn(connection.as_mut(), cx)) => {}
+        () = poll_fn(|cx| turn(connection.as_mut(), cx)) => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = poll_fn(|cx| turn(connection.as_mut(), cx)).await;
+            poll_fn(|cx| turn(connection.as_mut(), cx)).await;
         }
     }
 }

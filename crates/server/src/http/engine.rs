@@ -267,6 +267,7 @@ async fn polling(
                     shard.metrics.limited(Limit::Payload);
                     PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE)
                 }
+                // It broke off.
                 Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
                 Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
             }
@@ -356,10 +357,10 @@ async fn accept(
     ticket: Option<Ticket>,
 ) -> Response<Body> {
     let engine = &front.engine;
-    let owner = facts.shown().query("sid").map(str::parse::<Address>);
-    let owner = match owner.transpose() {
-        Ok(owner) if owner.is_none_or(|address| address.node == shard.hub.node()) => owner,
-        _ => return refuse(EngineError::SessionUnknown, true),
+    let owner = match facts.shown().query("sid").map(str::parse::<Address>) {
+        None => None,
+        Some(Ok(address)) if shard.has_session(address).await => Some(address),
+        Some(_) => return refuse(EngineError::SessionUnknown, true),
     };
     let (mut response, deflate) = match upgrade_response(&request, engine.deflate) {
         Ok(agreed) => agreed,

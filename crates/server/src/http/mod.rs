@@ -9,6 +9,7 @@ pub(crate) mod framing;
 pub(crate) mod native;
 pub(crate) mod pages;
 pub(crate) mod upgrade;
+pub(crate) mod waiting;
 
 use std::time::Duration;
 

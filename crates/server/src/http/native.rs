@@ -106,7 +106,7 @@ async fn identify(shard: &Rc<Shard>, front: &Front, facts: &Facts) -> Result<(Ap
             continue;
         }
         let token = token::find(shard.settings().tokens(app.id), &Value::Null, facts.shown(), &front.origins);
-        match credentials.identify(token.as_deref(), clock::unix_seconds()).await {
+        match credentials.identify(token.as_deref(), clock::now()).await {
             Ok(identity) => return Ok((app.id, identity)),
             Err(error) => {
                 refusals.push((app, error.word));

@@ -27,9 +27,25 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
     info!(event = "disconnect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), reason);
 }
 
-/// A connection could not be accepted.
-pub(crate) fn accept_failed(error: &io::Error) {
-    warn!(event = "accept_failed", %error);
+/// Connections cannot be accepted; they wait in the system's queue. `attempts` since the last word about it.
+pub(crate) fn accept_failed(error: &io::Error, attempts: u64) {
+    warn!(event = "accept_failed", %error, attempts, help = "raise the limit of open files (ulimit -n, LimitNOFILE=)");
+}
+
+/// Connections are accepted again.
+pub(crate) fn accept_resumed() {
+    info!(event = "accept_resumed");
+}
+
+/// The process, or the whole machine, did not run for a while: what clients said meanwhile is read before anybody is
+/// given up.
+pub(crate) fn stood_still(time: std::time::Duration) {
+    warn!(event = "stood_still", seconds = time.as_secs_f32());
+}
+
+/// The system's clock was set. Open sessions stay; for a minute, tokens must be good by the old time, too.
+pub(crate) fn clock_jumped(seconds: i64) {
+    warn!(event = "clock_jumped", seconds);
 }
 
 /// TLS was not agreed on. Where nobody can help it, such as with clients that go away, it is no warning.

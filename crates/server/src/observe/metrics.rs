@@ -46,6 +46,8 @@ pub struct Metrics {
     limits: Vec<Counter>,
     /// Packets given up for clients that read too slowly.
     pub(crate) dropped: Counter<u64, AtomicU64>,
+    /// Times that no connection could be accepted.
+    pub(crate) accept_failures: Counter<u64, AtomicU64>,
     /// Handshakes that were put off because too many were under way.
     pub(crate) handshakes_deferred: Counter<u64, AtomicU64>,
 }
@@ -72,6 +74,9 @@ impl Metrics {
         let dropped = Counter::default();
         registry.register("oyez_messages_dropped", "Messages given up for slow clients", dropped.clone());
         let arrivals = Arrivals::new(&mut registry);
+        let accept_failures = Counter::default();
+        let help = "Attempts to accept connections that failed, for lack of file descriptors mostly";
+        registry.register("oyez_accept_failures", help, accept_failures.clone());
         let limits = Family::<LimitLabel, Counter>::default();
         registry.register("oyez_limit_hits", "How often each limit was reached", limits.clone());
         let limits = Limit::ALL.iter().map(|limit| limits.get_or_create_owned(&LimitLabel { limit: limit.name() }));
@@ -92,7 +97,7 @@ impl Metrics {
             }
         });
         let apps = counters.collect();
-        Self { registry, apps, arrivals, limits, dropped, handshakes_deferred }
+        Self { registry, apps, arrivals, limits, dropped, accept_failures, handshakes_deferred }
     }
 
     fn app(&self, app: AppId) -> Option<&AppCounters> {

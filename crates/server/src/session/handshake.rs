@@ -186,6 +186,8 @@ impl Shard {
                 continue;
             }
             match self.authenticate(session, &app, &auth).await {
+                // Meanwhile it has upgraded, and its second CONNECT was faster.
+                Ok(_) if session.member(&nsp).is_some() => return Err(Fault::State),
                 Ok(identity) => {
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(&app, &identity, &session.request) {
@@ -230,7 +232,7 @@ impl Shard {
         };
         let origins = &session.front.origins;
         let token = token::find(self.settings().tokens(app.id), auth, session.request.shown(), origins);
-        let identified = credentials.identify(token.as_deref(), clock::unix_seconds()).await;
+        let identified = credentials.identify(token.as_deref(), clock::now()).await;
         identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
     }
 

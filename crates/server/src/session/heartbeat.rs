@@ -45,14 +45,6 @@ impl Shard {
         session.pulse.set(pulse);
     }
 
-    /// Ends a session whose deadline has passed even if no timer has fired yet. Returns whether it is alive.
-    pub(crate) fn check_alive(&self, session: &Rc<Session>) -> bool {
-        if session.closed.get().is_none() && session.pulse.get().dead_at <= Instant::now() {
-            self.close(session, Reason { code: Code::PingTimeout, word: "ping timeout" });
-        }
-        session.closed.get().is_none()
-    }
-
     /// Makes sure that the session is looked at when its next deadline comes.
     pub(crate) fn schedule(&self, session: &Session) {
         let pulse = session.pulse.get();
@@ -78,14 +70,16 @@ impl Shard {
             return;
         }
         session.scheduled.set(None);
-        if !self.check_alive(session) {
+        // First of all: whom this thread could not ask in time is not dead.
+        self.ping(session, now);
+        if session.pulse.get().dead_at <= now {
+            self.close(session, Reason { code: Code::PingTimeout, word: "ping timeout" });
             return;
         }
         if session.connect_by.get().is_some_and(|at| at <= now) {
             self.close(session, Reason { code: Code::ConnectTimeout, word: "forced close" });
             return;
         }
-        self.ping(session, now);
         let members = session.members.borrow().clone();
         for member in members {
             self.look_at_member(session, &member, now);
@@ -102,15 +96,20 @@ impl Shard {
             return;
         }
         let version = session.dialog.version();
-        if session.dialog == Dialog::Native {
+        let heartbeat = Self::heartbeat(session);
+        let answer_within = if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
             self.queue(session, Parcel::frame(bytes));
-            pulse.ping_at = Some(now + Self::heartbeat(session).interval);
+            pulse.ping_at = Some(now + heartbeat.interval);
+            heartbeat.timeout.saturating_sub(heartbeat.interval)
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
             pulse.ping_at = None;
-        }
+            heartbeat.timeout
+        };
+        // The same, unless the ping is late.
+        pulse.dead_at = pulse.dead_at.max(now + answer_within);
         session.pulse.set(pulse);
     }
 

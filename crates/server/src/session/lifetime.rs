@@ -33,11 +33,7 @@ impl Shard {
     pub(crate) fn set_times(&self, member: &Member) {
         let app = self.hub.app(member.app);
         let now = Instant::now();
-        let left = member
-            .identity
-            .borrow()
-            .expires_at
-            .map(|at| Duration::from_millis((at.saturating_mul(1000)).saturating_sub(clock::unix_millis())));
+        let left = member.identity.borrow().expires_at.map(|at| Duration::from_millis(clock::millis_until(at)));
         // A far-away end would overflow the clock; it is as good as none.
         let expire_at = left.and_then(|left| now.checked_add(left));
         member.times.set(Times {
@@ -105,7 +101,7 @@ impl Shard {
     ) -> Result<Args, Denial> {
         let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None };
         let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
-        let identity = credentials.identify(Some(token), clock::unix_seconds()).await;
+        let identity = credentials.identify(Some(token), clock::now()).await;
         let identity = identity.map_err(|refusal| refused(refusal.message))?;
         if identity.user != member.identity.borrow().user {
             return Err(refused("a refresh must be of the same user".to_owned()));

@@ -242,7 +242,7 @@ impl Shard {
             Verdict::Deny { limit: Some(limit), .. } => return Err(Denial::over(limit, Some(channel.to_owned()))),
             Verdict::Deny { reason, .. } => reason,
             Verdict::Ask(question) => {
-                let now = clock::unix_seconds();
+                let now = clock::steady_seconds();
                 let allowed = match &app.backend {
                     Some(backend) => Box::pin(backend.allows(&question, now)).await,
                     None => question.ask.default,

@@ -9,11 +9,13 @@ use oyez_hub::address::Address;
 use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_protocol::websocket::reader::Limits;
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::session::{Link, Session};
 use crate::shard::Shard;
+use crate::shard::mailbox::Letter;
 use crate::transport::stream::{Detached, Stream};
 use crate::transport::websocket::{self, Message, Socket};
 
@@ -67,6 +69,20 @@ impl Probe {
 }
 
 impl Shard {
+    /// Whether there is such a session, here or on another shard: only then is a websocket for it agreed to.
+    pub(crate) async fn has_session(&self, address: Address) -> bool {
+        if address.node != self.hub.node() {
+            return false;
+        }
+        if address.shard == self.id {
+            return self.open_session_named(address).is_some();
+        }
+        let Some(peer) = self.peers.get(usize::from(address.shard)) else { return false };
+        let (sender, answer) = oneshot::channel();
+        let _ = peer.send(Letter::IsOpen(address, sender));
+        answer.await.unwrap_or(false)
+    }
+
     /// Takes in a websocket for one of this shard's polling sessions and serves it from then on.
     pub(crate) async fn adopt(self: Rc<Self>, moved: Moved) {
         let Ok(stream) = moved.stream.attach() else { return };
@@ -76,7 +92,7 @@ impl Shard {
         if stream.writable().await.is_err() {
             return;
         }
-        let Some(session) = self.session(moved.session).filter(|session| self.check_alive(session)) else { return };
+        let Some(session) = self.open_session_named(moved.session) else { return };
         let front = &session.front;
         let limits = Limits { max_message: front.engine.max_payload, deflate: moved.deflate };
         let probe = Rc::new(Probe {

@@ -6,14 +6,41 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use oyez_hub::address::Address;
 
+use crate::observe::event;
+
 /// Sessions looked at before other work of the shard gets a turn.
 const CHUNK: usize = 256;
+
+/// What is late by more shows that the thread stood still: the process was stopped, or the machine busy beyond measure.
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// How long deadlines wait after that, so that what clients said meanwhile is read first.
+pub(crate) const CATCHING_UP: Duration = Duration::from_secs(1);
+
+/// Waits for a deadline. If this thread stood still, what has come meanwhile is read first.
+pub(crate) async fn too_late(by: Instant) {
+    sleep_until(by).await;
+    if by.elapsed() > STANDSTILL {
+        sleep(CATCHING_UP).await;
+    }
+}
+
+/// What comes of it, if it does by then.
+pub(crate) async fn in_time<T>(by: Instant, it: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        outcome = it => outcome,
+        () = too_late(by) => Err(ErrorKind::TimedOut.into()),
+    }
+}
 
 /// Which session to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +68,8 @@ pub(crate) struct Deadlines {
     heap: RefCell<BinaryHeap<Reverse<Entry>>>,
     /// When the waiting task will look next.
     sleeping_until: Cell<Option<Instant>>,
+    /// Until then the thread is known to have stood still.
+    caught_up: Cell<Option<Instant>>,
     earlier: Notify,
 }
 
@@ -53,9 +82,21 @@ impl Deadlines {
         }
     }
 
+    /// Waits a moment if entries have been due for so long that the clients cannot be blamed.
+    async fn catch_up(&self) {
+        let Some(first) = self.heap.borrow().peek().map(|entry| entry.0.at) else { return };
+        let late = first.elapsed();
+        if late > STANDSTILL && self.caught_up.get().is_none_or(|until| first > until) {
+            event::stood_still(late);
+            self.caught_up.set(Some(Instant::now()));
+            sleep(CATCHING_UP).await;
+        }
+    }
+
     /// Waits until at least one entry is due and takes those that are, at most [`CHUNK`]: slots and nonces of sessions.
     pub(crate) async fn due(&self, out: &mut Vec<(u32, u64)>) {
         loop {
+            self.catch_up().await;
             let now = Instant::now();
             let next = {
                 let mut heap = self.heap.borrow_mut();
@@ -75,7 +116,7 @@ impl Deadlines {
             match next {
                 Some(at) => {
                     tokio::select! {
-                        () = tokio::time::sleep_until(at) => {}
+                        () = sleep_until(at) => {}
                         () = self.earlier.notified() => {}
                     }
                 }

@@ -23,6 +23,8 @@ pub(crate) enum Letter {
     Connection(StdStream, SocketAddr),
     /// A websocket that wants to take over a polling session of this shard.
     Probe(Box<Moved>),
+    /// Asks whether a session of this shard is there and not over.
+    IsOpen(Address, oneshot::Sender<bool>),
     /// A polling request for a session of this shard. Dropping the receiver means that the client gave up.
     Poll(Address, PollRequest, oneshot::Sender<PollAnswer>),
     /// The configuration has changed. Sessions keep what they began with.
@@ -39,6 +41,9 @@ impl Shard {
                 self.spawn(crate::http::connection::serve(shard, stream, peer));
             }
             Letter::Probe(moved) => self.spawn(async move { shard.adopt(*moved).await }),
+            Letter::IsOpen(address, reply) => {
+                let _ = reply.send(shard.open_session_named(address).is_some());
+            }
             Letter::Settings(settings) => drop(self.settings.replace(settings)),
             Letter::Poll(address, request, mut reply) => {
                 tokio::task::spawn_local(async move {

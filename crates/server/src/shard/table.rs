@@ -67,6 +67,11 @@ impl Shard {
         if here { self.session_at(address.slot, address.nonce) } else { None }
     }
 
+    /// The session of that name, if it lives here and is not over.
+    pub(crate) fn open_session_named(&self, address: Address) -> Option<Rc<Session>> {
+        self.session(address).filter(|session| session.closed.get().is_none())
+    }
+
     pub(crate) fn session_at(&self, slot: u32, nonce: u64) -> Option<Rc<Session>> {
         let sessions = self.sessions.borrow();
         sessions.get(slot as usize).filter(|session| session.address.nonce == nonce).cloned()

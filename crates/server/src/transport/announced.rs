@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use oyez_protocol::proxy::{self, Announced};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::forwarders::Remote;
 use crate::observe::arrival::ProxyFailure;
 use crate::observe::event;
 use crate::shard::Shard;
+use crate::shard::deadline::in_time;
 
 /// Who is at the other end of this connection, which `forwarder` made; it has to say so by then.
 pub(crate) async fn hear(
@@ -24,8 +25,8 @@ pub(crate) async fn hear(
     deadline: Instant,
 ) -> io::Result<Remote> {
     let mut before = Vec::new();
-    let heard = timeout_at(deadline, poll_fn(|cx| poll_header(shard, tcp, &mut before, cx))).await;
-    let announced = heard.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
+    let heard = in_time(deadline, poll_fn(|cx| poll_header(shard, tcp, &mut before, cx))).await;
+    let announced = heard.inspect_err(|error| {
         let failure = ProxyFailure::of(error);
         shard.metrics.arrivals.unannounced(failure);
         event::proxy_header_refused(failure, forwarder.ip());

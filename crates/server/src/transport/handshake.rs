@@ -7,13 +7,14 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::stream::Stream;
 use super::tls::TlsStream;
 use crate::observe::arrival::TlsFailure;
 use crate::observe::event;
 use crate::shard::Shard;
+use crate::shard::deadline::in_time;
 
 /// With this a client begins that speaks TLS.
 const HANDSHAKE: u8 = 22;
@@ -30,8 +31,7 @@ pub(crate) async fn shake(
     peer: IpAddr,
     deadline: Instant,
 ) -> io::Result<Stream> {
-    let shaken = timeout_at(deadline, steps(shard, tcp, config)).await.unwrap_or_else(|late| Err(late.into()));
-    match shaken {
+    match in_time(deadline, steps(shard, tcp, config)).await {
         Ok(stream) => {
             let (version, resumed) = stream.agreement();
             shard.metrics.arrivals.agreed(version, resumed);

@@ -237,6 +237,12 @@ fn poll_input(
 /// Writes what is left, the close frame last, and waits a moment for the client to close too: data that arrives on
 /// a closed socket would make the kernel throw the close frame away.
 async fn say_goodbye(shard: &Rc<Shard>, session: &Rc<Session>, stream: &Stream) {
+    if session.closed.get().is_some_and(|reason| reason.code == Code::PingTimeout) {
+        // It has not answered for long and will not now.
+        shard.flush(session);
+        stream.shut();
+        return;
+    }
     if session.closed.get().is_none_or(|reason| reason.code == Code::Normal) {
         shard.flush(session);
         stream.say_end();

@@ -18,6 +18,7 @@ use super::Verified;
 use super::claims::{ClaimRules, Claims, parse_object};
 use super::error::{SpecError, TokenError};
 use super::jwt::{decode, key_id};
+use crate::policy::Now;
 
 /// The most secrets of one app: the current one and those that are being rotated out.
 pub const MAX_SECRETS: usize = 8;
@@ -94,7 +95,7 @@ impl AuthJsVerifier {
     }
 
     /// Decrypts a session and checks its dates at `now`.
-    pub(super) fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
+    pub(super) fn verify(&self, token: &str, now: Now) -> Result<Verified, TokenError> {
         let claims = self.decrypt(&Jwe::parse(token)?)?;
         let dates = self.rules.check(&claims, now)?;
         Ok(Verified::new(token, claims, dates))

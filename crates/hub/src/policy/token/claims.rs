@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::error::{SpecError, TokenError, within};
+use crate::policy::Now;
 
 /// What a token says. Only [`super::Verified`] vouches for it.
 pub type Claims = Map<String, Value>;
@@ -46,14 +47,14 @@ impl ClaimRules {
         within("leeway", self.leeway_seconds, 0, MAX_LEEWAY_SECONDS)
     }
 
-    /// Checks dates, issuer and audience at `now` (seconds since the Unix epoch).
-    pub(super) fn check(&self, claims: &Claims, now: u64) -> Result<Dates, TokenError> {
+    /// Checks dates, issuer and audience at `now`.
+    pub(super) fn check(&self, claims: &Claims, now: Now) -> Result<Dates, TokenError> {
         let expiry = numeric_date(claims, "exp", f64::floor)?;
         let not_before = numeric_date(claims, "nbf", f64::ceil)?;
         let issued_at = numeric_date(claims, "iat", f64::floor)?;
         let expires_at = expiry.map(|at| at.saturating_add(self.leeway_seconds));
         if let (Some(at), Some(limit)) = (expiry, expires_at)
-            && now >= limit
+            && now.latest >= limit
         {
             return Err(TokenError::Expired { at });
         }
@@ -61,8 +62,9 @@ impl ClaimRules {
             return Err(TokenError::MissingExpiry);
         }
         let skew = self.leeway_seconds.max(ISSUED_AT_SKEW_SECONDS);
-        if not_before.is_some_and(|at| at > now.saturating_add(self.leeway_seconds))
-            || issued_at.is_some_and(|at| at > now.saturating_add(skew))
+        if not_before.is_some_and(|at| at > now.earliest.saturating_add(self.leeway_seconds))
+            // A token that is made after the clock was set right is no worse for that.
+            || issued_at.is_some_and(|at| at > now.latest.saturating_add(skew))
         {
             return Err(TokenError::NotYetValid);
         }

@@ -14,6 +14,7 @@ use super::Verified;
 use super::claims::{ClaimRules, Claims, parse_object};
 use super::error::{SpecError, TokenError, within};
 use super::jwks::check_timeout;
+use crate::policy::Now;
 use crate::policy::expiring::ExpiringMap;
 use crate::policy::fetch::{Fetch, FetchError, FetchRequest, Method, is_http_url};
 use crate::policy::flight::SingleFlight;
@@ -118,16 +119,16 @@ impl Introspector {
     }
 
     /// Decides from an answer at hand; `None` when the backend has to be asked.
-    pub(super) fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
+    pub(super) fn verify_now(&self, token: &str, now: Now) -> Option<Result<Verified, TokenError>> {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Some(Err(TokenError::Malformed));
         }
-        let answer = self.cached(&key_of(token), now)?;
+        let answer = self.cached(&key_of(token), now.steady)?;
         Some(self.judge(token, answer, now))
     }
 
     /// Decides, asking the backend if need be.
-    pub(super) async fn verify(self: &Arc<Self>, token: &str, now: u64) -> Result<Verified, TokenError> {
+    pub(super) async fn verify(self: &Arc<Self>, token: &str, now: Now) -> Result<Verified, TokenError> {
         if let Some(outcome) = self.verify_now(token, now) {
             return outcome;
         }
@@ -135,14 +136,14 @@ impl Introspector {
         let (this, asked) = (Arc::clone(self), token.to_owned());
         let answer = self.flight.run(key, || async move {
             let answer = this.ask(&asked).await;
-            this.keep(key, &answer, now);
+            this.keep(key, &answer, now.steady);
             answer
         });
         self.judge(token, answer.await.unwrap_or(Err(TokenError::Unavailable)), now)
     }
 
     /// Dates are checked at each use, for a kept answer may outlive its token.
-    fn judge(&self, token: &str, answer: Answer, now: u64) -> Result<Verified, TokenError> {
+    fn judge(&self, token: &str, answer: Answer, now: Now) -> Result<Verified, TokenError> {
         let claims = answer?;
         let dates = self.spec.rules.check(&claims, now)?;
         Ok(Verified::new(token, Arc::unwrap_or_clone(claims), dates))

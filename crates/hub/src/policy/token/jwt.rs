@@ -12,6 +12,7 @@ use super::claims::{ClaimRules, Claims, parse_object};
 use super::error::{SpecError, TokenError};
 use super::jwks::{JwksSpec, RemoteKeys};
 use super::keys::{KeySet, KeySpec, Signed};
+use crate::policy::Now;
 use crate::policy::fetch::Fetch;
 
 /// What a JWT must be to be accepted.
@@ -71,11 +72,11 @@ impl JwtVerifier {
     }
 
     /// Verifies with the keys at hand; `None` when newer ones have to be fetched first.
-    pub(super) fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
+    pub(super) fn verify_now(&self, token: &str, now: Now) -> Option<Result<Verified, TokenError>> {
         self.try_verify(token, now, true)
     }
 
-    fn try_verify(&self, token: &str, now: u64, may_ask: bool) -> Option<Result<Verified, TokenError>> {
+    fn try_verify(&self, token: &str, now: Now, may_ask: bool) -> Option<Result<Verified, TokenError>> {
         let jws = match Jws::parse(token, &self.algorithms) {
             Ok(jws) => jws,
             Err(refusal) => return Some(Err(refusal)),
@@ -102,18 +103,18 @@ impl JwtVerifier {
     }
 
     /// Verifies, after fetching keys if need be.
-    pub(super) async fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
+    pub(super) async fn verify(&self, token: &str, now: Now) -> Result<Verified, TokenError> {
         if let Some(outcome) = self.verify_now(token, now) {
             return outcome;
         }
         if let Some(remote) = &self.remote {
-            remote.refresh(now).await;
+            remote.refresh(now.steady).await;
         }
         self.try_verify(token, now, false).unwrap_or(Err(TokenError::Unavailable))
     }
 
     /// `None`: newer keys should be fetched first, and `may_ask` says that they may be.
-    fn check_signature(&self, signed: &Signed<'_>, now: u64, may_ask: bool) -> Option<Result<(), TokenError>> {
+    fn check_signature(&self, signed: &Signed<'_>, now: Now, may_ask: bool) -> Option<Result<(), TokenError>> {
         let own = self.keys.verify(signed);
         let (Some(remote), Err(refusal)) = (&self.remote, own) else {
             return Some(own);
@@ -121,7 +122,7 @@ impl JwtVerifier {
         let keys = remote.current();
         let fetched = keys.as_ref().map_or(Err(TokenError::Unavailable), |keys| keys.verify(signed));
         let named = keys.is_some_and(|keys| keys.knows(signed.key_id));
-        if may_ask && remote.is_due(now, fetched.is_err() && !named) {
+        if may_ask && remote.is_due(now.steady, fetched.is_err() && !named) {
             return None;
         }
         Some(fetched.map_err(|other| other.max(refusal)))

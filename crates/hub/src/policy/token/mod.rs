@@ -35,6 +35,7 @@ use self::jwt::{JwtVerifier, rewritable};
 pub use self::keys::{KeyMaterial, KeySpec, MAX_KEY_SET, MAX_KEYS, least_secret_bytes};
 pub use self::mint::mint;
 pub use self::revocation::{DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError};
+use crate::policy::Now;
 use crate::policy::fetch::Fetch;
 
 /// The longest token that is looked at, in bytes.
@@ -127,9 +128,10 @@ impl Verifier {
     }
 
     /// Verifies without waiting, which is all that local keys, fresh key sets and cached answers need. `None`: call
-    /// [`Self::verify`]. `now` is in seconds since the Unix epoch.
+    /// [`Self::verify`]. Of a clock that can be relied on, `now` is the seconds since the Unix epoch.
     #[must_use]
-    pub fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
+    pub fn verify_now(&self, token: &str, now: impl Into<Now>) -> Option<Result<Verified, TokenError>> {
+        let now = now.into();
         let mut refusal = match check_size(token) {
             Ok(()) => TokenError::Missing,
             Err(refusal) => return Some(Err(refusal)),
@@ -145,12 +147,13 @@ impl Verifier {
         if undecided { None } else { Some(Err(refusal)) }
     }
 
-    /// Verifies, asking others where need be. `now` is in seconds since the Unix epoch. Call it inside a tokio runtime
-    /// with a timer; what it has begun to ask, it asks to the end even when this future is dropped.
+    /// Verifies, asking others where need be. `now`: see [`Self::verify_now`]. Call it inside a tokio runtime with a
+    /// timer; what it has begun to ask, it asks to the end even when this future is dropped.
     ///
     /// # Errors
     /// The most telling reason of all ways why the token is refused.
-    pub async fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
+    pub async fn verify(&self, token: &str, now: impl Into<Now>) -> Result<Verified, TokenError> {
+        let now = now.into();
         if let Some(outcome) = self.verify_now(token, now) {
             return outcome;
         }
@@ -177,7 +180,7 @@ impl Way {
         }
     }
 
-    fn verify_now(&self, token: &str, now: u64) -> Option<Result<Verified, TokenError>> {
+    fn verify_now(&self, token: &str, now: Now) -> Option<Result<Verified, TokenError>> {
         match self {
             Self::Jwt(jwt) => jwt.verify_now(token, now),
             Self::AuthJs(sessions) => Some(sessions.verify(token, now)),
@@ -185,7 +188,7 @@ impl Way {
         }
     }
 
-    async fn verify(&self, token: &str, now: u64) -> Result<Verified, TokenError> {
+    async fn verify(&self, token: &str, now: Now) -> Result<Verified, TokenError> {
         match self {
             Self::Jwt(jwt) => jwt.verify(token, now).await,
             Self::AuthJs(sessions) => sessions.verify(token, now),

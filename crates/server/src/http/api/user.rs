@@ -8,7 +8,7 @@ use oyez_hub::policy::Identity;
 use oyez_hub::policy::token::TokenError;
 
 use super::Api;
-use crate::clock::unix_seconds;
+use crate::clock;
 
 /// Who asks.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) async fn identify(api: &Api, token: Option<&str>) -> Result<User, Ref
     let mut refused = None;
     for app in api.hub.apps() {
         let Some(credentials) = &app.credentials else { continue };
-        match credentials.identify(token, unix_seconds()).await {
+        match credentials.identify(token, clock::now()).await {
             Ok(identity) => return Ok(User { app, identity }),
             Err(refusal) => {
                 refused.get_or_insert(refusal);

@@ -10,6 +10,7 @@ mod introspect;
 mod jwks;
 mod random;
 mod revocation;
+mod time;
 
 use std::collections::VecDeque;
 use std::fmt::Debug;

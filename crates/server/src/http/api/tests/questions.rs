@@ -101,7 +101,9 @@ async fn every_operation_is_described() {
             assert_eq!(operation["security"].is_array(), operation["tags"][0] != "probes", "{path}");
             assert!(operation["responses"]["200"].is_object(), "{path}");
             let body = &operation["requestBody"]["content"]["application/json"];
-            assert_eq!(body["example"].is_object(), method == "post", "{path}");
+            // To read the configuration again, nothing needs to be said.
+            let has_body = method == "post" && path != "/api/v1/reload";
+            assert_eq!(body["example"].is_object(), has_body, "{path}");
         }
     }
     // Every reference leads somewhere.
