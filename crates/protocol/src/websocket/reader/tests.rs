@@ -239,10 +239,11 @@ proptest! {
         }
     }
 
-    /// Any bytes are judged alike by both, as far as tungstenite goes, and the pieces make no difference.
+    /// Any frames are judged alike by both, as far as tungstenite goes, and the pieces make no difference. They carry
+    /// ASCII: tungstenite looks at the characters of a fragment before its message is whole, as it may.
     #[test]
     fn any_frames_are_judged_alike(
-        frames in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..200)), 1..6),
+        frames in proptest::collection::vec((any::<u8>(), proptest::collection::vec(0u8..128, 0..200)), 1..6),
         size in 1usize..50,
     ) {
         let limits = Limits { max_message: 400, deflate: false };
