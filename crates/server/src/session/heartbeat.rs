@@ -92,24 +92,20 @@ impl Shard {
 
     fn ping(&self, session: &Rc<Session>, now: Instant) {
         let mut pulse = session.pulse.get();
-        if pulse.ping_at.is_none_or(|at| at > now) {
-            return;
-        }
+        let Some(due) = pulse.ping_at.filter(|at| *at <= now) else { return };
         let version = session.dialog.version();
         let heartbeat = Self::heartbeat(session);
-        let answer_within = if session.dialog == Dialog::Native {
+        if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
             self.queue(session, Parcel::frame(bytes));
             pulse.ping_at = Some(now + heartbeat.interval);
-            heartbeat.timeout.saturating_sub(heartbeat.interval)
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
             pulse.ping_at = None;
-            heartbeat.timeout
-        };
-        // The same, unless the ping is late.
-        pulse.dead_at = pulse.dead_at.max(now + answer_within);
+        }
+        // As late as the ping is, so late may the answer be.
+        pulse.dead_at += now - due;
         session.pulse.set(pulse);
     }
 
