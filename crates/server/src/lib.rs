@@ -8,6 +8,7 @@ pub mod assemble;
 mod clock;
 pub mod config;
 mod embed;
+pub mod forwarders;
 mod http;
 pub mod live;
 pub mod observe;

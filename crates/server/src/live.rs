@@ -8,7 +8,7 @@ use oyez_hub::command::Command;
 use oyez_hub::policy::fetch::Fetch;
 
 use crate::assemble::{self, AssembleError};
-use crate::config::{AppConfig, Config, ServerConfig};
+use crate::config::{AppConfig, Config, ServerConfig, TlsConfig};
 use crate::http::api::Access;
 use crate::shard::mailbox::{Letter, Peer};
 
@@ -43,6 +43,7 @@ impl Live {
         config: Config,
         fetch: Option<&Arc<dyn Fetch>>,
     ) -> Result<Vec<String>, AssembleError> {
+        let renewed = config.server.tls.clone();
         let (config, later) = without_restart(&self.config, config);
         let (apps, settings) = assemble::apps(&config, fetch)?;
         let settings = Arc::new(settings);
@@ -60,23 +61,33 @@ impl Live {
             // It is nothing that a hub refuses.
             let _ = self.hub.execute(app.id, Command::Reform(Box::new(app))).await;
         }
+        if let (Some(old), Some(new)) = (&config.server.tls, &renewed)
+            && files(old) == files(new)
+        {
+            // What is in them may be new.
+            old.tls.adopt(&new.tls);
+        }
         self.access.replace(&config);
         self.config = config;
         Ok(later)
     }
 }
 
+/// The names of the certificate's files.
+fn files(tls: &TlsConfig) -> (&str, &str) {
+    (&tls.certificate, &tls.key)
+}
+
 /// As much of a new configuration as a node can change to while it runs, and what that leaves out, in the words of the
 /// file.
 fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
-    let files = |server: &ServerConfig| server.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone()));
     let fixed = [
         ("listen", old.server.listen != new.server.listen),
         ("shards", old.server.shards != new.server.shards),
         ("io_uring", old.server.io_uring != new.server.io_uring),
         ("report", old.server.report != new.server.report),
         ("connections", old.server.connections != new.server.connections),
-        ("tls", files(&old.server) != files(&new.server)),
+        ("tls", old.server.tls.as_ref().map(files) != new.server.tls.as_ref().map(files)),
     ];
     let mut later: Vec<_> =
         fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("server.{key}")).collect();

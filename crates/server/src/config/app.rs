@@ -13,6 +13,7 @@ use oyez_hub::policy::limits::Rate;
 
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
+use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
@@ -54,6 +55,7 @@ fn server(node: &Node<'_>) -> ServerConfig {
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         report: report(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
+        forwarders: node.child("proxy").map(|node| forwarders(&node)).unwrap_or_default(),
     }
 }
 
@@ -65,6 +67,42 @@ fn report(node: &Node<'_>) -> Duration {
         node.problem(format!("{} is shorter than a second", node.full("report")), Some(help));
     }
     every
+}
+
+/// Who forwards, and how it tells for whom.
+fn forwarders(node: &Node<'_>) -> Forwarders {
+    let network = |text: Located| {
+        text.text
+            .parse::<Network>()
+            .map_err(|error| {
+                let message = format!("{}: `{}`: {error}", node.full("trusted"), text.text);
+                node.doc.problem(text.span.start, message, Some(error.help()));
+            })
+            .ok()
+    };
+    let trusted = node.texts("trusted");
+    if trusted.is_empty() && node.has("trusted") {
+        let help = "list the forwarders, as in trusted = [\"10.0.0.0/8\"], or leave [server.proxy] out".to_owned();
+        node.problem(format!("{} is empty, so nobody is believed", node.full("trusted")), Some(help));
+    }
+    let words = node.plain_texts("header");
+    let header = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["X-Forwarded-For"] => Some(Field::XForwardedFor),
+        ["Forwarded"] => Some(Field::Forwarded),
+        [_] | [] => None,
+        _ => {
+            let help =
+                "name the one that the forwarders write themselves; the other is the client's to fill".to_owned();
+            node.problem(format!("{} names several headers", node.full("header")), Some(help));
+            None
+        }
+    };
+    let proxy_protocol = node.boolean("protocol");
+    if header.is_none() && !proxy_protocol && words == ["none"] {
+        let help = "write header = \"X-Forwarded-For\", or protocol = true; or leave [server.proxy] out".to_owned();
+        node.problem(format!("[{}] believes nothing that a forwarder says", node.path), Some(help));
+    }
+    Forwarders { trusted: trusted.into_iter().filter_map(network).collect(), header, proxy_protocol }
 }
 
 fn shutdown(node: &Node<'_>) -> ShutdownConfig {

@@ -30,6 +30,7 @@ use oyez_hub::policy::identity::IdentityRule;
 use oyez_hub::policy::limits::Rate;
 use toml::de::DeTable;
 
+use crate::forwarders::Forwarders;
 use crate::settings::Patience;
 use crate::tls::Tls;
 
@@ -91,6 +92,8 @@ pub struct ServerConfig {
     pub report: Duration,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
+    /// Whom to believe about where clients come from.
+    pub forwarders: Forwarders,
 }
 
 /// `[server.shutdown]`.

@@ -125,6 +125,7 @@ static SERVER: Section = Section {
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
+        may("proxy", Table(&PROXY), "", "forwarders in front: whom to believe about where a client comes from"),
     ],
 };
 
@@ -146,6 +147,17 @@ static TLS: Section = Section {
     keys: &[
         need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
         need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
+    ],
+};
+
+#[rustfmt::skip]
+static PROXY: Section = Section {
+    path: "server.proxy",
+    doc: "Load balancers and reverse proxies in front of the server. A client's address (limits, logs, `session.address`) is what they say; what anybody else says is not looked at. See [proxies-and-tls.md](proxies-and-tls.md).",
+    keys: &[
+        need("trusted", Texts, r#"["10.0.0.0/8", "fd00::/8"]"#, "the forwarders: addresses and networks"),
+        or("header", Choices(&["X-Forwarded-For", "Forwarded", "none"]), r#""X-Forwarded-For""#, "the one header to which every forwarder adds whom it forwards for; of the addresses in it, the last that is not `trusted` is the client's"),
+        or("protocol", Bool, "false", "the forwarders begin each connection with a PROXY header (version 1 or 2), before TLS; without it their connections are closed"),
     ],
 };
 

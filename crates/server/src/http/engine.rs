@@ -1,7 +1,6 @@
 //! Requests of Engine.IO and of raw WebSockets: told apart by path and query, refused with Node's errors, or turned
 //! into sessions.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,6 +25,7 @@ use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
 
+use crate::forwarders::Remote;
 use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
@@ -93,7 +93,7 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: IpAddr) -> Response<Body> {
+pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
     let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
@@ -101,7 +101,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         cors::permit(&mut response, &front.origins, &headers);
         return response;
     }
-    let facts = facts(&request, peer);
+    let facts = facts(&shard.settings(), &request, peer);
     let metrics = std::sync::Arc::clone(&shard.metrics);
     let begins = native || facts.shown().query("sid").is_none();
     let mut response = if !cors::may_connect(&front.origins, facts.shown()) {
@@ -214,12 +214,12 @@ pub(crate) struct Opening {
 pub(crate) fn agree<B: HttpBody>(
     shard: &Shard,
     request: &Request<B>,
-    peer: IpAddr,
+    peer: Remote,
 ) -> Option<(Opening, Response<Body>)> {
     let Route { front, native: false } = route(&shard.settings(), request)? else { return None };
     let Front { engine, origins, .. } = &*front;
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
-    let facts = facts(request, peer);
+    let facts = facts(&shard.settings(), request, peer);
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && cors::may_connect(origins, shown);
@@ -466,7 +466,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
+fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {
@@ -477,5 +477,5 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     };
-    Facts::new(Some(peer), shown)
+    Facts::new(Some(settings.forwarders.client(peer, request.headers())), shown)
 }

@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::arrival::Arrivals;
 use super::catalogue::{Catalogue, Label, Labelled};
 use super::histogram::Histogram;
 use super::process::Process;
@@ -52,7 +53,7 @@ const DENIALS: [u16; 5] = [400, 401, 403, 429, 502];
 macro_rules! labels {
     ($($name:ident { $($field:ident: $kind:ty = $label:ident),* })*) => {$(
         #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-        struct $name { $($field: $kind),* }
+        pub(super) struct $name { $(pub(super) $field: $kind),* }
 
         impl Labelled for $name {
             const LABELS: &'static [Label] = &[$($label),*];
@@ -109,6 +110,8 @@ struct AppMetrics {
 pub struct Metrics {
     catalogue: Catalogue,
     apps: Vec<AppMetrics>,
+    /// Connections before their first request.
+    pub(crate) arrivals: Arrivals,
     pub(super) shards: Vec<Vitals>,
     pub(super) latency: Histogram,
     refused: Family<PerRefusal, Counter>,
@@ -152,6 +155,7 @@ impl Metrics {
         let reasons = all.counters::<PerReason>("oyez_messages_dropped", "Messages given up");
         let dropped = Dropped::ALL.map(|reason| reasons.get_or_create_owned(&PerReason { reason: reason.word() }));
         let limits = limit_counters(all);
+        let arrivals = Arrivals::new(all);
         let handshakes_deferred =
             all.counter("oyez_handshakes_deferred", "Handshakes answered 503, because too many were under way");
         let latency = all.histogram(
@@ -172,6 +176,7 @@ impl Metrics {
         Self {
             catalogue,
             apps,
+            arrivals,
             shards,
             latency,
             refused,

@@ -1,5 +1,6 @@
 //! The server seen from outside: every metric and log event is named here, nowhere else.
 
+pub(crate) mod arrival;
 mod catalogue;
 pub(crate) mod event;
 pub(crate) mod histogram;
