@@ -29,7 +29,7 @@ fn main() {
         println!("cargo::rerun-if-changed=client/{name}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
-    let table = install(&out.join("client")).and_then(|package| table(&package)).unwrap_or_else(|problem| {
+    let table = install(&out.join("client")).and_then(|()| table(&out)).unwrap_or_else(|problem| {
         println!("cargo::warning=the server is built without the browser's socket.io client: {problem}");
         println!("cargo::warning=install Node 20 with npm, let it reach a registry, and build again");
         // A file that is never there makes cargo try again at the next build.
@@ -39,8 +39,8 @@ fn main() {
     fs::write(out.join("client_files.rs"), table).expect("OUT_DIR can be written");
 }
 
-/// Installs the package and says where.
-fn install(folder: &Path) -> Result<PathBuf, String> {
+/// Installs the package.
+fn install(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     for name in MANIFEST {
         fs::copy(Path::new("client").join(name), folder.join(name)).map_err(|error| format!("{name}: {error}"))?;
@@ -53,22 +53,27 @@ fn install(folder: &Path) -> Result<PathBuf, String> {
         let first = said.lines().find(|line| line.contains("npm error")).unwrap_or("npm failed");
         return Err(first.to_owned());
     }
-    Ok(folder.join("node_modules/socket.io-client"))
+    Ok(())
 }
 
-/// The Rust source of the table: the package's version, and each file with its bytes.
-fn table(package: &Path) -> Result<String, String> {
+/// Where the package then is, seen from OUT_DIR.
+const PACKAGE: &str = "client/node_modules/socket.io-client";
+
+/// The Rust source of the table: the package's version, and each file with its bytes. The compiler is to look up OUT_DIR,
+/// so that it finds them when the whole folder has moved.
+fn table(out: &Path) -> Result<String, String> {
+    let package = out.join(PACKAGE);
     let manifest = fs::read_to_string(package.join("package.json")).map_err(|error| error.to_string())?;
     let version = manifest.lines().find_map(|line| line.trim().strip_prefix("\"version\": \"")?.split('"').next());
     let version = version.ok_or("socket.io-client names no version")?;
     let mut table = format!("const VERSION: &str = {version:?};\nconst FILES: &[(&str, &[u8])] = &[\n");
     for name in FILES {
-        let path = package.join("dist").join(name);
-        if !path.is_file() {
+        if !package.join("dist").join(name).is_file() {
             return Err(format!("socket.io-client {version} has no dist/{name}"));
         }
         // Writing to a String cannot fail.
-        let _ = writeln!(table, "    ({name:?}, include_bytes!({:?})),", path.display().to_string());
+        let _ =
+            writeln!(table, "    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{PACKAGE}/dist/{name}\"))),");
     }
     table.push_str("];\n");
     Ok(table)

@@ -1,8 +1,10 @@
 // SIGHUP and `oyez reload`: another configuration while everybody stays.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import tls from 'node:tls';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { authority } from './authority.mjs';
 import { API_KEY, ROOT, connect, connected, fence, next, record, serve, token } from './harness.mjs';
 import { Inbox, eventually } from './waiting.mjs';
 import { folder, run } from './stage.mjs';
@@ -47,9 +49,9 @@ ${more}`;
 
 const bearer = (claims, secret = OLD) => token({ roles: [], ...claims }, { secret });
 
-/** A server whose configuration can be changed: `change(parts)` writes it, `hangup()` also has it read. */
-async function changeable(t) {
-  const path = join(folder(t, { 'oyez.toml': config() }), 'oyez.toml');
+/** A server that begins with `parts` and whose configuration can be changed: `change(parts)` writes it, `hangup()` also has it read. */
+async function changeable(t, parts) {
+  const path = join(folder(t, { 'oyez.toml': config(parts) }), 'oyez.toml');
   const server = await serve(relative(ROOT, path));
   t.after(() => server.stop());
   const read = () => server.logs.filter((line) => /config_(loaded|refused)/.test(line));
@@ -143,6 +145,42 @@ test('API keys, limits and origins change for what comes', async (t) => {
   const denied = next(socket, 'error');
   for (let index = 0; index < 3; index += 1) socket.emit('echo', index, () => {});
   assert.equal((await denied)[0].code, 429);
+});
+
+test('whom to believe about addresses changes for what comes', async (t) => {
+  const where = '[[app.desk.on]]\nevent = "where"\nack = "session.address"\n';
+  const server = await changeable(t, { more: where });
+  const address = async () => {
+    const extraHeaders = { 'x-forwarded-for': '203.0.113.9' };
+    const socket = connect(server.url, { transports: ['websocket'], auth: { token: bearer({ sub: 'u1' }) }, extraHeaders });
+    t.after(() => socket.disconnect());
+    return socket.emitWithAck('where');
+  };
+  assert.equal(await address(), '127.0.0.1');
+  assert.match(await server.hangup({ more: `${where}[server.proxy]\ntrusted = ["127.0.0.1"]\n` }), /config_loaded(?!.*restart)/);
+  assert.equal(await address(), '203.0.113.9');
+});
+
+test('oyez reload reads the certificate again', async (t) => {
+  const { ca, end, file, issue } = authority();
+  t.after(end);
+  const put = (name) => ['pem', 'key'].forEach((kind) => copyFileSync(file(`${name}.${kind}`), file(`server.${kind}`)));
+  ['one', 'two'].forEach(issue);
+  put('one');
+  const more = `[server.tls]\ncertificate = "${file('server.pem')}"\nkey = "${file('server.key')}"\n`;
+  const server = await changeable(t, { more });
+  const shown = () => new Promise((resolve, reject) => {
+    const socket = tls.connect({ port: server.port, host: '127.0.0.1', ca }, () => {
+      resolve(socket.getPeerCertificate().subject.CN);
+      socket.destroy();
+    });
+    socket.once('error', reject);
+  });
+  assert.equal(await shown(), 'one');
+  put('two');
+  const said = await run(['reload', '--url', server.url, '--ca', file('ca.pem'), '--key', API_KEY]);
+  assert.equal(said.code, 0, said.stderr);
+  assert.equal(await shown(), 'two');
 });
 
 test('to reload takes the right to', async (t) => {

@@ -5,11 +5,12 @@ import assert from 'node:assert/strict';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
-import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { API_KEY, ROOT, SECRET, binary, connect, connected, next, serve, token } from './harness.mjs';
+import { isDeepStrictEqual } from 'node:util';
+import { authority } from './authority.mjs';
+import { API_KEY, ROOT, SECRET, attach, binary, connect, connected, next, serve, token } from './harness.mjs';
 import { folder, raw, run } from './stage.mjs';
 import { eventually } from './waiting.mjs';
 
@@ -55,19 +56,8 @@ reply = { event = "said", data = "data" }
 const HELLO_TIMEOUT_MS = 5000;
 const ENV = { JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY };
 
-let home; // the throw-away authority, and the certificates "one" and "two" that it issued
-let ca;
+const { ca, end, file, issue } = authority(); // it issues the certificates "one" and "two"
 let server;
-
-const openssl = (...args) => execFileSync('openssl', args, { cwd: home, stdio: 'pipe' });
-const file = (name) => join(home, name);
-
-/** A certificate by the authority for this machine, as NAME.pem and NAME.key. */
-function issue(name) {
-  openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-  writeFileSync(file('san'), 'subjectAltName=IP:127.0.0.1,DNS:localhost\n');
-  openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', `${name}.pem`);
-}
 
 /** Puts a file in the place of another in one step, as a certificate's tools do. */
 function install(from, to) {
@@ -76,26 +66,23 @@ function install(from, to) {
 }
 
 before(async () => {
-  home = mkdtempSync(join(tmpdir(), 'oyez-tls-'));
-  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=throw-away', '-keyout', 'ca.key', '-out', 'ca.pem');
   issue('one');
   issue('two');
   install('one.pem', 'certificate.pem');
   install('one.key', 'key.pem');
-  ca = readFileSync(file('ca.pem'));
   writeFileSync(file('oyez.toml'), CONFIG);
   server = await serve(relative(ROOT, file('oyez.toml')));
 });
 after(async () => {
   assert.equal(await server?.stop(), 0);
   assert.deepEqual(server.logs.filter((line) => line.includes('panicked')), []);
-  rmSync(home, { recursive: true });
+  end();
 });
 
 /** One request of its own connection: {status, text, issued} (whom the certificate names). */
-function request(path, { method = 'GET', body, headers = {}, ...options } = {}) {
+function request(path, { method = 'GET', body, headers = {}, base = server.url, ...options } = {}) {
   return new Promise((resolve, reject) => {
-    const asked = https.request(`${server.url}${path}`, { method, ca, agent: false, headers, ...options }, (response) => {
+    const asked = https.request(`${base}${path}`, { method, ca, agent: false, headers, ...options }, (response) => {
       const issued = response.socket.getPeerCertificate().subject.CN;
       let text = '';
       response.on('data', (bytes) => { text += bytes; });
@@ -205,6 +192,12 @@ test('raw JSON over wss, and its refusal before the upgrade', async (t) => {
   await assert.rejects(refused.opened, { status: 401 });
 });
 
+test('the pages over https', async () => {
+  for (const path of ['/', '/api/docs', '/api/openapi.json', '/socket.io/socket.io.js']) {
+    assert.equal((await request(path)).status, 200, path);
+  }
+});
+
 test('the API and health over https, several requests on one connection', async (t) => {
   const agent = new https.Agent({ keepAlive: true, maxSockets: 1, ca });
   t.after(() => agent.destroy());
@@ -224,7 +217,61 @@ for (const version of ['TLSv1.2', 'TLSv1.3']) {
   });
 }
 
+/** The values of a counter by its labels, as Prometheus reads them: {'reason="closed"': 3}. */
+async function counted(name) {
+  const { text } = await request('/metrics', { headers: { authorization: `Bearer ${API_KEY}` } });
+  const lines = text.matchAll(new RegExp(`^${name}_total\\{(.*)\\} (\\d+)$`, 'gm'));
+  return Object.fromEntries([...lines].map(([, labels, value]) => [labels, Number(value)]));
+}
+
+test('handshakes are counted, by version and by whether a ticket was used', async () => {
+  const series = (version, resumed) => `version="${version}",resumed="${resumed}"`;
+  for (const version of ['1.2', '1.3']) {
+    const before = await counted('oyez_tls_handshakes');
+    const options = { port: server.port, host: '127.0.0.1', ca, minVersion: `TLSv${version}`, maxVersion: `TLSv${version}` };
+    const asking = (more) => tls.connect({ ...options, ...more }, function ask() { this.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'); });
+    const first = asking();
+    // With TLS 1.3 the ticket comes after the handshake.
+    const [[session]] = await Promise.all([next(first, 'session'), next(first, 'data')]);
+    first.destroy();
+    const second = asking({ session });
+    await next(second, 'data');
+    assert.ok(second.isSessionReused());
+    second.destroy();
+    const grew = (after, name) => after[name] > (before[name] ?? 0);
+    // Asking for them is a handshake of version 1.3, too.
+    const after = await counted('oyez_tls_handshakes');
+    assert.ok(grew(after, series(version, false)) && grew(after, series(version, true)), JSON.stringify(after));
+  }
+});
+
 describe('who does not get as far as a request', () => {
+  test('is counted by reason, and told of in the log with a remedy', async () => {
+    const before = await counted('oyez_tls_handshake_failures');
+    const port = { port: server.port, host: '127.0.0.1' };
+    const failing = (options) => next(tls.connect({ ...port, ...options }), 'error');
+    assert.equal((await run(['publish', '--url', server.url, 'user:u', 'news'], ENV)).code, 1, 'it does not believe the authority');
+    await failing({ ca, ALPNProtocols: ['h2'] });
+    await failing({ ca, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL@SECLEVEL=0' });
+    const plain = net.connect(port, () => plain.write('GET / HTTP/1.1\r\n\r\n'));
+    await next(plain.resume(), 'close');
+    const garbled = net.connect(port, () => garbled.write(Buffer.concat([Buffer.from([22, 3, 1, 0, 100]), Buffer.alloc(100, 0xff)])));
+    await next(garbled.on('error', () => {}).resume(), 'close');
+    const gone = net.connect(port, () => gone.end(Buffer.from([22, 3, 1])));
+    await next(gone.resume(), 'close');
+    const grown = async () => {
+      const now = await counted('oyez_tls_handshake_failures');
+      return Object.fromEntries(Object.keys(now).map((name) => [name.slice(8, -1), now[name] - before[name]]));
+    };
+    const expected = { not_tls: 1, timeout: 0, closed: 1, refused: 1, incompatible: 2, malformed: 1 };
+    await eventually(async () => isDeepStrictEqual(await grown(), expected), 'every failure by its reason')
+      .catch(async (error) => assert.deepEqual(await grown(), expected, error.message));
+    const logged = server.logs.filter((line) => line.includes('tls_failed'));
+    for (const reason of ['not_tls', 'refused', 'incompatible', 'malformed']) {
+      assert.ok(logged.some((line) => line.includes(`"${reason}"`) && line.includes('127.0.0.1') && line.includes('help')), reason);
+    }
+  });
+
   test('plain HTTP is told to use https', async () => {
     const socket = net.connect(server.port, '127.0.0.1');
     let text = '';
@@ -285,6 +332,36 @@ describe('the commands that are clients', () => {
     assert.equal(stranger.code, 1, 'an authority that nobody named is not believed');
   });
 
+  test('over http:// to a port that speaks TLS: told to write https://', async () => {
+    const http = server.url.replace('https', 'http');
+    const published = await run(['publish', '--url', http, 'user:tail', 'news'], ENV);
+    assert.equal(published.code, 1);
+    assert.match(published.stderr, /answered 400: This port speaks TLS: use https:\/\//);
+    const listened = await run(['listen', '--url', http, '--token', token({ sub: 'tail' })], ENV);
+    assert.equal(listened.code, 1);
+    assert.match(listened.stderr, /This port speaks TLS: use https:\/\//);
+  });
+
+  test('a certificate that is not believed ends them, with the remedy', async () => {
+    for (const args of [['publish', 'user:tail', 'news'], ['listen', '--token', token({ sub: 'tail' })]]) {
+      const { code, stderr } = await run([...args, '--url', server.url], ENV);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /invalid peer certificate[^]*help: .*--ca FILE/);
+    }
+  });
+
+  test('`oyez bench` tells what TLS fails of', async () => {
+    const other = authority();
+    const bench = (url, ca) => run(['bench', 'connect', '--connections', '2', '--url', `${url}/socket.io/?EIO=4&transport=websocket`, '--jwt-secret', SECRET, '--ca', ca], ENV);
+    const stranger = await bench(server.url.replace('https', 'wss'), other.file('ca.pem'));
+    assert.equal(stranger.code, 1);
+    assert.match(stranger.stderr, /invalid peer certificate[^]*help: .*--ca FILE/);
+    other.end();
+    const plain = await bench(server.url.replace('https', 'ws'), file('ca.pem'));
+    assert.equal(plain.code, 1);
+    assert.match(plain.stderr, /This port speaks TLS: use https:\/\//);
+  });
+
   test('`oyez bench` counts deliveries over wss', async () => {
     const { code, stdout, stderr } = await run(['bench', 'fanout', '--connections', '20', '--rounds', '2', '--publishes', '5',
       '--ca', file('ca.pem'), '--url', `${server.url.replace('https', 'wss')}/socket.io/?EIO=4&transport=websocket`, '--jwt-secret', SECRET,
@@ -294,6 +371,23 @@ describe('the commands that are clients', () => {
     assert.equal(code, 0, stderr);
     assert.match(stdout, /"deliveries":100/);
   });
+});
+
+test('`oyez dev` with a file that has [server.tls] speaks TLS, and what its banner says works', async (t) => {
+  const home = folder(t, { 'oyez.toml': CONFIG.replace('[server.tls]', `[server]\nlisten = "127.0.0.1:0"\n[server.tls]`) });
+  for (const name of ['certificate.pem', 'key.pem']) copyFileSync(file(name), join(home, name));
+  const child = spawn(binary(), ['dev', '--config', 'oyez.toml'], { cwd: home, env: { ...process.env, LANG: 'C', LC_ALL: 'C' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const dev = await attach(child);
+  t.after(() => dev.stop());
+  assert.match(dev.url, /^https:/);
+  const line = await eventually(() => dev.logs.find((text) => text.includes('curl ')), 'the banner');
+  const [, path, authorization, body] = line.match(/curl -k https:\/\/[^/]+(\S+) -H 'Authorization: (.*?)' .* -d '(.*)'/);
+  const headers = { authorization, 'content-type': 'application/json' };
+  const published = await request(path, { base: dev.url, method: 'POST', headers, body });
+  assert.equal(published.status, 200, published.text);
+  const page = await request('/api/docs', { base: dev.url });
+  assert.equal(page.status, 200);
+  assert.match(page.text, /<html/);
 });
 
 describe('a certificate that cannot be used', () => {

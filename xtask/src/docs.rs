@@ -9,8 +9,14 @@ use anyhow::{Context, Result, ensure};
 use crate::bench;
 use crate::test::cargo;
 
-/// What `oyez` is asked, and the page that its answer is.
-const PAGES: &[(&str, &str)] = &[("config-reference", "docs/configuration.md")];
+/// What `oyez reference` is asked, and the page that its answer is.
+const PAGES: &[(&str, &str)] = &[
+    ("configuration", "docs/configuration.md"),
+    ("codes", "docs/codes.md"),
+    ("metrics", "docs/metrics.md"),
+    ("cli", "docs/cli.md"),
+    ("http", "docs/http-reference.md"),
+];
 
 /// How `cargo xtask docs` is called.
 #[derive(Debug, clap::Args)]
@@ -24,11 +30,15 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let binary = cargo::build(root)?.join("oyez");
     let mut fresh = true;
-    for (command, page) in PAGES {
-        let output = Command::new(&binary).arg(command).output().with_context(|| format!("{}", binary.display()))?;
-        let words = String::from_utf8(output.stdout).with_context(|| format!("`oyez {command}` is not UTF-8"))?;
-        ensure!(output.status.success(), "`oyez {command}`: {}", String::from_utf8_lossy(&output.stderr).trim());
-        ensure!(!words.is_empty(), "`oyez {command}` printed nothing");
+    for (name, page) in PAGES {
+        let output = Command::new(&binary)
+            .args(["reference", *name])
+            .output()
+            .with_context(|| format!("{}", binary.display()))?;
+        let words =
+            String::from_utf8(output.stdout).with_context(|| format!("`oyez reference {name}` is not UTF-8"))?;
+        ensure!(output.status.success(), "`oyez reference {name}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+        ensure!(!words.is_empty(), "`oyez reference {name}` printed nothing");
         let path = root.join(page);
         if !options.check {
             fs::write(&path, words).with_context(|| format!("cannot write {page}"))?;

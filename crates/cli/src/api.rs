@@ -12,10 +12,13 @@ use tokio::runtime::{Builder, Handle};
 use crate::command;
 use crate::failure::Failure;
 use crate::secrets::{self, Secrets};
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 
 /// How long the server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a sentence that is shown.
+const SENTENCE: usize = 200;
 
 /// Whom to ask, and the right to.
 #[derive(Debug, Args)]
@@ -52,7 +55,7 @@ impl Api {
         });
         let unreachable = |error: &dyn std::fmt::Display| {
             let failure = Failure::new(format!("cannot {what} at {}: {error}", self.url));
-            failure.help("is the server running? see --url, and --ca")
+            failure.help(trust::remedy(&error.to_string()).unwrap_or("is the server running? see --url"))
         };
         verdict(&answer.map_err(|error| unreachable(&error))?)
     }
@@ -75,6 +78,13 @@ fn verdict(answer: &FetchResponse) -> Result<String, Failure> {
         return Ok(body.into_owned());
     }
     let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
-    let reason = parsed.pointer("/error/message").and_then(Value::as_str).unwrap_or("no reason given");
-    Err(Failure::new(format!("the server answered {}: {reason}", answer.status)))
+    let reason = parsed.pointer("/error/message").and_then(Value::as_str).or_else(|| sentence(&body));
+    Err(Failure::new(format!("the server answered {}: {}", answer.status, reason.unwrap_or("no reason given"))))
+}
+
+/// What an answer that is none of the API's says, if it is a word to a person, as that of a port that speaks TLS.
+fn sentence(body: &str) -> Option<&str> {
+    let line = body.trim();
+    let plain = !line.is_empty() && line.len() <= SENTENCE && !line.starts_with(['<', '{']);
+    (plain && !line.contains(char::is_control)).then_some(line)
 }

@@ -7,7 +7,7 @@ use crate::say::Language;
 /// What the banner shows.
 #[derive(Debug)]
 pub(crate) struct Banner<'a> {
-    /// Where the server listens, `http://…` without a trailing slash.
+    /// Where the server listens, `http://…` or `https://…` without a trailing slash.
     pub(crate) url: &'a str,
     /// The built-in demo page is served.
     pub(crate) demo: bool,
@@ -53,9 +53,11 @@ impl Banner<'_> {
                 title
             };
             let data = say(r#"{"title":"Hello","message":"from curl"}"#, r#"{"title":"你好","message":"来自 curl"}"#);
+            // The certificate of a server on this machine is nobody's that curl knows.
+            let curl = if self.url.starts_with("https:") { "curl -k" } else { "curl" };
             let _ = write!(
                 out,
-                "\n  {title}\n\n  curl {}/api/v1/publish -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+                "\n  {title}\n\n  {curl} {}/api/v1/publish -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
                  -d '{{\"to\":\"user:{id}\",\"event\":\"notification\",\"data\":{data}}}'\n",
                 self.url
             );
@@ -98,6 +100,12 @@ mod tests {
         let chinese = BANNER.text(Language::Chinese);
         assert!(chinese.contains("\n  演示页面      http://127.0.0.1:3001/\n"), "{chinese}");
         assert!(chinese.contains("\n  管理员令牌    (admin) A\n"), "{chinese}");
+    }
+
+    #[test]
+    fn with_tls_the_command_still_works() {
+        let text = Banner { url: "https://127.0.0.1:3001", ..BANNER }.text(Language::English);
+        assert!(text.contains("curl -k https://127.0.0.1:3001/api/v1/publish"), "{text}");
     }
 
     #[test]

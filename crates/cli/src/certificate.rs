@@ -16,7 +16,7 @@ use crate::signals::Hangup;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A certificate in use, and where it came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
@@ -66,7 +66,8 @@ impl Certificate {
         }
     }
 
-    fn reload(&self) -> Result<(), Failure> {
+    /// Reads the files again; what is wrong leaves the old ones in use.
+    pub(crate) fn reload(&self) -> Result<(), Failure> {
         let (certificate, key) = (text(&self.certificate)?, text(&self.key)?);
         self.tls.replace(&certificate, &key).map_err(|error| wrong(&error, &self.certificate, &self.key))
     }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::certificate::Certificate;
 use crate::failure::Failure;
+use crate::process;
 use crate::reload::{Reading, Reloads};
 use crate::signals::Signals;
 
@@ -48,6 +49,7 @@ impl Node {
         info!(event = "start", version = env!("CARGO_PKG_VERSION"), shards, apps = apps.len());
         let server = Server::new(apps, settings, shards, runtime.handle().clone());
         let (ending, access) = (CancellationToken::new(), Access::of(&config));
+        let report = config.server.report;
         let live = server.live(config, access.clone());
         let (reloads, lane) = Reloads::new(live, reading, runtime.handle().clone());
         let state = ApiState {
@@ -58,7 +60,7 @@ impl Node {
             stop: ending.clone(),
             reload: Some(lane),
         };
-        let server = server.with_router(api::router(state));
+        let server = server.with_router(api::router(state)).with_report(report).with_process(process::read);
         Ok(Self { server, runtime, ending, reloads, certificate: None })
     }
 

@@ -34,6 +34,12 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     check(path, &read(path)?, &env).map_err(|problems| Failure::new(problems.to_string()))
 }
 
+/// Reads a configuration file for its rules; the secrets that it names are not needed.
+pub(crate) fn rules(path: &Path) -> Result<Config, Failure> {
+    let name = path.display().to_string();
+    config::load_rules(&name, &read(path)?).map_err(|problems| Failure::new(problems.to_string()))
+}
+
 /// Checks the text of a configuration: each part, and then that the parts go together. `path` is where it is from;
 /// relative names in it start there.
 pub(crate) fn check(path: &Path, source: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {

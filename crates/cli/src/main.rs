@@ -11,6 +11,7 @@ mod failure;
 mod listener;
 mod logging;
 mod mint;
+mod process;
 mod reload;
 mod say;
 mod secrets;
@@ -55,6 +56,7 @@ enum Command {
     Reload(command::reload::Options),
     Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
+    Reference(command::reference::Options),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Reload(options) => command::reload::run(&options),
         Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
+        Command::Reference(options) => command::reference::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

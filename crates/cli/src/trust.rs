@@ -21,6 +21,21 @@ pub(crate) struct Trust {
     ca: Option<PathBuf>,
 }
 
+/// What helps when TLS fails with this error, where anything does: trying again will not.
+pub(crate) fn remedy(error: &str) -> Option<&'static str> {
+    const REMEDIES: [(&str, &str); 4] = [
+        ("not valid for name", "call the server by a name that stands in its certificate"),
+        ("certificate expired", "the server needs a new certificate"),
+        (
+            "invalid peer certificate",
+            "name whom to believe: --ca FILE, the PEM file of the authority behind the certificate",
+        ),
+        // What a server says in HTTP is no record of TLS.
+        ("InvalidContentType", "TLS is not spoken there: write http:// or ws://"),
+    ];
+    REMEDIES.iter().find(|(part, _)| error.contains(part)).map(|(_, help)| *help)
+}
+
 impl Trust {
     /// The authorities as PEM, if any are named.
     pub(crate) fn pem(&self) -> Result<Option<Vec<u8>>, Failure> {

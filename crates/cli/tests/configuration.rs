@@ -48,6 +48,10 @@ fn check_tells_every_mistake_with_its_place() {
     assert_eq!((ran.code, &answer["good"]), (Some(1), &json!(false)));
     let problems = answer["problems"].as_array().expect("a list");
     assert!(problems.iter().any(|problem| problem["line"] == 10 && problem["help"].is_string()), "{answer}");
+    let misspelt = fs::read_to_string(Path::new(ROOT).join(example("ticketing"))).expect("the example");
+    fs::write(directory.path().join("oyez.toml"), misspelt.replace("origins =", "orgins =")).expect("written");
+    let once = run(oyez(&["check"]).current_dir(directory.path()));
+    once.expect(1, &[], &["did you mean `origins`?", "1 mistake"]);
     run(&mut oyez(&["check", "nowhere.toml"])).expect(1, &[], &["cannot read nowhere.toml"]);
 }
 
@@ -84,6 +88,12 @@ fn explain_names_the_rule() {
         &[],
     );
     explain(r#"{"userId": 7, "roles": ["admin"]}"#, "role:x").expect(0, &["ALLOWED"], &[]);
+    let file = example("ticketing");
+    let mut without = oyez(&["explain", "--config", &file, "--claims", r#"{"userId": 7}"#, "subscribe", "role:x"]);
+    for secret in ["JWT_SECRET", "AUTH_SECRET", "OYEZ_API_KEY"] {
+        without.env_remove(secret);
+    }
+    run(&mut without).expect(0, &["DENIED"], &[]);
     explain(r#"{"name": "x"}"#, "role:x").expect(1, &[], &["names no user"]);
     explain("[]", "role:x").expect(2, &[], &["not a JSON object"]);
 }
@@ -122,11 +132,20 @@ fn without_a_file_the_way_is_shown() {
 }
 
 #[test]
-fn the_reference_is_the_page_in_docs() {
-    let page = fs::read_to_string(Path::new(ROOT).join("docs/configuration.md")).expect("the page");
-    let ran = run(&mut oyez(&["config-reference"]));
-    ran.expect(0, &["## `app.NAME.identity`"], &[]);
-    assert!(ran.out == page, "docs/configuration.md is stale: run `cargo xtask docs`");
+fn the_pages_of_the_reference_are_those_in_docs() {
+    run(&mut oyez(&["config-reference"])).expect(0, &["## `app.NAME.identity`"], &[]);
+    for (name, file, word) in [
+        ("configuration", "configuration.md", "## `app.NAME.identity`"),
+        ("codes", "codes.md", "| 4003 | `session_expired` |"),
+        ("metrics", "metrics.md", "| `oyez_delivery_latency_seconds` | histogram |"),
+        ("cli", "cli.md", "oyez serve --config examples/ticketing/oyez.toml"),
+        ("http", "http-reference.md", "### `POST /api/v1/publish`"),
+    ] {
+        let page = fs::read_to_string(Path::new(ROOT).join("docs").join(file)).expect("the page");
+        let ran = run(&mut oyez(&["reference", name]));
+        ran.expect(0, &[word], &[]);
+        assert!(ran.out == page, "docs/{file} is stale: run `cargo xtask docs`");
+    }
 }
 
 /// Base64url without padding.

@@ -30,6 +30,17 @@ pub struct Door {
     state: Arc<Mutex<State>>,
 }
 
+/// What goes through the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Publications that were ever let in.
+    pub entered: u64,
+    /// Publications that are on their way.
+    pub inside: usize,
+    /// Publications in the line.
+    pub waiting: usize,
+}
+
 #[derive(Debug)]
 struct State {
     /// Most permits that may be out, and most of their bytes.
@@ -37,6 +48,8 @@ struct State {
     /// Permits that are out, and their bytes.
     inside: usize,
     bytes: usize,
+    /// Everybody who was ever let in.
+    entered: u64,
     /// Nobody is let in any more.
     closed: bool,
     line: VecDeque<Waiter>,
@@ -80,6 +93,7 @@ impl Door {
             limits: (permits, bytes),
             inside: 0,
             bytes: 0,
+            entered: 0,
             closed: false,
             line: VecDeque::new(),
             next_ticket: 0,
@@ -92,6 +106,13 @@ impl Door {
     /// `None` only while the node shuts down.
     pub async fn enter(&self, size: usize) -> Option<Permit> {
         Entry { state: &self.state, bytes: size, ticket: None }.await
+    }
+
+    /// What goes through it.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let state = self.state.lock();
+        Traffic { entered: state.entered, inside: state.inside, waiting: state.line.len() }
     }
 
     /// Lets nobody in any more.
@@ -150,6 +171,7 @@ impl State {
         if place == 0 && self.is_room(bytes) {
             self.inside += 1;
             self.bytes += bytes;
+            self.entered += 1;
             if ticket.take().is_some() {
                 self.line.pop_front();
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
 use smallvec::SmallVec;
@@ -76,6 +76,8 @@ pub struct Delivery {
     pub compress: bool,
     /// Set when the publisher waits for acknowledgements.
     pub ack: Option<AckRequest>,
+    /// When it was asked for; its latency counts from here.
+    pub asked: Instant,
     /// Returned when the last shard has flushed.
     pub permit: Option<Permit>,
 }

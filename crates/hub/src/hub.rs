@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::address::AppId;
-use crate::admission::{Door, PERMITS};
+use crate::admission::{Door, PERMITS, Traffic};
 use crate::app::App;
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
@@ -100,6 +100,12 @@ impl Hub {
     /// [`CommandError::UnknownApp`].
     pub fn find_app(&self, name: &str) -> Result<Arc<App>, CommandError> {
         self.apps().find(|app| app.name == name).ok_or_else(|| CommandError::UnknownApp(name.to_owned()))
+    }
+
+    /// What goes through the door.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.inner.door.traffic()
     }
 
     /// Accepts no publication any more; the node goes down.
@@ -247,6 +253,7 @@ impl Hub {
         publish: Publish,
         ack: Option<AckRequest>,
     ) -> Result<(Published, usize), CommandError> {
+        let asked = Instant::now();
         if !is_event_name(&publish.event) {
             return Err(CommandError::BadEvent(publish.event));
         }
@@ -270,6 +277,7 @@ impl Hub {
             when_slow,
             compress: publish.compress,
             ack,
+            asked,
             permit: Some(permit),
         });
         let shards = self.push(&delivery);

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::http::connection::serve;
 use crate::observe::event;
 use crate::shard::Shard;
@@ -99,7 +100,7 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                shard.metrics.accept_failures.inc();
+                shard.metrics.accept_failed(clock::steady_nanos());
                 trouble.note(&error);
                 tokio::time::sleep(PAUSE).await;
             }

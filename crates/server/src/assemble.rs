@@ -109,10 +109,11 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
     let ServerConfig { io_uring, patience, shutdown, handshakes, connections, .. } = config.server;
+    let forwarders = config.server.forwarders.clone();
     let shutdown = Shutdown { window: shutdown.window, deadline: shutdown.deadline };
     let connections = connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
     let fronts = fronts.into_iter().map(Arc::new).collect();
-    Ok((apps, Settings { fronts, connections, tokens, patience, io_uring, shutdown, handshakes }))
+    Ok((apps, Settings { fronts, connections, tokens, forwarders, patience, io_uring, shutdown, handshakes }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {

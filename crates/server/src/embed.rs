@@ -8,6 +8,7 @@ use oyez_hub::app::App;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
 use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
 
@@ -16,6 +17,7 @@ use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience
 /// ```
 /// # use std::time::Duration;
 /// use oyez_server::Server;
+/// use oyez_server::forwarders::{Field, Forwarders};
 /// use oyez_server::settings::{Engine, Origins};
 ///
 /// # #[tokio::main]
@@ -23,6 +25,11 @@ use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience
 /// let server = Server::builder()
 ///     .namespace("/admin")
 ///     .origins(Origins::List(vec!["https://app.example.com".to_owned()]))
+///     .forwarders(Forwarders {
+///         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
+///         header: Some(Field::XForwardedFor),
+///         proxy_protocol: false,
+///     })
 ///     .engine(Engine { connect_timeout: Duration::from_secs(5), deflate: true, ..Engine::default() })
 ///     .shards(2)
 ///     .build();
@@ -36,6 +43,7 @@ pub struct ServerBuilder {
     bare: Option<(String, String)>,
     engine: Engine,
     origins: Origins,
+    forwarders: Forwarders,
     shards: usize,
     shutdown: Shutdown,
 }
@@ -50,6 +58,7 @@ impl Server {
             bare: None,
             engine: Engine::default(),
             origins: Origins::List(Vec::new()),
+            forwarders: Forwarders::default(),
             shards: default_shards(),
             shutdown: Shutdown::default(),
         }
@@ -104,6 +113,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets who is believed about where clients come from: load balancers and reverse proxies in front.
+    #[must_use]
+    pub fn forwarders(mut self, forwarders: Forwarders) -> Self {
+        self.forwarders = forwarders;
+        self
+    }
+
     /// Sets the number of threads for connections.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -143,6 +159,7 @@ impl ServerBuilder {
             fronts: fronts.into_iter().map(Arc::new).collect(),
             connections: None,
             tokens: Vec::new(),
+            forwarders: self.forwarders,
             patience: Patience::default(),
             io_uring: true,
             shutdown: self.shutdown,

@@ -8,7 +8,7 @@ use oyez_hub::command::Command;
 use oyez_hub::policy::fetch::Fetch;
 
 use crate::assemble::{self, AssembleError};
-use crate::config::{AppConfig, Config, ServerConfig};
+use crate::config::{AppConfig, Config, ServerConfig, TlsConfig};
 use crate::http::api::Access;
 use crate::shard::mailbox::{Letter, Peer};
 
@@ -43,6 +43,7 @@ impl Live {
         config: Config,
         fetch: Option<&Arc<dyn Fetch>>,
     ) -> Result<Vec<String>, AssembleError> {
+        let renewed = config.server.tls.clone();
         let (config, later) = without_restart(&self.config, config);
         let (apps, settings) = assemble::apps(&config, fetch)?;
         let settings = Arc::new(settings);
@@ -60,21 +61,33 @@ impl Live {
             // It is nothing that a hub refuses.
             let _ = self.hub.execute(app.id, Command::Reform(Box::new(app))).await;
         }
+        if let (Some(old), Some(new)) = (&config.server.tls, &renewed)
+            && files(old) == files(new)
+        {
+            // What is in them may be new.
+            old.tls.adopt(&new.tls);
+        }
         self.access.replace(&config);
         self.config = config;
         Ok(later)
     }
 }
 
+/// The names of the certificate's files.
+fn files(tls: &TlsConfig) -> (&str, &str) {
+    (&tls.certificate, &tls.key)
+}
+
 /// As much of a new configuration as a node can change to while it runs, and what that leaves out, in the words of the
 /// file.
 fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
-    let files = |server: &ServerConfig| server.tls.as_ref().map(|tls| (tls.certificate.clone(), tls.key.clone()));
     let fixed = [
         ("listen", old.server.listen != new.server.listen),
         ("shards", old.server.shards != new.server.shards),
         ("io_uring", old.server.io_uring != new.server.io_uring),
-        ("tls", files(&old.server) != files(&new.server)),
+        ("report", old.server.report != new.server.report),
+        ("connections", old.server.connections != new.server.connections),
+        ("tls", old.server.tls.as_ref().map(files) != new.server.tls.as_ref().map(files)),
     ];
     let mut later: Vec<_> =
         fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| format!("server.{key}")).collect();
@@ -88,8 +101,9 @@ fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
         None => app.clone(),
     });
     let apps = apps.collect();
-    let ServerConfig { listen, shards, io_uring, tls, .. } = old.server.clone();
-    (Config { server: ServerConfig { listen, shards, io_uring, tls, ..new.server }, apps, keys: new.keys }, later)
+    let ServerConfig { listen, shards, io_uring, report, connections, tls, .. } = old.server.clone();
+    let server = ServerConfig { listen, shards, io_uring, report, connections, tls, ..new.server };
+    (Config { server, apps, keys: new.keys }, later)
 }
 
 #[cfg(test)]
@@ -113,12 +127,14 @@ mod tests {
     #[test]
     fn what_needs_a_restart_stays_and_is_named() {
         let server = |listen: &str, shards: u8, window: &str| {
-            format!("[server]\nlisten = \"{listen}\"\nshards = {shards}\nshutdown.window = \"{window}\"\n")
+            format!(
+                "[server]\nlisten = \"{listen}\"\nshards = {shards}\nconnections = {shards}\nreport = \"{window}\"\nshutdown.window = \"{window}\"\n"
+            )
         };
         let old = config(&[server("127.0.0.1:1", 1, "1s"), app("b", "http://b"), app("c", "http://c")].concat());
         let new = config(&[server("127.0.0.1:2", 2, "2s"), app("a", "http://a"), app("c", "http://d")].concat());
         let (merged, later) = without_restart(&old, new);
-        assert_eq!(later, ["server.listen", "server.shards", "app.a", "app.b"]);
+        assert_eq!(later, ["server.listen", "server.shards", "server.report", "server.connections", "app.a", "app.b"]);
         assert_eq!((merged.server.listen, merged.server.shards), (old.server.listen, old.server.shards));
         assert_eq!(merged.server.shutdown.window.as_secs(), 2);
         let apps: Vec<_> = merged.apps.iter().map(|app| (app.name.as_str(), app.origins[0].as_str())).collect();

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::Router;
 use oyez_hub::Hub;
@@ -19,11 +20,16 @@ use crate::config::Config;
 use crate::http::api::Access;
 use crate::live::Live;
 use crate::observe::metrics::Metrics;
+use crate::observe::process::Process;
+use crate::observe::report::report;
 use crate::seats::Seats;
 use crate::settings::Settings;
 use crate::shard::mailbox::{Letter, Peer};
 use crate::shard::{Inlet, Parts, Shard};
 use crate::tls::Tls;
+
+/// Between two lines of figures in the log, unless it is said otherwise.
+const REPORT: Duration = Duration::from_secs(60);
 
 /// A server that is built but does not serve yet.
 ///
@@ -71,6 +77,7 @@ pub struct Server {
     hub: Hub,
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
+    report: Duration,
     router: Router,
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
@@ -88,13 +95,24 @@ impl Server {
     /// handlers and remote calls run on `background`.
     #[must_use]
     pub fn new(apps: Vec<App>, settings: Settings, shards: usize, background: Handle) -> Self {
-        let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str())));
         let shards = shards.clamp(1, usize::from(u8::MAX));
+        let names: Vec<String> = apps.iter().map(|app| app.name.clone()).collect();
         let (mailboxes, mails): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
         let (peers, letters): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
         let inlets = mails.into_iter().zip(letters).map(|(mail, letters)| Inlet { mail, letters }).collect();
         let hub = Hub::new(apps, mailboxes, background);
-        Self { hub, settings: Arc::new(settings), metrics, router: Router::new(), inlets, peers, tls: None }
+        let door = hub.clone();
+        let metrics = Metrics::new(names.iter().map(String::as_str), shards, move || door.traffic());
+        Self {
+            hub,
+            settings: Arc::new(settings),
+            metrics: Arc::new(metrics),
+            report: REPORT,
+            router: Router::new(),
+            inlets,
+            peers,
+            tls: None,
+        }
     }
 
     /// The hub, to publish and to register handlers.
@@ -120,6 +138,20 @@ impl Server {
     #[must_use]
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Every so often the log gets a line of figures; without this, once a minute.
+    #[must_use]
+    pub fn with_report(mut self, every: Duration) -> Self {
+        self.report = every;
+        self
+    }
+
+    /// Metrics and the line of figures also show what `read` says of the process; the first one counts.
+    #[must_use]
+    pub fn with_process(self, read: fn() -> Process) -> Self {
+        self.metrics.read_process_by(read);
         self
     }
 
@@ -150,6 +182,11 @@ impl Server {
         let (leaving, heard_out) = (stop.child_token(), CancellationToken::new());
         // However this ends: when a thread cannot be started, or when the caller gives the server up.
         let _ended = (leaving.clone().drop_guard(), heard_out.clone().drop_guard());
+        let reporting = report(Arc::clone(&self.metrics), self.report);
+        let until = heard_out.clone();
+        self.hub.spawn(async move {
+            until.run_until_cancelled(reporting).await;
+        });
         let mut acceptor = Some(Acceptor::new(listeners, lanes, heard_out.clone())?);
         let mut threads = Vec::new();
         let seats = Seats::new(self.settings.connections);

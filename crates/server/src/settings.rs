@@ -7,6 +7,7 @@ use oyez_hub::address::AppId;
 use oyez_protocol::socketio::DEFAULT_MAX_ATTACHMENTS;
 
 use crate::config::TokenSource;
+use crate::forwarders::Forwarders;
 
 /// Bytes that may wait for one client unless it is said otherwise.
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
@@ -154,6 +155,8 @@ pub struct Settings {
     pub connections: Option<usize>,
     /// Where the clients of each app show their tokens, by the app's id.
     pub tokens: Vec<Vec<TokenSource>>,
+    /// Whom to believe about where clients come from.
+    pub forwarders: Forwarders,
     /// How long connections may take to ask for something.
     pub patience: Patience,
     /// Use io_uring to write to many connections at once, where the kernel allows it.

@@ -89,6 +89,12 @@ impl Tls {
         Ok(())
     }
 
+    /// Uses from now on what `other` uses, as [`Tls::replace`] does.
+    pub fn adopt(&self, other: &Self) {
+        let config = other.current();
+        *self.0.write() = config;
+    }
+
     /// What a new connection begins with.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.read())

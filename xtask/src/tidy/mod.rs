@@ -84,6 +84,7 @@ fn check(tree: &BTreeMap<String, String>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = tree.iter().flat_map(|(path, text)| check_file(path, text)).collect();
     findings.extend(pages::unlinked(tree));
     findings.extend(pages::unexplained(tree));
+    findings.extend(pages::unproven(tree));
     findings.sort();
     findings
 }

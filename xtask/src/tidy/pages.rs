@@ -1,4 +1,5 @@
-//! Pages that nobody can find, links that lead nowhere, and dependencies that nobody explains.
+//! Pages that nobody can find, links that lead nowhere, dependencies that nobody explains, and threats whose tests are
+//! not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,8 @@ use super::arrows::{dependencies, line_of};
 
 /// The page that says what each dependency is for.
 const EXPLAINED: &str = "docs/dependencies.md";
+/// The page that names threats and the tests that show what meets them.
+const THREATS: &str = "docs/security-model.md";
 
 /// Every file under `docs/` is linked from another page, and every relative link leads to a file or folder.
 pub(super) fn unlinked(tree: &BTreeMap<String, String>) -> Vec<Finding> {
@@ -51,6 +54,24 @@ pub(super) fn unexplained(tree: &BTreeMap<String, String>) -> Vec<Finding> {
         Finding::new(path, line, "unexplained-dependency", remedy)
     };
     first.into_iter().map(finding).collect()
+}
+
+/// Every threat of the security model names a test, as `[file](path): words`, whose words are in that file.
+pub(super) fn unproven(tree: &BTreeMap<String, String>) -> Vec<Finding> {
+    let rows = tree.get(THREATS).map_or("", String::as_str).lines();
+    let rows = (1..).zip(rows).skip_while(|(_, row)| *row != "## Threats").filter(|(_, row)| row.starts_with('|'));
+    let is_shown = |row: &str| {
+        let (_, shown) = row.trim_end_matches([' ', '|']).rsplit_once(" | ")?;
+        let (path, words) = shown.split_once("](")?.1.split_once("): ")?;
+        let words = words.replace("\\|", "|");
+        tree.get(&resolve(THREATS, path)).map(|test| test.contains(&words))
+    };
+    rows.skip(2)
+        .filter(|(_, row)| is_shown(row) != Some(true))
+        .map(|(line, _)| {
+            Finding::new(THREATS, line, "unproven-threat", "name its test: `[file](path): words of its title`")
+        })
+        .collect()
 }
 
 /// The targets of a page's inline links, with their lines; code blocks and the outside world left out.

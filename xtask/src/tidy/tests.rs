@@ -136,3 +136,19 @@ fn every_dependency_is_explained() {
         &["Cargo.toml:4 unexplained-dependency", "xtask/Cargo.toml:3 unexplained-dependency"],
     );
 }
+
+#[test]
+fn every_threat_names_its_test() {
+    let page =
+        |row: &str| format!("[up](../README.md)\n\n## Threats\n\n| threat | met by | shown by |\n|---|---|---|\n{row}");
+    let check = |row: &str, expect: &[&str]| {
+        let test = ("tests/x.mjs", "test('holds | against', f);\n");
+        check_pages(
+            &[("README.md", "[s](docs/security-model.md)"), ("docs/security-model.md", &page(row)), test],
+            expect,
+        );
+    };
+    check("| a | b | [x.mjs](../tests/x.mjs): holds \\| against |\n", &[]);
+    check("| a | b | [x.mjs](../tests/x.mjs): fails |\n", &["docs/security-model.md:7 unproven-threat"]);
+    check("| a | b | nobody |\n", &["docs/security-model.md:7 unproven-threat"]);
+}

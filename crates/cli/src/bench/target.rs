@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::failure::Failure;
+use crate::trust;
 
 /// A server's address.
 #[derive(Debug, Clone)]
@@ -54,6 +55,9 @@ impl Address {
 
 /// What to look at when a connection failed with this.
 pub(super) fn help(error: &io::Error) -> &'static str {
+    if let Some(help) = trust::remedy(&error.to_string()) {
+        return help;
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => "nobody listens there: does the server run, and is this its port?",
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => CLOSED,

@@ -8,6 +8,7 @@ use oyez_server::api::Demo;
 use oyez_server::config::{AppConfig, Config, DEV};
 
 use crate::banner::Banner;
+use crate::certificate::Certificate;
 use crate::compose::Node;
 use crate::failure::Failure;
 use crate::listener::{self, Listeners};
@@ -63,7 +64,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         check_local(address)?;
     }
     let listeners = Listeners::open(&wanted)?;
-    let url = format!("http://{}", listeners.addresses[0]);
+    let certificate = options.config.as_deref().and_then(|file| Certificate::of(&config, file));
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listeners.addresses[0]);
     let token = |id: &str, roles: &[String]| first_token(&config, id, roles);
     let user = token(USER, &[]);
     let admin = token(ADMIN, &[ADMIN_ROLE.to_owned()]);
@@ -82,9 +85,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    Node::new(config, Box::new(reading), demo)?.run(listeners.sockets, || {
+    let mut node = Node::new(config, Box::new(reading), demo)?;
+    if let Some(certificate) = certificate {
+        node = node.with_certificate(certificate);
+    }
+    node.run(listeners.sockets, || {
         for address in &listeners.addresses {
-            say::line(format_args!("Listening on http://{address}"));
+            say::line(format_args!("Listening on {scheme}://{address}"));
         }
         say::text(text);
     })
@@ -101,7 +108,8 @@ fn load(file: Option<&Path>, secrets: &Secrets) -> Result<Config, Failure> {
         }
     };
     let mut config = checked.map_err(|problems| Failure::new(problems.to_string()))?;
-    let local = ["http://localhost:*", "http://127.0.0.1:*"].map(str::to_owned);
+    let local =
+        ["http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*"].map(str::to_owned);
     config.apps.iter_mut().for_each(|app| app.origins.extend(local.iter().cloned()));
     Ok(config)
 }

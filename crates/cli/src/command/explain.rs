@@ -40,6 +40,7 @@ Example:
   oyez explain --config examples/ticketing/oyez.toml --claims '{\"userId\": 7, \"roles\": [\"support\"]}' \\
       subscribe role:admin
 
+The variables and files with secrets need not be there.
 Exit codes: 0 there is an answer, whatever it is; 1 the configuration is wrong, or the claims name no user; 2 the \
 command line is wrong.";
 
@@ -59,7 +60,7 @@ fn claims(text: &str) -> Result<Map<String, Value>, String> {
 /// Prints the answer.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = options.config.display().to_string();
-    let config = configuration::load(&options.config)?;
+    let config = configuration::rules(&options.config)?;
     let app = configuration::app(&config, options.app.as_deref())?;
     let action = match options.action {
         Asked::Subscribe => Action::Subscribe,

@@ -7,6 +7,7 @@ pub(crate) mod dev;
 pub(crate) mod explain;
 pub(crate) mod listen;
 pub(crate) mod publish;
+pub(crate) mod reference;
 pub(crate) mod reload;
 pub(crate) mod serve;
 pub(crate) mod token;

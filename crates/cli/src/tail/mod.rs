@@ -20,7 +20,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_asyn
 
 use self::packet::{Heard, Talk};
 use crate::failure::Failure;
-use crate::say;
+use crate::{say, trust};
 
 /// Connecting may take this long.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -68,6 +68,8 @@ pub(crate) struct Target {
 enum End {
     /// The server does not want us: trying again would not help.
     Refused(String),
+    /// Nor would it here.
+    Failed(Failure),
     /// Anything that may pass.
     Broken(String),
     /// Nobody reads what is printed.
@@ -100,6 +102,7 @@ pub(crate) async fn follow(target: &Target) -> Result<(), Failure> {
         let mut talk = Talk::new(target);
         match listen(target, &mut talk).await {
             End::Refused(why) => return Err(Failure::new(format!("the server refuses: {why}"))),
+            End::Failed(why) => return Err(why),
             End::Unread => return Ok(()),
             End::Broken(why) => {
                 if talk.is_admitted() {
@@ -175,7 +178,10 @@ async fn connect(target: &Target) -> Result<Connection, End> {
             Err(if passing { End::Broken(answer) } else { End::Refused(answer) })
         }
         Err(error @ (Error::Url(_) | Error::HttpFormat(_))) => Err(refused(&error)),
-        Err(error) => Err(broken(&error)),
+        Err(error) => Err(match trust::remedy(&error.to_string()) {
+            Some(help) => End::Failed(Failure::new(format!("cannot connect: {error}")).help(help)),
+            None => broken(&error),
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
@@ -12,6 +13,7 @@ use oyez_hub::policy::limits::Rate;
 
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
+use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
@@ -51,8 +53,56 @@ fn server(node: &Node<'_>) -> ServerConfig {
         patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
         shutdown: shutdown(&node.child_or_default("shutdown")),
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
+        report: report(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
+        forwarders: node.child("proxy").map(|node| forwarders(&node)).unwrap_or_default(),
     }
+}
+
+/// How often the log gets a line of figures.
+fn report(node: &Node<'_>) -> Duration {
+    let every = node.duration("report");
+    if every < Duration::from_secs(1) {
+        let help = "write a time such as \"1m\"".to_owned();
+        node.problem(format!("{} is shorter than a second", node.full("report")), Some(help));
+    }
+    every
+}
+
+/// Who forwards, and how it tells for whom.
+fn forwarders(node: &Node<'_>) -> Forwarders {
+    let network = |text: Located| {
+        text.text
+            .parse::<Network>()
+            .map_err(|error| {
+                let message = format!("{}: `{}`: {error}", node.full("trusted"), text.text);
+                node.doc.problem(text.span.start, message, Some(error.help()));
+            })
+            .ok()
+    };
+    let trusted = node.texts("trusted");
+    if trusted.is_empty() && node.has("trusted") {
+        let help = "list the forwarders, as in trusted = [\"10.0.0.0/8\"], or leave [server.proxy] out".to_owned();
+        node.problem(format!("{} is empty, so nobody is believed", node.full("trusted")), Some(help));
+    }
+    let words = node.plain_texts("header");
+    let header = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["X-Forwarded-For"] => Some(Field::XForwardedFor),
+        ["Forwarded"] => Some(Field::Forwarded),
+        [_] | [] => None,
+        _ => {
+            let help =
+                "name the one that the forwarders write themselves; the other is the client's to fill".to_owned();
+            node.problem(format!("{} names several headers", node.full("header")), Some(help));
+            None
+        }
+    };
+    let proxy_protocol = node.boolean("protocol");
+    if header.is_none() && !proxy_protocol && words == ["none"] {
+        let help = "write header = \"X-Forwarded-For\", or protocol = true; or leave [server.proxy] out".to_owned();
+        node.problem(format!("[{}] believes nothing that a forwarder says", node.path), Some(help));
+    }
+    Forwarders { trusted: trusted.into_iter().filter_map(network).collect(), header, proxy_protocol }
 }
 
 fn shutdown(node: &Node<'_>) -> ShutdownConfig {
@@ -68,9 +118,10 @@ fn shutdown(node: &Node<'_>) -> ShutdownConfig {
 
 /// The certificate and its key; a mistake is noted at the file that it is about.
 fn tls(node: &Node<'_>) -> Option<TlsConfig> {
+    let inputs = node.doc.inputs?;
     let read = |name: &str| {
         let path = node.text(name)?;
-        match (node.doc.inputs.file)(&path.text) {
+        match (inputs.file)(&path.text) {
             Ok(text) => Some((path, text)),
             Err(error) => {
                 let help = "a relative path starts where this file is; it must be readable".to_owned();

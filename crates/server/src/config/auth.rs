@@ -191,7 +191,7 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
             Some("add HS256 to algorithms, or write public_key".into()),
         );
     }
-    if !node.doc.inputs.dev {
+    if node.doc.inputs.is_some_and(|inputs| !inputs.dev) {
         check_lengths(node, &config);
     }
     config

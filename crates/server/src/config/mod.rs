@@ -30,6 +30,7 @@ use oyez_hub::policy::identity::IdentityRule;
 use oyez_hub::policy::limits::Rate;
 use toml::de::DeTable;
 
+use crate::forwarders::Forwarders;
 use crate::settings::Patience;
 use crate::tls::Tls;
 
@@ -87,8 +88,12 @@ pub struct ServerConfig {
     pub shutdown: ShutdownConfig,
     /// Handshakes of sessions that one thread has under way at once.
     pub handshakes: usize,
+    /// Between two lines of figures in the log.
+    pub report: Duration,
     /// Encryption, if the server does it itself.
     pub tls: Option<TlsConfig>,
+    /// Whom to believe about where clients come from.
+    pub forwarders: Forwarders,
 }
 
 /// `[server.shutdown]`.
@@ -234,6 +239,19 @@ pub struct Limits {
 /// # Errors
 /// Every mistake in it, in the order of the file.
 pub fn load(file: &str, source: &str, inputs: Inputs<'_>) -> Result<Config, Problems> {
+    read(file, source, Some(inputs))
+}
+
+/// Reads a configuration for its rules only: [`explain`] needs no secrets and no certificate, so they are not looked for,
+/// and nothing can be verified or served with the outcome.
+///
+/// # Errors
+/// Every other mistake in it.
+pub fn load_rules(file: &str, source: &str) -> Result<Config, Problems> {
+    read(file, source, None)
+}
+
+fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, Problems> {
     let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
     let (tree, syntax) = DeTable::parse_recoverable(source);
     for error in &syntax {

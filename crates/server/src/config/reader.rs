@@ -17,7 +17,8 @@ use super::schema::{Key, Kind, Otherwise, Section};
 pub(super) struct Doc<'d> {
     pub(super) file: &'d str,
     pub(super) source: &'d str,
-    pub(super) inputs: Inputs<'d>,
+    /// Where secrets and certificates come from; none: only the rules are of interest.
+    pub(super) inputs: Option<Inputs<'d>>,
     pub(super) problems: RefCell<Vec<Problem>>,
 }
 
@@ -124,6 +125,8 @@ impl<'d> Node<'d> {
                 Some((value.into_inner(), self.span.clone()))
             }
             Otherwise::Nothing => None,
+            // A key that is only misspelt has been told of already.
+            Otherwise::Required if self.is_misspelt(name) => None,
             Otherwise::Required => {
                 self.problem(
                     format!("{} is missing", self.full(name)),
@@ -132,6 +135,17 @@ impl<'d> Node<'d> {
                 None
             }
         }
+    }
+
+    /// Some key of the table is none, but nearest to this one.
+    fn is_misspelt(&self, name: &str) -> bool {
+        let names = || self.section.keys.iter().map(|known| known.name);
+        let unknown = |key: &&str| !names().any(|known| known == *key);
+        self.table
+            .iter()
+            .map(|(key, _)| key.get_ref().as_ref())
+            .filter(unknown)
+            .any(|key| nearest(key, names()) == Some(name))
     }
 
     pub(super) fn full(&self, name: &str) -> String {

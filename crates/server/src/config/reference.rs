@@ -7,7 +7,7 @@ use super::schema::{ASK, Kind, Otherwise, ROOT, Section};
 
 const HEAD: &str = "# Configuration
 
-Generated from the code: `cargo run -p oyez-server --example configuration > docs/configuration.md`.
+Generated from the code: `cargo xtask docs`.
 
 Two kinds of text are not plain: *expressions* are [CEL](https://cel.dev) (`{'siteId': data.siteId, 'at': now}`), and
 *templates* are text with expressions in braces (`site:{data.siteId}`). In a template,
@@ -40,10 +40,10 @@ fn section(section: &'static Section, out: &mut String, seen: &mut HashSet<&'sta
             Otherwise::Nothing => String::new(),
             Otherwise::Value(value) => format!("`{}`", escaped(value)),
         };
-        let example = match key.otherwise {
-            Otherwise::Value(_) => String::new(),
-            _ if key.example.is_empty() => String::new(),
-            _ => format!("`{}`", escaped(key.example)),
+        let example = match key.kind {
+            Kind::Table(inner) | Kind::Named(inner) => format!("`[{}]`", inner.path),
+            Kind::Tables(inner) => format!("`[[{}]]`", inner.path),
+            _ => format!("`{} = {}`", key.name, escaped(key.example)),
         };
         let _ =
             writeln!(out, "| `{}` | {} | {otherwise} | {} | {example} |", key.name, value(key.kind), escaped(key.doc));
@@ -67,8 +67,11 @@ fn value(kind: Kind) -> String {
             let none = if bounds.none { ", or `\"none\"`" } else { "" };
             format!("{} to {}{none}", grouped(bounds.least), grouped(bounds.most))
         }
-        Kind::Duration => "duration".into(),
-        Kind::Size(bounds) => format!("size, {} to {} bytes", grouped(bounds.least), grouped(bounds.most)),
+        Kind::Duration => "duration in `ms`, `s`, `m`, `h` or `d`".into(),
+        Kind::Size(bounds) => {
+            let [least, most] = [bounds.least, bounds.most].map(grouped);
+            format!("size in `B`, `KB`, `KiB`, `MB` or `MiB`, {least} to {most} bytes; a number is bytes")
+        }
         Kind::Secrets => "text, `{ env = … }`, `{ file = … }`, or a list".into(),
         Kind::Expression => "expression".into(),
         Kind::Expressions => "expression, or a list".into(),

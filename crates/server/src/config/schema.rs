@@ -118,12 +118,14 @@ static SERVER: Section = Section {
         or("listen", Texts, r#"["127.0.0.1:3001"]"#, "addresses to listen on; `--listen` overrides them"),
         may("shards", Count(within(1, 255)), "2", "threads that own sessions; otherwise one per core that the process may use"),
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
+        or("report", Duration, r#""1m""#, "how often the log gets a line of figures: connections, rates, latency, memory; at least `1s`"),
         or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
         or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
+        may("proxy", Table(&PROXY), "", "forwarders in front: whom to believe about where a client comes from"),
     ],
 };
 
@@ -145,6 +147,17 @@ static TLS: Section = Section {
     keys: &[
         need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
         need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
+    ],
+};
+
+#[rustfmt::skip]
+static PROXY: Section = Section {
+    path: "server.proxy",
+    doc: "Load balancers and reverse proxies in front of the server. A client's address (limits, logs, `session.address`) is what they say; what anybody else says is not looked at. See [proxies-and-tls.md](proxies-and-tls.md).",
+    keys: &[
+        need("trusted", Texts, r#"["10.0.0.0/8", "fd00::/8"]"#, "the forwarders: addresses and networks"),
+        or("header", Choices(&["X-Forwarded-For", "Forwarded", "none"]), r#""X-Forwarded-For""#, "the one header to which every forwarder adds whom it forwards for; of the addresses in it, the last that is not `trusted` is the client's"),
+        or("protocol", Bool, "false", "the forwarders begin each connection with a PROXY header (version 1 or 2), before TLS; without it their connections are closed"),
     ],
 };
 
@@ -399,7 +412,7 @@ static HEARTBEAT: Section = Section {
 #[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
-    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](protocol.md#codes); `oyez_limit_hits_total` counts it.",
+    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it.",
     keys: &[
         or("connections", ANY, r#""none""#, "open connections to the app; one more is refused"),
         or("connections_per_address", ANY, "200", "open connections from one address (of IPv6: one /64); one more is refused"),

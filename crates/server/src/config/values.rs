@@ -6,6 +6,7 @@ use std::time::Duration;
 use oyez_hub::policy::expression::nearest;
 use toml::de::DeValue;
 
+use super::Inputs;
 use super::reader::{Located, Node};
 use super::reference::grouped;
 use super::schema::{Bounds, Kind};
@@ -152,21 +153,22 @@ impl Node<'_> {
         let Some((value, span)) = self.value(name) else {
             return Vec::new();
         };
+        let Some(inputs) = self.doc.inputs else { return Vec::new() };
         let items = match value {
             DeValue::Array(items) => items.into_iter().map(|item| (item.span(), item.into_inner())).collect(),
             one => vec![(span, one)],
         };
-        items.into_iter().filter_map(|(span, item)| self.secret(name, &span, &item)).collect()
+        items.into_iter().filter_map(|(span, item)| self.secret(name, &span, &item, inputs)).collect()
     }
 
-    fn secret(&self, name: &str, span: &Range<usize>, item: &DeValue<'_>) -> Option<String> {
+    fn secret(&self, name: &str, span: &Range<usize>, item: &DeValue<'_>, inputs: Inputs<'_>) -> Option<String> {
         let source = |key: &str| {
             item.as_table().filter(|table| table.len() == 1)?.get(key)?.get_ref().as_str().map(str::to_owned)
         };
         let (found, from) = if let Some(text) = item.as_str() {
             (Some(text.to_owned()), "the text".to_owned())
         } else if let Some(variable) = source("env") {
-            let found = (self.doc.inputs.env)(&variable).filter(|text| !text.is_empty());
+            let found = (inputs.env)(&variable).filter(|text| !text.is_empty());
             if found.is_none() {
                 let message =
                     format!("{} comes from the environment variable {variable}, which is not set", self.full(name));
@@ -174,7 +176,7 @@ impl Node<'_> {
             }
             (found, variable)
         } else if let Some(path) = source("file") {
-            match (self.doc.inputs.file)(&path) {
+            match (inputs.file)(&path) {
                 Ok(text) => (Some(text.trim_end().to_owned()), path),
                 Err(error) => {
                     let message = format!("{} comes from the file {path}: {error}", self.full(name));

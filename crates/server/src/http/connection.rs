@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -17,16 +18,17 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt as _;
 
+use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::waiting::Waiting;
 use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
-use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
-use crate::transport::handshake;
+use crate::shard::deadline::too_late;
 use crate::transport::stream::Stream;
+use crate::transport::{announced, handshake};
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
 /// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
@@ -36,15 +38,25 @@ pub(crate) const HEAD_MAX: usize = 32 * 1024;
 /// Serves one connection until it ends or becomes a websocket.
 pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
     let stop = shard.heard_out.clone();
-    // One deadline for TLS and the first request's head, however the time is spent.
+    // One deadline for a PROXY header, TLS and the first request's head, however the time is spent.
     let head_by = Instant::now() + shard.settings().patience.header;
     let begun = async {
+        let announces = shard.settings().forwarders.announces(peer.ip());
+        // Both are boxed, as they are over soon.
+        let remote = if announces {
+            Box::pin(announced::hear(&shard, &stream, peer, head_by)).await?
+        } else {
+            shard.settings().forwarders.remote(peer)
+        };
         let stream = match &shard.tls {
             None => Stream::Plain(stream),
-            // Boxed, as it is over soon.
-            Some(tls) => Box::pin(handshake::shake(&shard, stream, tls.current())).await?,
+            Some(tls) => {
+                let peer = remote.address.ip();
+                Box::pin(handshake::shake(&shard, stream, tls.current(), peer, head_by)).await?
+            }
         };
-        upgrade::take(&shard, stream, peer.ip()).await
+        let taken = upgrade::take(&shard, stream, remote).await?;
+        io::Result::Ok(taken.map(|(stream, unread)| (stream, unread, remote)))
     };
     let begun = tokio::select! {
         biased;
@@ -53,27 +65,19 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr)
         () = stop.cancelled() => return,
     };
     // Nothing came, the connection broke, or it is a websocket now.
-    let Ok(Some((stream, unread))) = begun else { return };
+    let Ok(Some((stream, unread, remote))) = begun else { return };
     // Boxed, so that the task of a connection that becomes a websocket at once has no room for it.
-    Box::pin(serve_requests(shard, stream, unread, peer, head_by)).await;
-}
-
-/// Waits for a deadline. If this thread stood still, what has come meanwhile is read first.
-async fn too_late(by: Instant) {
-    sleep_until(by).await;
-    if by.elapsed() > STANDSTILL {
-        sleep(CATCHING_UP).await;
-    }
+    Box::pin(serve_requests(shard, stream, unread, remote, head_by)).await;
 }
 
 /// Serves a connection on which requests come one after the other; `unread` came already, and the rest of the first head
 /// must come by `head_by`.
-async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer: SocketAddr, head_by: Instant) {
+async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remote: Remote, head_by: Instant) {
     let stop = shard.heard_out.clone();
     let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
     let service = service_fn(|request| {
         let own = Arc::clone(&pace);
-        answer(Rc::clone(&shard), request, peer, Arc::clone(&pace)).map(move |response| {
+        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |response| {
             own.waiting_for.has_answer();
             Ok::<_, Infallible>(response)
         })
@@ -106,16 +110,16 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, peer
     }
 }
 
-async fn answer(shard: Rc<Shard>, request: Request<Incoming>, peer: SocketAddr, pace: Arc<Pace>) -> Response<Body> {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, remote: Remote, pace: Arc<Pace>) -> Response<Body> {
     let last = framing::is_last(request.headers());
-    let response = answer_by_route(shard, request, peer, pace).await;
+    let response = answer_by_route(shard, request, remote, pace).await;
     if last { framing::end(response) } else { response }
 }
 
 async fn answer_by_route(
     shard: Rc<Shard>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    remote: Remote,
     pace: Arc<Pace>,
 ) -> Response<Body> {
     let route = engine::route(&shard.settings(), &request);
@@ -124,15 +128,22 @@ async fn answer_by_route(
         return framing::refuse();
     }
     if let Some(route) = route {
-        return engine::answer(shard, request, route, peer.ip()).await;
+        return engine::answer(shard, request, route, remote).await;
     }
     if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;
     }
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
+    let client = client(&shard, remote, &request);
+    request.extensions_mut().insert(ConnectInfo(client));
     match shard.router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Where the client of a request comes from; a port is known only where it is the connection's.
+fn client<B>(shard: &Shard, remote: Remote, request: &Request<B>) -> SocketAddr {
+    let client = shard.settings().forwarders.client(remote, request.headers());
+    if client == remote.address.ip() { remote.address } else { SocketAddr::new(client, 0) }
 }

@@ -1,19 +1,15 @@
 //! Requests of Engine.IO and of raw WebSockets: told apart by path and query, refused with Node's errors, or turned
 //! into sessions.
 
-use std::io::Write as _;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use flate2::Compression;
-use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST,
-    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -29,8 +25,10 @@ use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
 
+use crate::forwarders::Remote;
 use crate::http::coalesce::Coalesced;
 use crate::http::pages::client_file;
+use crate::http::squeeze::squeeze;
 use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
 use crate::seats::Seat;
@@ -45,9 +43,6 @@ use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
-
-/// Polling responses shorter than this are not worth compressing (Node's threshold).
-const COMPRESS_FROM: usize = 1_024;
 
 /// When to try again, for clients that ask.
 const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=3;
@@ -98,7 +93,7 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: IpAddr) -> Response<Body> {
+pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
     let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
@@ -106,7 +101,8 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         cors::permit(&mut response, &front.origins, &headers);
         return response;
     }
-    let facts = facts(&request, peer);
+    let facts = facts(&shard.settings(), &request, peer);
+    let metrics = std::sync::Arc::clone(&shard.metrics);
     let begins = native || facts.shown().query("sid").is_none();
     let mut response = if !cors::may_connect(&front.origins, facts.shown()) {
         event::origin_refused(&facts);
@@ -123,6 +119,9 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     } else {
         engine(&shard, request, &front, facts, None).await
     };
+    if let Some(Refused(code)) = response.extensions().get() {
+        metrics.connect_error(*code);
+    }
     if !is_upgrade(&headers) {
         cors::permit(&mut response, &front.origins, &headers);
     } else if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -215,12 +214,12 @@ pub(crate) struct Opening {
 pub(crate) fn agree<B: HttpBody>(
     shard: &Shard,
     request: &Request<B>,
-    peer: IpAddr,
+    peer: Remote,
 ) -> Option<(Opening, Response<Body>)> {
     let Route { front, native: false } = route(&shard.settings(), request)? else { return None };
     let Front { engine, origins, .. } = &*front;
     let (mut response, deflate) = upgrade_response(request, engine.deflate).ok()?;
-    let facts = facts(request, peer);
+    let facts = facts(&shard.settings(), request, peer);
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && cors::may_connect(origins, shown);
@@ -311,40 +310,22 @@ fn respond(answer: PollAnswer, request: &HeaderMap, engine: &Engine) -> Response
     }
 }
 
-/// The body as the client prefers it compressed, where that is worth it.
-fn squeeze(body: &Bytes, request: &HeaderMap) -> Option<(&'static str, Vec<u8>)> {
-    let accepted = request.get(ACCEPT_ENCODING)?.to_str().ok()?;
-    let accepts = |coding| handshake::has_token(accepted, coding);
-    if body.len() < COMPRESS_FROM {
-        return None;
-    }
-    let level = Compression::fast();
-    // Writing to memory does not fail.
-    if accepts("gzip") {
-        let mut encoder = GzEncoder::new(Vec::new(), level);
-        encoder.write_all(body).ok()?;
-        return Some(("gzip", encoder.finish().ok()?));
-    }
-    if accepts("deflate") {
-        // HTTP's "deflate" has the zlib wrapper (RFC 9110, section 8.4.1.2), as Node's has.
-        let mut encoder = ZlibEncoder::new(Vec::new(), level);
-        encoder.write_all(body).ok()?;
-        return Some(("deflate", encoder.finish().ok()?));
-    }
-    None
-}
+/// Stands in a response that refuses, for whoever counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused(pub(crate) Code);
 
 /// An error as Node writes it: JSON for polling, bare text for a websocket.
 fn refuse(error: EngineError, upgrade: bool) -> Response<Body> {
-    if upgrade {
-        let mut response = Response::new(Body::from(error.code().message()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        return response;
-    }
-    let mut response = Response::new(Body::from(error.json_body()));
-    *response.status_mut() = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (body, status, kind) = if upgrade {
+        (Body::from(error.code().message()), StatusCode::BAD_REQUEST, "text/html")
+    } else {
+        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        (Body::from(error.json_body()), status, "application/json")
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.extensions_mut().insert(Refused(error.code()));
     response
 }
 
@@ -485,7 +466,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
+fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {
@@ -496,5 +477,5 @@ fn facts<B>(request: &Request<B>, peer: IpAddr) -> Facts {
         subprotocol: get(SEC_WEBSOCKET_PROTOCOL),
         query: query.map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
     };
-    Facts::new(Some(peer), shown)
+    Facts::new(Some(settings.forwarders.client(peer, request.headers())), shown)
 }

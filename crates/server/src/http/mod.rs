@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod framing;
 pub(crate) mod native;
 pub(crate) mod pages;
+mod squeeze;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;
 

@@ -12,11 +12,12 @@ use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Refusal};
 use oyez_hub::policy::Identity;
 use oyez_hub::policy::limits::Limit;
+use oyez_protocol::code::Code;
 use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{come_later, full, select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{Refused, come_later, full, select_subprotocol, taken_over, upgrade_response};
 use crate::seats::Seat;
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{Front, Native};
@@ -139,11 +140,25 @@ async fn start(
     websocket::serve(shard, session, socket);
 }
 
+/// The row of the table for a refusal with this status.
+fn code(status: StatusCode) -> Code {
+    match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::FORBIDDEN => Code::OriginNotAllowed,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::TOO_MANY_REQUESTS => Code::LimitReached,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::BadRequest,
+    }
+}
+
 /// A refusal for a limit.
 pub(crate) fn refuse_for(limit: Limit) -> Response<Body> {
     let code = limit.code();
     let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
-    refuse(status, code.message(), code.name())
+    let mut response = refuse(status, code.message(), code.name());
+    response.extensions_mut().insert(Refused(code));
+    response
 }
 
 /// A refusal in the words that clients of either kind look for: `code` and `message`, or `error`.
@@ -152,5 +167,6 @@ pub(crate) fn refuse(status: StatusCode, message: &str, word: &str) -> Response<
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.extensions_mut().insert(Refused(code(status)));
     response
 }

@@ -4,7 +4,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -17,6 +16,7 @@ use http_body_util::Empty;
 use httparse::{EMPTY_HEADER, Status};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use crate::forwarders::Remote;
 use crate::http::connection::HEAD_MAX;
 use crate::http::engine::{self, Opening};
 use crate::http::framing;
@@ -31,14 +31,14 @@ const HEADERS: usize = 32;
 pub(crate) async fn take(
     shard: &Rc<Shard>,
     mut stream: Stream,
-    peer: IpAddr,
+    remote: Remote,
 ) -> io::Result<Option<(Stream, BytesMut)>> {
     let looked = poll_fn(|cx| {
         let mut scratch = shard.scratch();
         let mut read = ReadBuf::new(&mut scratch[..HEAD_MAX]);
         ready!(Pin::new(&mut stream).poll_read(cx, &mut read))?;
         let bytes = read.filled();
-        let (found, rest) = match look(shard, bytes, peer) {
+        let (found, rest) = match look(shard, bytes, remote) {
             Some((opening, head, length)) => (Some((opening, head)), &bytes[length..]),
             None => (None, bytes),
         };
@@ -52,11 +52,11 @@ pub(crate) async fn take(
 
 /// If these bytes are a whole request to which there is nothing to say but yes: what then begins, the answer, and the
 /// request's length.
-fn look(shard: &Shard, bytes: &[u8], peer: IpAddr) -> Option<(Opening, Vec<u8>, usize)> {
+fn look(shard: &Shard, bytes: &[u8], remote: Remote) -> Option<(Opening, Vec<u8>, usize)> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let Ok(Status::Complete(length)) = parsed.parse(bytes) else { return None };
-    let (opening, response) = engine::agree(shard, &request(&parsed)?, peer)?;
+    let (opening, response) = engine::agree(shard, &request(&parsed)?, remote)?;
     Some((opening, written(&response), length))
 }
 

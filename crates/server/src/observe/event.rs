@@ -1,9 +1,16 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
 use oyez_hub::app::App;
 use oyez_hub::dialect::Denial;
 use tracing::{debug, info, warn};
 
+use super::arrival::{ProxyFailure, TlsFailure};
+use super::process::Process;
+use super::report::Figures;
 use crate::session::{Member, Request, Session};
 
 /// A thread begins to serve connections; whether it writes through io_uring.
@@ -24,7 +31,7 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
 }
 
 /// Connections cannot be accepted; they wait in the system's queue. `attempts` since the last word about it.
-pub(crate) fn accept_failed(error: &std::io::Error, attempts: u64) {
+pub(crate) fn accept_failed(error: &io::Error, attempts: u64) {
     warn!(event = "accept_failed", %error, attempts, help = "raise the limit of open files (ulimit -n, LimitNOFILE=)");
 }
 
@@ -42,6 +49,54 @@ pub(crate) fn stood_still(time: std::time::Duration) {
 /// The system's clock was set. Open sessions stay; for a minute, tokens must be good by the old time, too.
 pub(crate) fn clock_jumped(seconds: i64) {
     warn!(event = "clock_jumped", seconds);
+}
+
+/// A shard's thread had no turn for so long: something kept it, or the machine has too little to give.
+pub(crate) fn stalled(shard: u8, late: Duration) {
+    warn!(event = "stalled", shard, late_ms = millis(late));
+}
+
+/// How the node is, and what it has done since the last of these lines.
+pub(crate) fn performance(figures: &Figures) {
+    let Figures { connections, publishes, deliveries, latency, dropped, denied, stalls, waiting_bytes, process } =
+        *figures;
+    let [p50_ms, p99_ms] = latency.map(|latency| latency.map(millis));
+    let Process { resident_bytes, open_files, .. } = process;
+    info!(
+        event = "performance",
+        connections,
+        publishes_per_second = publishes,
+        deliveries_per_second = deliveries,
+        p50_ms,
+        p99_ms,
+        dropped,
+        denied,
+        stalls,
+        waiting_bytes,
+        resident_bytes,
+        open_files
+    );
+}
+
+/// Milliseconds, to two digits behind the point.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+/// TLS was not agreed on. Where nobody can help it, such as with clients that go away, it is no warning.
+pub(crate) fn tls_failed(failure: TlsFailure, peer: IpAddr, error: &io::Error) {
+    match failure.help() {
+        Some(help) => warn!(event = "tls_failed", reason = failure.word(), %peer, %error, help),
+        None => debug!(event = "tls_failed", reason = failure.word(), %peer, %error),
+    }
+}
+
+/// A trusted forwarder did not say for whom it forwards.
+pub(crate) fn proxy_header_refused(failure: ProxyFailure, forwarder: IpAddr) {
+    match failure.help() {
+        Some(help) => warn!(event = "proxy_header_refused", reason = failure.word(), %forwarder, help),
+        None => debug!(event = "proxy_header_refused", reason = failure.word(), %forwarder),
+    }
 }
 
 /// The deadline came before a thread was done: so many sessions had something left to hear, and so many connections were

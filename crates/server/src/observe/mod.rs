@@ -1,4 +1,12 @@
 //! The server seen from outside: every metric and log event is named here, nowhere else.
 
+pub(crate) mod arrival;
+mod catalogue;
 pub(crate) mod event;
+pub(crate) mod histogram;
 pub mod metrics;
+pub mod process;
+pub(crate) mod readiness;
+pub(crate) mod report;
+mod returns;
+pub(crate) mod vitals;

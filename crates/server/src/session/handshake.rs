@@ -178,11 +178,11 @@ impl Shard {
         }
         let auth = auth_value(session, query.as_deref(), auth.as_deref());
         let apps = session.front.apps.iter().map(|id| self.hub.app(*id)).filter(|app| app.namespaces.contains(&nsp));
-        let mut refusal = ConnectError::new("Invalid namespace");
+        let (mut refusal, mut code) = (ConnectError::new("Invalid namespace"), Code::InvalidNamespace);
         let mut refusals = Vec::new();
         for app in apps {
             if let Err(limit) = self.knock(&app, &session.request) {
-                refusal = over(limit);
+                (refusal, code) = (over(limit), limit.code());
                 continue;
             }
             match self.authenticate(session, &app, &auth).await {
@@ -192,16 +192,20 @@ impl Shard {
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(&app, &identity, &session.request) {
                         Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth).await,
-                        Err(limit) => self.refuse(session, nsp, &over(limit)),
+                        Err(limit) => {
+                            self.metrics.connect_error(limit.code());
+                            self.refuse(session, nsp, &over(limit));
+                        }
                     }
                     return Ok(());
                 }
                 Err((error, word)) => {
-                    refusal = error;
+                    (refusal, code) = (error, Code::Unauthorized);
                     refusals.push((app, word));
                 }
             }
         }
+        self.metrics.connect_error(code);
         self.tell_refused(&session.request, &refusals);
         if session.parser.get() == Parser::Bare {
             // It has no packet that could say so.
@@ -215,7 +219,7 @@ impl Shard {
     /// Nobody took the client: each app that was asked counts it. (A client that another app took is none of theirs.)
     pub(crate) fn tell_refused(&self, request: &Request, refusals: &[(Arc<App>, &'static str)]) {
         for (app, word) in refusals {
-            self.metrics.refused(app.id);
+            self.metrics.refused(app.id, word);
             event::refused(app, request, word);
         }
     }
@@ -288,7 +292,7 @@ impl Shard {
         session.members.borrow_mut().push(Rc::clone(&member));
         session.connect_by.set(None);
         event::connected(app, &member, session);
-        self.metrics.connected(app.id);
+        self.metrics.connected(app.id, &member.identity.borrow().user);
         self.confirm(session, &member);
         if self.end_if_revoked(session, &member) {
             // Between its identification and now, while its websocket was being opened.

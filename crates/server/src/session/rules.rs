@@ -117,7 +117,7 @@ impl Shard {
     }
 
     fn note_denied(&self, app: &App, member: &Member, asked: &str, denial: &Denial) {
-        self.metrics.denied(app.id);
+        self.metrics.denied(app.id, denial.code);
         if let Some(limit) = denial.limit {
             self.metrics.limited(limit);
         }

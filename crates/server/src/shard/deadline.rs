@@ -6,10 +6,11 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use oyez_hub::address::Address;
 
@@ -23,6 +24,23 @@ pub(crate) const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// How long deadlines wait after that, so that what clients said meanwhile is read first.
 pub(crate) const CATCHING_UP: Duration = Duration::from_secs(1);
+
+/// Waits for a deadline. If this thread stood still, what has come meanwhile is read first.
+pub(crate) async fn too_late(by: Instant) {
+    sleep_until(by).await;
+    if by.elapsed() > STANDSTILL {
+        sleep(CATCHING_UP).await;
+    }
+}
+
+/// What comes of it, if it does by then.
+pub(crate) async fn in_time<T>(by: Instant, it: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        outcome = it => outcome,
+        () = too_late(by) => Err(ErrorKind::TimedOut.into()),
+    }
+}
 
 /// Which session to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +89,7 @@ impl Deadlines {
         if late > STANDSTILL && self.caught_up.get().is_none_or(|until| first > until) {
             event::stood_still(late);
             self.caught_up.set(Some(Instant::now()));
-            tokio::time::sleep(CATCHING_UP).await;
+            sleep(CATCHING_UP).await;
         }
     }
 
@@ -98,7 +116,7 @@ impl Deadlines {
             match next {
                 Some(at) => {
                     tokio::select! {
-                        () = tokio::time::sleep_until(at) => {}
+                        () = sleep_until(at) => {}
                         () = self.earlier.notified() => {}
                     }
                 }

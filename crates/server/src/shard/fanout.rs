@@ -7,10 +7,11 @@ use oyez_hub::delivery::{AckReport, Audience, Delivery, Target};
 use oyez_hub::policy::Rights;
 use smallvec::SmallVec;
 
+use crate::observe::metrics::Dropped;
 use crate::session::{Link, Member, Session};
 use crate::shard::Shard;
 use crate::shard::line::{FormId, Place};
-use crate::shard::outbox::Parcel;
+use crate::shard::outbox::{Journey, Parcel};
 use crate::shard::rooms::Slot;
 
 /// What one fan-out keeps between members.
@@ -20,11 +21,15 @@ struct Fanout<'a> {
     stamp: u64,
     ack: Option<u64>,
     encoded: SmallVec<[(FormId, Rc<Parcel>); 2]>,
+    /// Begins with the first form.
+    journey: Option<Rc<Journey>>,
     /// The current channel's audience on each distinct set of rights met so far.
     admitted: SmallVec<[(Arc<Rights>, bool); 4]>,
     /// Members whose connection cannot be written to at once, or who owe an answer.
     detained: Vec<Slot>,
     reached: usize,
+    /// Members who were too busy for it.
+    passed_over: usize,
 }
 
 impl Shard {
@@ -38,9 +43,11 @@ impl Shard {
             stamp,
             ack: delivery.ack.as_ref().map(|_| self.take_ack_id()),
             encoded: SmallVec::new(),
+            journey: None,
             admitted: SmallVec::new(),
             detained: self.detained.take(),
             reached: 0,
+            passed_over: 0,
         };
         fanout.mark_excepted();
         match &delivery.to {
@@ -122,6 +129,9 @@ impl Fanout<'_> {
         }
         self.shard.detained.replace(detained);
         self.shard.metrics.sent(self.delivery.app, self.reached);
+        if self.passed_over > 0 {
+            self.shard.metrics.dropped(Dropped::Volatile, self.passed_over);
+        }
         if let Some(request) = &self.delivery.ack {
             let _ = request.answers.send(AckReport::Reached(self.reached));
         }
@@ -129,6 +139,7 @@ impl Fanout<'_> {
 
     fn detain(&mut self, session: &Rc<Session>, member: &Member) {
         if self.delivery.volatile && self.is_busy(session) {
+            self.passed_over += 1;
             return;
         }
         let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
@@ -165,7 +176,10 @@ impl Fanout<'_> {
         let index = known.unwrap_or_else(|| {
             let forms = self.shard.forms.borrow();
             let (variant, namespace) = forms.get(form);
-            self.encoded.push((form, variant.delivery(namespace, self.ack, self.delivery)));
+            let begin = || Journey::new(self.delivery.asked, self.shard.metrics.latency().clone());
+            let journey = self.journey.get_or_insert_with(begin);
+            let parcel = variant.delivery(namespace, self.ack, self.delivery).travelling(journey);
+            self.encoded.push((form, parcel));
             self.encoded.len() - 1
         });
         &self.encoded[index].1

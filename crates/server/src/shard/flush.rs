@@ -9,6 +9,7 @@ use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 
+use crate::observe::metrics::Dropped;
 use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
@@ -62,8 +63,8 @@ impl Shard {
         let queued = session.outbox.borrow_mut().push(packet, budget);
         match queued {
             Queued::Kept => {}
-            Queued::DroppedOldest => {
-                self.metrics.dropped.inc();
+            Queued::DroppedOldest(count) => {
+                self.metrics.dropped(Dropped::SlowConsumer, count);
                 self.metrics.limited(Limit::Outbox);
             }
             Queued::Hopeless => self.close(session, Reason { code: Code::SlowConsumer, word: "transport close" }),

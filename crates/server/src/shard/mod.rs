@@ -12,6 +12,7 @@ pub(crate) mod outbox;
 pub(crate) mod rooms;
 pub(crate) mod table;
 pub(crate) mod turn;
+mod watch;
 pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -185,9 +186,11 @@ impl Shard {
     pub(crate) async fn run(self: Rc<Self>, mut inlet: Inlet) {
         event::shard_started(self.id, self.wires.borrow().has_ring());
         let clock = tokio::task::spawn_local(Rc::clone(&self).watch_deadlines());
+        let watch = tokio::task::spawn_local(Rc::clone(&self).keep_watch());
         let deadline = self.serve_until(&mut inlet, Rc::clone(&self).say_goodbyes()).await;
         clock.abort();
         self.finish(&mut inlet, deadline).await;
+        watch.abort();
     }
 
     /// Takes in what comes from other threads, until `end`.
@@ -196,7 +199,10 @@ impl Shard {
         let mut batch = Vec::with_capacity(MAIL_BATCH);
         loop {
             tokio::select! {
-                _ = inlet.mail.recv_many(&mut batch, MAIL_BATCH) => self.handle(&mut batch).await,
+                _ = inlet.mail.recv_many(&mut batch, MAIL_BATCH) => {
+                    self.vitals().left_in_mailbox(inlet.mail.len());
+                    self.handle(&mut batch).await;
+                }
                 Some(letter) = inlet.letters.recv() => self.open(letter),
                 ended = &mut end => return ended,
             }

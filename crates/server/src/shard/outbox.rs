@@ -4,12 +4,15 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use oyez_hub::delivery::WhenSlow;
 use oyez_protocol::engineio::packet::{Packet, PacketType, Version};
 use oyez_protocol::socketio::Encoded;
 use oyez_protocol::websocket::frame::{self, Framing, Opcode};
+
+use crate::observe::histogram::Histogram;
 
 /// Messages shorter than this are sent as they are, even where compression was negotiated: deflate would cost more
 /// than it saves (the threshold of `ws` and engine.io).
@@ -37,20 +40,51 @@ pub(crate) struct Parcel {
     compress: bool,
     /// What may become of it in a client's outbox. What belongs to the protocol or answers the client is never given up.
     when_slow: WhenSlow,
+    journey: Option<Rc<Journey>>,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
+}
+
+/// A publication's way through a shard. It ends when the last parcel of it is gone: every client's kernel has taken its
+/// last byte, or the client has gone or was too slow. So nothing has to be noted per delivery.
+#[derive(Debug)]
+pub(crate) struct Journey {
+    since: Instant,
+    latency: Histogram,
+}
+
+impl Journey {
+    /// Begun then; it is counted when it ends.
+    pub(crate) fn new(since: Instant, latency: Histogram) -> Rc<Self> {
+        Rc::new(Self { since, latency })
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        self.latency.observe(self.since.elapsed());
+    }
 }
 
 impl Parcel {
     fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
         let (frames, deflated) = Default::default();
-        Rc::new(Self { content, version, base64, compress, when_slow: WhenSlow::Disconnect, frames, deflated })
+        let when_slow = WhenSlow::Disconnect;
+        Rc::new(Self { content, version, base64, compress, when_slow, journey: None, frames, deflated })
     }
 
     /// The same parcel as a publication of which its channel says what becomes of it; to be called before it is shared.
     pub(crate) fn when_slow(mut self: Rc<Self>, when_slow: &WhenSlow) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             own.when_slow = when_slow.clone();
+        }
+        self
+    }
+
+    /// The same parcel as a part of a journey; to be called before it is shared.
+    pub(crate) fn travelling(mut self: Rc<Self>, journey: &Rc<Journey>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.journey = Some(Rc::clone(journey));
         }
         self
     }
@@ -195,8 +229,8 @@ pub(crate) struct Outbox {
 pub(crate) enum Queued {
     /// It waits.
     Kept,
-    /// It waits, and older ones were given up for it.
-    DroppedOldest,
+    /// It waits, and so many older ones were given up for it.
+    DroppedOldest(usize),
     /// What must not be given up is more than there is room for: the session is to be closed.
     Hopeless,
 }
@@ -220,12 +254,12 @@ impl Outbox {
             self.owed += size;
         }
         self.bytes += size;
-        let mut given_up = self.place(packet);
+        let mut given_up = usize::from(self.place(packet));
         if self.bytes > budget {
-            given_up |= self.conflate();
-            given_up |= self.drop_oldest(budget);
+            given_up += self.conflate();
+            given_up += self.drop_oldest(budget);
         }
-        if given_up { Queued::DroppedOldest } else { Queued::Kept }
+        if given_up > 0 { Queued::DroppedOldest(given_up) } else { Queued::Kept }
     }
 
     /// Puts a packet where one of its key waits, if this client is too slow for both, or else at the end. Returns
@@ -247,11 +281,11 @@ impl Outbox {
         false
     }
 
-    /// The client has become too slow: of each key only the latest stays, where the first of them was. Returns whether
-    /// any was given up.
-    fn conflate(&mut self) -> bool {
+    /// The client has become too slow: of each key only the latest stays, where the first of them was. Returns how
+    /// many were given up.
+    fn conflate(&mut self) -> usize {
         if self.latest.is_some() || !self.queue.iter().any(|waiting| waiting.parcel.key().is_some()) {
-            return false;
+            return 0;
         }
         let mut latest = HashMap::new();
         let before = self.queue.len();
@@ -270,11 +304,11 @@ impl Outbox {
         }
         self.queue = kept;
         self.latest = Some(Box::new(Latest(latest)));
-        self.queue.len() < before
+        before - self.queue.len()
     }
 
-    /// Drops the oldest that may be dropped until the rest is within the budget. Returns whether any was.
-    fn drop_oldest(&mut self, budget: usize) -> bool {
+    /// Drops the oldest that may be dropped until the rest is within the budget. Returns how many were.
+    fn drop_oldest(&mut self, budget: usize) -> usize {
         let before = self.queue.len();
         let mut at = usize::from(self.written > 0);
         while self.bytes > budget && at + 1 < self.queue.len() {
@@ -286,7 +320,12 @@ impl Outbox {
                 at += 1;
             }
         }
-        self.queue.len() < before
+        before - self.queue.len()
+    }
+
+    /// Bytes that wait, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Nothing waits.

@@ -175,6 +175,7 @@ impl Shard {
                 let _ = lane.send(Happening::Disconnected(word)).await;
             });
         }
+        self.metrics.disconnected(member.app, &member.identity.borrow().user);
         event::disconnected(&self.hub.app(member.app), member, session, word);
     }
 
@@ -191,6 +192,7 @@ impl Shard {
             self.expel(session, member, reason.word);
         }
         self.load.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.closed(reason.code);
         self.spill(session);
         let version = session.dialog.version();
         match &*session.link.borrow() {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 
 /// Encrypted bytes that may wait for the kernel, about; a record holds as much. What else is to be written stays in the
@@ -69,6 +69,13 @@ impl TlsStream {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
             _ => Ok(!tls.is_handshaking()),
         }
+    }
+
+    /// The version that was agreed on, and whether as in an earlier connection.
+    pub(crate) fn agreement(&self) -> (&'static str, bool) {
+        let tls = self.tls.borrow();
+        let version = if tls.protocol_version() == Some(ProtocolVersion::TLSv1_2) { "1.2" } else { "1.3" };
+        (version, tls.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
     pub(crate) fn has_unread(&self) -> bool {

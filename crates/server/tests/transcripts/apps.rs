@@ -10,6 +10,7 @@ use oyez_hub::command::{Command, Select};
 use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
+use oyez_server::forwarders::Forwarders;
 use oyez_server::settings::{Engine, Front, HANDSHAKES, Origins, Patience, Settings, Shutdown};
 use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
@@ -45,6 +46,7 @@ fn server_of(app: App) -> Server {
         fronts: vec![Arc::new(front)],
         connections: None,
         tokens: Vec::new(),
+        forwarders: Forwarders::default(),
         patience: Patience::default(),
         io_uring: true,
         shutdown: Shutdown::default(),

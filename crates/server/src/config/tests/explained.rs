@@ -66,5 +66,5 @@ fn a_right_may_be_asked_of_the_backend() {
 #[test]
 fn the_reference_in_docs_is_this_one() {
     let kept = include_str!("../../../../../docs/configuration.md");
-    assert!(kept == reference(), "run: cargo run -p oyez-server --example configuration > docs/configuration.md");
+    assert!(kept == reference(), "run `cargo xtask docs`");
 }

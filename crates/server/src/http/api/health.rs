@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use oyez_protocol::code::Code;
 use serde::Serialize;
@@ -10,6 +11,8 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::{ApiError, ErrorBody};
+use crate::clock;
+use crate::observe::readiness::Unready;
 
 /// How the node is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,19 +21,39 @@ pub(super) struct Health {
     status: &'static str,
 }
 
+/// Why the node is not ready: a refusal as every other, and each reason by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NotReady {
+    #[serde(flatten)]
+    refusal: ErrorBody,
+    reasons: Vec<Reason>,
+}
+
+/// One reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reason {
+    /// A stable name for programs: `starting`, `stalled`, `cannot_accept`, `shutting_down`.
+    #[schema(value_type = String, example = "shutting_down")]
+    reason: &'static str,
+    /// What it means, for people.
+    message: String,
+}
+
 /// The process lives.
 #[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, body = Health)))]
 pub(super) async fn alive() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The node takes connections. Answers 503 as soon as it goes down, so that load balancers look elsewhere.
-#[utoipa::path(get, path = "/readyz", tag = "probes", responses((status = 200, body = Health), (status = 503, body = ErrorBody)))]
-pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
-    if api.stop.is_cancelled() {
-        return Err(ApiError::new(Code::Unavailable, "the server is shutting down; use another node"));
-    }
-    Ok(Json(Health { status: "ready" }))
+/// The node takes connections. Otherwise, and as soon as it goes down, 503 with every reason, so that load balancers look
+/// elsewhere and people know why.
+#[utoipa::path(get, path = "/readyz", tag = "probes", responses((status = 200, body = Health), (status = 503, body = NotReady)))]
+pub(super) async fn ready(State(api): State<Api>) -> Response {
+    let unready = api.metrics.unready(api.stop.is_cancelled(), clock::steady_nanos());
+    let Some(first) = unready.first() else { return Json(Health { status: "ready" }).into_response() };
+    let refusal = ApiError::new(Code::Unavailable, first.message.clone()).body();
+    let reasons = unready.into_iter().map(|Unready { reason, message }| Reason { reason, message }).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { refusal, reasons })).into_response()
 }
 
 /// Counters in the text format of Prometheus.

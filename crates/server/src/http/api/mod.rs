@@ -14,6 +14,7 @@ mod key;
 mod online;
 mod openapi;
 mod publish;
+mod reference;
 mod reload;
 mod revoke;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use super::pages;
 pub use super::pages::Demo;
 use crate::config::{ApiKey, AppConfig, Config};
 use crate::observe::metrics::Metrics;
+pub use reference::reference;
 
 /// What the API needs of its node.
 #[derive(Debug)]

@@ -37,8 +37,8 @@ fn answers_are_never_given_up_but_a_client_that_reads_none_is() {
         (packet("1111"), Queued::Kept),
         (answer("aaaa"), Queued::Kept),
         (answer("bbbb"), Queued::Kept),
-        (packet("2222"), Queued::DroppedOldest),
-        (answer("cccc"), Queued::DroppedOldest),
+        (packet("2222"), Queued::DroppedOldest(1)),
+        (answer("cccc"), Queued::DroppedOldest(1)),
         (answer("dddd"), Queued::Hopeless),
     ] {
         assert_eq!(outbox.push(parcel, budget), expect);
@@ -55,7 +55,7 @@ fn a_full_outbox_gives_up_the_oldest_but_never_a_half_written_packet() {
         assert_eq!(outbox.push(packet(text), budget), Queued::Kept);
     }
     outbox.advance(2, |packet| packet.frames().len());
-    assert_eq!(outbox.push(packet("dddd"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(packet("dddd"), budget), Queued::DroppedOldest(1));
     assert_eq!(left(&outbox), ["aaaa", "cccc", "dddd"]);
     write_all(&mut outbox);
 }
@@ -68,10 +68,10 @@ fn what_keeps_the_latest_keeps_all_until_the_client_is_too_slow() {
         assert_eq!(outbox.push(state(text), budget), Queued::Kept);
     }
     assert_eq!(left(&outbox), ["a111", "b111", "a222", "b222"]);
-    assert_eq!(outbox.push(state("a333"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(state("a333"), budget), Queued::DroppedOldest(3));
     assert_eq!(left(&outbox), ["a333", "b222"], "the latest, where the first of its key was");
     // From now on a later one takes the place at once.
-    assert_eq!(outbox.push(state("b333"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(state("b333"), budget), Queued::DroppedOldest(1));
     assert_eq!(outbox.push(state("c111"), budget), Queued::Kept);
     assert_eq!(left(&outbox), ["a333", "b333", "c111"]);
     write_all(&mut outbox);
@@ -88,13 +88,13 @@ fn a_half_written_packet_is_not_replaced() {
     outbox.push(state("a111"), budget);
     outbox.advance(3, |packet| packet.frames().len());
     outbox.push(state("a222"), budget);
-    assert_eq!(outbox.push(state("a333"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(state("a333"), budget), Queued::DroppedOldest(1));
     assert_eq!(left(&outbox), ["a111", "a333"]);
     // The one that became the first is half written, too, when its turn has come.
     outbox.advance(6, |packet| packet.frames().len());
     assert_eq!(outbox.written(), 3);
     assert_eq!(outbox.push(state("a444"), budget), Queued::Kept);
-    assert_eq!(outbox.push(state("a555"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(state("a555"), budget), Queued::DroppedOldest(1));
     assert_eq!(left(&outbox), ["a333", "a555"]);
     write_all(&mut outbox);
 }
@@ -108,8 +108,8 @@ fn too_many_keys_drop_the_oldest() {
     }
     assert_eq!(left(&outbox), ["c111", "d111", "e111"]);
     // A key that was dropped comes back at the end.
-    assert_eq!(outbox.push(state("a222"), budget), Queued::DroppedOldest);
-    assert_eq!(outbox.push(state("d222"), budget), Queued::DroppedOldest);
+    assert_eq!(outbox.push(state("a222"), budget), Queued::DroppedOldest(1));
+    assert_eq!(outbox.push(state("d222"), budget), Queued::DroppedOldest(1));
     assert_eq!(left(&outbox), ["d222", "e111", "a222"]);
     write_all(&mut outbox);
 }
@@ -123,8 +123,8 @@ fn what_must_not_be_lost_costs_others_their_place_and_then_the_connection() {
         (packet("1111"), Queued::Kept),
         (state("a111"), Queued::Kept),
         (alarm("aaaa"), Queued::Kept),
-        (alarm("bbbb"), Queued::DroppedOldest),
-        (alarm("cccc"), Queued::DroppedOldest),
+        (alarm("bbbb"), Queued::DroppedOldest(1)),
+        (alarm("cccc"), Queued::DroppedOldest(1)),
         (alarm("dddd"), Queued::Hopeless),
     ] {
         assert_eq!(outbox.push(parcel, budget), expect);

@@ -15,6 +15,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
+use oyez_hub::admission::Traffic;
 use oyez_hub::app::{App, Credentials};
 use oyez_hub::command::{Command, Control, Mail, Select, SocketInfo};
 use oyez_hub::delivery::Delivery;
@@ -84,7 +85,7 @@ impl Node {
     /// One whose shard describes these sessions, whoever is asked for.
     fn with_sessions(configs: &[AppConfig], keys: Vec<ApiKey>, sessions: Vec<SocketInfo>) -> Self {
         let apps: Vec<_> = (0..).zip(configs).map(|(id, config)| app(id, config)).collect();
-        let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str())));
+        let metrics = Arc::new(Metrics::new(apps.iter().map(|app| app.name.as_str()), 0, Traffic::default));
         let (mailbox, inbox) = unbounded_channel();
         let (outbox, mail) = unbounded_channel();
         tokio::spawn(shard(inbox, outbox, sessions));

@@ -75,7 +75,9 @@ async fn probes_answer_without_a_key() {
         assert!(metrics.text.contains(&format!("websocket_{name}_total{{app=\"ticketing\"}} 0")), "{}", metrics.text);
     }
     node.stop.cancel();
-    ask("/readyz").await.refused(503, "unavailable", &["another node"]);
+    let unready = ask("/readyz").await;
+    unready.refused(503, "unavailable", &["another node"]);
+    assert_eq!(unready.json["reasons"][0]["reason"], "shutting_down");
     assert_eq!(ask("/healthz").await.ok(), json!({"status": "ok"}));
 }
 
