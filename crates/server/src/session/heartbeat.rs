@@ -7,6 +7,7 @@ use oyez_protocol::engineio::packet::{PacketType, Version};
 use oyez_protocol::websocket::frame;
 use tokio::time::Instant;
 
+use crate::observe::vitals::STALL;
 use crate::session::{Dialog, Reason, Session};
 use crate::settings::Heartbeat;
 use crate::shard::Shard;
@@ -104,8 +105,11 @@ impl Shard {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
             pulse.ping_at = None;
         }
-        // As late as the ping is, so late may the answer be.
-        pulse.dead_at += now - due;
+        // As late as the ping is, so late may the answer be; but a timer's rounding is no gift to who says nothing.
+        let late = now - due;
+        if late > STALL {
+            pulse.dead_at += late;
+        }
         session.pulse.set(pulse);
     }
 
