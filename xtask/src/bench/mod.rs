@@ -181,7 +181,7 @@ mod tests {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             chosen_peers(&list).map(|chosen| chosen.iter().map(|it| it.name).collect::<Vec<_>>())
         };
-        let always = [peer::BARE, peer::BARE_MANY, peer::OYEZ, peer::OYEZ_MANY];
+        let always = [peer::BARE, peer::BARE_MANY, peer::URING_MANY, peer::OYEZ, peer::OYEZ_MANY];
         assert_eq!(names(&["nchan"]).expect("five"), [&always[..], &["nchan"]].concat());
         assert_eq!(names(&[]).expect("all").len(), PEERS.len());
         assert!(names(&["apache"]).is_err());

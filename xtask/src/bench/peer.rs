@@ -24,6 +24,10 @@ pub(super) const PYTHON: &str = "python";
 pub(super) const BARE: &str = "bare";
 /// The measure with many clients, where growth is measured.
 pub(super) const BARE_MANY: &str = "bare-many";
+/// The measure with io_uring.
+pub(super) const URING: &str = "bare-uring";
+/// The measure with io_uring and many clients.
+pub(super) const URING_MANY: &str = "bare-uring-many";
 /// The secret of the tokens in every server.
 pub(super) const JWT_SECRET: &str = "a benchmark on loopback keeps no secrets";
 /// The key that Oyez wants from publishers.
@@ -95,7 +99,7 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Program("release/limits", &[]),
     },
     Peer {
-        name: "bare-uring",
+        name: URING,
         title: "bare io_uring batches",
         dialect: Dialect::Bare,
         install: Install::Rust(None),
@@ -107,6 +111,13 @@ pub(super) const PEERS: &[Peer] = &[
         dialect: Dialect::Bare,
         install: Install::Rust(None),
         start: Start::Program("release/limits", &[]),
+    },
+    Peer {
+        name: URING_MANY,
+        title: "bare io_uring batches, many clients",
+        dialect: Dialect::Bare,
+        install: Install::Rust(None),
+        start: Start::Program("release/limits", &["--uring"]),
     },
     Peer { name: OYEZ, title: "Oyez", dialect: Dialect::Oyez, install: Install::Oyez, start: Start::Oyez(&[]) },
     Peer {
@@ -238,7 +249,7 @@ impl Peer {
 
     /// Whether it has many clients, beside the same server with few.
     pub(super) fn has_many(&self) -> bool {
-        matches!(self.name, BARE_MANY | OYEZ_MANY)
+        matches!(self.name, BARE_MANY | URING_MANY | OYEZ_MANY)
     }
 
     /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop is the measure.

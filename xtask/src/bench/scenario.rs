@@ -1,7 +1,7 @@
 //! What is measured: a row a scenario.
 
 use super::dialect::{Audience, Dialect};
-use super::peer::{BARE, OYEZ, OYEZ_TLS, OYEZ_TWO, PEERS, PYTHON, Peer};
+use super::peer::{BARE, OYEZ, OYEZ_TLS, OYEZ_TWO, PEERS, PYTHON, Peer, URING};
 
 /// A kind of load, and how much of it.
 #[derive(Debug)]
@@ -113,8 +113,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "growth",
         title: "Growth",
-        about: "The fan-out to so many clients, and to 15 times as many (15,000), in the same turns. All four are compared \
-                with the bare loop with few clients; what the bare loop itself grows by is the kernel's.",
+        about: "The fan-out to so many clients, and to 15 times as many (15,000), in the same turns. All are compared \
+                with the bare loop with few clients; what the bare loops themselves grow by is the kernel's.",
         full: size(1_000, 120, 12),
         quick: size(200, 150, 3),
         many: Some(15),
@@ -316,7 +316,7 @@ impl Scenario {
     /// Whether this server can take part.
     pub(super) fn suits(&self, peer: &Peer) -> bool {
         if self.many.is_some() || peer.has_many() {
-            return self.many.is_some() && (peer.has_many() || matches!(peer.name, BARE | OYEZ));
+            return self.many.is_some() && (peer.has_many() || matches!(peer.name, BARE | URING | OYEZ));
         }
         let by_peer = match peer.name {
             OYEZ_TWO => self.kind == "saturation",
@@ -400,7 +400,7 @@ const COLUMNS: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::peer::{BARE_MANY, OYEZ_MANY};
+    use crate::bench::peer::{BARE_MANY, OYEZ_MANY, URING_MANY};
 
     #[test]
     fn names_are_unique_and_every_scenario_has_a_size() {
@@ -426,7 +426,7 @@ mod tests {
     fn growth_is_few_and_many_clients_with_as_many_deliveries() {
         let growth = Scenario::named("growth").expect("it is in the table");
         let names: Vec<&str> = PEERS.iter().filter(|peer| growth.suits(peer)).map(|peer| peer.name).collect();
-        assert_eq!(names, [BARE, BARE_MANY, OYEZ, OYEZ_MANY]);
+        assert_eq!(names, [BARE, URING, BARE_MANY, URING_MANY, OYEZ, OYEZ_MANY]);
         for quick in [false, true] {
             let of = |name| growth.size_of(Peer::named(name).expect("it is in the table"), quick);
             let (few, many) = (of(OYEZ), of(OYEZ_MANY));
@@ -444,6 +444,9 @@ mod tests {
         let text = matrix();
         assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
         assert!(PEERS.iter().all(|peer| text.contains(&format!(" {}", peer.name))), "{text}");
-        assert!(text.contains("\ngrowth          bare bare-many oyez oyez-many\n"), "{text}");
+        assert!(
+            text.contains("\ngrowth          bare bare-uring bare-many bare-uring-many oyez oyez-many\n"),
+            "{text}"
+        );
     }
 }
