@@ -11,6 +11,7 @@ use crate::observe::vitals::STALL;
 use crate::session::{Dialog, Reason, Session};
 use crate::settings::Heartbeat;
 use crate::shard::Shard;
+use crate::shard::deadline::STANDSTILL;
 use crate::shard::outbox::Parcel;
 
 /// When to ping and when to give up.
@@ -88,6 +89,15 @@ impl Shard {
         if session.closed.get().is_none() {
             self.schedule(session);
             self.flush(session);
+        }
+    }
+
+    /// Does what was due before a client asked for more: timers are a moment behind. What a thread missed that stood
+    /// still is not looked at here, because what its clients said meanwhile is read first.
+    pub(crate) fn look_if_due(self: &Rc<Self>, session: &Rc<Session>) {
+        let late = session.scheduled.get().and_then(|at| Instant::now().checked_duration_since(at));
+        if late.is_some_and(|late| late < STANDSTILL) {
+            self.look(session);
         }
     }
 

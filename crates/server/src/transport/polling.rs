@@ -116,6 +116,7 @@ impl Shard {
     /// Answers a polling request for a session of this shard.
     pub(crate) async fn poll_here(self: &Rc<Self>, address: Address, request: PollRequest) -> PollAnswer {
         let Some(session) = self.session(address) else { return PollAnswer::Refused(EngineError::SessionUnknown) };
+        self.look_if_due(&session);
         if session.closed.get().is_some() {
             return self.last_words(&session, &request);
         }
