@@ -21,7 +21,7 @@ const shown = token({ sub: 'attacker' });
 const failures = [];
 
 // The limits that an app has unless it says otherwise.
-const config = derived('tests/corpus/app.toml', [[/^events_.*\n/gm, ''], [/^max_payload.*\n/m, '']]);
+const config = derived('tests/corpus/app.toml', [[/^offences.*\n/m, ''], [/^events_.*\n/gm, ''], [/^max_payload.*\n/m, '']]);
 const server = await serve(config);
 const honest = await connected(connect(server.url, { transports: ['websocket'], auth: { token: token({ sub: 'honest' }) } }));
 

@@ -111,6 +111,11 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         } else {
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
+    } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers)).await {
+        let mut response = crate::http::native::refuse_for(limit);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
     } else if begins {
         match admitted(&shard) {
             Some(ticket) => begin(shard, request, &front, facts, native, ticket).await,
@@ -133,6 +138,11 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
+}
+
+/// Has whoever wants a session, or another transport for it, wait if its address has offended too often.
+async fn delay(shard: &Shard, facts: &Facts, wants: bool) -> Result<(), Limit> {
+    if wants { shard.delay(facts).await } else { Ok(()) }
 }
 
 /// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or
@@ -223,7 +233,7 @@ pub(crate) fn agree<B: HttpBody>(
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && cors::may_connect(origins, shown);
-    if !wanted || !allowed || !is_upgrade(request.headers()) {
+    if !wanted || !allowed || !is_upgrade(request.headers()) || shard.is_throttled(facts.peer) {
         return None;
     }
     let dialog = dialog(&facts, engine)?;

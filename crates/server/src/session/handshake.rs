@@ -118,6 +118,7 @@ impl Shard {
             chatter: Chatter::default(),
             pulse: Cell::new(pulse),
             connect_by: Cell::new(connect_by),
+            asked: Cell::new(dialog == Dialog::Native),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
@@ -173,6 +174,7 @@ impl Shard {
         query: Option<String>,
         auth: Option<Box<RawValue>>,
     ) -> Result<(), Fault> {
+        session.asked.set(true);
         if session.member(&nsp).is_some() {
             return Err(Fault::State);
         }

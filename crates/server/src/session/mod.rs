@@ -113,6 +113,8 @@ pub(crate) struct Session {
     pub pulse: Cell<Pulse>,
     /// A namespace must be joined by then; `None` once one was.
     pub connect_by: Cell<Option<Instant>>,
+    /// Whether its client has asked to join a namespace, or need not ask.
+    pub asked: Cell<bool>,
     /// When the shard will look at this session next.
     pub scheduled: Cell<Option<Instant>>,
     /// Memberships, one per namespace.

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::session::{Link, Session};
+use crate::session::{Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 use crate::transport::stream::{Detached, Stream};
@@ -155,7 +155,8 @@ impl Shard {
             let Some(message) = socket.inbox.pop_front() else { break };
             probe.stage.set(self.step(session, probe, &message));
         }
-        if socket.end.is_some() && probe.stage.get() != Stage::Upgraded {
+        if let Some(end) = socket.end.filter(|_| probe.stage.get() != Stage::Upgraded) {
+            self.blame(session, Reason::from(end).code);
             probe.stage.set(Stage::Failed);
         }
     }

@@ -1,0 +1,93 @@
+//! Clients that are thrown out and come again at once cost more than those who stay. What ends a session by its client's
+//! own fault is held against the address, and handshakes of an address against which there is too much have to wait.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_hub::policy::limits::Limit;
+use oyez_hub::policy::limits::offences::{Offences, Verdict};
+use oyez_protocol::code::Code;
+use tokio::time::sleep;
+
+use crate::clock;
+use crate::observe::event;
+use crate::session::{Request, Session};
+use crate::shard::Shard;
+
+/// How long a handshake waits.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// Handshakes of all addresses that wait on one thread; more are refused.
+const WAITING_MAX: usize = 1024;
+
+/// Who waits on this thread, and what all threads know of addresses.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    offences: Arc<Offences>,
+    waiting: Cell<usize>,
+}
+
+impl Throttle {
+    /// With what the node knows.
+    pub(crate) fn new(offences: Arc<Offences>) -> Self {
+        Self { offences, waiting: Cell::default() }
+    }
+}
+
+/// One handshake that waits, until this is dropped.
+struct Waiting<'a> {
+    throttle: &'a Throttle,
+    address: IpAddr,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Throttle { offences, waiting } = self.throttle;
+        offences.waited(self.address);
+        waiting.set(waiting.get() - 1);
+    }
+}
+
+impl Shard {
+    /// Holds the end of a session, or of a websocket that was to be its, against its address, if that is an offence.
+    pub(crate) fn blame(&self, session: &Session, code: Code) {
+        let (Some(address), Some(forgiven)) = (session.request.peer, self.settings().offences) else { return };
+        if code.is_offence() {
+            self.throttle.offences.note(address, forgiven, clock::steady_nanos());
+        }
+    }
+
+    /// Whether a handshake from there has to wait.
+    pub(crate) fn is_throttled(&self, peer: Option<IpAddr>) -> bool {
+        let (Some(address), Some(forgiven)) = (peer, self.settings().offences) else { return false };
+        self.throttle.offences.is_offender(address, forgiven, clock::steady_nanos())
+    }
+
+    /// Has a handshake wait, if too much is held against its address; or refuses it, if too many wait. It ends early
+    /// when the node goes down.
+    pub(crate) async fn delay(&self, request: &Request) -> Result<(), Limit> {
+        let (Some(address), Some(forgiven)) = (request.peer, self.settings().offences) else { return Ok(()) };
+        let waiting = match self.throttle.offences.enter(address, forgiven, clock::steady_nanos()) {
+            Verdict::Free => return Ok(()),
+            Verdict::Refuse => None,
+            Verdict::Wait => {
+                self.throttle.waiting.set(self.throttle.waiting.get() + 1);
+                let waiting = Waiting { throttle: &self.throttle, address };
+                (self.throttle.waiting.get() <= WAITING_MAX).then_some(waiting)
+            }
+        };
+        event::throttled(request, waiting.is_none());
+        if waiting.is_none() {
+            self.metrics.limited(Limit::Connects);
+            return Err(Limit::Connects);
+        }
+        self.metrics.handshakes_delayed.inc();
+        tokio::select! {
+            () = sleep(DELAY) => {}
+            () = self.stop.cancelled() => {}
+        }
+        Ok(())
+    }
+}
