@@ -1,5 +1,5 @@
-// What one attacker costs: who floods frames that say nothing, and comes again as soon as the door is shut, may take 5 % of a
-// core. Prints a line per attack, with what an honest client beside it had to wait, and the memory that bombs take.
+// What one attacker costs: who floods frames that say nothing, or begins sessions and asks for nothing, and comes again as
+// soon as the door is shut, may take 5 % of a core. Prints a line per attack, with what an honest client beside it had to wait, and the memory that bombs take.
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { constants, deflateRawSync } from 'node:zlib';
@@ -15,6 +15,8 @@ const MOST_CPU = 5;
 /** Bytes of memory for each connection that inflates. */
 const MOST_MEMORY = 2 * 1024 * 1024;
 const SLOWEST_MS = 200;
+/** Seconds after which a client that asks for nothing is noticed. */
+const NOTICED = 6;
 
 const ENGINE = '/socket.io/?EIO=4&transport=websocket';
 const shown = token({ sub: 'attacker' });
@@ -113,6 +115,43 @@ async function floods() {
   }
 }
 
+/** Comes again and again and never asks for anything: leaves at once, or stays, in so many connections. */
+const SILENT = {
+  'a handshake that leads to nothing, again and again': { many: 1, leaves: true },
+  'polling that leads to nothing, again and again': { many: 1, polls: true },
+  '100 connections that never join, again and again': { many: 100 },
+};
+
+async function silence({ many, leaves, polls, seconds = SECONDS }) {
+  const count = { sessions: 0, refused: 0 };
+  const end = performance.now() + seconds * 1000;
+  const polled = async () => (await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`)).ok;
+  const opened = async () => {
+    const wire = websocket();
+    const over = Promise.race([wire.closed, delay(end - performance.now())]);
+    const first = await Promise.race([wire.hears((text) => text.startsWith?.('0{')), over]);
+    if (!leaves) await over;
+    wire.destroy();
+    return typeof first === 'string';
+  };
+  const knocks = async () => {
+    while (performance.now() < end) count[await (polls ? polled() : opened()) ? 'sessions' : 'refused'] += 1;
+  };
+  await Promise.all(Array.from({ length: many }, knocks));
+  return count;
+}
+
+async function silences() {
+  for (const [name, how] of Object.entries(SILENT)) {
+    // What is held against it counts after some seconds.
+    const before = await measured(() => silence({ ...how, seconds: NOTICED }));
+    console.log(`${name}, before it is noticed (${before.result.sessions} sessions, ${before.result.refused} refused): ${before.percent.toFixed(2)} % of a core`);
+    const { result, slowest, percent } = await measured(() => silence(how));
+    verdict(`${name} (${result.sessions} sessions, ${result.refused} refused)`, percent, MOST_CPU, '% of a core');
+    verdict(`${name}, the honest client waits at most`, slowest, SLOWEST_MS, 'ms');
+  }
+}
+
 /** A million fragments as fast as they are taken, and a connection that goes on after it was closed. */
 async function millions() {
   const crumbs = Buffer.concat([frame(0x01, 'a'), ...Array(1_000_000).fill(frame(0x00, 'a'))]);
@@ -151,6 +190,7 @@ async function bombs() {
 }
 
 await floods();
+await silences();
 await millions();
 await bombs();
 honest.disconnect();

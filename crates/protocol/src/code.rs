@@ -103,7 +103,7 @@ codes! {
 
     SlowConsumer     4000 "slow_consumer"         "The client reads too slowly"             503 4000 true  false;
     PingTimeout      4001 "ping_timeout"          "No heartbeat in time"                    408 4001 true  false;
-    ConnectTimeout   4002 "connect_timeout"       "No namespace was joined in time"         408 4002 true  true;
+    ConnectTimeout   4002 "connect_timeout"       "No namespace was joined in time"         408 4002 true  false;
     TokenExpired     4003 "session_expired"       "The session's token has expired"         401 4003 true  false;
     Overloaded       4004 "overloaded"            "The node is overloaded"                  503 4004 true  false;
     TooManyMessages  4005 "too_many_messages"     "The client sends too fast"               429 4005 true  false;
@@ -257,8 +257,15 @@ mod tests {
     #[test]
     fn whoever_is_told_to_come_back_with_pauses_offends_only_by_what_it_did() {
         let invited = TABLE.iter().filter(|row| row.offence && row.reconnect).map(|row| row.code);
-        assert!(invited.eq([Code::ConnectTimeout, Code::Flood]));
-        for spared in [Code::Normal, Code::PingTimeout, Code::SlowConsumer, Code::Unauthorized, Code::EngineSession] {
+        assert!(invited.eq([Code::Flood]));
+        for spared in [
+            Code::Normal,
+            Code::PingTimeout,
+            Code::ConnectTimeout,
+            Code::SlowConsumer,
+            Code::Unauthorized,
+            Code::EngineSession,
+        ] {
             assert!(!spared.is_offence(), "{}", spared.name());
         }
     }

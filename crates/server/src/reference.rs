@@ -16,8 +16,8 @@ those from 4500 to 4999 do not. Stock Socket.IO clients ignore the code and alwa
 write their own client should heed it. *With pauses* means: after a second or two at first, twice as long each time up to
 half a minute, each time a random part less, so that clients that were cut off together do not come back together.
 
-*Counts* marks what is held against the client's address when a session ends with it, as is a session that ends before its
-client has asked to join anything; see `offences` of [`[server]`](configuration.md#server).
+*Counts* marks what is held against the client's address when a session ends with it, as is a client that takes more than
+5 s to ask for anything, or goes before it has; see `offences` of [`[server]`](configuration.md#server).
 
 | number | name | message | HTTP | close | try again | counts |
 |---|---|---|---|---|---|---|

@@ -26,7 +26,7 @@ use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
 
 use crate::forwarders::Remote;
-use crate::http::coalesce::Coalesced;
+use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
 use crate::http::{BODY_TIMEOUT, cors};
@@ -93,7 +93,13 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
+pub(crate) async fn answer(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    route: Route,
+    peer: Remote,
+    pace: &Pace,
+) -> Response<Body> {
     let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
@@ -111,7 +117,7 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         } else {
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
-    } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers)).await {
+    } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers), pace).await {
         let mut response = crate::http::native::refuse_for(limit);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -140,9 +146,15 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
     response
 }
 
-/// Has whoever wants a session, or another transport for it, wait if its address has offended too often.
-async fn delay(shard: &Shard, facts: &Facts, wants: bool) -> Result<(), Limit> {
-    if wants { shard.delay(facts).await } else { Ok(()) }
+/// Has whoever wants a session, or another transport for it, wait if too much is held against its address. Meanwhile
+/// nobody listens: what it says would be work, and who leaves keeps its place in the line.
+async fn delay(shard: &Shard, facts: &Facts, wants: bool, pace: &Pace) -> Result<(), Limit> {
+    let waiting = if wants { shard.delay(facts)? } else { None };
+    if let Some(waiting) = waiting {
+        pace.look_away();
+        waiting.over().await;
+    }
+    Ok(())
 }
 
 /// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or

@@ -16,8 +16,7 @@ impl Reason {
     /// hear the last words.
     pub(crate) fn is_a_wish(self) -> bool {
         let gone = matches!(self.code, Code::PingTimeout | Code::Normal);
-        // Whoever joins nothing is there, and may hear that it is late.
-        self.code == Code::ConnectTimeout || !(gone || self.code.is_offence())
+        !gone && !self.code.is_offence()
     }
 }
 

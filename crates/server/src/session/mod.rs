@@ -113,8 +113,8 @@ pub(crate) struct Session {
     pub pulse: Cell<Pulse>,
     /// A namespace must be joined by then; `None` once one was.
     pub connect_by: Cell<Option<Instant>>,
-    /// Whether its client has asked to join a namespace, or need not ask.
-    pub asked: Cell<bool>,
+    /// Its client must have asked for something by then, or that is held against it; `None` once it has.
+    pub ask_by: Cell<Option<Instant>>,
     /// When the shard will look at this session next.
     pub scheduled: Cell<Option<Instant>>,
     /// Memberships, one per namespace.

@@ -156,7 +156,9 @@ impl Shard {
             probe.stage.set(self.step(session, probe, &message));
         }
         if let Some(end) = socket.end.filter(|_| probe.stage.get() != Stage::Upgraded) {
-            self.blame(session, Reason::from(end).code);
+            if Reason::from(end).code.is_offence() {
+                self.blame(session);
+            }
             probe.stage.set(Stage::Failed);
         }
     }

@@ -193,9 +193,7 @@ impl Shard {
         }
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.metrics.closed(reason.code);
-        // Who goes without having asked for anything took a place for nothing, as who asks too late.
-        let idle = !session.asked.get() && matches!(reason.code, Code::Normal | Code::PingTimeout);
-        self.blame(session, if idle { Code::ConnectTimeout } else { reason.code });
+        self.blame_for_end(session, reason.code);
         self.spill(session);
         let version = session.dialog.version();
         match &*session.link.borrow() {

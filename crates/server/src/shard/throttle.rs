@@ -16,6 +16,9 @@ use crate::observe::event;
 use crate::session::{Request, Session};
 use crate::shard::Shard;
 
+/// How long a client may take to ask for something. Stock clients do at once.
+pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a handshake waits.
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -37,25 +40,43 @@ impl Throttle {
 }
 
 /// One handshake that waits, until this is dropped.
-struct Waiting<'a> {
-    throttle: &'a Throttle,
+pub(crate) struct Waiting<'a> {
+    shard: &'a Shard,
     address: IpAddr,
+}
+
+impl Waiting<'_> {
+    /// Waits; less long when the node goes down.
+    pub(crate) async fn over(self) {
+        tokio::select! {
+            () = sleep(DELAY) => {}
+            () = self.shard.stop.cancelled() => {}
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Throttle { offences, waiting } = self.throttle;
+        let Throttle { offences, waiting } = &self.shard.throttle;
         offences.waited(self.address);
         waiting.set(waiting.get() - 1);
     }
 }
 
 impl Shard {
-    /// Holds the end of a session, or of a websocket that was to be its, against its address, if that is an offence.
-    pub(crate) fn blame(&self, session: &Session, code: Code) {
-        let (Some(address), Some(forgiven)) = (session.request.peer, self.settings().offences) else { return };
-        if code.is_offence() {
+    /// Holds against the address of a session's client what it has done.
+    pub(crate) fn blame(&self, session: &Session) {
+        if let (Some(address), Some(forgiven)) = (session.request.peer, self.settings().offences) {
             self.throttle.offences.note(address, forgiven, clock::steady_nanos());
+        }
+    }
+
+    /// The same for a session that ends, if its end is an offence or its client has asked for nothing.
+    pub(crate) fn blame_for_end(&self, session: &Session, code: Code) {
+        let idle =
+            session.ask_by.get().is_some() && matches!(code, Code::Normal | Code::PingTimeout | Code::ConnectTimeout);
+        if idle || code.is_offence() {
+            self.blame(session);
         }
     }
 
@@ -65,29 +86,25 @@ impl Shard {
         self.throttle.offences.is_offender(address, forgiven, clock::steady_nanos())
     }
 
-    /// Has a handshake wait, if too much is held against its address; or refuses it, if too many wait. It ends early
-    /// when the node goes down.
-    pub(crate) async fn delay(&self, request: &Request) -> Result<(), Limit> {
-        let (Some(address), Some(forgiven)) = (request.peer, self.settings().offences) else { return Ok(()) };
+    /// Whether a handshake has to wait, because too much is held against its address, or is refused, because too many
+    /// wait.
+    pub(crate) fn delay(&self, request: &Request) -> Result<Option<Waiting<'_>>, Limit> {
+        let (Some(address), Some(forgiven)) = (request.peer, self.settings().offences) else { return Ok(None) };
         let waiting = match self.throttle.offences.enter(address, forgiven, clock::steady_nanos()) {
-            Verdict::Free => return Ok(()),
+            Verdict::Free => return Ok(None),
             Verdict::Refuse => None,
             Verdict::Wait => {
                 self.throttle.waiting.set(self.throttle.waiting.get() + 1);
-                let waiting = Waiting { throttle: &self.throttle, address };
+                let waiting = Waiting { shard: self, address };
                 (self.throttle.waiting.get() <= WAITING_MAX).then_some(waiting)
             }
         };
         event::throttled(request, waiting.is_none());
-        if waiting.is_none() {
+        let Some(waiting) = waiting else {
             self.metrics.limited(Limit::Connects);
             return Err(Limit::Connects);
-        }
+        };
         self.metrics.handshakes_delayed.inc();
-        tokio::select! {
-            () = sleep(DELAY) => {}
-            () = self.stop.cancelled() => {}
-        }
-        Ok(())
+        Ok(Some(waiting))
     }
 }
