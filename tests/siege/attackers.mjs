@@ -1,6 +1,7 @@
 // What one attacker costs: who floods frames that say nothing, or begins sessions and asks for nothing, and comes again as
 // soon as the door is shut, may take 5 % of a core. Prints a line per attack, with what an honest client beside it had to wait, and the memory that bombs take.
 import { readFileSync, readdirSync } from 'node:fs';
+import { Agent, get } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { constants, deflateRawSync } from 'node:zlib';
 import { frame, times } from '../corpus/build.mjs';
@@ -52,7 +53,7 @@ function listener() {
   return async () => { on = false; await run; return slowest; };
 }
 
-const websocket = () => new Wire(server.port, ENGINE);
+const websocket = (from) => new Wire(server.port, ENGINE, [], from);
 const engine3 = () => new Wire(server.port, `/socket.io/?EIO=3&transport=websocket&token=${shown}`);
 const plain = () => new Wire(server.port, `/ws?token=${shown}`);
 
@@ -117,17 +118,21 @@ async function floods() {
 
 /** Comes again and again and never asks for anything: leaves at once, or stays, in so many connections. */
 const SILENT = {
-  'a handshake that leads to nothing, again and again': { many: 1, leaves: true },
-  'polling that leads to nothing, again and again': { many: 1, polls: true },
-  '100 connections that never join, again and again': { many: 100 },
+  'a handshake that leads to nothing, again and again': { many: 1, leaves: true, from: '127.0.1.1' },
+  'polling that leads to nothing, again and again': { many: 1, polls: true, from: '127.0.1.2' },
+  'a hundred handshakes at once that lead to nothing, again and again': { many: 100, leaves: true, from: '127.0.1.3' },
+  'a hundred connections that ask for nothing, again and again': { many: 100, from: '127.0.1.4' },
 };
 
-async function silence({ many, leaves, polls, seconds = SECONDS }) {
+async function silence({ many, leaves, polls, from, seconds = SECONDS }) {
   const count = { sessions: 0, refused: 0 };
   const end = performance.now() + seconds * 1000;
-  const polled = async () => (await fetch(`${server.url}/socket.io/?EIO=4&transport=polling`)).ok;
+  const agent = new Agent({ keepAlive: true, localAddress: from });
+  const polled = () => new Promise((resolve, reject) => {
+    get(`${server.url}/socket.io/?EIO=4&transport=polling`, { agent }, (answer) => answer.resume().on('end', () => resolve(answer.statusCode === 200))).on('error', reject);
+  });
   const opened = async () => {
-    const wire = websocket();
+    const wire = websocket(from);
     const over = Promise.race([wire.closed, delay(end - performance.now())]);
     const first = await Promise.race([wire.hears((text) => text.startsWith?.('0{')), over]);
     if (!leaves) await over;
@@ -138,11 +143,13 @@ async function silence({ many, leaves, polls, seconds = SECONDS }) {
     while (performance.now() < end) count[await (polls ? polled() : opened()) ? 'sessions' : 'refused'] += 1;
   };
   await Promise.all(Array.from({ length: many }, knocks));
+  agent.destroy();
   return count;
 }
 
 async function silences() {
   for (const [name, how] of Object.entries(SILENT)) {
+    // Against a fresh address nothing is held yet.
     // What is held against it counts after some seconds.
     const before = await measured(() => silence({ ...how, seconds: NOTICED }));
     console.log(`${name}, before it is noticed (${before.result.sessions} sessions, ${before.result.refused} refused): ${before.percent.toFixed(2)} % of a core`);

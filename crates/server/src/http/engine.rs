@@ -150,11 +150,13 @@ pub(crate) async fn answer(
 /// nobody listens: what it says would be work, and who leaves keeps its place in the line.
 async fn delay(shard: &Shard, facts: &Facts, wants: bool, pace: &Pace) -> Result<(), Limit> {
     let waiting = if wants { shard.delay(facts)? } else { None };
-    if let Some(waiting) = waiting {
-        pace.look_away();
-        waiting.over().await;
+    match waiting {
+        None => Ok(()),
+        Some(waiting) => {
+            pace.look_away();
+            waiting.over().await
+        }
     }
-    Ok(())
 }
 
 /// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or

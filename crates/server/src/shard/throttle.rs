@@ -22,8 +22,11 @@ pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a handshake waits.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Handshakes of all addresses that wait on one thread; more are refused.
+/// Handshakes of all addresses that wait on one thread; more are refused at once.
 const WAITING_MAX: usize = 1024;
+
+/// As long as so many wait, those that will be refused wait too: who is refused at once comes again at once.
+const REFUSED_LATER_MAX: usize = 512;
 
 /// Who waits on this thread, and what all threads know of addresses.
 #[derive(Debug)]
@@ -43,22 +46,26 @@ impl Throttle {
 pub(crate) struct Waiting<'a> {
     shard: &'a Shard,
     address: IpAddr,
+    may_enter: bool,
 }
 
 impl Waiting<'_> {
-    /// Waits; less long when the node goes down.
-    pub(crate) async fn over(self) {
+    /// Waits, less long when the node goes down; then whether it goes on.
+    pub(crate) async fn over(self) -> Result<(), Limit> {
         tokio::select! {
             () = sleep(DELAY) => {}
             () = self.shard.stop.cancelled() => {}
         }
+        if self.may_enter { Ok(()) } else { Err(Limit::Connects) }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let Throttle { offences, waiting } = &self.shard.throttle;
-        offences.waited(self.address);
+        if self.may_enter {
+            offences.waited(self.address);
+        }
         waiting.set(waiting.get() - 1);
     }
 }
@@ -86,25 +93,24 @@ impl Shard {
         self.throttle.offences.is_offender(address, forgiven, clock::steady_nanos())
     }
 
-    /// Whether a handshake has to wait, because too much is held against its address, or is refused, because too many
-    /// wait.
+    /// Whether a handshake has to wait, because too much is held against its address; refuses it if too many wait.
     pub(crate) fn delay(&self, request: &Request) -> Result<Option<Waiting<'_>>, Limit> {
         let (Some(address), Some(forgiven)) = (request.peer, self.settings().offences) else { return Ok(None) };
-        let waiting = match self.throttle.offences.enter(address, forgiven, clock::steady_nanos()) {
+        let Throttle { offences, waiting } = &self.throttle;
+        let (may_enter, most) = match offences.enter(address, forgiven, clock::steady_nanos()) {
             Verdict::Free => return Ok(None),
-            Verdict::Refuse => None,
-            Verdict::Wait => {
-                self.throttle.waiting.set(self.throttle.waiting.get() + 1);
-                let waiting = Waiting { shard: self, address };
-                (self.throttle.waiting.get() <= WAITING_MAX).then_some(waiting)
-            }
+            Verdict::Wait => (true, WAITING_MAX),
+            Verdict::Refuse => (false, REFUSED_LATER_MAX),
         };
-        event::throttled(request, waiting.is_none());
-        let Some(waiting) = waiting else {
+        waiting.set(waiting.get() + 1);
+        let place = Waiting { shard: self, address, may_enter };
+        let waits = waiting.get() <= most;
+        event::throttled(request, !(waits && may_enter));
+        if waits && may_enter {
+            self.metrics.handshakes_delayed.inc();
+        } else {
             self.metrics.limited(Limit::Connects);
-            return Err(Limit::Connects);
-        };
-        self.metrics.handshakes_delayed.inc();
-        Ok(Some(waiting))
+        }
+        if waits { Ok(Some(place)) } else { Err(Limit::Connects) }
     }
 }
