@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, RETRY_AFTER,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::later::{come_later, delay, full, too_often};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
 use crate::http::{BODY_TIMEOUT, cors};
@@ -43,9 +44,6 @@ use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
-
-/// When to try again, for clients that ask.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Which door a request knocks at.
 #[derive(Debug, Clone)]
@@ -118,10 +116,7 @@ pub(crate) async fn answer(
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
     } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers), pace).await {
-        let mut response = crate::http::native::refuse_for(limit);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        response
+        too_often(limit)
     } else if begins {
         match admitted(&shard) {
             Some(ticket) => begin(shard, request, &front, facts, native, ticket).await,
@@ -146,34 +141,10 @@ pub(crate) async fn answer(
     response
 }
 
-/// Has whoever wants a session, or another transport for it, wait if too much is held against its address. Meanwhile
-/// nobody listens: what it says would be work, and who leaves keeps its place in the line.
-async fn delay(shard: &Shard, facts: &Facts, wants: bool, pace: &Pace) -> Result<(), Limit> {
-    let waiting = if wants { shard.delay(facts)? } else { None };
-    match waiting {
-        None => Ok(()),
-        Some(waiting) => {
-            pace.look_away();
-            waiting.over().await
-        }
-    }
-}
-
 /// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or
 /// when too many begin at once.
 fn admitted(shard: &Shard) -> Option<Ticket> {
     if shard.stop.is_cancelled() { None } else { shard.ticket() }
-}
-
-/// Whoever hears this tries again by itself, at another node or when the crowd is gone; not all at the same moment.
-pub(crate) fn come_later(shard: &Shard) -> Response<Body> {
-    if !shard.stop.is_cancelled() {
-        shard.metrics.handshakes_deferred.inc();
-    }
-    let code = Code::Unavailable;
-    let mut response = crate::http::native::refuse(StatusCode::SERVICE_UNAVAILABLE, code.message(), code.name());
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
-    response
 }
 
 async fn begin(
@@ -391,15 +362,6 @@ async fn accept(
             (None, None) => {}
         }
     });
-    response
-}
-
-/// The node has no room for one more session; clients try again by themselves.
-pub(crate) fn full(shard: &Shard, facts: &Facts) -> Response<Body> {
-    shard.metrics.limited(Limit::NodeConnections);
-    event::node_full(facts);
-    let mut response = crate::http::native::refuse_for(Limit::NodeConnections);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 
