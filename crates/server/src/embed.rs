@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
+use crate::settings::{Engine, Front, HANDSHAKES, OFFENCES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
 
 /// Collects what an embedded server needs.
 ///
@@ -46,6 +46,7 @@ pub struct ServerBuilder {
     forwarders: Forwarders,
     shards: usize,
     shutdown: Shutdown,
+    offences: Option<u64>,
 }
 
 impl Server {
@@ -61,6 +62,7 @@ impl Server {
             forwarders: Forwarders::default(),
             shards: default_shards(),
             shutdown: Shutdown::default(),
+            offences: Some(OFFENCES),
         }
     }
 
@@ -134,6 +136,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how many connections of one address may end by their client's own fault before its handshakes have to wait;
+    /// `None`: any number, as in a test that breaks the rules.
+    #[must_use]
+    pub fn offences(mut self, forgiven: Option<u64>) -> Self {
+        self.offences = forgiven;
+        self
+    }
+
     /// The server; to be called within a tokio runtime, on which its handlers will run.
     #[must_use]
     pub fn build(self) -> Server {
@@ -164,6 +174,7 @@ impl ServerBuilder {
             io_uring: true,
             shutdown: self.shutdown,
             handshakes: HANDSHAKES,
+            offences: self.offences,
         };
         Server::new(apps, settings, self.shards, Handle::current())
     }

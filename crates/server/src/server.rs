@@ -11,6 +11,7 @@ use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::policy::limits::offences::Offences;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -190,6 +191,7 @@ impl Server {
         let mut acceptor = Some(Acceptor::new(listeners, lanes, heard_out.clone())?);
         let mut threads = Vec::new();
         let seats = Seats::new(self.settings.connections);
+        let offences = Arc::<Offences>::default();
         let barrier = Arc::new(Barrier::new(self.inlets.len()));
         let (failing, mut failed) = mpsc::channel(1);
         for (index, inlet) in self.inlets.into_iter().enumerate() {
@@ -206,6 +208,7 @@ impl Server {
                 threads: Arc::clone(&barrier),
                 tls: self.tls.clone(),
                 seats: seats.clone(),
+                offences: Arc::clone(&offences),
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }

@@ -165,7 +165,13 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Handshakes of sessions that one thread has under way at once; whoever comes then is told to come later.
     pub handshakes: usize,
+    /// Sessions of one address that may end by their client's own fault at once, beside one a second, before its
+    /// handshakes wait; `None`: nothing is held against anybody.
+    pub offences: Option<u64>,
 }
+
+/// Offences that are forgiven, unless it is said otherwise.
+pub const OFFENCES: u64 = 20;
 
 /// Handshakes that one thread has under way at once, unless it is said otherwise.
 pub const HANDSHAKES: usize = 2048;

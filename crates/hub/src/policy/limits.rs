@@ -1,5 +1,7 @@
 //! How much one client may ask for: the limits by name, rates, and connections by where they come from.
 
+pub mod offences;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -149,6 +151,11 @@ impl Table {
         }
         Some(self.entries.entry(address).or_default())
     }
+
+    /// The entry of an address, if it has one.
+    fn known(&mut self, address: IpAddr) -> Option<&mut Entry> {
+        self.entries.get_mut(&network(address))
+    }
 }
 
 /// What counts as one address: a home or a server has a whole /64 of IPv6.
@@ -205,12 +212,12 @@ impl Usage {
     /// Counts one connection less.
     pub fn leave(&self, address: Option<IpAddr>, now: u64) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = address.map(network) else { return };
+        let Some(address) = address else { return };
         let mut table = self.addresses.lock();
-        if let Some(entry) = table.entries.get_mut(&address) {
+        if let Some(entry) = table.known(address) {
             entry.open = entry.open.saturating_sub(1);
             if entry.is_idle(now) {
-                table.entries.remove(&address);
+                table.entries.remove(&network(address));
             }
         }
     }

@@ -53,6 +53,7 @@ fn server(node: &Node<'_>) -> ServerConfig {
         patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
         shutdown: shutdown(&node.child_or_default("shutdown")),
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
+        offences: node.count("offences"),
         report: report(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
         forwarders: node.child("proxy").map(|node| forwarders(&node)).unwrap_or_default(),

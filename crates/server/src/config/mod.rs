@@ -88,6 +88,8 @@ pub struct ServerConfig {
     pub shutdown: ShutdownConfig,
     /// Handshakes of sessions that one thread has under way at once.
     pub handshakes: usize,
+    /// Sessions of one address that may end by their client's own fault; none: any number.
+    pub offences: Option<u64>,
     /// Between two lines of figures in the log.
     pub report: Duration,
     /// Encryption, if the server does it itself.

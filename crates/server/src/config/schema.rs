@@ -123,6 +123,7 @@ static SERVER: Section = Section {
         or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
+        or("offences", ANY, "20", "connections from one address (of IPv6: one /64) that may end by their client's own fault at once, beside one a second: with a code that [counts against it](codes.md), or without having asked to join anything within 5 s. While there were more, and at most for a minute, each handshake from there waits a second; when 16 wait, one more is answered 429 after that"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
         may("proxy", Table(&PROXY), "", "forwarders in front: whom to believe about where a client comes from"),

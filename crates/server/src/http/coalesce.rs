@@ -62,6 +62,11 @@ impl Pace {
         self.waiting_for.answers();
     }
 
+    /// Its end is no concern any more.
+    pub(crate) fn look_away(&self) {
+        self.watched.store(false, Ordering::Relaxed);
+    }
+
     fn is_watched(&self) -> bool {
         self.busy.load(Ordering::Relaxed) && self.watched.load(Ordering::Relaxed)
     }

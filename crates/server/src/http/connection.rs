@@ -128,7 +128,7 @@ async fn answer_by_route(
         return framing::refuse();
     }
     if let Some(route) = route {
-        return engine::answer(shard, request, route, remote).await;
+        return engine::answer(shard, request, route, remote, &pace).await;
     }
     if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;

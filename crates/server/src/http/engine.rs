@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, RETRY_AFTER,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -26,7 +26,8 @@ use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
 
 use crate::forwarders::Remote;
-use crate::http::coalesce::Coalesced;
+use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::later::{come_later, delay, full, too_often};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
 use crate::http::{BODY_TIMEOUT, cors};
@@ -43,9 +44,6 @@ use crate::shard::outbox::Parcel;
 use crate::transport::polling::{PollAnswer, PollRequest, Polling};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
-
-/// When to try again, for clients that ask.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Which door a request knocks at.
 #[derive(Debug, Clone)]
@@ -93,7 +91,13 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
+pub(crate) async fn answer(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    route: Route,
+    peer: Remote,
+    pace: &Pace,
+) -> Response<Body> {
     let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
@@ -111,6 +115,8 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         } else {
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
+    } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers), pace).await {
+        too_often(limit)
     } else if begins {
         match admitted(&shard) {
             Some(ticket) => begin(shard, request, &front, facts, native, ticket).await,
@@ -139,17 +145,6 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
 /// when too many begin at once.
 fn admitted(shard: &Shard) -> Option<Ticket> {
     if shard.stop.is_cancelled() { None } else { shard.ticket() }
-}
-
-/// Whoever hears this tries again by itself, at another node or when the crowd is gone; not all at the same moment.
-pub(crate) fn come_later(shard: &Shard) -> Response<Body> {
-    if !shard.stop.is_cancelled() {
-        shard.metrics.handshakes_deferred.inc();
-    }
-    let code = Code::Unavailable;
-    let mut response = crate::http::native::refuse(StatusCode::SERVICE_UNAVAILABLE, code.message(), code.name());
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
-    response
 }
 
 async fn begin(
@@ -223,7 +218,7 @@ pub(crate) fn agree<B: HttpBody>(
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && cors::may_connect(origins, shown);
-    if !wanted || !allowed || !is_upgrade(request.headers()) {
+    if !wanted || !allowed || !is_upgrade(request.headers()) || shard.is_throttled(facts.peer) {
         return None;
     }
     let dialog = dialog(&facts, engine)?;
@@ -367,15 +362,6 @@ async fn accept(
             (None, None) => {}
         }
     });
-    response
-}
-
-/// The node has no room for one more session; clients try again by themselves.
-pub(crate) fn full(shard: &Shard, facts: &Facts) -> Response<Body> {
-    shard.metrics.limited(Limit::NodeConnections);
-    event::node_full(facts);
-    let mut response = crate::http::native::refuse_for(Limit::NodeConnections);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

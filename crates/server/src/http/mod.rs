@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod framing;
+mod later;
 pub(crate) mod native;
 pub(crate) mod pages;
 mod squeeze;

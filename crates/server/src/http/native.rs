@@ -17,7 +17,8 @@ use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{Refused, come_later, full, select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{Refused, select_subprotocol, taken_over, upgrade_response};
+use crate::http::later::{come_later, full};
 use crate::seats::Seat;
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{Front, Native};

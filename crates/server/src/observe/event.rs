@@ -116,6 +116,17 @@ pub(crate) fn node_full(request: &Request) {
     warn!(event = "node_full", peer, help = "see `connections` of [server]");
 }
 
+/// A client has to wait, or is sent away, because too many connections from where it is ended by their own fault.
+pub(crate) fn throttled(request: &Request, refused: bool) {
+    let peer = request.peer.map(tracing::field::display);
+    warn!(
+        event = "throttled",
+        peer,
+        refused,
+        help = "clients behind a proxy share its address without [server.proxy]; see `offences` of [server]"
+    );
+}
+
 /// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
     debug!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);

@@ -31,6 +31,7 @@ use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason
 use crate::settings::Front;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
+use crate::shard::throttle::ASK_WITHIN;
 
 /// The HTTP request that opened a session.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +105,7 @@ impl Shard {
         let now = Instant::now();
         let pulse = Pulse::after(now, dialog, heartbeat);
         let connect_by = (dialog != Dialog::Native).then(|| now + front.engine.connect_timeout);
+        let ask_by = connect_by.map(|_| now + ASK_WITHIN);
         let decoder = Decoder::new(dialog.version(), front.engine.max_attachments);
         let parser = if front.bare { Parser::Bare } else { Parser::Text };
         let session = self.admit(|address| Session {
@@ -118,6 +120,7 @@ impl Shard {
             chatter: Chatter::default(),
             pulse: Cell::new(pulse),
             connect_by: Cell::new(connect_by),
+            ask_by: Cell::new(ask_by),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
@@ -173,6 +176,7 @@ impl Shard {
         query: Option<String>,
         auth: Option<Box<RawValue>>,
     ) -> Result<(), Fault> {
+        session.ask_by.set(None);
         if session.member(&nsp).is_some() {
             return Err(Fault::State);
         }

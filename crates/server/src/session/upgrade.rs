@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::session::{Link, Session};
+use crate::session::{Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 use crate::transport::stream::{Detached, Stream};
@@ -155,7 +155,10 @@ impl Shard {
             let Some(message) = socket.inbox.pop_front() else { break };
             probe.stage.set(self.step(session, probe, &message));
         }
-        if socket.end.is_some() && probe.stage.get() != Stage::Upgraded {
+        if let Some(end) = socket.end.filter(|_| probe.stage.get() != Stage::Upgraded) {
+            if Reason::from(end).code.is_offence() {
+                self.blame(session);
+            }
             probe.stage.set(Stage::Failed);
         }
     }

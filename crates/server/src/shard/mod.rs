@@ -11,6 +11,7 @@ pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod rooms;
 pub(crate) mod table;
+pub(crate) mod throttle;
 pub(crate) mod turn;
 mod watch;
 pub(crate) mod wire;
@@ -24,6 +25,7 @@ use std::sync::atomic::AtomicUsize;
 use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::command::Mail;
+use oyez_hub::policy::limits::offences::Offences;
 use slab::Slab;
 use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,7 @@ use gate::Gate;
 use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
 use rooms::{Rooms, Slot};
+use throttle::Throttle;
 use turn::Turn;
 use wire::Wires;
 
@@ -82,6 +85,7 @@ pub(crate) struct Parts {
     pub threads: Arc<Barrier>,
     pub tls: Option<Tls>,
     pub seats: Seats,
+    pub offences: Arc<Offences>,
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -94,6 +98,8 @@ pub(crate) struct Shard {
     settings: RefCell<Arc<Settings>>,
     /// Handshakes of sessions under way.
     gate: Gate,
+    /// Handshakes that wait because of what is held against their addresses.
+    throttle: Throttle,
     /// Answers whatever is not a realtime connection.
     pub router: Router,
     /// Counters.
@@ -169,6 +175,7 @@ impl Shard {
             wires: RefCell::new(Wires::new(parts.settings.io_uring)),
             settings: RefCell::new(parts.settings),
             gate: Gate::default(),
+            throttle: Throttle::new(parts.offences),
             forms: RefCell::default(),
             turn: RefCell::default(),
             dirty: RefCell::default(),

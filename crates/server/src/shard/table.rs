@@ -193,6 +193,7 @@ impl Shard {
         }
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.metrics.closed(reason.code);
+        self.blame_for_end(session, reason.code);
         self.spill(session);
         let version = session.dialog.version();
         match &*session.link.borrow() {

@@ -51,6 +51,7 @@ fn server_of(app: App) -> Server {
         io_uring: true,
         shutdown: Shutdown::default(),
         handshakes: HANDSHAKES,
+        offences: None,
     };
     Server::new(vec![app], settings, 1, Handle::current())
 }
