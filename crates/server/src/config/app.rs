@@ -1,4 +1,4 @@
-//! From the tables of a file to a checked configuration: the server, the keys, and what an app is apart from its rules.
+//! From the tables of a file to a checked configuration: the server, and what an app is apart from its rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
-use oyez_hub::policy::channel::{NameLimits, Pattern};
+use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
 
+use super::key::key;
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
-use super::{ApiKey, AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
 use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
@@ -141,35 +142,6 @@ fn tls(node: &Node<'_>) -> Option<TlsConfig> {
             None
         }
     }
-}
-
-fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
-    let wanted = node.texts("apps");
-    for app in wanted.iter().filter(|app| app.text != "*" && !apps.contains(&app.text)) {
-        node.doc.problem(
-            app.span.start,
-            format!("there is no app `{}`", app.text),
-            Some(format!("the file has {}", apps.join(", "))),
-        );
-    }
-    ApiKey {
-        name,
-        secrets: node.secrets("secret"),
-        apps: wanted.into_iter().map(|app| app.text).collect(),
-        rights: node.plain_texts("rights"),
-        channels: channels(node),
-    }
-}
-
-/// The channels of a key; none: any.
-fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
-    let wanted = node.texts("channels");
-    let pattern = |channel: &Located| {
-        let compiled = Pattern::compile(&channel.text);
-        compiled.map_err(|why| node.doc.problem(channel.span.start, why, Some("as in \"site:{id}\"".into()))).ok()
-    };
-    let any = wanted.iter().any(|channel| channel.text == "*");
-    (!any).then(|| wanted.iter().filter_map(pattern).collect())
 }
 
 /// The hosts of an app: names, ports, or both, as clients write them.

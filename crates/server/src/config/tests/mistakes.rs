@@ -250,6 +250,19 @@ fn without_its_variables_an_example_names_each() {
 }
 
 #[test]
+fn a_weak_key_is_good_for_dev_only() {
+    let text = GOOD.replace("[app.desk]\n", "[key.k]\nsecret = [\"short\", { env = \"JWT_SECRET\" }]\n[app.desk]\n");
+    let said = problems(&text);
+    for part in ["oyez.toml:2:10: key.k.secret has 5 bytes", "openssl rand -hex 32", "1 mistake"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("short"), "the key itself stays unsaid: {said}");
+    let env = |_: &str| Some("a-secret-for-tests-0123456789abcdef".to_owned());
+    let dev = Inputs { env: &env, file: &|_| Err(String::new()), dev: true };
+    assert_eq!(load("oyez.toml", &text, dev).map(|config| config.keys.len()).ok(), Some(1));
+}
+
+#[test]
 fn any_cut_of_an_example_is_answered_without_panic() {
     for (_, source) in FILES {
         for end in (0..source.len()).step_by(97).filter(|end| source.is_char_boundary(*end)) {
