@@ -412,7 +412,7 @@ static HEARTBEAT: Section = Section {
 #[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
-    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it.",
+    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it. What says nothing (pings, crumbs, packets without content) is limited everywhere alike: 500 at once and 50 a second from one client; more closes with 4007 ([floods](protocol.md#floods)) and counts as `flood`.",
     keys: &[
         or("connections", ANY, r#""none""#, "open connections to the app; one more is refused"),
         or("connections_per_address", ANY, "200", "open connections from one address (of IPv6: one /64); one more is refused"),
