@@ -466,7 +466,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
+pub(super) fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {

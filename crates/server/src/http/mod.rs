@@ -6,6 +6,8 @@ pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub(crate) mod native;
 pub(crate) mod pages;
 mod squeeze;
