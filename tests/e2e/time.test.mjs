@@ -15,6 +15,7 @@ import { eventually } from './waiting.mjs';
 
 const HEADER_MS = 700;
 const IDLE_MS = 1500;
+const BODY_MS = 4000;
 const PING_MS = 400;
 const PONG_MS = 300;
 /** What a busy machine may add. */
@@ -24,6 +25,7 @@ const config = ({ server = '', socketio = '', auth } = {}) => `
 [server]
 header_timeout = "${HEADER_MS}ms"
 idle_timeout = "${IDLE_MS}ms"
+body_timeout = "${BODY_MS}ms"
 ${server}
 [key.backend]
 secret = { env = "OYEZ_API_KEY" }
@@ -161,6 +163,26 @@ describe('a request that does not come', { concurrency: true }, () => {
     await wire.heard('\r\nok');
     await patient.publish('user:slow', 'news', {});
     assert.match((await waiting).text, /"news"/);
+  });
+});
+
+describe('a body that comes a byte a second', { concurrency: true }, () => {
+  /** What is answered to a POST whose body never gets to its end. */
+  const answered = async (t, path, header = '') => {
+    const wire = Bare.of(t, patient.port, `POST ${path} HTTP/1.1\r\nHost: x\r\n${header}Content-Length: 60\r\n\r\n`);
+    await Promise.all([endsWithin(wire, BODY_MS, BODY_MS), drip(wire, '4'.repeat(60), 60_000)]);
+    return wire.text;
+  };
+
+  test('of polling, and its session stays', async (t) => {
+    const client = await polling(patient, 'drip');
+    assert.match(await answered(t, client.path), /^HTTP\/1\.1 408 /);
+    assert.equal((await client.post('42["x"]')).text, 'ok');
+  });
+
+  test('of the API', async (t) => {
+    const text = await answered(t, '/api/v1/publish', `Authorization: Bearer ${API_KEY}\r\n`);
+    assert.match(text, /^HTTP\/1\.1 400 [^]*the body took longer than 4s; send it again/);
   });
 });
 

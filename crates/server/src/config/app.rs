@@ -45,13 +45,17 @@ fn server(node: &Node<'_>) -> ServerConfig {
             );
         }
     }
-    positive(node, &["header_timeout", "idle_timeout"]);
+    positive(node, &["header_timeout", "body_timeout", "idle_timeout"]);
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
         connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
-        patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
+        patience: Patience {
+            header: node.duration("header_timeout"),
+            body: node.duration("body_timeout"),
+            idle: node.duration("idle_timeout"),
+        },
         shutdown: shutdown(&node.child_or_default("shutdown")),
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
         report: report(node),

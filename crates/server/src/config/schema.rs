@@ -120,6 +120,7 @@ static SERVER: Section = Section {
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("report", Duration, r#""1m""#, "how often the log gets a line of figures: connections, rates, latency, memory; at least `1s`"),
         or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
+        or("body_timeout", Duration, r#""30s""#, "how long a request's body may take after its headers, however slowly it comes"),
         or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),

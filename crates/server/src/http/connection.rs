@@ -141,6 +141,7 @@ async fn answer_by_route(
     let mut request = request.map(Body::new);
     let client = client(&shard, remote, &request);
     request.extensions_mut().insert(ConnectInfo(client));
+    request.extensions_mut().insert(shard.settings().patience);
     match shard.router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

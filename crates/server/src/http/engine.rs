@@ -27,9 +27,9 @@ use tokio::time::timeout;
 
 use crate::forwarders::Remote;
 use crate::http::coalesce::Coalesced;
+use crate::http::cors;
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
-use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::token::SUBPROTOCOL;
@@ -260,7 +260,8 @@ async fn polling(
         (Ok(sid), &Method::POST) => {
             let octets =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
-            match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
+            let patience = shard.settings().patience;
+            match timeout(patience.body, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
                 Ok(Err(error)) if error.is::<LengthLimitError>() => {
                     shard.metrics.limited(Limit::Payload);

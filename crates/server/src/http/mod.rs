@@ -13,8 +13,3 @@ pub(crate) mod pages;
 mod squeeze;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;
-
-use std::time::Duration;
-
-/// Time for a request's body to arrive: a megabyte over a bad mobile connection, but no connection held for ever.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);

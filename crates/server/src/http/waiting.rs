@@ -105,7 +105,8 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { header: Duration::from_secs(5), idle: Duration::from_secs(75) };
+    const PATIENCE: Patience =
+        Patience { header: Duration::from_secs(5), body: Duration::from_secs(30), idle: Duration::from_secs(75) };
 
     /// Seconds until `waiting` is over.
     async fn check(waiting: &Waiting, expect: u64) {
