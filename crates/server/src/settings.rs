@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_hub::address::AppId;
+pub use oyez_hub::app::{AppLimits, WhenUserFull};
+pub use oyez_hub::policy::limits::Rate;
 use oyez_protocol::socketio::DEFAULT_MAX_ATTACHMENTS;
 
 use crate::config::TokenSource;

@@ -2,6 +2,7 @@
 
 use super::{FILES, load_with_env};
 use crate::config::{Inputs, Problems, load};
+use crate::settings::AppLimits;
 
 const GOOD: &str = r#"[app.desk]
 origins = ["https://desk.example.com"]
@@ -247,6 +248,14 @@ fn without_its_variables_an_example_names_each() {
         let secret = if *name == "erp" { "AUTH_SECRET" } else { "JWT_SECRET" };
         assert!(said.contains(secret) && said.contains("OYEZ_API_KEY") && said.contains("2 mistakes"), "{said}");
     }
+}
+
+#[test]
+fn an_embedded_app_has_the_limits_of_a_file_without_any() {
+    let config = load_with_env(GOOD).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.apps[0].limits.app, AppLimits::default());
+    assert_eq!(config.apps[0].limits.outbox, crate::settings::OUTBOX_BYTES);
+    assert_eq!(config.server.patience, crate::settings::Patience::default());
 }
 
 #[test]
