@@ -229,6 +229,21 @@ describe('the log', () => {
     ann.disconnect();
   });
 
+  test('has a client that chooses names write neither lines nor colours of its own, nor much', async (t) => {
+    const server = await serving(t, CONFIG);
+    const ann = await member(server, 'ann');
+    const heard = Inbox.of(ann);
+    const names = ['closed:\u202e"} {"event":"forged"}', 'closed:\r\n{"event":"forged"}', 'closed:\u001b[2J\u009b', `closed:${'y'.repeat(190)}`, 'z'.repeat(100_000)];
+    for (const channel of names) ann.emit('join', { channel });
+    await eventually(() => heard.all('error').length === names.length, 'a refusal of each');
+    const denied = await eventually(() => lines(server, 'denied').length === names.length && lines(server, 'denied'), 'a line for each');
+    assert.deepEqual(lines(server, 'forged'), []);
+    assert.equal(denied[0].channel, 'closed:\\u{202e}"} {"event":"forged"}');
+    assert.deepEqual(server.logs.filter((line) => /[\0-\x1f\x7f-\x9f\u202e]/.test(line)), []);
+    assert.ok(Math.max(...server.logs.map((line) => line.length)) < 2500, 'lines are short');
+    ann.disconnect();
+  });
+
   test('tells at debug who joins and leaves what', async (t) => {
     const quiet = await serving(t, CONFIG);
     const loud = await serving(t, CONFIG, { env: { OYEZ_LOG: 'oyez_server=debug' } });
