@@ -78,8 +78,14 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remo
     let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
     let service = service_fn(|request| {
         let own = Arc::clone(&pace);
-        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |response| {
+        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |mut response| {
             own.waiting_for.has_answer();
+            // A forwarder is still there when a client of it is gone.
+            if let Some(engine::Polls(gone)) = response.extensions_mut().remove()
+                && !remote.forwards
+            {
+                own.waiting_for.serves(gone);
+            }
             Ok::<_, Infallible>(response)
         })
     });
