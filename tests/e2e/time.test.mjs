@@ -293,14 +293,13 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
 
   test('by polling: a GET that waits, and no GET at all', async (t) => {
     const [waits, asksNothing] = await Promise.all([polling(quick, 'waits'), polling(quick, 'asks-nothing')]);
-    const wire = Bare.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    Bare.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await Promise.all(['waits', 'asks-nothing'].map((user) => gone(quick, user, PING_MS * 2 + PONG_MS + 1000)));
     assert.equal((await asksNothing.get()).status, 400);
-    assert.match(wire.text, /\r\n\r\n2/, 'it was asked');
   });
 
   test('by polling: its connections end with its session, not when they have been idle for long', async (t) => {
-    const server = await serving(t, config({ socketio: QUICK }).replace(/idle_timeout = .*/, 'idle_timeout = "60s"'));
+    const server = await serving(t, config({ socketio: 'ping_interval = "1s"\nping_timeout = "1s"' }).replace(/idle_timeout = .*/, 'idle_timeout = "60s"'));
     const client = await polling(server, 'vanished');
     const pongs = Bare.of(t, server.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3`);
     await pongs.heard('\r\nok');
@@ -308,7 +307,7 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
     const other = Bare.of(t, server.port, GET);
     await polls.heard('\r\n\r\n2');
     polls.write(`GET ${client.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
-    await Promise.all([pongs, polls].map((wire) => endsWithin(wire, 0, PING_MS + PONG_MS + 1000)));
+    await Promise.all([pongs, polls].map((wire) => endsWithin(wire, 0, 3000)));
     assert.equal(await count(server, 'vanished'), 0);
     assert.equal(other.ended, false, 'an idle connection that no client of a session was on');
   });
