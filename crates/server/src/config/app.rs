@@ -139,7 +139,10 @@ fn tls(node: &Node<'_>) -> Option<TlsConfig> {
     let (certificate, key) = (read("certificate"), read("key"));
     let ((certificate, chain), (key, private)) = (certificate?, key?);
     match Tls::from_pem(&chain, &private) {
-        Ok(tls) => Some(TlsConfig { certificate: certificate.text, key: key.text, tls }),
+        Ok(tls) => {
+            let hsts = node.has("hsts").then(|| node.duration("hsts"));
+            Some(TlsConfig { certificate: certificate.text, key: key.text, tls, hsts })
+        }
         Err(error) => {
             let file = if error.is_about_certificate() { certificate } else { key };
             node.doc.problem(file.span.start, format!("{}: {error}", file.text), Some(error.help().to_owned()));

@@ -117,6 +117,8 @@ pub struct TlsConfig {
     pub key: String,
     /// What is in them.
     pub tls: Tls,
+    /// How long browsers shall come by TLS only; none: nothing is said of that.
+    pub hsts: Option<Duration>,
 }
 
 /// `[key.NAME]`.

@@ -148,6 +148,7 @@ static TLS: Section = Section {
     keys: &[
         need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
         need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
+        may("hsts", Duration, r#""180d""#, "browsers that have seen a page of this server ask this host for nothing but `https://` for so long (`Strict-Transport-Security`), on whatever port; `0s` has them forget that"),
     ],
 };
 
