@@ -65,13 +65,14 @@ limits! {
     Events               "events_per_second"       TooManyEvents       "Events of one session.";
     AppEvents            "app_events_per_second"   AppTooBusy          "Events of all sessions of an app.";
     Publishes            "publishes_per_second"    RateLimited         "Publications of one key.";
+    Flood                "flood"                   Flood               "What one client says that says nothing.";
 }
 
 impl Limit {
     /// The limit for whose sake a connection ends with this code.
     #[must_use]
     pub fn behind(code: Code) -> Option<Self> {
-        let ends = [Self::Payload, Self::JsonDepth, Self::Attachments, Self::Outbox];
+        let ends = [Self::Payload, Self::JsonDepth, Self::Attachments, Self::Outbox, Self::Flood];
         ends.into_iter().find(|limit| limit.code() == code)
     }
 }

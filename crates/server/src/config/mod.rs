@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod key;
 mod origins;
 mod problem;
 mod reader;
@@ -50,7 +51,7 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, or why there is none.
     pub file: &'a dyn Fn(&str) -> Result<String, String>,
-    /// It is for trying things on this machine: short secrets pass.
+    /// It is for trying things on this machine: short secrets and keys pass.
     pub dev: bool,
 }
 
@@ -118,6 +119,8 @@ pub struct TlsConfig {
     pub key: String,
     /// What is in them.
     pub tls: Tls,
+    /// How long browsers shall come by TLS only; none: nothing is said of that.
+    pub hsts: Option<Duration>,
 }
 
 /// `[key.NAME]`.

@@ -120,6 +120,7 @@ static SERVER: Section = Section {
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("report", Duration, r#""1m""#, "how often the log gets a line of figures: connections, rates, latency, memory; at least `1s`"),
         or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
+        or("body_timeout", Duration, r#""30s""#, "how long a request's body may take after its headers, however slowly it comes"),
         or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
@@ -148,6 +149,7 @@ static TLS: Section = Section {
     keys: &[
         need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
         need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
+        may("hsts", Duration, r#""180d""#, "browsers that have seen a page of this server ask this host for nothing but `https://` for so long (`Strict-Transport-Security`), on whatever port; `0s` has them forget that"),
     ],
 };
 
@@ -167,7 +169,7 @@ static KEY: Section = Section {
     path: "key.NAME",
     doc: "A key that a backend shows as `Authorization: Bearer …`.",
     keys: &[
-        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
+        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself, of at least 32 bytes (`openssl rand -hex 32`; `oyez dev` takes any); several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
         or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
         or("channels", Texts, r#"["*"]"#, "the channels that it may publish to, move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
@@ -413,7 +415,7 @@ static HEARTBEAT: Section = Section {
 #[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
-    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it.",
+    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it. What says nothing (pings, crumbs, packets without content) is limited everywhere alike: 500 at once and 50 a second from one client; more closes with 4007 ([floods](protocol.md#floods)) and counts as `flood`.",
     keys: &[
         or("connections", ANY, r#""none""#, "open connections to the app; one more is refused"),
         or("connections_per_address", ANY, "200", "open connections from one address (of IPv6: one /64); one more is refused"),

@@ -24,13 +24,14 @@ use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::cors;
 use crate::http::later::{come_later, delay, full, too_often};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
-use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::token::SUBPROTOCOL;
@@ -41,7 +42,7 @@ use crate::shard::Shard;
 use crate::shard::gate::Ticket;
 use crate::shard::mailbox::Letter;
 use crate::shard::outbox::Parcel;
-use crate::transport::polling::{PollAnswer, PollRequest, Polling};
+use crate::transport::polling::{PollAnswer, PollRequest, Polled, Polling};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
 
@@ -239,7 +240,7 @@ async fn polling(
     let engine = &front.engine;
     let headers = request.headers().clone();
     let sid = facts.shown().query("sid").map(str::to_owned);
-    let answer = match (sid.ok_or(ticket), request.method()) {
+    let polled = match (sid.ok_or(ticket), request.method()) {
         (Err(Some(ticket)), &Method::GET) => {
             let Some(seat) = shard.seats.take() else { return full(shard, &facts) };
             let link = Link::Polling(Polling::default());
@@ -250,26 +251,36 @@ async fn polling(
             }
             shard.poll_here(session.address, PollRequest::Get).await
         }
-        (Err(_), _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
+        (Err(_), _) => PollAnswer::Refused(EngineError::BadHandshakeMethod).into(),
         (Ok(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
         (Ok(sid), &Method::POST) => {
             let octets =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
-            match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
+            let patience = shard.settings().patience;
+            match timeout(patience.body, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
                 Ok(Err(error)) if error.is::<LengthLimitError>() => {
                     shard.metrics.limited(Limit::Payload);
-                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE)
+                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE).into()
                 }
                 // It broke off.
-                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
-                Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST).into(),
+                Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT).into(),
             }
         }
-        (Ok(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+        (Ok(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR).into(),
     };
-    respond(answer, &headers, engine)
+    let Polled { answer, gone } = polled;
+    let mut response = respond(answer, &headers, engine);
+    if let Some(gone) = gone {
+        response.extensions_mut().insert(Polls(gone));
+    }
+    response
 }
+
+/// Stands in an answer to a session that polls, for the connection: cancelled when there is nobody at its other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Polls(pub(crate) CancellationToken);
 
 fn respond(answer: PollAnswer, request: &HeaderMap, engine: &Engine) -> Response<Body> {
     match answer {
@@ -452,7 +463,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
+pub(super) fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {

@@ -36,7 +36,8 @@ const LIMIT: Label = Label {
     name: "limit",
     values: "`payload`, `json_depth`, `attachments`, `outbox`, `node_connections`, `app_connections`, \
              `connections_per_address`, `connects_per_second`, `connections_per_user`, `channels_per_session`, \
-             `channel_length`, `channel_characters`, `events_per_second`, `app_events_per_second`, `publishes_per_second`",
+             `channel_length`, `channel_characters`, `events_per_second`, `app_events_per_second`, `publishes_per_second`, \
+             `flood`",
 };
 
 /// How long a publication may take until all have it, in seconds.

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
@@ -94,14 +94,11 @@ impl Shard {
     pub(crate) async fn obey(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>, said: Said<'_>) {
         let app = self.hub.app(member.app);
         let Some(dialect) = &app.dialect else { return };
-        let facts = Facts::of(session, member);
-        let cx = facts.cx(said.event, said.data);
-        if let Some(limit) = over(&app, member, &said) {
-            let denial = Denial::over(limit, None);
-            self.note_denied(&app, member, said.event, &denial);
-            self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
+        if !self.is_within_limits(session, member, &said) {
             return;
         }
+        let facts = Facts::of(session, member);
+        let cx = facts.cx(said.event, said.data);
         let Some(mut plan) = dialect.on_event(&cx) else {
             self.metrics.unknown(member.app);
             return;
@@ -114,6 +111,19 @@ impl Shard {
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
         self.reply(session, member, dialect, replies, said.ack);
+    }
+
+    /// Whether a client may say so much; if not, it is told, by an embedded app in the words that an app has unless it
+    /// chooses others.
+    pub(crate) fn is_within_limits(&self, session: &Rc<Session>, member: &Rc<Member>, said: &Said<'_>) -> bool {
+        static PLAIN: LazyLock<Dialect> = LazyLock::new(Dialect::default);
+        let app = self.hub.app(member.app);
+        let Some(limit) = over(&app, member, said) else { return true };
+        let (denial, facts) = (Denial::over(limit, None), Facts::of(session, member));
+        self.note_denied(&app, member, said.event, &denial);
+        let dialect = app.dialect.as_deref().unwrap_or(&PLAIN);
+        self.say(session, member, dialect, &dialect.refusal(&denial, &facts.cx(said.event, said.data)));
+        false
     }
 
     fn note_denied(&self, app: &App, member: &Member, asked: &str, denial: &Denial) {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use oyez_hub::address::Address;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_protocol::websocket::reader::Limits;
@@ -160,6 +161,10 @@ impl Shard {
                 self.blame(session);
             }
             probe.stage.set(Stage::Failed);
+            // The session stays, so this is not the end of it, which would be counted.
+            if let Some(limit) = Limit::behind(Reason::from(end).code) {
+                self.metrics.limited(limit);
+            }
         }
     }
 

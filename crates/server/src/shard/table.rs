@@ -206,6 +206,9 @@ impl Shard {
                     session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
                 }
                 polling.wake();
+                if reason.code == Code::PingTimeout {
+                    polling.gone.cancel();
+                }
                 if reason.is_a_wish() {
                     // The last words may be more than one response takes: they wait for the client's next GETs.
                     let until = Instant::now() + LAST_WORDS;

@@ -2,6 +2,7 @@
 
 use super::{FILES, load_with_env};
 use crate::config::{Inputs, Problems, load};
+use crate::settings::AppLimits;
 
 const GOOD: &str = r#"[app.desk]
 origins = ["https://desk.example.com"]
@@ -247,6 +248,27 @@ fn without_its_variables_an_example_names_each() {
         let secret = if *name == "erp" { "AUTH_SECRET" } else { "JWT_SECRET" };
         assert!(said.contains(secret) && said.contains("OYEZ_API_KEY") && said.contains("2 mistakes"), "{said}");
     }
+}
+
+#[test]
+fn an_embedded_app_has_the_limits_of_a_file_without_any() {
+    let config = load_with_env(GOOD).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.apps[0].limits.app, AppLimits::default());
+    assert_eq!(config.apps[0].limits.outbox, crate::settings::OUTBOX_BYTES);
+    assert_eq!(config.server.patience, crate::settings::Patience::default());
+}
+
+#[test]
+fn a_weak_key_is_good_for_dev_only() {
+    let text = GOOD.replace("[app.desk]\n", "[key.k]\nsecret = [\"short\", { env = \"JWT_SECRET\" }]\n[app.desk]\n");
+    let said = problems(&text);
+    for part in ["oyez.toml:2:10: key.k.secret has 5 bytes", "openssl rand -hex 32", "1 mistake"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("short"), "the key itself stays unsaid: {said}");
+    let env = |_: &str| Some("a-secret-for-tests-0123456789abcdef".to_owned());
+    let dev = Inputs { env: &env, file: &|_| Err(String::new()), dev: true };
+    assert_eq!(load("oyez.toml", &text, dev).map(|config| config.keys.len()).ok(), Some(1));
 }
 
 #[test]
