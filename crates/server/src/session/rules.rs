@@ -300,7 +300,8 @@ impl Shard {
                 Parcel::native(dialect.native(message, &id, clock::unix_millis()), true)
             }
             Dialog::Engine { .. } => {
-                Variant::of(session).event(&member.namespace, None, &message.event, &message.args, true)
+                let variant = Variant::of_member(session, member);
+                variant.event(&member.namespace, None, &message.event, &message.args, self.mark(member.app), true)
             }
         };
         self.metrics.sent(member.app, 1);
