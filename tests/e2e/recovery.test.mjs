@@ -13,6 +13,8 @@ secret = { env = "OYEZ_API_KEY" }
 rights = ["publish", "read", "disconnect"]
 [app.feed]
 origins = ["*"]
+[app.feed.limits]
+connects_per_second = "none"
 [app.feed.auth.jwt]
 algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }
@@ -22,7 +24,8 @@ attributes = { rooms = "claims.rooms" }
 [[app.feed.channel]]
 name = "news"
 subscribe = true
-${recovery && 'history = 100'}
+publish = true
+${recovery && 'history = 100_000'}
 [[app.feed.channel]]
 name = "few"
 subscribe = true
@@ -43,7 +46,7 @@ subscribe = "id == user.id"
 ${recovery && 'history = 100'}
 [[app.feed.on]]
 event = "join"
-join = "{data}"
+join = "{each(data)}"
 ack = "{'joined': joined}"
 [[app.feed.on]]
 event = "say"
@@ -125,4 +128,172 @@ describe('recovery', () => {
       assert.equal(ann.heard.all('welcome').length, 1);
     });
   }
+
+  test('joins what was missed seamlessly to what goes on meanwhile', async () => {
+    const everybody = await Promise.all(range(0, 20).map((n) => client(stage, `racer${n}`, { transports: n % 4 ? ['websocket'] : ['polling'] })));
+    let n = 0;
+    let on = true;
+    const talking = (async () => { while (on) await stage.server.publish('news', 'item', { n: n++ }); })();
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all(everybody.map((racer) => away(racer, async () => {})));
+      for (const { socket } of everybody) assert.equal(socket.recovered, true);
+    }
+    on = false;
+    await talking;
+    await Promise.all(everybody.map(({ heard }) => heard.take('item', (item) => item.n === n - 1)));
+    for (const racer of everybody) {
+      const own = numbers(racer);
+      assert.deepEqual(own, range(own[0], n - own[0]));
+    }
+  });
+
+  test('needs no event before the cut', async () => {
+    const { heard, ws, hears } = await bare(stage, { token: user('early') });
+    const { sid, pid } = JSON.parse(await hears('40'));
+    assert.match(pid, /^[\w-]{36}$/);
+    assert.equal(pid.slice(0, 20), sid);
+    ws.terminate();
+    await heard.take('close');
+    await stage.server.publish('user:early', 'item', { n: 1 });
+    const again = await bare(stage, { token: user('early'), pid });
+    assert.match(await again.hears('42'), /^\["item",\{"n":1\},"[0-9a-f]+\.[0-9a-f]+"\]$/);
+    assert.deepEqual(JSON.parse(await again.hears('40')), { sid, pid });
+  });
+
+  test('brings what was missed before the answer to CONNECT, each with its own position, and goes on from any of them', async () => {
+    const first = await bare(stage, { token: user('anywhere') });
+    const { pid } = JSON.parse(await first.hears('40'));
+    first.ws.terminate();
+    await first.heard.take('close');
+    await say(stage, 'user:anywhere', 0, 4);
+    let offset;
+    for (const missing of [4, 3, 2, 1]) {
+      const back = await bare(stage, { token: user('anywhere'), pid, offset });
+      await back.hears('40');
+      const packets = back.heard.all('packet').filter((text) => text.startsWith('4'));
+      assert.equal(packets.length, missing + 1);
+      assert.match(packets.at(-1), /^40/);
+      const items = packets.slice(0, -1).map((text) => JSON.parse(text.slice(2)));
+      assert.deepEqual(items.map(([, { n }]) => n), range(4 - missing, missing));
+      [, , offset] = items[0];
+      back.ws.terminate();
+      await back.heard.take('close');
+    }
+  });
+
+  test('takes the session over from a connection that is still there', async () => {
+    const old = await bare(stage, { token: user('twice') });
+    const { sid, pid } = JSON.parse(await old.hears('40'));
+    await stage.server.publish('user:twice', 'item', { n: 1 });
+    const [, , offset] = JSON.parse(await old.hears('42["item"').then((rest) => `["item"${rest}`));
+    const fresh = await bare(stage, { token: user('twice'), pid, offset });
+    assert.deepEqual(JSON.parse(await fresh.hears('40')), { sid, pid });
+    assert.equal(await old.heard.take('close'), 4006);
+    await stage.server.publish(sid, 'item', { n: 2 });
+    assert.match(await fresh.hears('42'), /^\["item",\{"n":2\}/);
+    const { json } = await stage.server.api('/api/v1/connections?user=twice');
+    assert.deepEqual(json.connections.map(({ id }) => id), [sid]);
+  });
+
+  test('is for the same user only, and for who has the secret', async () => {
+    const old = await bare(stage, { token: user('owner') });
+    const { sid, pid } = JSON.parse(await old.hears('40'));
+    old.ws.terminate();
+    await old.heard.take('close');
+    await stage.server.publish('user:owner', 'item', { secret: true });
+    const forged = sid + pid.slice(20).split('').reverse().join('');
+    for (const auth of [{ token: user('thief'), pid }, { token: user('owner'), pid: forged }, { token: user('owner'), pid: 'x'.repeat(10_000) }, { token: user('thief'), pid, offset: '0.0' }]) {
+      const other = await bare(stage, auth);
+      assert.notEqual(JSON.parse(await other.hears('40')).sid, sid);
+      assert.match(await other.hears('42'), /^\["gap",\{"channels":\[\]\}/);
+      assert.ok(!other.heard.all('packet').some((text) => text.includes('secret')));
+    }
+    const own = await bare(stage, { token: user('owner'), pid });
+    assert.equal(JSON.parse(await own.hears('40')).sid, sid);
+  });
+
+  test('tells of a gap, and in which channel, instead of leaving one', async () => {
+    const ann = await client(stage, 'gap-ann');
+    await stage.server.publish('few', 'item', { n: 0 });
+    await ann.heard.take('item');
+    await away(ann, () => say(stage, 'few', 1, 2));
+    assert.equal(ann.socket.recovered, true);
+    await ann.heard.take('item', ({ n }) => n === 2);
+    await away(ann, () => say(stage, 'few', 3, 3));
+    assert.equal(ann.socket.recovered, false);
+    assert.deepEqual(await ann.heard.take('gap'), { channels: ['few'] });
+    assert.deepEqual(numbers(ann), [0, 1, 2]);
+  });
+
+  test('does not know positions that nobody was given', async () => {
+    for (const offset of ['', '0', 'ffffffff.1', 'x.y', '1.ffffffffffffffff', '9'.repeat(5000), '-1.0']) {
+      const old = await bare(stage, { token: user('liar') });
+      const { pid } = JSON.parse(await old.hears('40'));
+      old.ws.terminate();
+      await old.heard.take('close');
+      const back = await bare(stage, { token: user('liar'), pid, offset });
+      await back.hears('40');
+      assert.match(await back.hears('42'), /^\["gap"/, offset);
+    }
+  });
+
+  test('remembers only channels with a history, what was said since the join, and what the rights still allow', async () => {
+    const cy = await client(stage, 'cy', { rooms: ['a', 'b'] });
+    await stage.server.publish('room:a', 'item', { n: 0 });
+    assert.deepEqual(await cy.socket.emitWithAck('join', ['room:a', 'room:b']), { joined: ['room:a', 'room:b'] });
+    cy.socket.auth = { token: user('cy', ['a']) };
+    await away(cy, async () => {
+      await stage.server.publish('ticks', 'item', { n: 1 });
+      await stage.server.publish('room:b', 'item', { n: 2 });
+      await stage.server.publish('room:a', 'item', { n: 3 });
+    });
+    assert.equal(cy.socket.recovered, true);
+    await stage.server.publish(['room:b', 'room:a'], 'item', { n: 4 });
+    await cy.heard.take('item', ({ n }) => n === 4);
+    assert.deepEqual(numbers(cy), [3, 4]);
+    await stage.server.publish('room:b', 'item', { n: 5 });
+    await stage.server.publish('room:a', 'item', { n: 6 });
+    await cy.heard.take('item', ({ n }) => n === 6);
+    assert.deepEqual(numbers(cy), [3, 4, 6]);
+  });
+
+  test('leaves out what a client said itself, and who left for good is not remembered', async () => {
+    const dan = await client(stage, 'dan');
+    const eve = await client(stage, 'eve');
+    await away(eve, () => dan.socket.emitWithAck('say', { n: 1 }));
+    assert.deepEqual(await eve.heard.take('said'), { n: 1 });
+    await dan.socket.emitWithAck('say', { n: 2 });
+    await away(dan, async () => { await stage.server.publish('news', 'item', { n: 3 }); });
+    await dan.heard.take('item', ({ n }) => n === 3);
+    assert.deepEqual(dan.heard.all('said'), []);
+    const gone = await bare(stage, { token: user('gone') });
+    const { pid } = JSON.parse(await gone.hears('40'));
+    gone.ws.send('41');
+    gone.ws.close();
+    await gone.heard.take('close');
+    const back = await bare(stage, { token: user('gone'), pid });
+    await back.hears('40');
+    assert.match(await back.hears('42'), /^\["gap"/);
+  });
+
+  test('puts no position where a callback is looked for', async () => {
+    const fay = await client(stage, 'fay');
+    const asked = new Promise((resolve) => { fay.socket.on('ask', (...args) => { resolve(args.length); args.at(-1)('yes'); }); });
+    const { json } = await stage.server.api('/api/v1/publish', { body: { to: 'user:fay', event: 'ask', data: {}, ack: { timeout_ms: 5000 } } });
+    assert.deepEqual(json.answers, ['yes']);
+    assert.equal(await asked, 2);
+  });
+});
+
+describe('without recovery', () => {
+  test('no byte is different', async (t) => {
+    const stage = { sockets: [], bare: [], server: await serving(t, CONFIG('')) };
+    const { ws, heard, hears } = await bare(stage, { token: user('plain'), pid: 'x', offset: 'y' });
+    assert.deepEqual(Object.keys(JSON.parse(await hears('40'))), ['sid']);
+    assert.equal(await hears('42["welcome"'), ',{"user":"plain"}]');
+    await stage.server.publish('news', 'item', { n: 1 });
+    assert.equal(await hears('42["item"'), ',{"n":1}]');
+    ws.terminate();
+    await heard.take('close');
+  });
 });

@@ -306,7 +306,9 @@ impl Hub {
         let told = Arc::clone(&publication);
         let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
         let shards = match remembered {
-            Some((recovery, channels)) => recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at))),
+            Some((recovery, channels)) => {
+                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
+            }
             None => push(None),
         };
         Ok((Published { id, level: Level::Accepted }, shards))

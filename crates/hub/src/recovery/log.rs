@@ -237,8 +237,7 @@ impl Ring {
     fn trim(&mut self, now: Instant) -> usize {
         let mut bytes = 0;
         while let Some(oldest) = self.entries.front()
-            && (self.entries.len() > self.history.last
-                || now.saturating_duration_since(oldest.at) > self.history.time)
+            && (self.entries.len() > self.history.last || now.saturating_duration_since(oldest.at) > self.history.time)
         {
             bytes += self.forget(oldest.position);
         }

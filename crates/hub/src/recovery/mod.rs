@@ -39,12 +39,7 @@ impl Recovery {
     /// With an empty log.
     #[must_use]
     pub fn new(window: Duration, bounds: Bounds) -> Self {
-        Self {
-            window,
-            log: Log::new(rand::random(), bounds),
-            ghosts: Ghosts::new(GHOSTS),
-            homes: Mutex::default(),
-        }
+        Self { window, log: Log::new(rand::random(), bounds), ghosts: Ghosts::new(GHOSTS), homes: Mutex::default() }
     }
 
     /// A session that came back lives there now.

@@ -17,7 +17,9 @@ use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
-use super::{ApiKey, AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{
+    ApiKey, AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig,
+};
 use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.

@@ -174,10 +174,14 @@ impl Shard {
             for channel in &channels {
                 self.join(&member, self.key(app.id, channel));
             }
+            if let Some(trail) = &member.trail {
+                trail.resume(&wanted);
+            }
             for (position, publication) in missed {
                 if is_for(publication, &member, &wanted, *position) {
                     let mark = recovery.log.mark(*position);
-                    let parcel = Variant::of_member(&session, &member).publication(&namespace, None, publication, Some(mark));
+                    let parcel =
+                        Variant::of_member(&session, &member).publication(&namespace, None, publication, Some(mark));
                     self.metrics.sent(app.id, 1);
                     self.queue_dirty(&session, parcel);
                 }

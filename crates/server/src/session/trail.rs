@@ -44,6 +44,12 @@ impl Trail {
         }
     }
 
+    /// What is not missed in the channels of one that has come back, now that it has joined them again.
+    pub(crate) fn resume(&self, wanted: &[Wanted]) {
+        let later = wanted.iter().filter(|known| known.since > self.confirmed.get());
+        *self.joined.borrow_mut() = later.cloned().collect();
+    }
+
     /// A channel was left.
     pub(crate) fn left(&self, channel: &str) {
         self.joined.borrow_mut().retain(|known| *known.channel != *channel);
