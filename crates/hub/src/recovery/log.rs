@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::delivery::Publication;
 use crate::sync::Mutex;
 
@@ -85,6 +87,21 @@ pub struct Gap {
 /// What was said, oldest first, each with its position.
 pub type Missed = Vec<(u64, Arc<Publication>)>;
 
+/// What a channel remembers, as far as was asked for.
+#[derive(Debug)]
+pub struct Past {
+    /// Oldest first.
+    pub publications: Missed,
+    /// Whoever has these, or the place that was asked from if there are none, goes on from here.
+    pub until: Mark,
+    /// The last that was said in the channel.
+    pub last: Mark,
+    /// Some of what was asked for is not known any more.
+    pub gap: bool,
+    /// There is more after these.
+    pub more: bool,
+}
+
 /// The log of one app.
 #[derive(Debug)]
 pub struct Log {
@@ -103,6 +120,8 @@ struct State {
     bytes: usize,
     /// Up to here a channel that is not among the rings may have been forgotten.
     forgotten: u64,
+    /// Who waits for something to be said, by channel.
+    waiting: HashMap<Arc<str>, Arc<Notify>>,
 }
 
 #[derive(Debug)]
@@ -196,11 +215,68 @@ impl Log {
     }
 }
 
+impl Log {
+    /// What a channel remembers: the newest, or what was said after a place; at most `limit`.
+    pub fn read(&self, channel: &str, since: Option<Mark>, limit: usize, now: Instant) -> Past {
+        let mut state = self.state.lock();
+        state.trim(self.bounds, now);
+        let other_life = since.is_some_and(|mark| mark.epoch != self.epoch || mark.position > self.last());
+        let after = since.filter(|_| !other_life).map(|mark| mark.position);
+        let wanted = Wanted { channel: channel.into(), since: after.unwrap_or_default() };
+        let gap = since.is_some() && (other_life || state.has_lost(&wanted, now));
+        let Some(ring) = state.rings.get(channel) else {
+            let last = self.mark(after.unwrap_or(state.forgotten));
+            return Past { publications: Vec::new(), until: last, last, gap, more: false };
+        };
+        let entries = &ring.entries;
+        let newest = || entries.len().saturating_sub(limit);
+        let first = after.map_or_else(newest, |after| entries.partition_point(|entry| entry.position <= after));
+        let found: Missed =
+            entries.range(first..).take(limit).map(|entry| (entry.position, Arc::clone(&entry.publication))).collect();
+        let more = first + found.len() < entries.len();
+        let last = entries.back().map_or(ring.lost, |entry| entry.position);
+        let until = found.last().map_or(after.unwrap_or(last), |(position, _)| *position);
+        Past { publications: found, until: self.mark(until), last: self.mark(last), gap, more }
+    }
+
+    /// Waits until something is said in a channel, from the moment of this call on. Cancel-safe.
+    pub fn next_in(&self, channel: &Arc<str>) -> impl Future<Output = ()> + use<'_> {
+        let waiter = Arc::clone(self.state.lock().waiting.entry(Arc::clone(channel)).or_default());
+        let waiting = Waiting { log: self, channel: Arc::clone(channel) };
+        // Counts from now on, not from its first poll.
+        let mut notified = Box::pin(waiter.notified_owned());
+        notified.as_mut().enable();
+        async move {
+            notified.await;
+            drop(waiting);
+        }
+    }
+}
+
+/// Somebody waits; the last one that goes takes the place away.
+struct Waiting<'a> {
+    log: &'a Log,
+    channel: Arc<str>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.state.lock();
+        // One in the table, one in the future of who goes.
+        if state.waiting.get(&self.channel).is_some_and(|waiter| Arc::strong_count(waiter) <= 2) {
+            state.waiting.remove(&self.channel);
+        }
+    }
+}
+
 impl State {
     fn add(&mut self, channel: Arc<str>, history: History, entry: Entry) {
         self.bytes += entry.publication.size();
         self.order.push_back((entry.at, entry.position, Arc::clone(&channel)));
         let lost = self.forgotten;
+        if let Some(waiter) = self.waiting.remove(&channel) {
+            waiter.notify_waiters();
+        }
         let ring = self.rings.entry(channel).or_insert_with(|| Ring { history, lost, entries: VecDeque::new() });
         ring.history = history;
         let now = entry.at;

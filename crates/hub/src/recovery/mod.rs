@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::address::Address;
 
 pub use ghost::{Ghost, Ghosts};
-pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Wanted};
+pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::Pids;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::session::codec::Variant;
+use crate::session::handshake::Guest;
 use crate::session::trail::Trail;
 use crate::session::{Member, Reason, Session};
 use crate::shard::Shard;
@@ -54,9 +55,7 @@ pub(crate) struct Claim {
 /// A client between its claim and its marker.
 pub(crate) struct Comeback {
     session: Rc<Session>,
-    app: Arc<App>,
-    namespace: String,
-    identity: Arc<Identity>,
+    guest: Rc<Guest>,
     claim: Claim,
     done: oneshot::Sender<Rc<Member>>,
 }
@@ -117,11 +116,10 @@ impl Shard {
     pub(crate) async fn come_back(
         self: &Rc<Self>,
         session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: &Arc<Identity>,
+        guest: &Rc<Guest>,
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
+        let Guest { app, identity, .. } = &**guest;
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         self.drop_lost(app, identity, &mut claim.ghost).await;
         let heard = claim.heard;
@@ -129,14 +127,7 @@ impl Shard {
         let channels: Vec<_> = claim.ghost.channels.iter().map(|wanted| Arc::clone(&wanted.channel)).collect();
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
-        let comeback = Comeback {
-            session: Rc::clone(session),
-            app: Arc::clone(app),
-            namespace: nsp.to_owned(),
-            identity: Arc::clone(identity),
-            claim,
-            done,
-        };
+        let comeback = Comeback { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
         let pushed = recovery.log.replay(heard.epoch, &wanted, Instant::now(), |missed, until| {
             let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
@@ -162,7 +153,8 @@ impl Shard {
     /// The marker's turn has come.
     pub(crate) fn on_return(self: &Rc<Self>, ticket: usize, missed: &Missed, until: u64) {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
-        let Comeback { session, app, namespace, identity, claim, done } = comeback;
+        let Comeback { session, guest, claim, done } = comeback;
+        let Guest { app, namespace, .. } = &*guest;
         let Claim { name, ghost, heard } = claim;
         let Some(recovery) = &app.recovery else { return };
         self.reached(app.id, until);
@@ -170,7 +162,7 @@ impl Shard {
         if session.closed.get().is_none() {
             let trail = Trail::new(ghost.confirmed.max(heard.position));
             let wanted = ghost.wanted(heard.position);
-            let member = self.make_member(&session, &app, &namespace, &identity, Some((name, trail)));
+            let member = self.make_member(&session, &guest, Some((name, trail)));
             for channel in &channels {
                 self.join(&member, self.key(app.id, channel));
             }
@@ -181,7 +173,7 @@ impl Shard {
                 if is_for(publication, &member, &wanted, *position) {
                     let mark = recovery.log.mark(*position);
                     let parcel =
-                        Variant::of_member(&session, &member).publication(&namespace, None, publication, Some(mark));
+                        Variant::of_member(&session, &member).publication(namespace, None, publication, Some(mark));
                     self.metrics.sent(app.id, 1);
                     self.queue_dirty(&session, parcel);
                 }

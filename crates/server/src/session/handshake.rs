@@ -42,6 +42,19 @@ pub(crate) struct Request {
     shown: Option<Box<Shown>>,
 }
 
+/// A client that is known, and not a member yet.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// The app that took it.
+    pub app: Arc<App>,
+    /// The namespace that it asked for.
+    pub namespace: String,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Connections that its user now has.
+    pub count: usize,
+}
+
 /// What a client showed in its request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown {
@@ -194,7 +207,10 @@ impl Shard {
                     let back = self.summon(session, &app, &identity, &auth).await;
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(&app, &identity, &session.request) {
-                        Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth, back).await,
+                        Ok(count) => {
+                            let guest = Guest { app, namespace: nsp, identity, count };
+                            self.introduce(session, guest, auth, back).await;
+                        }
                         Err(limit) => {
                             self.metrics.connect_error(limit.code());
                             self.refuse(session, nsp, &over(limit));
@@ -269,42 +285,36 @@ impl Shard {
     }
 
     /// Makes an identified client a member: it is told, joins its own channels, and others may hear of it.
-    pub(crate) async fn introduce(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: Arc<Identity>,
-        count: usize,
-        auth: Value,
-        back: Return,
-    ) {
+    pub(crate) async fn introduce(self: &Rc<Self>, session: &Rc<Session>, guest: Guest, auth: Value, back: Return) {
         if session.closed.get().is_some() {
             // The client went away while it was being identified.
-            self.withdraw(app, &identity, session.request.peer);
+            self.withdraw(&guest.app, &guest.identity, session.request.peer);
             return;
         }
-        let mut recovered = None;
-        let mut gap = matches!(back, Return::Forgotten).then(Vec::new);
-        if let Return::Known(claim) = back {
-            match Box::pin(self.come_back(session, app, nsp, &identity, *claim)).await {
-                Ok(Some(member)) => recovered = Some(member),
+        let guest = Rc::new(guest);
+        let recovered = match back {
+            Return::No => Ok(None),
+            Return::Forgotten => Err(Vec::new()),
+            Return::Known(claim) => match Box::pin(self.come_back(session, &guest, *claim)).await {
                 Ok(None) => {
-                    self.withdraw(app, &identity, session.request.peer);
+                    self.withdraw(&guest.app, &guest.identity, session.request.peer);
                     return;
                 }
-                Err(channels) => gap = Some(channels),
+                recovered => recovered,
+            },
+        };
+        let is_new = !matches!(recovered, Ok(Some(_)));
+        let member = match recovered {
+            Ok(Some(member)) => member,
+            other => {
+                let member = self.make_member(session, &guest, None);
+                self.confirm(session, &member);
+                if let Err(channels) = other {
+                    self.tell_gap(session, &member, &guest.app, &channels);
+                }
+                member
             }
-        }
-        let is_new = recovered.is_none();
-        let member = recovered.unwrap_or_else(|| {
-            let member = self.make_member(session, app, nsp, &identity, None);
-            self.confirm(session, &member);
-            member
-        });
-        if let Some(channels) = gap {
-            self.tell_gap(session, &member, app, &channels);
-        }
+        };
         if self.end_if_revoked(session, &member) {
             // Between its identification and now, while its websocket was being opened.
             return;
@@ -319,7 +329,7 @@ impl Shard {
             // It left while it settled in; that it came is told no more, as that it went already was.
             return;
         }
-        self.tell_online(session, &member, count);
+        self.tell_online(session, &member, guest.count);
         self.schedule(session);
     }
 
@@ -327,11 +337,10 @@ impl Shard {
     pub(crate) fn make_member(
         self: &Rc<Self>,
         session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: &Arc<Identity>,
+        guest: &Guest,
         before: Option<(Address, Trail)>,
     ) -> Rc<Member> {
+        let Guest { app, namespace: nsp, identity, .. } = guest;
         let can_recover = app.recovery.is_some() && Variant::can_recover(session);
         let member = self.enroll(session, nsp, |address, namespace| {
             let known_as = before.as_ref().map_or(address, |(name, _)| *name);
