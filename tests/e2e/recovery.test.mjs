@@ -15,6 +15,12 @@ rights = ["publish", "read", "disconnect"]
 origins = ["*"]
 [app.feed.limits]
 connects_per_second = "none"
+connections_per_user = "none"
+[app.feed.socketio]
+[app.feed.websocket]
+path = "/ws"
+[app.feed.auth]
+from = ["auth.token", "query.token"]
 [app.feed.auth.jwt]
 algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }
@@ -48,6 +54,12 @@ ${recovery && 'history = 100'}
 event = "join"
 join = "{each(data)}"
 ack = "{'joined': joined}"
+[[app.feed.on]]
+event = "watch"
+join = "room:{data.room}"
+since = "data.since"
+reply = { event = "watching", data = "joined" }
+ack = "joined"
 [[app.feed.on]]
 event = "say"
 publish = { to = "news", event = "said", data = "data", skip_self = true }
@@ -282,6 +294,73 @@ describe('recovery', () => {
     const { json } = await stage.server.api('/api/v1/publish', { body: { to: 'user:fay', event: 'ask', data: {}, ack: { timeout_ms: 5000 } } });
     assert.deepEqual(json.answers, ['yes']);
     assert.equal(await asked, 2);
+  });
+});
+
+describe('a plain WebSocket', () => {
+  const stage = { sockets: [], ends: [] };
+  before(async () => { stage.server = await serving({ after: (end) => stage.ends.push(end) }, CONFIG(RECOVERY)); });
+  after(async () => {
+    stage.sockets.forEach((socket) => socket.terminate());
+    for (const end of stage.ends.reverse()) await end();
+  });
+
+  /** Watches a room from a place on: what it hears, as objects. */
+  async function watcher(room, since) {
+    const socket = new WebSocket(`${stage.server.ws}/ws?token=${user('raw', [room])}`);
+    stage.sockets.push(socket);
+    const heard = new Inbox();
+    socket.on('message', (data) => { const frame = JSON.parse(data); heard.put(frame.type, frame); });
+    await heard.take('welcome');
+    socket.send(JSON.stringify({ type: 'watch', room, since }));
+    return { socket, heard };
+  }
+  const heardBy = ({ heard }) => heard.all('item').map(({ data }) => data.n);
+
+  test('goes on from where it was, by the offset of the last frame that it heard', async () => {
+    await say(stage, 'room:one', 0, 2);
+    const first = await watcher('one');
+    assert.deepEqual((await first.heard.take('watching')).data, ['room:one']);
+    await say(stage, 'room:one', 2, 2);
+    const { offset } = await first.heard.take('item', ({ data }) => data.n === 3);
+    assert.deepEqual(heardBy(first), [2, 3]);
+    first.socket.terminate();
+    await say(stage, 'room:one', 4, 3);
+    const second = await watcher('one', offset);
+    await second.heard.take('watching');
+    await say(stage, 'room:one', 7, 1);
+    await second.heard.take('item', ({ data }) => data.n === 7);
+    assert.deepEqual(heardBy(second), [4, 5, 6, 7]);
+  });
+
+  test('meets what goes on without a seam', async () => {
+    let on = true;
+    let n = 0;
+    await stage.server.publish('room:two', 'item', { n });
+    const { json } = await stage.server.api('/api/v1/channels/room:two/history');
+    const talking = (async () => { while (on) await stage.server.publish('room:two', 'item', { n: n += 1 }); })();
+    const watchers = [];
+    for (let count = 0; count < 20; count += 1) {
+      watchers.push(await watcher('two', json.offset));
+      await watchers.at(-1).heard.take('watching');
+    }
+    on = false;
+    await talking;
+    for (const one of watchers) {
+      await one.heard.take('item', ({ data }) => data.n === n);
+      assert.deepEqual(heardBy(one), range(1, n));
+    }
+  });
+
+  test('hears of a gap, and joins', async () => {
+    for (const since of ['1.1', 'nonsense', 7, { a: 1 }]) {
+      const late = await watcher('three', since);
+      assert.deepEqual((await late.heard.take('gap')).data, { channels: ['room:three'] });
+      await late.heard.take('watching');
+      await stage.server.publish('room:three', 'item', { n: 1 });
+      await late.heard.take('item');
+      late.socket.terminate();
+    }
   });
 });
 

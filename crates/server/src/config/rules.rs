@@ -203,6 +203,7 @@ fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     Rule {
         line: node.line(),
         join: channel_templates(node, "join", &said, channels),
+        since: if node.has("since") { shape(node, "since", &said) } else { None },
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
         status: node

@@ -345,6 +345,7 @@ static ON: Section = Section {
     keys: &[
         need("event", Texts, r#""subscribe:site""#, "the event, or several that mean the same"),
         or("join", Templates, "[]", "channels to join, where the channel's `subscribe` allows"),
+        may("since", Expression, r#""data.since""#, "the `offset` of the last event that the client has heard: it then hears first what was said in the channels to join after that, or the event `gap`; null or missing: it begins now"),
         or("leave", Templates, "[]", "channels to leave"),
         may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
         may("status", Text, r#""away""#, "the user's status that the presence API shows"),

@@ -52,12 +52,12 @@ pub(crate) struct Claim {
     heard: Mark,
 }
 
-/// A client between its claim and its marker.
-pub(crate) struct Comeback {
-    session: Rc<Session>,
-    guest: Rc<Guest>,
-    claim: Claim,
-    done: oneshot::Sender<Rc<Member>>,
+/// Somebody whose marker is under way.
+pub(crate) enum Comeback {
+    /// A client between its claim and its membership.
+    Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
+    /// A member that joins a channel and wants to hear what was said in it before.
+    Channel { member: Rc<Member>, wanted: Wanted, done: oneshot::Sender<bool> },
 }
 
 impl Shard {
@@ -120,72 +120,144 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         self.drop_lost(app, identity, &mut claim.ghost).await;
         let heard = claim.heard;
         let wanted = claim.ghost.wanted(heard.position);
-        let channels: Vec<_> = claim.ghost.channels.iter().map(|wanted| Arc::clone(&wanted.channel)).collect();
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
-        let comeback = Comeback { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
+        let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
+        self.send_marker(app, heard.epoch, &wanted, budget, comeback)?;
+        // Nothing comes when the client has gone again.
+        Ok(member.await.ok())
+    }
+
+    /// Joins a channel with what was said in it since that place, or with word of a gap; returns whether it was new to the
+    /// member.
+    pub(crate) async fn join_since(
+        self: &Rc<Self>,
+        app: &Arc<App>,
+        member: &Rc<Member>,
+        channel: &Arc<str>,
+        since: &str,
+    ) -> bool {
+        let key = self.key(app.id, channel);
+        let Some(session) = member.session.upgrade() else { return false };
+        if app.recovery.is_none() {
+            return self.join(member, key);
+        }
+        let Mark { epoch, position } = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
+        let wanted = Wanted { channel: Arc::clone(channel), since: position };
+        let (done, joined) = oneshot::channel();
+        let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), done };
+        match self.send_marker(app, epoch, &[wanted], session.front.outbox_bytes, comeback) {
+            Ok(()) => joined.await.unwrap_or_default(),
+            Err(_) => {
+                let new = self.join(member, key);
+                self.tell_gap(&session, member, app, std::slice::from_ref(channel));
+                new
+            }
+        }
+    }
+
+    /// Reads what was missed, and puts a marker behind it into this shard's mailbox. From then on this shard hears the
+    /// channels.
+    ///
+    /// # Errors
+    /// The channels of which something is lost; none of them, if that cannot be told, or if it is more than may wait for a
+    /// client.
+    fn send_marker(
+        &self,
+        app: &App,
+        epoch: u32,
+        wanted: &[Wanted],
+        budget: usize,
+        comeback: Comeback,
+    ) -> Result<(), Vec<Arc<str>>> {
+        let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
-        let pushed = recovery.log.replay(heard.epoch, &wanted, Instant::now(), |missed, until| {
+        let sent = recovery.log.replay(epoch, wanted, Instant::now(), |missed, until| {
             let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
             if size > budget {
                 return false;
             }
-            for channel in &channels {
+            for Wanted { channel, .. } in wanted {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
             true
         });
-        match pushed {
-            // Nothing comes when the client has gone again.
-            Ok(true) => Ok(member.await.ok()),
-            refused => {
-                self.comebacks.borrow_mut().try_remove(ticket);
-                Err(refused.err().map(|gap| gap.channels).unwrap_or_default())
-            }
+        if let Ok(true) = sent {
+            return Ok(());
         }
+        self.comebacks.borrow_mut().try_remove(ticket);
+        Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
     }
 
     /// The marker's turn has come.
     pub(crate) fn on_return(self: &Rc<Self>, ticket: usize, missed: &Missed, until: u64) {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
-        let Comeback { session, guest, claim, done } = comeback;
-        let Guest { app, namespace, .. } = &*guest;
-        let Claim { name, ghost, heard } = claim;
-        let Some(recovery) = &app.recovery else { return };
-        self.reached(app.id, until);
-        let channels: Vec<_> = ghost.channels.iter().map(|wanted| Arc::clone(&wanted.channel)).collect();
-        if session.closed.get().is_none() {
-            let trail = Trail::new(ghost.confirmed.max(heard.position));
-            let wanted = ghost.wanted(heard.position);
-            let member = self.make_member(&session, &guest, Some((name, trail)));
-            for channel in &channels {
-                self.join(&member, self.key(app.id, channel));
+        let (app, heard) = match comeback {
+            Comeback::Session { session, guest, claim, done } => {
+                let heard = claim.ghost.wanted(0);
+                self.reached(guest.app.id, until);
+                self.return_session(&session, &guest, claim, missed, done);
+                (guest.app.id, heard)
             }
-            if let Some(trail) = &member.trail {
-                trail.resume(&wanted);
-            }
-            for (position, publication) in missed {
-                if is_for(publication, &member, &wanted, *position) {
-                    let mark = recovery.log.mark(*position);
-                    let parcel =
-                        Variant::of_member(&session, &member).publication(namespace, None, publication, Some(mark));
-                    self.metrics.sent(app.id, 1);
-                    self.queue_dirty(&session, parcel);
+            Comeback::Channel { member, wanted, done } => {
+                self.reached(member.app, until);
+                let new = self.join(&member, self.key(member.app, &wanted.channel));
+                if new && let Some(session) = member.session.upgrade() {
+                    self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
                 }
+                let _ = done.send(new);
+                (member.app, vec![wanted])
             }
-            self.confirm(&session, &member);
-            let _ = done.send(member);
-        } else {
-            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
+        };
+        for Wanted { channel, .. } in &heard {
+            // Who has joined counts for itself now.
+            self.hub.channels().leave(self.key(app, channel), self.id);
         }
-        for channel in &channels {
-            // The member counts for itself now.
-            self.hub.channels().leave(self.key(app.id, channel), self.id);
+    }
+
+    fn return_session(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        guest: &Guest,
+        claim: Claim,
+        missed: &Missed,
+        done: oneshot::Sender<Rc<Member>>,
+    ) {
+        let Claim { name, ghost, heard } = claim;
+        let Some(recovery) = &guest.app.recovery else { return };
+        if session.closed.get().is_some() {
+            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
+            return;
+        }
+        let trail = Trail::new(ghost.confirmed.max(heard.position));
+        let wanted = ghost.wanted(heard.position);
+        let member = self.make_member(session, guest, Some((name, trail)));
+        for Wanted { channel, .. } in &wanted {
+            self.join(&member, self.key(member.app, channel));
+        }
+        if let Some(trail) = &member.trail {
+            trail.resume(&wanted);
+        }
+        self.catch_up(session, &member, &wanted, missed);
+        self.confirm(session, &member);
+        let _ = done.send(member);
+    }
+
+    /// Queues what a member has missed, each with its own position.
+    fn catch_up(&self, session: &Rc<Session>, member: &Member, wanted: &[Wanted], missed: &Missed) {
+        let app = self.hub.app(member.app);
+        let Some(recovery) = &app.recovery else { return };
+        let variant = Variant::of_member(session, member);
+        for (position, publication) in missed {
+            if is_for(publication, member, wanted, *position) {
+                let mark = recovery.log.mark(*position);
+                self.metrics.sent(app.id, 1);
+                self.queue_dirty(session, variant.publication(&member.namespace, None, publication, Some(mark)));
+            }
         }
     }
 

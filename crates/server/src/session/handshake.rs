@@ -352,7 +352,11 @@ impl Shard {
                 Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
             let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
             let trail = before.map(|(_, trail)| trail);
-            if can_recover { member.recoverable(known_as, trail.unwrap_or_else(begun)) } else { member }
+            match session.dialog {
+                _ if can_recover => member.recoverable(known_as, trail.unwrap_or_else(begun)),
+                Dialog::Native if app.recovery.is_some() => member.with_positions(),
+                _ => member,
+            }
         });
         if let Some(recovery) = app.recovery.as_ref().filter(|_| member.known_as != member.address) {
             recovery.moved(member.known_as, member.address);
