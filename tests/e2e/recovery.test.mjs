@@ -2,6 +2,7 @@
 // whose connection is cut under it, and with the bare protocol where the stock client cannot be brought to it.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { WebSocket } from 'ws';
 import { connect, connected, next, token } from './harness.mjs';
 import { serving } from './stage.mjs';
@@ -70,27 +71,49 @@ ${recovery}
 const RECOVERY = '[app.feed.recovery]\nwindow = "30s"\n';
 const user = (sub, rooms = []) => token({ sub, rooms });
 
+/** A network between one client and the server, which can be cut and mended. */
+async function network(stage) {
+  const open = new Set();
+  let whole = true;
+  const between = net.createServer((near) => {
+    if (!whole) return near.destroy();
+    const far = net.connect(stage.server.port, '127.0.0.1');
+    for (const [from, to] of [[near, far], [far, near]]) {
+      open.add(from);
+      from.on('error', () => {}).on('close', () => { open.delete(from); to.destroy(); });
+      from.pipe(to);
+    }
+  });
+  await new Promise((resolve) => between.listen(0, '127.0.0.1', resolve));
+  stage.ends.push(() => between.close());
+  return {
+    url: `http://127.0.0.1:${between.address().port}`,
+    cut() { whole = false; open.forEach((socket) => socket.destroy()); },
+    mend() { whole = true; },
+  };
+}
+
 /** A stock client that comes back by itself, with what it hears. */
 async function client(stage, sub, options = {}) {
-  const socket = connect(stage.server.url, { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20, auth: { token: user(sub, options.rooms) }, transports: options.transports ?? ['websocket'] });
+  const net = await network(stage);
+  const socket = connect(net.url, { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20, auth: { token: user(sub, options.rooms) }, transports: options.transports ?? ['websocket'] });
   const heard = Inbox.of(socket);
   stage.sockets.push(socket);
   await connected(socket);
   await heard.take('welcome');
-  return { socket, heard };
+  return { socket, heard, net };
 }
 
-/** Cuts the connection under a stock client, and holds it back until `meanwhile` is done. */
-async function away({ socket }, meanwhile) {
-  const { io } = socket;
-  io.reconnection(false);
+/** Cuts a stock client off, until `meanwhile` is done and it has come back. (In the middle of an upgrade it would notice by the heartbeat only.) */
+async function away({ socket, net }, meanwhile) {
+  const { engine } = socket.io;
+  if (engine.upgrading) await new Promise((resolve) => { engine.once('upgrade', resolve); });
   const gone = next(socket, 'disconnect');
-  io.engine.close();
+  net.cut();
   await gone;
   await meanwhile();
-  io.reconnection(true);
   const back = next(socket, 'connect');
-  socket.connect();
+  net.mend();
   await back;
 }
 
