@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::address::AppId;
+use crate::address::{Address, AppId};
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::policy::backend::Backend;
@@ -14,6 +14,7 @@ use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Now, Policy};
+use crate::recovery::Recovery;
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -192,6 +193,8 @@ pub struct App {
     pub limits: AppLimits,
     /// How much of them is used.
     pub usage: Arc<Usage>,
+    /// What clients that are cut off get when they come back; `None`: they begin anew.
+    pub recovery: Option<Arc<Recovery>>,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -212,8 +215,15 @@ impl App {
             idle_timeout: None,
             limits: AppLimits::default(),
             usage: Arc::default(),
+            recovery: None,
             handlers: RwLock::default(),
         }
+    }
+
+    /// Where a session lives that came back under this name; none for all others.
+    #[must_use]
+    pub fn home(&self, name: Address) -> Option<Address> {
+        self.recovery.as_ref()?.home(name)
     }
 
     /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,
@@ -221,6 +231,9 @@ impl App {
     #[must_use]
     pub fn succeed(mut self, old: &Self) -> Self {
         self.usage = Arc::clone(&old.usage);
+        if self.recovery.is_some() && old.recovery.is_some() {
+            self.recovery.clone_from(&old.recovery);
+        }
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);
             own.rights = Arc::clone(&old.rights);

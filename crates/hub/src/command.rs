@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oyez_protocol::message::{Args, RESERVED_EVENTS};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::address::Address;
 use crate::address::AppId;
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::delivery::{Audience, Delivery};
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::limits::Limit;
+use crate::recovery::Missed;
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
@@ -233,6 +234,19 @@ pub enum Control {
     Replace(Address),
     /// See [`Command::Reform`]; the app as it was.
     Reform(Arc<App>),
+    /// All publications of an app up to this position have been pushed before.
+    Reached(AppId, u64),
+    /// A client comes back with that number: what it missed, and up to where.
+    Return {
+        /// Its number on its shard.
+        ticket: usize,
+        /// What it missed.
+        missed: Missed,
+        /// Everything after this it will hear live.
+        until: u64,
+    },
+    /// Ends a session whose client has opened another one; the answer is dropped when it has ended.
+    Surrender(Address, oneshot::Sender<()>),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

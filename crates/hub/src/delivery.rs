@@ -1,6 +1,8 @@
 //! One publication on its way from the hub to the shards that have members for it.
 
 use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,8 +54,8 @@ pub enum Target {
     Socket(Address),
 }
 
-/// What shards get. Shared by all of them; dropped by the last one that has flushed it.
-pub struct Delivery {
+/// What is said, to whom, and how: all that is remembered of it.
+pub struct Publication {
     /// The app in which it happens.
     pub app: AppId,
     /// Its id, as the publisher was told.
@@ -74,6 +76,35 @@ pub struct Delivery {
     pub when_slow: WhenSlow,
     /// Whether transports may compress it.
     pub compress: bool,
+}
+
+impl Publication {
+    /// Bytes of its payload.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let native = self.native.as_ref().map_or(0, String::len);
+        self.args.text().len() + self.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>() + native
+    }
+}
+
+impl fmt::Debug for Publication {
+    /// Payloads stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication")
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What shards get. Shared by all of them; dropped by the last one that has flushed it.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What is delivered.
+    pub publication: Arc<Publication>,
+    /// Its place in the app's log; `None` where nobody remembers it.
+    pub position: Option<NonZeroU64>,
     /// Set when the publisher waits for acknowledgements.
     pub ack: Option<AckRequest>,
     /// When it was asked for; its latency counts from here.
@@ -82,14 +113,11 @@ pub struct Delivery {
     pub permit: Option<Permit>,
 }
 
-impl fmt::Debug for Delivery {
-    /// Payloads stay out of logs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("id", &self.id)
-            .field("event", &self.event)
-            .field("to", &self.to)
-            .finish_non_exhaustive()
+impl Deref for Delivery {
+    type Target = Publication;
+
+    fn deref(&self) -> &Publication {
+        &self.publication
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -21,9 +23,10 @@ use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
     SocketInfo, is_channel_name, is_event_name,
 };
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Target, WhenSlow};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
+use crate::recovery::{History, Pids, Recovery};
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,7 @@ struct Inner {
     node: u16,
     channels: Channels,
     presence: Presence,
+    pids: Pids,
     door: Door,
     mailboxes: Vec<Mailbox>,
     background: Handle,
@@ -70,6 +74,7 @@ impl Hub {
                 node: rand::random(),
                 channels: Channels::default(),
                 presence: Presence::default(),
+                pids: Pids::new(&rand::random()),
                 door: Door::default(),
                 mailboxes,
                 background,
@@ -137,6 +142,12 @@ impl Hub {
         &self.inner.presence
     }
 
+    /// The names under which sessions of this node are asked back.
+    #[must_use]
+    pub fn pids(&self) -> &Pids {
+        &self.inner.pids
+    }
+
     /// Runs `task` beside the shards.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.background.spawn(task);
@@ -147,7 +158,7 @@ impl Hub {
     /// # Errors
     /// [`CommandError`]: nothing was changed.
     pub async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, CommandError> {
-        match command {
+        match self.at_home(app, command) {
             Command::Publish(publish) => {
                 self.publish(app, publish, None).await.map(|(published, _)| Outcome::Published(published))
             }
@@ -182,6 +193,20 @@ impl Hub {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// The command about where a session is that came back under the name that it had.
+    fn at_home(&self, app: AppId, mut command: Command) -> Command {
+        if let Command::Join(select, _)
+        | Command::Leave(select, _)
+        | Command::Disconnect(select, _)
+        | Command::Describe(select) = &mut command
+            && let Select::Socket(address) = select
+            && let Some(home) = self.app(app).home(*address)
+        {
+            *address = home;
+        }
+        command
     }
 
     /// Puts other rules in the place of an app's; returns the app as it was.
@@ -265,7 +290,8 @@ impl Hub {
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let (message, native) = written(&app, &publish, &id);
-        let delivery = Arc::new(Delivery {
+        let remembered = remembered(&app, &publish, &to, ack.is_some());
+        let publication = Arc::new(Publication {
             app: app.id,
             id: Arc::clone(&id),
             to,
@@ -274,21 +300,26 @@ impl Hub {
             args: message.args,
             native,
             volatile: publish.volatile,
-            when_slow,
+            when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
             compress: publish.compress,
-            ack,
-            asked,
-            permit: Some(permit),
         });
-        let shards = self.push(&delivery);
+        let told = Arc::clone(&publication);
+        let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
+        let shards = match remembered {
+            Some((recovery, channels)) => {
+                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
+            }
+            None => push(None),
+        };
         Ok((Published { id, level: Level::Accepted }, shards))
     }
 
-    fn push(&self, delivery: &Arc<Delivery>) -> usize {
+    fn push(&self, delivery: Delivery) -> usize {
+        let delivery = Arc::new(delivery);
         let mut pushed = 0;
         let mut push = |shard: u8| {
             if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
-                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(delivery))).is_ok());
+                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(&delivery))).is_ok());
             }
         };
         match &delivery.to {
@@ -311,7 +342,7 @@ impl Hub {
             && let Ok(address) = one.parse::<Address>()
             && address.node == self.inner.node
         {
-            return Ok(Target::Socket(address));
+            return Ok(Target::Socket(app.home(address).unwrap_or(address)));
         }
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
@@ -334,6 +365,24 @@ impl Hub {
 fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
     let data = || publish.args.first().map_or("null", |first| first.get());
     publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
+}
+
+/// Channels that remember a publication, with how much each keeps.
+type Histories = SmallVec<[(Arc<str>, History); 2]>;
+
+/// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
+/// answer is remembered nowhere.
+fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
+    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
+    let Target::Channels(heard) = to else { return None };
+    let keeps = |heard: &Heard| Some((Arc::clone(&heard.channel), app.policy.history(&heard.channel)?));
+    let channels: Histories = heard.iter().filter_map(keeps).collect();
+    (!channels.is_empty()).then_some((recovery, channels))
+}
+
+/// What is remembered is not silently dropped for a slow client: it is disconnected, and gets all when it comes back.
+fn kept(when_slow: WhenSlow) -> WhenSlow {
+    if when_slow == WhenSlow::DropOldest { WhenSlow::Disconnect } else { when_slow }
 }
 
 /// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod namespace;
 pub mod policy;
 pub mod presence;
+pub mod recovery;
 pub mod socket;
 mod sync;
 

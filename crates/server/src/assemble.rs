@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Credentials};
@@ -10,10 +11,11 @@ use oyez_hub::policy::fetch::Fetch;
 use oyez_hub::policy::token::{
     AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
 };
+use oyez_hub::recovery::{Bounds, Recovery};
 use parking_lot::RwLock;
 
 use crate::config::{AppConfig, AuthConfig, AuthJsConfig, Config, IntrospectionConfig, JwtConfig};
-use crate::config::{ServerConfig, SocketIoConfig, WebSocketConfig};
+use crate::config::{RecoveryConfig, ServerConfig, SocketIoConfig, WebSocketConfig};
 use crate::server::app_id;
 use crate::settings::{Engine, Front, Heartbeat, Native, Origins, Settings, Shutdown};
 
@@ -132,8 +134,17 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         idle_timeout: config.heartbeat_timeout,
         limits: config.limits.app,
         usage: Arc::default(),
+        recovery: config.recovery.map(|recovery| Arc::new(self::recovery(config, recovery))),
         handlers: RwLock::default(),
     })
+}
+
+/// What an app remembers. Whoever is cut off was heard last a whole heartbeat before that is noticed.
+fn recovery(app: &AppConfig, config: RecoveryConfig) -> Recovery {
+    let RecoveryConfig { window, memory } = config;
+    let heartbeat = app.socketio.as_ref().map_or(Duration::ZERO, |io| io.ping_interval + io.ping_timeout);
+    let time = app.policy.longest_history().unwrap_or_default().max(window + heartbeat);
+    Recovery::new(window, Bounds { time, bytes: memory })
 }
 
 /// The verifier of an app: what `[app.NAME.auth]` says, in the words of `oyez_hub`.

@@ -11,6 +11,7 @@ use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, P
 use super::identity::{Identity, Rights};
 use super::limits::Limit;
 use crate::delivery;
+use crate::recovery::History;
 
 /// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,8 @@ pub struct ChannelRule {
     pub audience: Option<Template>,
     /// What becomes of publications in it that wait for a client which reads too slowly.
     pub when_slow: WhenSlow,
+    /// How much of what is published in it is remembered for those who come back.
+    pub history: Option<History>,
 }
 
 /// What a channel wants for clients that read too slowly.
@@ -303,6 +306,23 @@ impl Policy {
                 delivery::WhenSlow::Conflate(key.into())
             }
         }
+    }
+
+    /// How much of a channel is remembered.
+    #[must_use]
+    pub fn history(&self, channel: &str) -> Option<History> {
+        // Nearly all apps say nothing, and nothing is looked up for them.
+        if self.channels.iter().all(|rule| rule.history.is_none()) {
+            return None;
+        }
+        self.rule(channel)?.0.history
+    }
+
+    /// The longest time for which a channel says that it is remembered.
+    #[must_use]
+    pub fn longest_history(&self) -> Option<Duration> {
+        let times = self.channels.iter().filter_map(|rule| Some(rule.history?.time));
+        times.filter(|time| *time < Duration::MAX).max()
     }
 
     /// Does somebody with these rights belong to the audience?

@@ -18,7 +18,7 @@ use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
-use super::{AppConfig, Config, Limits, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
+use super::{AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
 use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
@@ -211,8 +211,14 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .child("heartbeat")
             .map(|node| node.duration("timeout"))
             .filter(|timeout| !timeout.is_zero()),
+        recovery: node.child("recovery").map(|node| recovery(&node)),
         limits,
     })
+}
+
+fn recovery(node: &Node<'_>) -> RecoveryConfig {
+    positive(node, &["window"]);
+    RecoveryConfig { window: node.duration("window"), memory: node.size("memory") }
 }
 
 fn socketio(node: &Node<'_>) -> SocketIoConfig {

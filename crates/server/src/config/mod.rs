@@ -176,8 +176,19 @@ pub struct AppConfig {
     pub dialect: Arc<Dialect>,
     /// A session that shows no sign of life (see [`Dialect::heartbeat`]) for so long is closed.
     pub heartbeat_timeout: Option<Duration>,
+    /// What clients get that come back.
+    pub recovery: Option<RecoveryConfig>,
     /// How much its clients may ask for.
     pub limits: Limits,
+}
+
+/// `[app.NAME.recovery]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryConfig {
+    /// How long a client that was cut off may take to come back.
+    pub window: Duration,
+    /// Bytes of payload that are remembered.
+    pub memory: usize,
 }
 
 /// `[app.NAME.socketio]`.

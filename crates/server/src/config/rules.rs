@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
 use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::recovery::History;
 
 use super::reader::Node;
 use super::schema::ASK;
@@ -25,6 +27,10 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
         }
     }
     for (node, rule) in &rules {
+        if rule.history.is_some() && !app.has("recovery") {
+            let help = format!("write [{}.recovery], which says for how long", app.path);
+            node.problem(format!("{}.history is for clients that come back", node.path), Some(help));
+        }
         check_references(node, rule, &rules);
     }
     rules.into_iter().map(|(_, rule)| rule).collect()
@@ -85,8 +91,20 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
         echo: node.plain_texts("echo").into_iter().map(Arc::from).collect(),
         audience,
         when_slow: when_slow(node),
+        history: history(node),
         pattern,
     })
+}
+
+/// How much of a channel is remembered; its time may be shorter than what the app's log keeps.
+fn history(node: &Node<'_>) -> Option<History> {
+    let time = if node.has("history_time") { node.duration("history_time") } else { Duration::MAX };
+    let last = node.count("history").filter(|_| node.has("history"));
+    if last.is_none() && node.has("history_time") {
+        let help = Some("write history = 1000, or leave it out".to_owned());
+        node.problem(format!("{}.history_time says nothing without `history`", node.path), help);
+    }
+    last.map(|last| History { last: usize::try_from(last).unwrap_or(usize::MAX), time })
 }
 
 fn when_slow(node: &Node<'_>) -> WhenSlow {
@@ -185,6 +203,7 @@ fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     Rule {
         line: node.line(),
         join: channel_templates(node, "join", &said, channels),
+        since: if node.has("since") { shape(node, "since", &said) } else { None },
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
         status: node

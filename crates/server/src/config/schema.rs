@@ -194,6 +194,7 @@ static APP: Section = Section {
         may("push", Tables(&PUSH), "", "how publications look to clients; the first that fits. Without one they go out as published"),
         may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
         may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
+        may("recovery", Table(&RECOVERY), "", "clients that are cut off get what they missed when they come back"),
         may("limits", Table(&LIMITS), "", "how much its clients may ask for"),
         may("forward", Table(&FORWARD), "", "where events go that no rule names"),
     ],
@@ -324,6 +325,8 @@ static CHANNEL: Section = Section {
         or("echo", Texts, "[]", "channels that also hear what is published here, once"),
         or("when_slow", Choice(&["drop_oldest", "conflate", "disconnect"]), r#""drop_oldest""#, "what is done for a client that reads too slowly, when `outbox` is full: drop the oldest; of each key keep only the latest, and then drop the oldest; keep all, and close with 4000 when they fill it. A publication to several channels follows the first"),
         may("conflate_by", Expression, r#""data.vehicleId""#, "the key for `when_slow = \"conflate\"`, from `event` and `data`; without it, or where the data lacks it, the event's name"),
+        may("history", Count(within(1, 1_000_000)), "1000", "publications that are remembered for clients that were cut off, with `[app.NAME.recovery]`; a client that reads too slowly is disconnected and gets them when it comes back, instead of losing the oldest"),
+        may("history_time", Duration, r#""10m""#, "for how long; otherwise as long as somebody can come back who was cut off"),
         may("audience", Text, r#""site:{first(data.siteId, data.site_id)}""#, "heard here only by those who may subscribe to the channel this names; by all, if the data names none"),
     ],
 };
@@ -345,6 +348,7 @@ static ON: Section = Section {
     keys: &[
         need("event", Texts, r#""subscribe:site""#, "the event, or several that mean the same"),
         or("join", Templates, "[]", "channels to join, where the channel's `subscribe` allows"),
+        may("since", Expression, r#""data.since""#, "the `offset` of the last event that the client has heard: it then hears first what was said in the channels to join after that, or the event `gap`; null or missing: it begins now"),
         or("leave", Templates, "[]", "channels to leave"),
         may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
         may("status", Text, r#""away""#, "the user's status that the presence API shows"),
@@ -409,6 +413,16 @@ static HEARTBEAT: Section = Section {
     keys: &[
         need("timeout", Duration, r#""60s""#, "a session that is silent for so long is closed"),
         may("event", Text, r#""heartbeat""#, "only this event counts; any packet does without it"),
+    ],
+};
+
+#[rustfmt::skip]
+static RECOVERY: Section = Section {
+    path: "app.NAME.recovery",
+    doc: "Clients that were cut off come back as what they were (`socket.recovered`), in their channels, and get what they missed in those with a `history`, or hear the event `gap`. Stock `socket.io-client` does so from 4.6 on. Every event then ends with a position as one more argument.",
+    keys: &[
+        or("window", Duration, r#""2m""#, "how long a client that was cut off may take to come back"),
+        or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes of payload that are remembered for all channels together; then the oldest are forgotten first"),
     ],
 };
 

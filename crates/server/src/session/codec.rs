@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use oyez_hub::delivery::Delivery;
+use oyez_hub::delivery::Publication;
+use oyez_hub::recovery::Mark;
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::message::Args;
 use oyez_protocol::socketio::{Encoded, Packet, msgpack, text};
 
-use crate::session::{Dialog, Parser, Session};
+use crate::session::{Dialog, Member, Parser, Session};
 use crate::shard::outbox::Parcel;
 
 /// What distinguishes the bytes for one client from the bytes for another. (Compression is decided when frames are
@@ -16,32 +17,60 @@ use crate::shard::outbox::Parcel;
 pub(crate) struct Variant {
     dialog: Dialog,
     parser: Parser,
+    /// Events carry their position, so that the client can say how far it has heard.
+    positions: bool,
 }
 
 impl Variant {
     /// The variant that a session gets.
     pub(crate) fn of(session: &Session) -> Self {
-        Self { dialog: session.dialog, parser: session.parser.get() }
+        Self { dialog: session.dialog, parser: session.parser.get(), positions: false }
     }
 
-    /// A publication.
-    pub(crate) fn delivery(self, namespace: &str, ack: Option<u64>, delivery: &Delivery) -> Rc<Parcel> {
+    /// The variant that a member gets.
+    pub(crate) fn of_member(session: &Session, member: &Member) -> Self {
+        Self { positions: member.positions, ..Self::of(session) }
+    }
+
+    /// Whether a session can be recovered: by Socket.IO from version 3 (Engine.IO 4) on.
+    pub(crate) fn can_recover(session: &Session) -> bool {
+        let version4 = matches!(session.dialog, Dialog::Engine { version: Version::V4, .. });
+        version4 && session.parser.get() != Parser::Bare
+    }
+
+    /// A publication; `mark` is where in the app's log a client is that has heard it.
+    pub(crate) fn publication(
+        self,
+        namespace: &str,
+        ack: Option<u64>,
+        publication: &Publication,
+        mark: Option<Mark>,
+    ) -> Rc<Parcel> {
+        let Publication { event, args, compress, .. } = publication;
         let parcel = match self.dialog {
-            Dialog::Native => Parcel::native(delivery.native.clone().unwrap_or_default(), delivery.compress),
-            Dialog::Engine { .. } => self.event(namespace, ack, &delivery.event, &delivery.args, delivery.compress),
+            Dialog::Native => {
+                let text = publication.native.as_deref().unwrap_or_default();
+                Parcel::native(placed(text, mark.filter(|_| self.positions)), *compress)
+            }
+            Dialog::Engine { .. } => self.event(namespace, ack, event, args, mark, *compress),
         };
-        parcel.when_slow(&delivery.when_slow)
+        parcel.when_slow(&publication.when_slow)
     }
 
-    /// An event.
+    /// An event. One that wants an answer never carries its position: it would stand where the client looks for its
+    /// callback.
     pub(crate) fn event(
         self,
         namespace: &str,
         ack: Option<u64>,
         name: &str,
         args: &Args,
+        mark: Option<Mark>,
         compress: bool,
     ) -> Rc<Parcel> {
+        let mark = mark.filter(|_| self.positions && ack.is_none());
+        let placed = mark.map(|mark| args.clone().and(mark.to_string()));
+        let args = placed.as_ref().unwrap_or(args);
         let encoded = match self.parser {
             Parser::Text => text::encode_event(namespace, ack, name, args),
             Parser::MsgPack => msgpack::encode(&Packet::Event {
@@ -76,6 +105,17 @@ impl Variant {
             Dialog::Engine { version, base64 } => Parcel::message(encoded, version, base64, compress),
             Dialog::Native => Parcel::message(encoded, Version::V4, false, compress),
         }
+    }
+}
+
+/// A raw frame with its position, if it is an object.
+pub(crate) fn placed(frame: &str, mark: Option<Mark>) -> String {
+    match (mark, frame.strip_suffix('}')) {
+        (Some(mark), Some(open)) if open.starts_with('{') => {
+            let comma = if open.trim_end() == "{" { "" } else { "," };
+            format!("{open}{comma}\"offset\":\"{mark}\"}}")
+        }
+        _ => frame.to_owned(),
     }
 }
 

@@ -27,6 +27,8 @@ use crate::http::cors::{self, Site};
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::codec::Variant;
+use crate::session::comeback::Return;
+use crate::session::trail::Trail;
 use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::Front;
 use crate::shard::Shard;
@@ -39,6 +41,19 @@ pub(crate) struct Request {
     /// The client's address.
     pub peer: Option<IpAddr>,
     shown: Option<Box<Shown>>,
+}
+
+/// A client that is known, and not a member yet.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// The app that took it.
+    pub app: Arc<App>,
+    /// The namespace that it asked for.
+    pub namespace: String,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Connections that its user now has.
+    pub count: usize,
 }
 
 /// What a client showed in its request.
@@ -193,9 +208,13 @@ impl Shard {
                 // Meanwhile it has upgraded, and its second CONNECT was faster.
                 Ok(_) if session.member(&nsp).is_some() => return Err(Fault::State),
                 Ok(identity) => {
+                    let back = self.summon(session, &app, &identity, &auth).await;
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(&app, &identity, &session.request) {
-                        Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth).await,
+                        Ok(count) => {
+                            let guest = Guest { app, namespace: nsp, identity, count };
+                            self.introduce(session, guest, auth, back).await;
+                        }
                         Err(limit) => {
                             self.metrics.connect_error(limit.code());
                             self.refuse(session, nsp, &over(limit));
@@ -270,34 +289,36 @@ impl Shard {
     }
 
     /// Makes an identified client a member: it is told, joins its own channels, and others may hear of it.
-    pub(crate) async fn introduce(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        app: &App,
-        nsp: &str,
-        identity: Arc<Identity>,
-        count: usize,
-        auth: Value,
-    ) {
+    pub(crate) async fn introduce(self: &Rc<Self>, session: &Rc<Session>, guest: Guest, auth: Value, back: Return) {
         if session.closed.get().is_some() {
             // The client went away while it was being identified.
-            self.withdraw(app, &identity, session.request.peer);
+            self.withdraw(&guest.app, &guest.identity, session.request.peer);
             return;
         }
-        let member = self.enroll(session, nsp, |address, namespace| {
-            let lane = app.handlers.read().any().then(|| {
-                let wire = wire_address(session, nsp, address);
-                open_lane(&self.hub, Socket::new(self.hub.clone(), app.id, wire, Arc::clone(&identity)))
-            });
-            Member::new(address, app.id, namespace, session, identity, lane, clock::unix_millis())
-        });
-        self.make_room(app, &member);
-        self.set_times(&member);
-        session.members.borrow_mut().push(Rc::clone(&member));
-        session.connect_by.set(None);
-        event::connected(app, &member, session);
-        self.metrics.connected(app.id, &member.identity.borrow().user);
-        self.confirm(session, &member);
+        let guest = Rc::new(guest);
+        let recovered = match back {
+            Return::No => Ok(None),
+            Return::Forgotten => Err(Vec::new()),
+            Return::Known(claim) => match Box::pin(self.come_back(session, &guest, *claim)).await {
+                Ok(None) => {
+                    self.withdraw(&guest.app, &guest.identity, session.request.peer);
+                    return;
+                }
+                recovered => recovered,
+            },
+        };
+        let is_new = !matches!(recovered, Ok(Some(_)));
+        let member = match recovered {
+            Ok(Some(member)) => member,
+            other => {
+                let member = self.make_member(session, &guest, None);
+                self.confirm(session, &member);
+                if let Err(channels) = other {
+                    self.tell_gap(session, &member, &guest.app, &channels);
+                }
+                member
+            }
+        };
         if self.end_if_revoked(session, &member) {
             // Between its identification and now, while its websocket was being opened.
             return;
@@ -305,22 +326,65 @@ impl Shard {
         if let Some(lane) = &member.lane {
             let _ = lane.send(Happening::Connected(auth)).await;
         }
-        self.settle_in(session, &member).await;
+        if is_new {
+            self.settle_in(session, &member).await;
+        }
         if !self.is_member(&member) {
             // It left while it settled in; that it came is told no more, as that it went already was.
             return;
         }
-        self.tell_online(session, &member, count);
+        self.tell_online(session, &member, guest.count);
         self.schedule(session);
     }
 
+    /// Enters a client among the members. `before`: the name that it had, and how far it has heard.
+    pub(crate) fn make_member(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        guest: &Guest,
+        before: Option<(Address, Trail)>,
+    ) -> Rc<Member> {
+        let Guest { app, namespace: nsp, identity, .. } = guest;
+        let can_recover = app.recovery.is_some() && Variant::can_recover(session);
+        let member = self.enroll(session, nsp, |address, namespace| {
+            let known_as = before.as_ref().map_or(address, |(name, _)| *name);
+            let lane = app.handlers.read().any().then(|| {
+                let wire = wire_address(session, nsp, known_as);
+                open_lane(&self.hub, Socket::new(self.hub.clone(), app.id, wire, Arc::clone(identity)))
+            });
+            let member =
+                Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
+            let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
+            let trail = before.map(|(_, trail)| trail);
+            match session.dialog {
+                _ if can_recover => member.recoverable(known_as, trail.unwrap_or_else(begun)),
+                Dialog::Native if app.recovery.is_some() => member.with_positions(),
+                _ => member,
+            }
+        });
+        if let Some(recovery) = app.recovery.as_ref().filter(|_| member.known_as != member.address) {
+            recovery.moved(member.known_as, member.address);
+        }
+        self.make_room(app, &member);
+        self.set_times(&member);
+        session.members.borrow_mut().push(Rc::clone(&member));
+        session.connect_by.set(None);
+        event::connected(app, &member, session);
+        self.metrics.connected(app.id, &member.identity.borrow().user);
+        member
+    }
+
     /// The answer to CONNECT; raw clients and bare Engine.IO have none.
-    fn confirm(&self, session: &Rc<Session>, member: &Member) {
+    pub(crate) fn confirm(&self, session: &Rc<Session>, member: &Member) {
         if session.dialog == Dialog::Native || session.parser.get() == Parser::Bare {
             return;
         }
         let auth = match session.dialog.version() {
             Version::V3 => None,
+            Version::V4 if member.trail.is_some() => {
+                let pid = self.hub.pids().of(member.known_as);
+                to_raw_value(&json!({ "sid": member.wire_id(session), "pid": pid })).ok()
+            }
             Version::V4 => to_raw_value(&json!({ "sid": member.wire_id(session) })).ok(),
         };
         let packet = Packet::Connect { nsp: member.namespace.to_string(), query: None, auth };
@@ -352,7 +416,7 @@ impl Member {
 
     /// The same, not written yet.
     pub(crate) fn wire_address(&self, session: &Session) -> Address {
-        wire_address(session, &self.namespace, self.address)
+        wire_address(session, &self.namespace, self.known_as)
     }
 }
 

@@ -45,6 +45,9 @@ impl Shard {
             pulse.ping_at = session.pulse.get().ping_at;
         }
         session.pulse.set(pulse);
+        for trail in session.members.borrow().iter().filter_map(|member| member.trail.as_ref()) {
+            trail.answered();
+        }
     }
 
     /// Makes sure that the session is looked at when its next deadline comes.
@@ -121,6 +124,11 @@ impl Shard {
             pulse.ping_at = Some(now + heartbeat.interval);
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
+            for member in session.members.borrow().iter() {
+                if let (Some(trail), Some(mark)) = (&member.trail, self.mark(member.app)) {
+                    trail.asked(mark.position);
+                }
+            }
             pulse.ping_at = None;
         }
         // As late as the ping is, so late may the answer be; but a timer's rounding is no gift to who says nothing.

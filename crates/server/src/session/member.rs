@@ -16,6 +16,7 @@ use oyez_hub::socket::Lane;
 use tokio::time::Instant;
 
 use crate::session::Session;
+use crate::session::trail::Trail;
 
 /// Acknowledgements that one client may owe at once; the oldest expectation is given up for a new one.
 const OWED_MAX: usize = 1_024;
@@ -96,8 +97,10 @@ impl Memberships {
 /// One client in one namespace.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// Its id on the wire; the slot is its place in the shard's table of members.
+    /// Its own name; the slot is its place in the shard's table of members.
     pub address: Address,
+    /// Its id on the wire: the same, or, of one that came back, the name that it had before.
+    pub known_as: Address,
     /// The app whose namespace it is.
     pub app: AppId,
     /// The namespace.
@@ -114,6 +117,10 @@ pub(crate) struct Member {
     owed: RefCell<HashMap<u64, (AckRequest, Instant)>>,
     /// Where embedding code hears of it.
     pub lane: Option<Lane>,
+    /// What it hears says its position.
+    pub positions: bool,
+    /// What has reached it, where it can come back after it was cut off.
+    pub trail: Option<Box<Trail>>,
     /// How fast it speaks: the memory of the app's event rate.
     pub pace: Cell<u64>,
     /// Milliseconds since the Unix epoch.
@@ -133,6 +140,7 @@ impl Member {
     ) -> Rc<Self> {
         Rc::new(Self {
             address,
+            known_as: address,
             app,
             namespace,
             session: Rc::downgrade(session),
@@ -141,9 +149,27 @@ impl Member {
             times: Cell::default(),
             owed: RefCell::default(),
             lane,
+            positions: false,
+            trail: None,
             pace: Cell::new(0),
             connected_at,
         })
+    }
+
+    /// The same as one that can come back; to be called before it is shared.
+    pub(crate) fn recoverable(mut self: Rc<Self>, known_as: Address, trail: Trail) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            (own.known_as, own.trail) = (known_as, Some(Box::new(trail)));
+        }
+        self.with_positions()
+    }
+
+    /// The same as one that hears positions; to be called before it is shared.
+    pub(crate) fn with_positions(mut self: Rc<Self>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.positions = true;
+        }
+        self
     }
 
     /// Expects an answer to `id`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod chatter;
 pub(crate) mod codec;
+pub(crate) mod comeback;
 pub(crate) mod driver;
 pub(crate) mod fault;
 pub(crate) mod handshake;
@@ -12,6 +13,7 @@ pub(crate) mod presence;
 pub(crate) mod reform;
 pub(crate) mod rules;
 pub(crate) mod token;
+pub(crate) mod trail;
 pub(crate) mod upgrade;
 
 use std::cell::{Cell, RefCell};

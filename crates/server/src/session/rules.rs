@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::observe::event;
-use crate::session::codec::Variant;
+use crate::session::codec::{Variant, placed};
 use crate::session::{Dialog, Member, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -172,7 +172,10 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in std::mem::take(&mut plan.steps) {
             let result = match step {
-                Step::Join(channel) => self.subscribe(&app, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(&app, member, facts, channel, None, &mut outcome).await,
+                Step::JoinSince(channel, since) => {
+                    Box::pin(self.subscribe(&app, member, facts, channel, Some(&since), &mut outcome)).await
+                }
                 Step::Leave(channel) => {
                     let name: Arc<str> = channel.as_str().into();
                     if self.leave(member, self.key(member.app, &name)) {
@@ -208,11 +211,12 @@ impl Shard {
     }
 
     async fn subscribe(
-        &self,
+        self: &Rc<Self>,
         app: &App,
         member: &Rc<Member>,
         facts: &Facts,
         channel: String,
+        since: Option<&str>,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
         let name: Arc<str> = channel.as_str().into();
@@ -231,7 +235,11 @@ impl Shard {
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));
         }
-        if self.join(member, key) {
+        let new = match since {
+            Some(since) => Box::pin(self.join_since(&current, member, &name, since)).await,
+            None => self.join(member, key),
+        };
+        if new {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
         }
@@ -307,10 +315,12 @@ impl Shard {
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();
-                Parcel::native(dialect.native(message, &id, clock::unix_millis()), true)
+                let mark = self.mark(member.app).filter(|_| member.positions);
+                Parcel::native(placed(&dialect.native(message, &id, clock::unix_millis()), mark), true)
             }
             Dialog::Engine { .. } => {
-                Variant::of(session).event(&member.namespace, None, &message.event, &message.args, true)
+                let variant = Variant::of_member(session, member);
+                variant.event(&member.namespace, None, &message.event, &message.args, self.mark(member.app), true)
             }
         };
         self.metrics.sent(member.app, 1);

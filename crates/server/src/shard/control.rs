@@ -46,6 +46,10 @@ impl Shard {
                 }
             }
             Control::Reform(old) => self.reform(old),
+            Control::Reached(app, position) => self.reached(*app, *position),
+            Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
+            // That it is dropped is the answer.
+            Control::Surrender(address, _done) => self.give_up(*address),
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()

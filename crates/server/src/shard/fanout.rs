@@ -35,6 +35,9 @@ struct Fanout<'a> {
 impl Shard {
     /// Notes for all members what they are to get; nothing is written yet.
     pub(crate) fn fan_out(&self, delivery: &Arc<Delivery>) {
+        if let Some(position) = delivery.position {
+            self.reached(delivery.app, position.get());
+        }
         let stamp = self.stamp.get() + 1;
         self.stamp.set(stamp);
         let mut fanout = Fanout {
@@ -84,7 +87,8 @@ impl Fanout<'_> {
             for slot in rooms.members(self.shard.key(self.delivery.app, name)) {
                 places[*slot as usize].mark = self.stamp;
             }
-            if let Some(member) = name.parse().ok().and_then(|address| self.shard.member(address)) {
+            let known = name.parse().ok().and_then(|address| self.shard.member_known_as(self.delivery.app, address));
+            if let Some(member) = known {
                 places[member.address.slot as usize].mark = self.stamp;
             }
         }
@@ -178,7 +182,8 @@ impl Fanout<'_> {
             let (variant, namespace) = forms.get(form);
             let begin = || Journey::new(self.delivery.asked, self.shard.metrics.latency().clone());
             let journey = self.journey.get_or_insert_with(begin);
-            let parcel = variant.delivery(namespace, self.ack, self.delivery).travelling(journey);
+            let mark = self.shard.mark(self.delivery.app);
+            let parcel = variant.publication(namespace, self.ack, self.delivery, mark).travelling(journey);
             self.encoded.push((form, parcel));
             self.encoded.len() - 1
         });

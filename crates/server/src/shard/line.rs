@@ -17,14 +17,20 @@ pub(crate) struct Forms {
 }
 
 impl Forms {
-    /// The number of a form, and the namespace's shared name.
-    pub(crate) fn intern(&mut self, variant: Variant, namespace: &str) -> (FormId, Arc<str>) {
-        let known = self.forms.iter().position(|(own, name)| *own == variant && **name == *namespace);
+    /// A namespace's name, shared with those who have it already.
+    pub(crate) fn name(&self, namespace: &str) -> Arc<str> {
+        let known = self.forms.iter().find(|(_, name)| **name == *namespace);
+        known.map_or_else(|| namespace.into(), |(_, name)| Arc::clone(name))
+    }
+
+    /// The number of a form.
+    pub(crate) fn intern(&mut self, variant: Variant, namespace: &Arc<str>) -> FormId {
+        let known = self.forms.iter().position(|(own, name)| *own == variant && *name == *namespace);
         let index = known.unwrap_or_else(|| {
-            self.forms.push((variant, namespace.into()));
+            self.forms.push((variant, Arc::clone(namespace)));
             self.forms.len() - 1
         });
-        (FormId(u16::try_from(index).unwrap_or(u16::MAX)), Arc::clone(&self.forms[index].1))
+        FormId(u16::try_from(index).unwrap_or(u16::MAX))
     }
 
     /// The form of that number.

@@ -24,8 +24,11 @@ use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use oyez_hub::Hub;
+use oyez_hub::address::AppId;
+use oyez_hub::app::App;
 use oyez_hub::command::Mail;
 use oyez_hub::policy::limits::offences::Offences;
+use oyez_hub::recovery::Mark;
 use slab::Slab;
 use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::observe::event;
 use crate::observe::metrics::Metrics;
 use crate::seats::Seats;
+use crate::session::comeback::Comeback;
 use crate::session::{Member, Session};
 use crate::settings::Settings;
 use crate::tls::Tls;
@@ -100,6 +104,10 @@ pub(crate) struct Shard {
     gate: Gate,
     /// Handshakes that wait because of what is held against their addresses.
     throttle: Throttle,
+    /// How far this shard has come in each app's log.
+    marks: RefCell<Vec<Option<Mark>>>,
+    /// Clients that are coming back.
+    pub comebacks: RefCell<Slab<Comeback>>,
     /// Answers whatever is not a realtime connection.
     pub router: Router,
     /// Counters.
@@ -152,6 +160,8 @@ pub(crate) struct Shard {
 impl Shard {
     /// A shard without sessions.
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let mark = |app: Arc<App>| app.recovery.as_ref().map(|recovery| recovery.log.mark(0));
+        let marks = parts.hub.apps().map(mark).collect();
         Rc::new(Self {
             id: parts.id,
             hub: parts.hub,
@@ -176,6 +186,8 @@ impl Shard {
             settings: RefCell::new(parts.settings),
             gate: Gate::default(),
             throttle: Throttle::new(parts.offences),
+            marks: RefCell::new(marks),
+            comebacks: RefCell::default(),
             forms: RefCell::default(),
             turn: RefCell::default(),
             dirty: RefCell::default(),
@@ -226,6 +238,24 @@ impl Shard {
         self.flush_dirty().await;
         // Only now do the publications' permits return: their packets are written.
         batch.clear();
+    }
+
+    /// How far this shard has come in an app's log; none for an app that has none.
+    pub(crate) fn mark(&self, app: AppId) -> Option<Mark> {
+        self.marks.borrow().get(usize::from(app.0)).copied().flatten()
+    }
+
+    /// All publications of an app up to that position that this shard hears have been noted for their members.
+    pub(crate) fn reached(&self, app: AppId, position: u64) {
+        let mut marks = self.marks.borrow_mut();
+        if marks.len() <= usize::from(app.0) {
+            marks.resize(usize::from(app.0) + 1, None);
+        }
+        let mark = &mut marks[usize::from(app.0)];
+        match mark {
+            Some(mark) => mark.position = mark.position.max(position),
+            None => *mark = self.hub.app(app).recovery.as_ref().map(|recovery| recovery.log.mark(position)),
+        }
     }
 
     /// The configuration's settings as they are now.

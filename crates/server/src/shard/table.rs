@@ -88,12 +88,13 @@ impl Shard {
         namespace: &str,
         make: impl FnOnce(Address, Arc<str>) -> Rc<Member>,
     ) -> Rc<Member> {
-        let (form, namespace) = self.forms.borrow_mut().intern(Variant::of(session), namespace);
+        let namespace = self.forms.borrow_mut().name(namespace);
         let mut members = self.members.borrow_mut();
         let entry = members.vacant_entry();
         let member = make(self.address(entry.key()), namespace);
         entry.insert(Rc::clone(&member));
         drop(members);
+        let form = self.forms.borrow_mut().intern(Variant::of_member(session, &member), &member.namespace);
         let place = Place { mark: 0, session: session.address.slot, form };
         *entry_of(&mut self.places.borrow_mut(), member.address.slot) = place;
         self.join(&member, self.key(member.app, &EVERYONE.into()));
@@ -104,6 +105,11 @@ impl Shard {
     pub(crate) fn member(&self, address: Address) -> Option<Rc<Member>> {
         let found = self.members.borrow().get(address.slot as usize).filter(|m| m.address == address).cloned();
         found.or_else(|| self.session(address)?.members.borrow().first().cloned())
+    }
+
+    /// The membership that an app's clients know by that name.
+    pub(crate) fn member_known_as(&self, app: AppId, name: Address) -> Option<Rc<Member>> {
+        self.member(name).or_else(|| self.member(self.hub.app(app).recovery.as_ref()?.home(name)?))
     }
 
     pub(crate) fn member_at(&self, slot: u32) -> Option<Rc<Member>> {
@@ -140,6 +146,11 @@ impl Shard {
         let new = member.channels.borrow_mut().insert(channel, place);
         if new {
             self.hub.channels().join(channel, self.id);
+            if let Some(trail) = &member.trail
+                && let Some(recovery) = &self.hub.app(member.app).recovery
+            {
+                trail.joined(channel.name, recovery.log.last());
+            }
         }
         new
     }
@@ -148,6 +159,9 @@ impl Shard {
     pub(crate) fn leave(&self, member: &Member, channel: Key<'_>) -> bool {
         let Some(place) = member.channels.borrow_mut().remove(channel) else { return false };
         self.hub.channels().leave(channel, self.id);
+        if let Some(trail) = &member.trail {
+            trail.left(channel.name);
+        }
         let moved = self.rooms.borrow_mut().remove(channel, place);
         if let Some(other) = moved.and_then(|slot| self.member_at(slot)) {
             other.channels.borrow_mut().moved(channel, place);
@@ -162,6 +176,13 @@ impl Shard {
             return;
         }
         session.members.borrow_mut().retain(|other| !Rc::ptr_eq(other, member));
+        let app = self.hub.app(member.app);
+        if let Some(recovery) = app.recovery.as_ref().filter(|_| member.known_as != member.address) {
+            recovery.left(member.known_as);
+        }
+        if !word.ends_with("namespace disconnect") {
+            self.remember(&app, member);
+        }
         let channels = member.channels.borrow().names();
         for name in &channels {
             self.leave(member, self.key(member.app, name));

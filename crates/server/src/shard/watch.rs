@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use oyez_hub::command::Control;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -37,7 +38,18 @@ impl Shard {
                 event::stalled(self.id, late);
             }
             if look % STOCK == 0 {
+                self.mark_logs();
                 self.take_stock().await;
+            }
+        }
+    }
+
+    /// Writes a letter to itself: when that is read, all that was said before has been delivered. So what is said to
+    /// nobody here also counts as heard.
+    fn mark_logs(&self) {
+        for app in self.hub.apps() {
+            if let Some(recovery) = &app.recovery {
+                self.hub.control(self.id, Control::Reached(app.id, recovery.log.last()));
             }
         }
     }

@@ -26,6 +26,7 @@ fn rule(channel: &str, subscribe: &str, publish: &str) -> ChannelRule {
         echo: vec!["all".into()],
         audience: None,
         when_slow: WhenSlow::DropOldest,
+        history: None,
     }
 }
 

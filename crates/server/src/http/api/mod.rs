@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod gateway;
 mod health;
+mod history;
 mod key;
 mod online;
 mod openapi;
@@ -212,6 +213,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(channel::list))
         .routes(routes!(channel::show))
         .routes(routes!(channel::presence))
+        .routes(routes!(history::history))
         .routes(routes!(online::online))
         .routes(routes!(online::user))
         .routes(routes!(connection::list))

@@ -1,0 +1,100 @@
+//! What a node remembers of sessions that were cut off, for as long as they may come back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Wanted;
+use crate::address::Address;
+use crate::policy::Identity;
+
+/// A session that was cut off.
+#[derive(Debug, Clone)]
+pub struct Ghost {
+    /// Who it was; whoever comes back in its name must be the same user.
+    pub identity: Arc<Identity>,
+    /// Where it was, and of each channel up to where all that was said has certainly reached it or was not for it.
+    pub channels: Vec<Wanted>,
+    /// The same for all of them.
+    pub confirmed: u64,
+    /// Milliseconds since the Unix epoch.
+    pub connected_at: u64,
+}
+
+impl Ghost {
+    /// What it missed, if it says that it has everything up to `heard`.
+    #[must_use]
+    pub fn wanted(&self, heard: u64) -> Vec<Wanted> {
+        let since = self.confirmed.max(heard);
+        let wanted = |known: &Wanted| Wanted { channel: Arc::clone(&known.channel), since: known.since.max(since) };
+        self.channels.iter().map(wanted).collect()
+    }
+}
+
+/// All of an app. When there are too many, those that wait longest are forgotten.
+#[derive(Debug)]
+pub struct Ghosts {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ghosts: HashMap<Address, (Ghost, Instant)>,
+    /// By when they are forgotten. One that came back and was cut off again is in here twice, and only the later
+    /// time is its own.
+    ends: VecDeque<(Instant, Address)>,
+}
+
+impl Ghosts {
+    /// Nobody; at most so many.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, state: Mutex::new(State::default()) }
+    }
+
+    /// Remembers a session for a while.
+    pub fn keep(&self, address: Address, ghost: Ghost, window: Duration, now: Instant) {
+        let mut state = self.state.lock();
+        state.forget(now);
+        while state.ghosts.len() >= self.most && state.forget_oldest() {}
+        let end = now + window;
+        state.ghosts.insert(address, (ghost, end));
+        // Apps have different windows, so this is not always the end of the line.
+        let at = state.ends.partition_point(|(other, _)| *other <= end);
+        state.ends.insert(at, (end, address));
+    }
+
+    /// Takes back what is remembered of a session.
+    #[must_use]
+    pub fn take(&self, address: Address, now: Instant) -> Option<Ghost> {
+        let mut state = self.state.lock();
+        state.forget(now);
+        state.ghosts.remove(&address).map(|(ghost, _)| ghost)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.state.lock().ghosts.len()
+    }
+}
+
+impl State {
+    fn forget(&mut self, now: Instant) {
+        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets whose time is over first; false when there is nobody.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((end, address)) = self.ends.pop_front() else { return false };
+        if self.ghosts.get(&address).is_some_and(|(_, own)| *own == end) {
+            self.ghosts.remove(&address);
+        }
+        true
+    }
+}

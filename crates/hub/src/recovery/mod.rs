@@ -1,0 +1,60 @@
+//! What makes a client that was cut off whole again: the log of what its app has said, the name under which it asks,
+//! and what the node remembers of it meanwhile.
+
+mod ghost;
+mod log;
+mod pid;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::address::Address;
+
+pub use ghost::{Ghost, Ghosts};
+pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Past, Wanted};
+pub use pid::Pids;
+
+#[cfg(test)]
+mod tests;
+
+/// Sessions that a node remembers after they were cut off.
+const GHOSTS: usize = 100_000;
+
+/// The recovery of one app.
+#[derive(Debug)]
+pub struct Recovery {
+    /// How long a client that was cut off may take to come back.
+    pub window: Duration,
+    /// What was said.
+    pub log: Log,
+    /// Who was cut off.
+    pub ghosts: Ghosts,
+    /// Where sessions are that came back under the name that they had.
+    homes: Mutex<HashMap<Address, Address>>,
+}
+
+impl Recovery {
+    /// With an empty log.
+    #[must_use]
+    pub fn new(window: Duration, bounds: Bounds) -> Self {
+        Self { window, log: Log::new(rand::random(), bounds), ghosts: Ghosts::new(GHOSTS), homes: Mutex::default() }
+    }
+
+    /// A session that came back lives there now.
+    pub fn moved(&self, name: Address, home: Address) {
+        self.homes.lock().insert(name, home);
+    }
+
+    /// It has gone from there.
+    pub fn left(&self, name: Address) {
+        self.homes.lock().remove(&name);
+    }
+
+    /// Where a session that came back lives; none for all others.
+    #[must_use]
+    pub fn home(&self, name: Address) -> Option<Address> {
+        self.homes.lock().get(&name).copied()
+    }
+}

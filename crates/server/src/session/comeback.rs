@@ -1,0 +1,322 @@
+//! A client that was cut off comes back: it shows the secret that it was given (`pid`) and how far it has heard
+//! (`offset`), and gets what it missed, in order, before anything that is said from now on.
+//!
+//! What it missed is read, and a marker put into this shard's mailbox, under the lock of the app's log. When the marker's
+//! turn comes, all that was pushed before it has been delivered to others; so the client becomes a member exactly there.
+//! Protocol: Socket.IO's connection state recovery.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use oyez_hub::address::Address;
+use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
+use oyez_hub::command::Control;
+use oyez_hub::delivery::{Publication, Target};
+use oyez_hub::dialect::Message;
+use oyez_hub::policy::grants::Action;
+use oyez_hub::policy::{Identity, Verdict};
+use oyez_hub::recovery::{Ghost, Mark, Missed, Recovery, Wanted};
+use oyez_protocol::code::Code;
+use oyez_protocol::message::Args;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::session::codec::Variant;
+use crate::session::handshake::Guest;
+use crate::session::trail::Trail;
+use crate::session::{Member, Reason, Session};
+use crate::shard::Shard;
+
+/// Why a session is ended whose client has opened another one and wants to go on there.
+const MOVED: Reason = Reason { code: Code::Moved, word: "transport close" };
+
+/// What is known of a client that says it comes back.
+#[derive(Debug)]
+pub(crate) enum Return {
+    /// It says nothing of the kind.
+    No,
+    /// It does, but what it was is not known any more.
+    Forgotten,
+    /// What it was, and how far it says to have heard; nothing, if it has heard nothing.
+    Known(Box<Claim>),
+}
+
+/// What a client that comes back was.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Its name.
+    name: Address,
+    ghost: Ghost,
+    heard: Mark,
+}
+
+/// Somebody whose marker is under way.
+pub(crate) enum Comeback {
+    /// A client between its claim and its membership.
+    Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
+    /// A member that joins a channel and wants to hear what was said in it before.
+    Channel { member: Rc<Member>, wanted: Wanted, done: oneshot::Sender<bool> },
+}
+
+impl Shard {
+    /// Looks up what a client was that shows a `pid`. If its old connection is still there, it ends: the client knows
+    /// better. Who is not the same user gets nothing.
+    pub(crate) async fn summon(&self, session: &Session, app: &App, identity: &Identity, auth: &Value) -> Return {
+        let Some(recovery) = &app.recovery else { return Return::No };
+        let Some(pid) = auth.get("pid").and_then(Value::as_str).filter(|_| Variant::can_recover(session)) else {
+            return Return::No;
+        };
+        let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
+        let now = Instant::now();
+        let ghost = match recovery.ghosts.take(name, now) {
+            Some(ghost) => Some(ghost),
+            None => {
+                self.surrender(recovery, name).await;
+                recovery.ghosts.take(name, Instant::now())
+            }
+        };
+        let Some(ghost) = ghost else { return Return::Forgotten };
+        if ghost.identity.user != identity.user {
+            recovery.ghosts.keep(name, ghost, recovery.window, now);
+            return Return::Forgotten;
+        }
+        let heard = match auth.get("offset").and_then(Value::as_str) {
+            None => recovery.log.mark(0),
+            // What is no position is of no life of the log that there was.
+            Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
+        };
+        Return::Known(Box::new(Claim { name, ghost, heard }))
+    }
+
+    /// Ends a session that is still there, wherever that is, and waits until it has.
+    async fn surrender(&self, recovery: &Recovery, name: Address) {
+        let home = recovery.home(name).unwrap_or(name);
+        if home.node != self.hub.node() {
+            return;
+        }
+        let (sender, done) = oneshot::channel();
+        self.hub.control(home.shard, Control::Surrender(home, sender));
+        // Nothing comes from a shard that has gone.
+        let _ = done.await;
+    }
+
+    /// Ends a session on this shard whose client has opened another one.
+    pub(crate) fn give_up(&self, address: Address) {
+        if let Some(session) = self.member(address).and_then(|member| member.session.upgrade()) {
+            self.close(&session, MOVED);
+        }
+    }
+
+    /// Makes a client what it was: a member of its channels, with what it missed.
+    ///
+    /// # Errors
+    /// The channels of which something is lost; it then begins anew.
+    pub(crate) async fn come_back(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        guest: &Rc<Guest>,
+        mut claim: Claim,
+    ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
+        let Guest { app, identity, .. } = &**guest;
+        self.drop_lost(app, identity, &mut claim.ghost).await;
+        let heard = claim.heard;
+        let wanted = claim.ghost.wanted(heard.position);
+        let budget = session.front.outbox_bytes;
+        let (done, member) = oneshot::channel();
+        let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
+        self.send_marker(app, heard.epoch, &wanted, budget, comeback)?;
+        // Nothing comes when the client has gone again.
+        Ok(member.await.ok())
+    }
+
+    /// Joins a channel with what was said in it since that place, or with word of a gap; returns whether it was new to the
+    /// member.
+    pub(crate) async fn join_since(
+        self: &Rc<Self>,
+        app: &Arc<App>,
+        member: &Rc<Member>,
+        channel: &Arc<str>,
+        since: &str,
+    ) -> bool {
+        let key = self.key(app.id, channel);
+        let Some(session) = member.session.upgrade() else { return false };
+        if app.recovery.is_none() {
+            return self.join(member, key);
+        }
+        let Mark { epoch, position } = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
+        let wanted = Wanted { channel: Arc::clone(channel), since: position };
+        let (done, joined) = oneshot::channel();
+        let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), done };
+        match self.send_marker(app, epoch, &[wanted], session.front.outbox_bytes, comeback) {
+            Ok(()) => joined.await.unwrap_or_default(),
+            Err(_) => {
+                let new = self.join(member, key);
+                self.tell_gap(&session, member, app, std::slice::from_ref(channel));
+                new
+            }
+        }
+    }
+
+    /// Reads what was missed, and puts a marker behind it into this shard's mailbox. From then on this shard hears the
+    /// channels.
+    ///
+    /// # Errors
+    /// The channels of which something is lost; none of them, if that cannot be told, or if it is more than may wait for a
+    /// client.
+    fn send_marker(
+        &self,
+        app: &App,
+        epoch: u32,
+        wanted: &[Wanted],
+        budget: usize,
+        comeback: Comeback,
+    ) -> Result<(), Vec<Arc<str>>> {
+        let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
+        let ticket = self.comebacks.borrow_mut().insert(comeback);
+        let sent = recovery.log.replay(epoch, wanted, Instant::now(), |missed, until| {
+            let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
+            if size > budget {
+                return false;
+            }
+            for Wanted { channel, .. } in wanted {
+                self.hub.channels().join(self.key(app.id, channel), self.id);
+            }
+            self.hub.control(self.id, Control::Return { ticket, missed, until });
+            true
+        });
+        if let Ok(true) = sent {
+            return Ok(());
+        }
+        self.comebacks.borrow_mut().try_remove(ticket);
+        Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
+    }
+
+    /// The marker's turn has come.
+    pub(crate) fn on_return(self: &Rc<Self>, ticket: usize, missed: &Missed, until: u64) {
+        let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
+        let (app, heard) = match comeback {
+            Comeback::Session { session, guest, claim, done } => {
+                let heard = claim.ghost.wanted(0);
+                self.reached(guest.app.id, until);
+                self.return_session(&session, &guest, claim, missed, done);
+                (guest.app.id, heard)
+            }
+            Comeback::Channel { member, wanted, done } => {
+                self.reached(member.app, until);
+                let new = self.join(&member, self.key(member.app, &wanted.channel));
+                if new && let Some(session) = member.session.upgrade() {
+                    self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
+                }
+                let _ = done.send(new);
+                (member.app, vec![wanted])
+            }
+        };
+        for Wanted { channel, .. } in &heard {
+            // Who has joined counts for itself now.
+            self.hub.channels().leave(self.key(app, channel), self.id);
+        }
+    }
+
+    fn return_session(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        guest: &Guest,
+        claim: Claim,
+        missed: &Missed,
+        done: oneshot::Sender<Rc<Member>>,
+    ) {
+        let Claim { name, ghost, heard } = claim;
+        let Some(recovery) = &guest.app.recovery else { return };
+        if session.closed.get().is_some() {
+            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
+            return;
+        }
+        let trail = Trail::new(ghost.confirmed.max(heard.position));
+        let wanted = ghost.wanted(heard.position);
+        let member = self.make_member(session, guest, Some((name, trail)));
+        for Wanted { channel, .. } in &wanted {
+            self.join(&member, self.key(member.app, channel));
+        }
+        if let Some(trail) = &member.trail {
+            trail.resume(&wanted);
+        }
+        self.catch_up(session, &member, &wanted, missed);
+        self.confirm(session, &member);
+        let _ = done.send(member);
+    }
+
+    /// Queues what a member has missed, each with its own position.
+    fn catch_up(&self, session: &Rc<Session>, member: &Member, wanted: &[Wanted], missed: &Missed) {
+        let app = self.hub.app(member.app);
+        let Some(recovery) = &app.recovery else { return };
+        let variant = Variant::of_member(session, member);
+        for (position, publication) in missed {
+            if is_for(publication, member, wanted, *position) {
+                let mark = recovery.log.mark(*position);
+                self.metrics.sent(app.id, 1);
+                self.queue_dirty(session, variant.publication(&member.namespace, None, publication, Some(mark)));
+            }
+        }
+    }
+
+    /// Leaves out the channels that the client might hear then and may not any more. One that it could not join by
+    /// itself, a backend has put it into; there it stays.
+    async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
+        let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
+        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights);
+        for wanted in std::mem::take(&mut ghost.channels) {
+            let channel = &wanted.channel;
+            let may = same
+                || match (app.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
+                    (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
+                    (_, Verdict::Deny { .. }) => false,
+                    (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
+                };
+            if may {
+                kept.push(wanted);
+            }
+        }
+        ghost.channels = kept;
+    }
+
+    /// Tells a client that it begins anew although it wanted to go on.
+    pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
+        let words = json!({ "channels": channels });
+        let message = Message { event: "gap".to_owned(), args: Args::one(&words), whole: false };
+        match &app.dialect {
+            Some(dialect) => self.say(session, member, dialect, &message),
+            None => {
+                let variant = Variant::of_member(session, member);
+                let mark = self.mark(app.id);
+                self.queue(session, variant.event(&member.namespace, None, &message.event, &message.args, mark, true));
+            }
+        }
+    }
+
+    /// Remembers a member that was cut off.
+    pub(crate) fn remember(&self, app: &App, member: &Member) {
+        let (Some(trail), Some(recovery)) = (&member.trail, &app.recovery) else { return };
+        let names = member.channels.borrow().names();
+        let channels = names.into_iter().filter(|name| &**name != EVERYONE);
+        let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
+        let identity = Arc::clone(&member.identity.borrow());
+        let ghost = Ghost { identity, channels, confirmed: trail.confirmed(), connected_at: member.connected_at };
+        recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
+    }
+}
+
+/// Whether a member would have heard it.
+fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], position: u64) -> bool {
+    let Target::Channels(heard) = &publication.to else { return false };
+    let misses = |channel: &Arc<str>| wanted.iter().any(|known| known.channel == *channel && known.since < position);
+    let is_in = |channel: &Arc<str>| wanted.iter().any(|known| known.channel == *channel);
+    let own = member.known_as.encode();
+    let identity = member.identity.borrow();
+    let admitted = |audience: &Option<oyez_hub::delivery::Audience>| {
+        audience.as_ref().is_none_or(|audience| audience(&identity.rights))
+    };
+    !publication.except.iter().any(|name| **name == *own || is_in(name))
+        && heard.iter().any(|heard| misses(&heard.channel) && admitted(&heard.audience))
+}
