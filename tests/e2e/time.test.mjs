@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import http from 'node:http';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -69,16 +70,21 @@ after(async () => {
   for (const { logs } of [quick, patient]) assert.deepEqual(logs.filter((line) => line.includes('panicked')), []);
 });
 
-/** A polling session: {sid, get(), post(text)}, each answer as {status, text}. */
+/** A polling session with connections of its own: {sid, get(), post(text), hangUp()}, each answer as {status, text}. */
 async function polling(server, user, version = 4) {
   const path = `/socket.io/?EIO=${version}&transport=polling`;
-  const ask = async (query, options) => {
-    const answer = await fetch(server.url + path + query, options);
-    return { status: answer.status, text: await answer.text() };
-  };
+  const agent = new http.Agent({ keepAlive: true });
+  const ask = (query, { method = 'GET', body } = {}) => new Promise((resolve, reject) => {
+    const request = http.request(server.url + path + query, { agent, method }, async (answer) => {
+      let text = '';
+      for await (const bytes of answer) text += bytes;
+      resolve({ status: answer.statusCode, text });
+    });
+    request.on('error', reject).end(body);
+  });
   const { text } = await ask('');
   const { sid } = JSON.parse(text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1));
-  const self = { sid, path: `${path}&sid=${sid}`, get: () => ask(`&sid=${sid}`), post: (body) => ask(`&sid=${sid}`, { method: 'POST', body }) };
+  const self = { sid, path: `${path}&sid=${sid}`, hangUp: () => agent.destroy(), get: () => ask(`&sid=${sid}`), post: (body) => ask(`&sid=${sid}`, { method: 'POST', body }) };
   if (user) {
     assert.equal((await self.post(CONNECT(user))).text, 'ok');
     assert.match((await self.get()).text, /^40/);
@@ -295,6 +301,7 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
     const [waits, asksNothing] = await Promise.all([polling(quick, 'waits'), polling(quick, 'asks-nothing')]);
     Bare.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await Promise.all(['waits', 'asks-nothing'].map((user) => gone(quick, user, PING_MS * 2 + PONG_MS + 1000)));
+    asksNothing.hangUp();
     assert.equal((await asksNothing.get()).status, 400);
   });
 

@@ -80,12 +80,9 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remo
         let own = Arc::clone(&pace);
         answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |mut response| {
             own.waiting_for.has_answer();
-            // A forwarder is still there when a client of it is gone.
-            if let Some(engine::Polls(gone)) = response.extensions_mut().remove()
-                && !remote.forwards
-            {
-                own.waiting_for.serves(gone);
-            }
+            // A forwarder is still there when a client of it is gone, and so is who has asked for something else since.
+            let polls = response.extensions_mut().remove().filter(|_| !remote.forwards);
+            own.waiting_for.serves(polls.map(|engine::Polls(gone)| gone));
             Ok::<_, Infallible>(response)
         })
     });

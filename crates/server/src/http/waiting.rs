@@ -66,9 +66,9 @@ impl Waiting {
         self.stage.store(ANSWERED, Ordering::Relaxed);
     }
 
-    /// The client of this session asks here.
-    pub(crate) fn serves(&self, gone: CancellationToken) {
-        *self.gone.lock() = Some(Box::pin(gone.cancelled_owned()));
+    /// The last answer was to the client of this session, or of none.
+    pub(crate) fn serves(&self, gone: Option<CancellationToken>) {
+        *self.gone.lock() = gone.map(|gone| Box::pin(gone.cancelled_owned()));
     }
 
     /// Ready when its client is gone and nothing of a request is there. While it is being answered, its answer is.
@@ -155,7 +155,7 @@ mod tests {
         let waiting = Waiting::new(PATIENCE, Instant::now() + PATIENCE.header);
         let gone = CancellationToken::new();
         waiting.answers();
-        waiting.serves(gone.clone());
+        waiting.serves(Some(gone.clone()));
         gone.cancel();
         let mut timer = pin!(tokio::time::sleep(PATIENCE.idle * 10));
         let over = poll_fn(|cx| waiting.poll_over(timer.as_mut(), cx));
