@@ -84,6 +84,11 @@ impl Presence {
         }
     }
 
+    /// Makes the tables as small as their contents.
+    pub fn shrink(&self) {
+        self.apps.lock().values_mut().for_each(HashMap::shrink_to_fit);
+    }
+
     /// Notes what an online user says of themselves.
     pub fn set_status(&self, app: AppId, user: &str, status: &str) {
         if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {

@@ -82,6 +82,7 @@ pub struct Server {
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
     tls: Option<Tls>,
+    release: fn(),
 }
 
 impl std::fmt::Debug for Server {
@@ -112,6 +113,7 @@ impl Server {
             inlets,
             peers,
             tls: None,
+            release: || {},
         }
     }
 
@@ -152,6 +154,14 @@ impl Server {
     #[must_use]
     pub fn with_process(self, read: fn() -> Process) -> Self {
         self.metrics.read_process_by(read);
+        self
+    }
+
+    /// When most clients of a thread have gone and do not come back, that thread calls `release`: an allocator may have
+    /// to be told to give memory back to the system.
+    #[must_use]
+    pub fn with_release(mut self, release: fn()) -> Self {
+        self.release = release;
         self
     }
 
@@ -206,6 +216,7 @@ impl Server {
                 threads: Arc::clone(&barrier),
                 tls: self.tls.clone(),
                 seats: seats.clone(),
+                release: self.release,
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }

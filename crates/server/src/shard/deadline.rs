@@ -82,6 +82,13 @@ impl Deadlines {
         }
     }
 
+    /// Forgets sessions that are gone, by slot and nonce, and the room that they took.
+    pub(crate) fn keep(&self, is_there: impl Fn(u32, u64) -> bool) {
+        let mut heap = self.heap.borrow_mut();
+        heap.retain(|Reverse(entry)| is_there(entry.slot, entry.nonce));
+        heap.shrink_to_fit();
+    }
+
     /// Waits a moment if entries have been due for so long that the clients cannot be blamed.
     async fn catch_up(&self) {
         let Some(first) = self.heap.borrow().peek().map(|entry| entry.0.at) else { return };

@@ -36,20 +36,30 @@ pub(crate) struct Gate {
 impl Shard {
     /// A ticket for one handshake, from the request to the membership; none while too many are out.
     pub(crate) fn ticket(&self) -> Option<Ticket> {
-        let Gate { out, begun } = &self.gate;
+        let out = &self.gate.out;
         let most = self.settings().handshakes;
         if out.get() >= most {
-            let now = Instant::now();
-            let waits = |session: Rc<Session>| session.connect_by.get().is_some();
-            begun.borrow_mut().retain(|(at, address, _)| {
-                now.duration_since(*at) < PATIENCE && self.session(*address).is_some_and(waits)
-            });
+            self.take_tickets_back();
         }
         if out.get() >= most {
             return None;
         }
         out.set(out.get() + 1);
         Some(Ticket(Rc::clone(out)))
+    }
+
+    /// Takes tickets back from those who need them no more.
+    fn take_tickets_back(&self) {
+        let now = Instant::now();
+        let waits = |session: Rc<Session>| session.connect_by.get().is_some();
+        let needs = |at: Instant, address| now - at < PATIENCE && self.session(address).is_some_and(waits);
+        self.gate.begun.borrow_mut().retain(|(at, address, _)| needs(*at, *address));
+    }
+
+    /// The same when many have left; the room that the list took goes, too.
+    pub(super) fn forget_tickets(&self) {
+        self.take_tickets_back();
+        self.gate.begun.borrow_mut().shrink_to_fit();
     }
 
     /// A session has begun whose client has still to join a namespace.

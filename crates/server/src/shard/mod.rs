@@ -10,6 +10,7 @@ pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod rooms;
+mod shrink;
 pub(crate) mod table;
 pub(crate) mod turn;
 mod watch;
@@ -41,6 +42,7 @@ use gate::Gate;
 use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
 use rooms::{Rooms, Slot};
+use shrink::Ebb;
 use turn::Turn;
 use wire::Wires;
 
@@ -82,6 +84,7 @@ pub(crate) struct Parts {
     pub threads: Arc<Barrier>,
     pub tls: Option<Tls>,
     pub seats: Seats,
+    pub release: fn(),
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -140,6 +143,10 @@ pub(crate) struct Shard {
     spent: Cell<usize>,
     stamp: Cell<u64>,
     next_ack: Cell<u64>,
+    /// Whether many have left.
+    ebb: Ebb,
+    /// Has the allocator give back what this thread has freed.
+    release: fn(),
     load: Arc<AtomicUsize>,
 }
 
@@ -178,6 +185,8 @@ impl Shard {
             spent: Cell::new(0),
             stamp: Cell::new(0),
             next_ack: Cell::new(0),
+            ebb: Ebb::default(),
+            release: parts.release,
             load: parts.load,
         })
     }

@@ -62,6 +62,12 @@ impl Rooms {
         moved
     }
 
+    /// Makes the table as small as its contents.
+    pub(crate) fn shrink(&mut self) {
+        self.0.iter_mut().for_each(|room| room.members.shrink_to_fit());
+        self.0.shrink_to_fit(|room| spread(room.hash));
+    }
+
     /// The members of a channel.
     pub(crate) fn members(&self, key: Key<'_>) -> &[Slot] {
         self.0.find(spread(key.hash), |room| room.is(key)).map_or(&[], |room| &room.members)

@@ -38,6 +38,7 @@ impl Shard {
             }
             if look % STOCK == 0 {
                 self.take_stock().await;
+                self.shrink_if_emptier();
             }
         }
     }
