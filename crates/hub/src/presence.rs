@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(presence.connect(AppId(0), &user, None), 1);
         assert_eq!(presence.connect(AppId(0), &user, None), 2);
         presence.set_status(AppId(0), "u1", "busy");
+        presence.shrink();
         assert_eq!(presence.disconnect(AppId(0), &user), 1);
         assert_eq!(&*presence.user(AppId(0), "u1").status, "busy");
         assert_eq!(presence.disconnect(AppId(0), &user), 0);

@@ -15,6 +15,10 @@ use crate::shard::Shard;
 /// How long a handshake counts that does not get on: who says nothing must not keep others out.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a search for tickets to take back is not repeated: it looks at all of them, and a crowd that is sent away
+/// would have it do so for each.
+const SWEEP_AGAIN: Duration = Duration::from_millis(5);
+
 /// The right to one handshake; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Ticket(Rc<Cell<usize>>);
@@ -31,6 +35,7 @@ pub(crate) struct Gate {
     out: Rc<Cell<usize>>,
     /// Tickets of sessions that have begun, oldest first.
     begun: RefCell<VecDeque<(Instant, Address, Ticket)>>,
+    swept: Cell<Option<Instant>>,
 }
 
 impl Shard {
@@ -38,7 +43,7 @@ impl Shard {
     pub(crate) fn ticket(&self) -> Option<Ticket> {
         let out = &self.gate.out;
         let most = self.settings().handshakes;
-        if out.get() >= most {
+        if out.get() >= most && self.gate.swept.get().is_none_or(|swept| swept.elapsed() >= SWEEP_AGAIN) {
             self.take_tickets_back();
         }
         if out.get() >= most {
@@ -54,6 +59,7 @@ impl Shard {
         let waits = |session: Rc<Session>| session.connect_by.get().is_some();
         let needs = |at: Instant, address| now - at < PATIENCE && self.session(address).is_some_and(waits);
         self.gate.begun.borrow_mut().retain(|(at, address, _)| needs(*at, *address));
+        self.gate.swept.set(Some(now));
     }
 
     /// The same when many have left; the room that the list took goes, too.

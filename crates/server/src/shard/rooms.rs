@@ -96,6 +96,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_found_after_shrinking() {
+        let mut rooms = Rooms::default();
+        let names: Vec<Arc<str>> = (0..1_000).map(|at| format!("{at}").into()).collect();
+        for name in &names {
+            (0..10).for_each(|slot| drop(rooms.add(key(0, name), slot)));
+        }
+        for name in &names[1..] {
+            (0..10).for_each(|_| drop(rooms.remove(key(0, name), 0)));
+        }
+        rooms.shrink();
+        assert!(rooms.0.capacity() < 10, "{}", rooms.0.capacity());
+        assert_eq!(rooms.members(key(0, &names[0])), (0..10).collect::<Vec<_>>());
+        assert_eq!(rooms.members(key(0, &names[1])), [0u32; 0]);
+    }
+
+    #[test]
     fn apps_and_names_of_one_hash_do_not_hear_each_other() {
         let mut rooms = Rooms::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());

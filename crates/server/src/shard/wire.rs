@@ -261,6 +261,10 @@ mod tests {
         wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
         assert_eq!(wrote, [Ok(3), Err(Errno::BADF)]);
         wires.detach(0);
+        wires.truncate(0);
+        wrote.clear();
+        wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Err(Errno::BADF); 2], "nobody is there any more");
         assert_eq!([heard(one, first), heard(two, second), heard(three, third)], ["bcabcdef", "abcdef", "def"]);
     }
 
