@@ -33,6 +33,26 @@ async function honest(url) {
   process.send('ready');
 }
 
+/** Everybody has left for good: memory returns, and the honest do not notice. */
+async function givesBack(pid, { start, empty, full }, measured, { say, promise }) {
+  const left = performance.now();
+  await delay(5000);
+  await measured();
+  while (memory(pid) > MEMORY_RATIO * empty && performance.now() - left < MEMORY_S * 1000) await delay(500);
+  const seconds = (performance.now() - left) / 1000;
+  await delay(2000);
+  const now = memory(pid);
+  const during = await measured();
+  say('memory at the start', start / 2 ** 20, 'MiB');
+  say('memory before', empty / 2 ** 20, 'MiB');
+  say('memory with all', full / 2 ** 20, 'MiB');
+  say('memory afterwards', now / 2 ** 20, 'MiB');
+  say('memory ratio', now / empty);
+  say('memory given back after', seconds, 's');
+  say('honest max while it is given back', Math.max(...during.took), 'ms');
+  promise(now <= MEMORY_RATIO * empty, `memory returns to ${MEMORY_RATIO} × within ${MEMORY_S} s`);
+}
+
 async function storm() {
   const { say, promise, end } = report();
   const server = await desk();
@@ -82,24 +102,8 @@ async function storm() {
   promise(seconds <= BACK_S, `all are back within ${BACK_S} s`);
   promise(during.losses === 0, 'nobody else is cut off');
   promise(quantile(during.took, 0.99) <= HONEST_P99_MS, `honest p99 ≤ ${HONEST_P99_MS} ms`);
-  const left = performance.now();
   await leave(clients);
-  await delay(5000);
-  await measured();
-  let now = memory(pid);
-  while (now > MEMORY_RATIO * empty && performance.now() - left < MEMORY_S * 1000) {
-    await delay(500);
-    now = memory(pid);
-  }
-  say('memory at the start', start / 2 ** 20, 'MiB');
-  say('memory before', empty / 2 ** 20, 'MiB');
-  say('memory with all', full / 2 ** 20, 'MiB');
-  say('memory afterwards', now / 2 ** 20, 'MiB');
-  say('memory ratio', now / empty);
-  say('memory given back after', (performance.now() - left) / 1000, 's');
-  promise(now <= MEMORY_RATIO * empty, `memory returns to ${MEMORY_RATIO} × within ${MEMORY_S} s`);
-  const giving = await measured();
-  say('honest max while it is given back', Math.max(...giving.took), 'ms');
+  await givesBack(pid, { start, empty, full }, measured, { say, promise });
   await leave(await crowd(FEW));
   const after = await measured();
   say('honest p99 afterwards', quantile(after.took, 0.99), 'ms');

@@ -100,10 +100,14 @@ mod tests {
         let mut rooms = Rooms::default();
         let names: Vec<Arc<str>> = (0..1_000).map(|at| format!("{at}").into()).collect();
         for name in &names {
-            (0..10).for_each(|slot| drop(rooms.add(key(0, name), slot)));
+            for slot in 0..10 {
+                assert_eq!(rooms.add(key(0, name), slot), slot);
+            }
         }
         for name in &names[1..] {
-            (0..10).for_each(|_| drop(rooms.remove(key(0, name), 0)));
+            for at in (0..10).rev() {
+                assert_eq!(rooms.remove(key(0, name), at), None);
+            }
         }
         rooms.shrink();
         assert!(rooms.0.capacity() < 10, "{}", rooms.0.capacity());
