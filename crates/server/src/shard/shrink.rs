@@ -7,6 +7,7 @@ use std::cell::Cell;
 use slab::Slab;
 
 use crate::clock;
+use crate::observe::event;
 use crate::shard::Shard;
 
 /// Looks, one a second, for which a shard stays much emptier before it gives memory back: clients that were cut off
@@ -48,10 +49,12 @@ impl Shard {
     /// Gives memory back if it is time; asked once a second.
     pub(super) fn shrink_if_emptier(&self) {
         // In the middle of a turn the list of those to be flushed holds slots; there is another look in a second.
-        if self.ebb.is_out(self.sessions.borrow().len()) && self.dirty.borrow().is_empty() {
+        let sessions = self.sessions.borrow().len();
+        if self.ebb.is_out(sessions) && self.dirty.borrow().is_empty() {
             self.shrink();
             self.hub.shrink(clock::steady_nanos());
             (self.release)();
+            event::memory_released(self.id, self.ebb.most.get() - sessions);
             self.ebb.begin_again();
         }
     }
