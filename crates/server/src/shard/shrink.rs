@@ -1,6 +1,6 @@
 //! Memory that is given back after a mass disconnect. Tables grow as clients come and would stay that large for ever,
 //! and the allocator keeps the pages of what was freed. So a shard that is much emptier than it was, and has been for
-//! longer than clients take to come back, makes its tables small again, once, and tells the allocator.
+//! longer than clients take to come back, makes its tables small again, and tells the allocator.
 
 use std::cell::Cell;
 
@@ -14,6 +14,9 @@ use crate::shard::Shard;
 /// try again for some seconds, and would only have it all grow again.
 const SETTLED: u32 = 15;
 
+/// Looks until it does so once more: those who left without a word have missed their heartbeats by then.
+const TIMED_OUT: u32 = 50;
+
 /// Much emptier: at most one in so many is left.
 const PART: usize = 4;
 
@@ -23,7 +26,7 @@ const MANY: usize = 256;
 /// How full a shard is and was.
 #[derive(Debug, Default)]
 pub(super) struct Ebb {
-    /// The most sessions since memory was last given back.
+    /// The most sessions since it was last over.
     most: Cell<usize>,
     /// Looks since there were no more than a part of them.
     looks: Cell<u32>,
@@ -36,12 +39,15 @@ impl Ebb {
         self.most.set(most);
         let empty = most >= MANY && sessions <= most / PART;
         self.looks.set(if empty { self.looks.get() + 1 } else { 0 });
-        self.looks.get() > SETTLED
+        [SETTLED, TIMED_OUT].contains(&self.looks.get())
     }
 
-    fn begin_again(&self) {
-        self.most.set(0);
-        self.looks.set(0);
+    /// Memory was given back; after the second time, it is over.
+    fn turn(&self) {
+        if self.looks.get() == TIMED_OUT {
+            self.most.set(0);
+            self.looks.set(0);
+        }
     }
 }
 
@@ -49,13 +55,16 @@ impl Shard {
     /// Gives memory back if it is time; asked once a second.
     pub(super) fn shrink_if_emptier(&self) {
         // In the middle of a turn the list of those to be flushed holds slots; there is another look in a second.
+        if !self.dirty.borrow().is_empty() {
+            return;
+        }
         let sessions = self.sessions.borrow().len();
-        if self.ebb.is_out(sessions) && self.dirty.borrow().is_empty() {
+        if self.ebb.is_out(sessions) {
             self.shrink();
             self.hub.shrink(clock::steady_nanos());
             (self.release)();
             event::memory_released(self.id, self.ebb.most.get() - sessions);
-            self.ebb.begin_again();
+            self.ebb.turn();
         }
     }
 
@@ -94,7 +103,7 @@ mod tests {
         let out = |(at, sessions)| {
             let out = ebb.is_out(sessions);
             if out {
-                ebb.begin_again();
+                ebb.turn();
             }
             out.then_some(at)
         };
@@ -106,20 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_stays_nearly_empty_gives_back_once() {
-        assert_eq!(given_back(stay(10_000, 100).chain(stay(2_500, 100))), [115]);
-        assert_eq!(given_back(stay(10_000, 1).chain(stay(2_500, 50)).chain(stay(600, 50))), [16, 66]);
+    fn a_shard_that_stays_nearly_empty_gives_back_twice() {
+        assert_eq!(given_back(stay(10_000, 100).chain(stay(2_500, 100))), [114, 149]);
+        let further = stay(10_000, 1).chain(stay(2_500, 60)).chain(stay(600, 60));
+        assert_eq!(given_back(further), [15, 50, 75, 110]);
     }
 
     #[test]
     fn clients_that_come_back_find_everything_as_it_was() {
-        assert_eq!(given_back(stay(10_000, 5).chain(stay(0, 15)).chain(stay(2_501, 1)).chain(stay(0, 15))), [0; 0]);
+        assert_eq!(given_back(stay(10_000, 5).chain(stay(0, 14)).chain(stay(2_501, 1)).chain(stay(0, 14))), [0; 0]);
         assert_eq!(given_back(stay(10_000, 100).chain(stay(2_501, 100))), [0; 0]);
     }
 
     #[test]
     fn few_are_not_worth_it() {
         assert_eq!(given_back(stay(MANY - 1, 10).chain(stay(0, 100))), [0; 0]);
-        assert_eq!(given_back(stay(MANY, 10).chain(stay(0, 100))), [25]);
+        assert_eq!(given_back(stay(MANY, 10).chain(stay(0, 100))), [24, 59]);
     }
 }
