@@ -89,6 +89,11 @@ impl Credentials {
         Ok(Arc::new(identity))
     }
 
+    /// Forgets rights that nobody holds any more.
+    pub(crate) fn shrink(&self) {
+        self.rights.shrink();
+    }
+
     /// Whether the credential behind an identity is no longer wanted.
     #[must_use]
     pub fn is_revoked(&self, identity: &Identity, now: u64) -> bool {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::address::Address;
 use crate::address::AppId;
 use crate::admission::{Door, PERMITS, Traffic};
-use crate::app::App;
+use crate::app::{App, Credentials};
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
@@ -146,6 +146,17 @@ impl Hub {
     #[must_use]
     pub fn pids(&self) -> &Pids {
         &self.inner.pids
+    }
+
+    /// Gives back the memory of those who are gone: tables grow as clients come. `now` as for
+    /// [`Rate::allows`](crate::policy::limits::Rate::allows).
+    pub fn shrink(&self, now: u64) {
+        self.inner.channels.shrink();
+        self.inner.presence.shrink();
+        for app in self.apps() {
+            app.usage.shrink(now);
+            app.credentials.iter().for_each(Credentials::shrink);
+        }
     }
 
     /// Runs `task` beside the shards.

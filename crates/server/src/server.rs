@@ -83,6 +83,7 @@ pub struct Server {
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
     tls: Option<Tls>,
+    release: fn(),
 }
 
 impl std::fmt::Debug for Server {
@@ -113,6 +114,7 @@ impl Server {
             inlets,
             peers,
             tls: None,
+            release: || {},
         }
     }
 
@@ -153,6 +155,14 @@ impl Server {
     #[must_use]
     pub fn with_process(self, read: fn() -> Process) -> Self {
         self.metrics.read_process_by(read);
+        self
+    }
+
+    /// When most clients of a thread have gone and do not come back, that thread calls `release`: an allocator may have
+    /// to be told to give memory back to the system.
+    #[must_use]
+    pub fn with_release(mut self, release: fn()) -> Self {
+        self.release = release;
         self
     }
 
@@ -209,6 +219,7 @@ impl Server {
                 tls: self.tls.clone(),
                 seats: seats.clone(),
                 offences: Arc::clone(&offences),
+                release: self.release,
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }

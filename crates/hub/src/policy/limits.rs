@@ -210,6 +210,13 @@ impl Usage {
         Ok(())
     }
 
+    /// Forgets addresses that use nothing at `now`, and the room that they took.
+    pub fn shrink(&self, now: u64) {
+        let entries = &mut self.addresses.lock().entries;
+        entries.retain(|_, entry| !entry.is_idle(now));
+        entries.shrink_to_fit();
+    }
+
     /// Counts one connection less.
     pub fn leave(&self, address: Option<IpAddr>, now: u64) {
         self.connections.fetch_sub(1, Ordering::Relaxed);

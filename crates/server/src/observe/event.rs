@@ -84,6 +84,11 @@ pub(crate) fn stalled(shard: u8, late: Duration) {
     warn!(event = "stalled", shard, late_ms = millis(late));
 }
 
+/// Most of a shard's sessions have gone, so many at least, and their memory with them.
+pub(crate) fn memory_released(shard: u8, gone: usize) {
+    info!(event = "memory_released", shard, gone);
+}
+
 /// How the node is, and what it has done since the last of these lines.
 pub(crate) fn performance(figures: &Figures) {
     let Figures { connections, publishes, deliveries, latency, dropped, denied, stalls, waiting_bytes, process } =

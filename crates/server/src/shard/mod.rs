@@ -10,6 +10,7 @@ pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod rooms;
+mod shrink;
 pub(crate) mod table;
 pub(crate) mod throttle;
 pub(crate) mod turn;
@@ -47,6 +48,7 @@ use gate::Gate;
 use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
 use rooms::{Rooms, Slot};
+use shrink::Ebb;
 use throttle::Throttle;
 use turn::Turn;
 use wire::Wires;
@@ -90,6 +92,7 @@ pub(crate) struct Parts {
     pub tls: Option<Tls>,
     pub seats: Seats,
     pub offences: Arc<Offences>,
+    pub release: fn(),
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -154,6 +157,10 @@ pub(crate) struct Shard {
     spent: Cell<usize>,
     stamp: Cell<u64>,
     next_ack: Cell<u64>,
+    /// Whether many have left.
+    ebb: Ebb,
+    /// Has the allocator give back what this thread has freed.
+    release: fn(),
     load: Arc<AtomicUsize>,
 }
 
@@ -197,6 +204,8 @@ impl Shard {
             spent: Cell::new(0),
             stamp: Cell::new(0),
             next_ack: Cell::new(0),
+            ebb: Ebb::default(),
+            release: parts.release,
             load: parts.load,
         })
     }
