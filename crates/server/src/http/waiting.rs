@@ -21,6 +21,9 @@ const ANSWERED: u8 = 1;
 const IDLE: u8 = 2;
 const HEAD: u8 = 3;
 
+/// How long a client may go on speaking after the last answer.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// What a connection waits for. Its socket notes what happens, its task looks at the clock. (Atomic only because hyper
 /// wants what it may give away to be `Send`.)
 #[derive(Debug)]
@@ -64,6 +67,11 @@ impl Waiting {
     /// The answer to it is there.
     pub(crate) fn has_answer(&self) {
         self.stage.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// The last answer is written; its client may still be speaking.
+    pub(crate) fn closes(&self) {
+        self.begin(IDLE, CLOSING);
     }
 
     /// The last answer was to the client of this session, or of none.
