@@ -247,6 +247,35 @@ describe('recovery', () => {
     assert.equal(JSON.parse(await own.hears('40')).sid, sid);
   });
 
+  test('is nothing with which somebody else could end a session', async () => {
+    const owner = await bare(stage, { token: user('alive') });
+    const { pid } = JSON.parse(await owner.hears('40'));
+    const thief = await bare(stage, { token: user('thief'), pid });
+    assert.match(await thief.hears('42'), /^\["gap"/);
+    await stage.server.publish('user:alive', 'item', { n: 1 });
+    assert.match(await owner.hears('42'), /^\["welcome"/);
+    assert.match(await owner.hears('42'), /^\["item",\{"n":1\}/);
+  });
+
+  test('is kept for who is refused for a while', async (t) => {
+    const limited = { bare: [], server: await serving(t, CONFIG(RECOVERY).replace('connections_per_user = "none"', 'connections_per_user = 1')) };
+    t.after(() => limited.bare.forEach((ws) => ws.terminate()));
+    const first = await bare(limited, { token: user('one') });
+    const { sid, pid } = JSON.parse(await first.hears('40'));
+    first.ws.terminate();
+    await first.heard.take('close');
+    const other = await bare(limited, { token: user('one') });
+    await other.hears('40');
+    await limited.server.publish('user:one', 'item', { n: 1 });
+    const refused = await bare(limited, { token: user('one'), pid });
+    assert.match(await refused.hears('44'), /Too many connections/);
+    other.ws.terminate();
+    await other.heard.take('close');
+    const back = await bare(limited, { token: user('one'), pid });
+    assert.match(await back.hears('42'), /^\["item",\{"n":1\}/);
+    assert.equal(JSON.parse(await back.hears('40')).sid, sid);
+  });
+
   test('tells of a gap, and in which channel, instead of leaving one', async () => {
     const ann = await client(stage, 'gap-ann');
     await stage.server.publish('few', 'item', { n: 0 });

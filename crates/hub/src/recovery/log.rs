@@ -30,8 +30,18 @@ pub struct History {
 pub struct Bounds {
     /// For how long.
     pub time: Duration,
-    /// How many bytes of payload; then the oldest publications go first.
+    /// How many bytes; then the oldest publications go first.
     pub bytes: usize,
+}
+
+/// What a publication takes beside its payload, about.
+pub(super) const OVERHEAD: usize = 384;
+
+/// Places in [`State::order`] that may be of entries which have left their ring, beside as many as there are others.
+const STALE_MAX: usize = 1_024;
+
+fn size(publication: &Publication) -> usize {
+    publication.size() + OVERHEAD
 }
 
 /// A place in a log, as clients hold it: opaque to them.
@@ -118,6 +128,8 @@ struct State {
     /// All entries of all rings, oldest first; some have left their ring already.
     order: VecDeque<(Instant, u64, Arc<str>)>,
     bytes: usize,
+    /// How many entries there are.
+    entries: usize,
     /// Up to here a channel that is not among the rings may have been forgotten.
     forgotten: u64,
     /// Who waits for something to be said, by channel.
@@ -215,6 +227,14 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+impl Log {
+    /// How many places are kept of entries, those that have left their ring included.
+    pub(super) fn order(&self) -> usize {
+        self.state.lock().order.len()
+    }
+}
+
 impl Log {
     /// What a channel remembers: the newest, or what was said after a place; at most `limit`.
     pub fn read(&self, channel: &str, since: Option<Mark>, limit: usize, now: Instant) -> Past {
@@ -271,7 +291,8 @@ impl Drop for Waiting<'_> {
 
 impl State {
     fn add(&mut self, channel: Arc<str>, history: History, entry: Entry) {
-        self.bytes += entry.publication.size();
+        self.bytes += size(&entry.publication);
+        self.entries += 1;
         self.order.push_back((entry.at, entry.position, Arc::clone(&channel)));
         let lost = self.forgotten;
         if let Some(waiter) = self.waiting.remove(&channel) {
@@ -281,14 +302,41 @@ impl State {
         ring.history = history;
         let now = entry.at;
         ring.entries.push_back(entry);
-        self.bytes -= ring.trim(now);
+        let gone = ring.trim(now);
+        self.let_go(gone);
+        if self.order.len() > 2 * self.entries + STALE_MAX {
+            self.compact();
+        }
+    }
+
+    /// Lets go of places whose entries have left their ring, and of rings that are empty.
+    fn compact(&mut self) {
+        let forgotten = &mut self.forgotten;
+        self.rings.retain(|_, ring| {
+            if ring.entries.is_empty() {
+                *forgotten = (*forgotten).max(ring.lost);
+            }
+            !ring.entries.is_empty()
+        });
+        let rings = &self.rings;
+        self.order.retain(|(_, position, channel)| {
+            let oldest = rings.get(channel).and_then(|ring| ring.entries.front());
+            oldest.is_some_and(|oldest| oldest.position <= *position)
+        });
+    }
+
+    fn let_go(&mut self, gone: Gone) {
+        self.bytes -= gone.bytes;
+        self.entries -= gone.entries;
     }
 
     /// Whether something was said after that place which is not there any more.
     fn has_lost(&mut self, wanted: &Wanted, now: Instant) -> bool {
         let Some(ring) = self.rings.get_mut(&wanted.channel) else { return wanted.since < self.forgotten };
-        self.bytes -= ring.trim(now);
-        wanted.since < ring.lost
+        let gone = ring.trim(now);
+        let lost = ring.lost;
+        self.let_go(gone);
+        wanted.since < lost
     }
 
     /// Forgets what is too old, or too much.
@@ -297,7 +345,9 @@ impl State {
             && (self.bytes > bounds.bytes || now.saturating_duration_since(*at) > bounds.time)
         {
             if let Some(ring) = self.rings.get_mut(channel) {
-                self.bytes -= ring.forget(*position);
+                let gone = ring.forget(*position);
+                self.bytes -= gone.bytes;
+                self.entries -= gone.entries;
                 if ring.entries.is_empty() {
                     self.forgotten = self.forgotten.max(ring.lost);
                     self.rings.remove(channel);
@@ -308,27 +358,34 @@ impl State {
     }
 }
 
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gone {
+    entries: usize,
+    bytes: usize,
+}
+
 impl Ring {
-    /// Forgets what is more than the channel keeps; returns how many bytes that were.
-    fn trim(&mut self, now: Instant) -> usize {
-        let mut bytes = 0;
-        while let Some(oldest) = self.entries.front()
-            && (self.entries.len() > self.history.last || now.saturating_duration_since(oldest.at) > self.history.time)
-        {
-            bytes += self.forget(oldest.position);
-        }
-        bytes
+    /// Forgets what is more than the channel keeps.
+    fn trim(&mut self, now: Instant) -> Gone {
+        let History { last, time } = self.history;
+        let too_many = self.entries.len().saturating_sub(last);
+        let too_old = self.entries.partition_point(|entry| now.saturating_duration_since(entry.at) > time);
+        self.forget_first(too_many.max(too_old))
     }
 
-    /// Forgets everything up to that position; returns how many bytes that were.
-    fn forget(&mut self, position: u64) -> usize {
-        let mut bytes = 0;
-        while self.entries.front().is_some_and(|entry| entry.position <= position)
-            && let Some(entry) = self.entries.pop_front()
-        {
+    /// Forgets everything up to that position.
+    fn forget(&mut self, position: u64) -> Gone {
+        self.forget_first(self.entries.partition_point(|entry| entry.position <= position))
+    }
+
+    fn forget_first(&mut self, count: usize) -> Gone {
+        let mut gone = Gone::default();
+        for entry in self.entries.drain(..count) {
             self.lost = entry.position;
-            bytes += entry.publication.size();
+            gone.entries += 1;
+            gone.bytes += size(&entry.publication);
         }
-        bytes
+        gone
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
 
+use super::log::OVERHEAD;
 use super::{Bounds, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted};
 use crate::address::{Address, AppId};
 use crate::delivery::{Publication, Target, WhenSlow};
@@ -57,7 +58,7 @@ fn lost(names: &[&str]) -> Result<String, Vec<Arc<str>>> {
 #[test]
 fn a_client_gets_what_was_said_in_its_channels_once_and_in_order() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         say(&log, now, "b", &[("y", ALL)]);
         say(&log, now, "c", &[("x", ALL), ("y", ALL)]);
@@ -75,7 +76,7 @@ fn a_client_gets_what_was_said_in_its_channels_once_and_in_order() {
 #[test]
 fn what_a_channel_does_not_keep_is_a_gap_for_who_has_not_heard_it() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         let two = History { last: 2, time: SECOND * 10 };
         for text in ["a", "b", "c"] {
             say(&log, now, text, &[("x", two)]);
@@ -90,7 +91,7 @@ fn what_a_channel_does_not_keep_is_a_gap_for_who_has_not_heard_it() {
 #[test]
 fn a_channel_that_was_forgotten_is_a_gap_for_who_was_away_longer() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         say(&log, now + SECOND * 50, "b", &[("y", ALL)]);
         let later = now + SECOND * 61;
@@ -105,7 +106,7 @@ fn a_channel_that_was_forgotten_is_a_gap_for_who_was_away_longer() {
 #[test]
 fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
     every_order(|| {
-        let (log, now) = (log(60, 40), Instant::now());
+        let (log, now) = (log(60, 40 + 3 * OVERHEAD), Instant::now());
         for (text, channel) in [("aaaaaaaaaa", "x"), ("bbbbbbbbbb", "y"), ("cccccccccc", "x"), ("dddddddddd", "y")] {
             say(&log, now, text, &[(channel, ALL)]);
         }
@@ -115,9 +116,24 @@ fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
 }
 
 #[test]
+fn a_channel_that_keeps_little_leaves_little_behind() {
+    every_order(|| {
+        let (log, now) = (log(60, usize::MAX), Instant::now());
+        say(&log, now, "first", &[("x", ALL)]);
+        for _ in 0..5_000 {
+            say(&log, now, "tick", &[("y", History { last: 2, time: Duration::MAX })]);
+        }
+        assert!(log.order() <= 1_100, "{} places", log.order());
+        assert_eq!(replay(&log, now, &[("x", 0)]), Ok("1:first".into()));
+        assert_eq!(replay(&log, now, &[("y", 4_999)]), Ok("5000:tick 5001:tick".into()));
+        assert_eq!(replay(&log, now + SECOND * 61, &[("x", 0)]), lost(&["x"]));
+    });
+}
+
+#[test]
 fn another_life_and_the_future_are_gaps() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         let gap = Err(Gap { channels: Vec::new(), until: Mark { epoch: 7, position: 1 } });
         assert_eq!(log.replay(8, &wanted(&[("x", 0)]), now, |_, _| ()), gap);
@@ -128,7 +144,7 @@ fn another_life_and_the_future_are_gaps() {
 #[test]
 fn a_comeback_is_before_or_after_a_publication_never_half() {
     every_order(|| {
-        let log = Arc::new(log(60, 1_000));
+        let log = Arc::new(log(60, 100_000));
         let mailbox = Arc::new(crate::sync::Mutex::new(Vec::new()));
         let now = Instant::now();
         let (speaker, mail) = (Arc::clone(&log), Arc::clone(&mailbox));

@@ -43,13 +43,22 @@ pub(crate) enum Return {
     Known(Box<Claim>),
 }
 
-/// What a client that comes back was.
+/// What a client that comes back was. If it does not become that, it may try again.
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// Its name.
     name: Address,
-    ghost: Ghost,
+    ghost: Option<Ghost>,
     heard: Mark,
+    recovery: Arc<Recovery>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(ghost) = self.ghost.take() {
+            self.recovery.ghosts.keep(self.name, ghost, self.recovery.window, Instant::now());
+        }
+    }
 }
 
 /// Somebody whose marker is under way.
@@ -69,42 +78,40 @@ impl Shard {
             return Return::No;
         };
         let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
-        let now = Instant::now();
-        let ghost = match recovery.ghosts.take(name, now) {
+        let ghost = match recovery.ghosts.take(name, Instant::now()) {
             Some(ghost) => Some(ghost),
             None => {
-                self.surrender(recovery, name).await;
+                self.surrender(recovery, name, identity).await;
                 recovery.ghosts.take(name, Instant::now())
             }
         };
         let Some(ghost) = ghost else { return Return::Forgotten };
-        if ghost.identity.user != identity.user {
-            recovery.ghosts.keep(name, ghost, recovery.window, now);
-            return Return::Forgotten;
-        }
+        let own = ghost.identity.user == identity.user;
         let heard = match auth.get("offset").and_then(Value::as_str) {
             None => recovery.log.mark(0),
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        Return::Known(Box::new(Claim { name, ghost, heard }))
+        let claim = Claim { name, ghost: Some(ghost), heard, recovery: Arc::clone(recovery) };
+        if own { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
-    /// Ends a session that is still there, wherever that is, and waits until it has.
-    async fn surrender(&self, recovery: &Recovery, name: Address) {
+    /// Ends a session of the same user that is still there, wherever that is, and waits until it has.
+    async fn surrender(&self, recovery: &Recovery, name: Address, identity: &Identity) {
         let home = recovery.home(name).unwrap_or(name);
         if home.node != self.hub.node() {
             return;
         }
         let (sender, done) = oneshot::channel();
-        self.hub.control(home.shard, Control::Surrender(home, sender));
+        self.hub.control(home.shard, Control::Surrender(home, Arc::clone(&identity.user), sender));
         // Nothing comes from a shard that has gone.
         let _ = done.await;
     }
 
     /// Ends a session on this shard whose client has opened another one.
-    pub(crate) fn give_up(&self, address: Address) {
-        if let Some(session) = self.member(address).and_then(|member| member.session.upgrade()) {
+    pub(crate) fn give_up(&self, address: Address, user: &Arc<str>) {
+        let own = self.member(address).filter(|member| member.identity.borrow().user == *user);
+        if let Some(session) = own.and_then(|member| member.session.upgrade()) {
             self.close(&session, MOVED);
         }
     }
@@ -120,9 +127,10 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        self.drop_lost(app, identity, &mut claim.ghost).await;
+        let Some(ghost) = &mut claim.ghost else { return Err(Vec::new()) };
+        self.drop_lost(app, identity, ghost).await;
         let heard = claim.heard;
-        let wanted = claim.ghost.wanted(heard.position);
+        let wanted = ghost.wanted(heard.position);
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
@@ -189,7 +197,10 @@ impl Shard {
         if let Ok(true) = sent {
             return Ok(());
         }
-        self.comebacks.borrow_mut().try_remove(ticket);
+        if let Some(Comeback::Session { mut claim, .. }) = self.comebacks.borrow_mut().try_remove(ticket) {
+            // It begins anew.
+            claim.ghost = None;
+        }
         Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
     }
 
@@ -198,7 +209,7 @@ impl Shard {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
         let (app, heard) = match comeback {
             Comeback::Session { session, guest, claim, done } => {
-                let heard = claim.ghost.wanted(0);
+                let heard = claim.ghost.as_ref().map(|ghost| ghost.wanted(0)).unwrap_or_default();
                 self.reached(guest.app.id, until);
                 self.return_session(&session, &guest, claim, missed, done);
                 (guest.app.id, heard)
@@ -223,19 +234,17 @@ impl Shard {
         self: &Rc<Self>,
         session: &Rc<Session>,
         guest: &Guest,
-        claim: Claim,
+        mut claim: Claim,
         missed: &Missed,
         done: oneshot::Sender<Rc<Member>>,
     ) {
-        let Claim { name, ghost, heard } = claim;
-        let Some(recovery) = &guest.app.recovery else { return };
         if session.closed.get().is_some() {
-            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
             return;
         }
-        let trail = Trail::new(ghost.confirmed.max(heard.position));
-        let wanted = ghost.wanted(heard.position);
-        let member = self.make_member(session, guest, Some((name, trail)));
+        let Some(ghost) = claim.ghost.take() else { return };
+        let trail = Trail::new(ghost.confirmed.max(claim.heard.position));
+        let wanted = ghost.wanted(claim.heard.position);
+        let member = self.make_member(session, guest, Some((claim.name, trail)));
         for Wanted { channel, .. } in &wanted {
             self.join(&member, self.key(member.app, channel));
         }
