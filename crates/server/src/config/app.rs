@@ -67,12 +67,12 @@ fn server(node: &Node<'_>) -> ServerConfig {
 
 /// How often the log gets a line of figures.
 fn report(node: &Node<'_>) -> Duration {
-    let every = node.duration("report");
-    if every < Duration::from_secs(1) {
+    let every = node.good_duration("report");
+    if every.is_some_and(|every| every < Duration::from_secs(1)) {
         let help = "write a time such as \"1m\"".to_owned();
         node.problem(format!("{} is shorter than a second", node.full("report")), Some(help));
     }
-    every
+    every.unwrap_or_default()
 }
 
 /// Who forwards, and how it tells for whom.
@@ -258,7 +258,8 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
 
 /// A time of nothing would keep a node busy with its own deadlines.
 fn positive(node: &Node<'_>, names: &[&str]) {
-    for name in names.iter().filter(|name| node.duration(name).is_zero()) {
+    // What is no duration has been told of already.
+    for name in names.iter().filter(|name| node.good_duration(name).is_some_and(|time| time.is_zero())) {
         node.problem(format!("{}.{name} is 0", node.path), Some("write a time such as \"25s\"".into()));
     }
 }

@@ -271,7 +271,9 @@ fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, 
     let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
     let (tree, syntax) = DeTable::parse_recoverable(source);
     for error in &syntax {
-        doc.problem(error.span().map_or(0, |span| span.start), format!("not TOML: {}", error.message()), None);
+        let several = "a table with several of a kind has two brackets: [[app.NAME.channel]]; other names stand once";
+        let help = (error.message() == "duplicate key").then(|| several.to_owned());
+        doc.problem(error.span().map_or(0, |span| span.start), format!("not TOML: {}", error.message()), help);
     }
     // After a syntax error the tree has holes, and complaints about them would mislead.
     let config = syntax.is_empty().then(|| {

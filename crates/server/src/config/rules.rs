@@ -149,7 +149,8 @@ fn ask(node: &Node<'_>) -> Option<Ask> {
     })
 }
 
-fn url(node: &Node<'_>, key: &str) -> Option<String> {
+/// A service that is asked.
+pub(super) fn url(node: &Node<'_>, key: &str) -> Option<String> {
     let url = node.text(key)?;
     if url.text.starts_with("http://") || url.text.starts_with("https://") {
         return Some(url.text);

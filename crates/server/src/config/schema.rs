@@ -74,6 +74,19 @@ pub(super) struct Key {
     pub(super) example: &'static str,
 }
 
+impl Key {
+    /// How it may be written in the table at `path`.
+    pub(super) fn written(&self, path: &str) -> String {
+        let full = if path.is_empty() { self.name.to_owned() } else { format!("{path}.{}", self.name) };
+        match self.kind {
+            Kind::Table(_) => format!("[{full}]"),
+            Kind::Named(_) => format!("[{full}.NAME]"),
+            Kind::Tables(_) => format!("[[{full}]]"),
+            _ => format!("{} = {}", self.name, self.example),
+        }
+    }
+}
+
 /// A table of the file. Its path has `NAME` where a name is free.
 #[derive(Debug)]
 pub(super) struct Section {
@@ -134,7 +147,7 @@ static SERVER: Section = Section {
 #[rustfmt::skip]
 static SHUTDOWN: Section = Section {
     path: "server.shutdown",
-    doc: "What SIGTERM and SIGINT lead to; a second one ends the process at once. See [operating.md](operating.md).",
+    doc: "What SIGTERM and SIGINT lead to; one more skips what is left of the notice, one after the notice ends the process at once. See [operating.md](operating.md).",
     keys: &[
         or("notice", Duration, r#""0s""#, "for so long `/readyz` is red and everything else goes on: time for load balancers to look elsewhere"),
         or("window", Duration, r#""5s""#, "then no new sessions are taken, and the goodbyes to the others are spread over so much time, but are at least 100 a second"),
