@@ -363,7 +363,7 @@ describe('a plain WebSocket', () => {
     stage.sockets.push(socket);
     const heard = new Inbox();
     socket.on('message', (data) => { const frame = JSON.parse(data); heard.put(frame.type, frame); });
-    await heard.take('welcome');
+    assert.equal((await heard.take('welcome')).offset, undefined, 'it would be ahead of what was missed');
     socket.send(JSON.stringify({ type: 'watch', room, since }));
     return { socket, heard };
   }
@@ -372,7 +372,9 @@ describe('a plain WebSocket', () => {
   test('goes on from where it was, by the offset of the last frame that it heard', async () => {
     await say(stage, 'room:one', 0, 2);
     const first = await watcher('one');
-    assert.deepEqual((await first.heard.take('watching')).data, ['room:one']);
+    const joined = await first.heard.take('watching');
+    assert.deepEqual(joined.data, ['room:one']);
+    assert.match(joined.offset, /^[0-9a-f]+\.[0-9a-f]+$/);
     await say(stage, 'room:one', 2, 2);
     const { offset } = await first.heard.take('item', ({ data }) => data.n === 3);
     assert.deepEqual(heardBy(first), [2, 3]);

@@ -119,6 +119,9 @@ pub(crate) struct Member {
     pub lane: Option<Lane>,
     /// What it hears says its position.
     pub positions: bool,
+    /// It was greeted. The greeting of a raw client has no position: it would say that nothing was missed in channels
+    /// that the client has still to join.
+    pub greeted: Cell<bool>,
     /// What has reached it, where it can come back after it was cut off.
     pub trail: Option<Box<Trail>>,
     /// How fast it speaks: the memory of the app's event rate.
@@ -150,6 +153,7 @@ impl Member {
             owed: RefCell::default(),
             lane,
             positions: false,
+            greeted: Cell::new(false),
             trail: None,
             pace: Cell::new(0),
             connected_at,

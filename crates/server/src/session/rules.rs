@@ -143,6 +143,7 @@ impl Shard {
         let outcome = self.join_own(session, member, &mut plan, &facts).await;
         let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
         self.reply(session, member, dialect, replies, None);
+        member.greeted.set(true);
     }
 
     /// The channels that the app's rules give a client unasked; one that it may not hear is passed over in silence.
@@ -315,7 +316,7 @@ impl Shard {
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();
-                let mark = self.mark(member.app).filter(|_| member.positions);
+                let mark = self.mark(member.app).filter(|_| member.positions && member.greeted.get());
                 Parcel::native(placed(&dialect.native(message, &id, clock::unix_millis()), mark), true)
             }
             Dialog::Engine { .. } => {
