@@ -25,12 +25,19 @@ pub struct History {
     pub time: Duration,
 }
 
+/// Bytes that remembering a publication costs beside what it says, about: without them nobody would count events that
+/// say nothing.
+const BESIDE: usize = 384;
+
+/// So many places of publications that are forgotten are not worth tidying up.
+const STALE_MIN: usize = 1_024;
+
 /// How much an app's log keeps, whatever its channels want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// For how long.
     pub time: Duration,
-    /// How many bytes of payload; then the oldest publications go first.
+    /// How many bytes, about; then the oldest publications go first.
     pub bytes: usize,
 }
 
@@ -115,8 +122,10 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct State {
     rings: HashMap<Arc<str>, Ring>,
-    /// All entries of all rings, oldest first; some have left their ring already.
+    /// All entries of all rings, oldest first; some have left their ring already, at most about as many as have not.
     order: VecDeque<(Instant, u64, Arc<str>)>,
+    /// So many have left their ring.
+    stale: usize,
     bytes: usize,
     /// Up to here a channel that is not among the rings may have been forgotten.
     forgotten: u64,
@@ -137,6 +146,13 @@ struct Entry {
     position: u64,
     at: Instant,
     publication: Arc<Publication>,
+}
+
+impl Entry {
+    /// Bytes that it costs, about.
+    fn cost(&self) -> usize {
+        self.publication.size() + self.publication.event.len() + self.publication.id.len() + BESIDE
+    }
 }
 
 impl Log {
@@ -216,6 +232,18 @@ impl Log {
 }
 
 impl Log {
+    /// How many channels somebody waits for.
+    #[cfg(test)]
+    pub(super) fn waited_for(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    /// How many places of publications are kept.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.state.lock().order.len()
+    }
+
     /// What a channel remembers: the newest, or what was said after a place; at most `limit`.
     pub fn read(&self, channel: &str, since: Option<Mark>, limit: usize, now: Instant) -> Past {
         let mut state = self.state.lock();
@@ -242,10 +270,10 @@ impl Log {
     /// Waits until something is said in a channel, from the moment of this call on. Cancel-safe.
     pub fn next_in(&self, channel: &Arc<str>) -> impl Future<Output = ()> + use<'_> {
         let waiter = Arc::clone(self.state.lock().waiting.entry(Arc::clone(channel)).or_default());
-        let waiting = Waiting { log: self, channel: Arc::clone(channel) };
         // Counts from now on, not from its first poll.
-        let mut notified = Box::pin(waiter.notified_owned());
+        let mut notified = Box::pin(Arc::clone(&waiter).notified_owned());
         notified.as_mut().enable();
+        let waiting = Waiting { log: self, channel: Arc::clone(channel), waiter };
         async move {
             notified.await;
             drop(waiting);
@@ -257,13 +285,16 @@ impl Log {
 struct Waiting<'a> {
     log: &'a Log,
     channel: Arc<str>,
+    waiter: Arc<Notify>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.log.state.lock();
-        // One in the table, one in the future of who goes.
-        if state.waiting.get(&self.channel).is_some_and(|waiter| Arc::strong_count(waiter) <= 2) {
+        // One in the table, one here and perhaps one in the future of who goes. If it is not in the table any more, what
+        // is there belongs to those who came later.
+        let is_last = |waiter: &Arc<Notify>| Arc::ptr_eq(waiter, &self.waiter) && Arc::strong_count(waiter) <= 3;
+        if state.waiting.get(&self.channel).is_some_and(is_last) {
             state.waiting.remove(&self.channel);
         }
     }
@@ -271,7 +302,7 @@ impl Drop for Waiting<'_> {
 
 impl State {
     fn add(&mut self, channel: Arc<str>, history: History, entry: Entry) {
-        self.bytes += entry.publication.size();
+        self.bytes += entry.cost();
         self.order.push_back((entry.at, entry.position, Arc::clone(&channel)));
         let lost = self.forgotten;
         if let Some(waiter) = self.waiting.remove(&channel) {
@@ -281,14 +312,31 @@ impl State {
         ring.history = history;
         let now = entry.at;
         ring.entries.push_back(entry);
-        self.bytes -= ring.trim(now);
+        let left = ring.trim(now);
+        self.note(left);
+    }
+
+    /// Notes what has left its ring and is still in the order.
+    fn note(&mut self, left: Left) {
+        self.bytes -= left.bytes;
+        self.stale += left.entries;
+        if self.stale > STALE_MIN && self.stale > self.order.len() / 2 {
+            let rings = &self.rings;
+            // The last that was in a ring stays, so that the ring goes in its time, too.
+            self.order.retain(|(_, position, channel)| {
+                let lives = |ring: &Ring| *position > ring.lost || (ring.entries.is_empty() && *position == ring.lost);
+                rings.get(channel).is_some_and(lives)
+            });
+            self.stale = 0;
+        }
     }
 
     /// Whether something was said after that place which is not there any more.
     fn has_lost(&mut self, wanted: &Wanted, now: Instant) -> bool {
         let Some(ring) = self.rings.get_mut(&wanted.channel) else { return wanted.since < self.forgotten };
-        self.bytes -= ring.trim(now);
-        wanted.since < ring.lost
+        let lost = (ring.trim(now), wanted.since < ring.lost);
+        self.note(lost.0);
+        lost.1
     }
 
     /// Forgets what is too old, or too much.
@@ -296,39 +344,53 @@ impl State {
         while let Some((at, position, channel)) = self.order.front()
             && (self.bytes > bounds.bytes || now.saturating_duration_since(*at) > bounds.time)
         {
+            let mut was_there = false;
             if let Some(ring) = self.rings.get_mut(channel) {
-                self.bytes -= ring.forget(*position);
+                let left = ring.forget(*position);
+                self.bytes -= left.bytes;
+                was_there = left.entries > 0;
                 if ring.entries.is_empty() {
                     self.forgotten = self.forgotten.max(ring.lost);
                     self.rings.remove(channel);
                 }
+            }
+            if !was_there {
+                self.stale = self.stale.saturating_sub(1);
             }
             self.order.pop_front();
         }
     }
 }
 
+/// What has left a ring.
+#[derive(Debug, Default)]
+struct Left {
+    entries: usize,
+    bytes: usize,
+}
+
 impl Ring {
-    /// Forgets what is more than the channel keeps; returns how many bytes that were.
-    fn trim(&mut self, now: Instant) -> usize {
-        let mut bytes = 0;
+    /// Forgets what is more than the channel keeps.
+    fn trim(&mut self, now: Instant) -> Left {
+        let mut left = Left::default();
         while let Some(oldest) = self.entries.front()
             && (self.entries.len() > self.history.last || now.saturating_duration_since(oldest.at) > self.history.time)
         {
-            bytes += self.forget(oldest.position);
+            let Left { entries, bytes } = self.forget(oldest.position);
+            left = Left { entries: left.entries + entries, bytes: left.bytes + bytes };
         }
-        bytes
+        left
     }
 
-    /// Forgets everything up to that position; returns how many bytes that were.
-    fn forget(&mut self, position: u64) -> usize {
-        let mut bytes = 0;
+    /// Forgets everything up to that position.
+    fn forget(&mut self, position: u64) -> Left {
+        let mut left = Left::default();
         while self.entries.front().is_some_and(|entry| entry.position <= position)
             && let Some(entry) = self.entries.pop_front()
         {
             self.lost = entry.position;
-            bytes += entry.publication.size();
+            left = Left { entries: left.entries + 1, bytes: left.bytes + entry.cost() };
         }
-        bytes
+        left
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
 use super::{Bounds, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted};
@@ -57,7 +58,7 @@ fn lost(names: &[&str]) -> Result<String, Vec<Arc<str>>> {
 #[test]
 fn a_client_gets_what_was_said_in_its_channels_once_and_in_order() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         say(&log, now, "b", &[("y", ALL)]);
         say(&log, now, "c", &[("x", ALL), ("y", ALL)]);
@@ -75,7 +76,7 @@ fn a_client_gets_what_was_said_in_its_channels_once_and_in_order() {
 #[test]
 fn what_a_channel_does_not_keep_is_a_gap_for_who_has_not_heard_it() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         let two = History { last: 2, time: SECOND * 10 };
         for text in ["a", "b", "c"] {
             say(&log, now, text, &[("x", two)]);
@@ -90,7 +91,7 @@ fn what_a_channel_does_not_keep_is_a_gap_for_who_has_not_heard_it() {
 #[test]
 fn a_channel_that_was_forgotten_is_a_gap_for_who_was_away_longer() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         say(&log, now + SECOND * 50, "b", &[("y", ALL)]);
         let later = now + SECOND * 61;
@@ -105,7 +106,7 @@ fn a_channel_that_was_forgotten_is_a_gap_for_who_was_away_longer() {
 #[test]
 fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
     every_order(|| {
-        let (log, now) = (log(60, 40), Instant::now());
+        let (log, now) = (log(60, 3 * (10 + 384) + 100), Instant::now());
         for (text, channel) in [("aaaaaaaaaa", "x"), ("bbbbbbbbbb", "y"), ("cccccccccc", "x"), ("dddddddddd", "y")] {
             say(&log, now, text, &[(channel, ALL)]);
         }
@@ -117,7 +118,7 @@ fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
 #[test]
 fn another_life_and_the_future_are_gaps() {
     every_order(|| {
-        let (log, now) = (log(60, 1_000), Instant::now());
+        let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         let gap = Err(Gap { channels: Vec::new(), until: Mark { epoch: 7, position: 1 } });
         assert_eq!(log.replay(8, &wanted(&[("x", 0)]), now, |_, _| ()), gap);
@@ -128,7 +129,7 @@ fn another_life_and_the_future_are_gaps() {
 #[test]
 fn a_comeback_is_before_or_after_a_publication_never_half() {
     every_order(|| {
-        let log = Arc::new(log(60, 1_000));
+        let log = Arc::new(log(60, 100_000));
         let mailbox = Arc::new(crate::sync::Mutex::new(Vec::new()));
         let now = Instant::now();
         let (speaker, mail) = (Arc::clone(&log), Arc::clone(&mailbox));
@@ -173,7 +174,7 @@ fn a_pid_is_the_secret_of_one_session_of_one_life() {
 fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
     let ghost = || Ghost { identity: Arc::default(), channels: Vec::new(), confirmed: 0, connected_at: 0 };
-    let (ghosts, now) = (Ghosts::new(2), Instant::now());
+    let (ghosts, now) = (Ghosts::new(2, usize::MAX), Instant::now());
     ghosts.keep(address(1), ghost(), SECOND, now);
     ghosts.keep(address(2), ghost(), SECOND * 5, now);
     assert!(ghosts.take(address(1), now + SECOND).is_none());
@@ -184,11 +185,73 @@ fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     }
     assert_eq!(ghosts.count(), 2);
     // Cut off again: only the later time is its own.
-    let again = Ghosts::new(10);
+    let again = Ghosts::new(10, usize::MAX);
     again.keep(address(1), ghost(), SECOND, now);
     assert!(again.take(address(1), now).is_some());
     again.keep(address(1), ghost(), SECOND, now + SECOND / 2);
     assert!(again.take(address(1), now + SECOND + SECOND / 4).is_some());
+}
+
+#[test]
+fn ghosts_in_many_channels_count_for_more() {
+    let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
+    let name: Arc<str> = "n".repeat(100).into();
+    let channels: Vec<_> = (0..100).map(|_| Wanted { channel: Arc::clone(&name), since: 0 }).collect();
+    let ghost = || Ghost { identity: Arc::default(), channels: channels.clone(), confirmed: 0, connected_at: 0 };
+    let (ghosts, now) = (Ghosts::new(1_000, 100_000), Instant::now());
+    for slot in 0..50 {
+        ghosts.keep(address(slot), ghost(), SECOND, now);
+    }
+    assert!((2..10).contains(&ghosts.count()), "{}", ghosts.count());
+    assert!(ghosts.take(address(49), now).is_some(), "the newest stays");
+    ghosts.keep(address(49), ghost(), SECOND, now + SECOND * 2);
+    assert_eq!(ghosts.count(), 1, "what is over counts no more");
+}
+
+#[test]
+fn publications_that_say_nothing_are_not_remembered_for_nothing() {
+    every_order(|| {
+        let (log, now) = (log(60, 65_536), Instant::now());
+        for _ in 0..1_000 {
+            say(&log, now, "", &[("x", ALL)]);
+        }
+        let kept = log.read("x", None, 1_000, now).publications.len();
+        assert!((50..200).contains(&kept), "{kept}");
+    });
+}
+
+#[test]
+fn what_a_channel_has_forgotten_leaves_nothing_behind() {
+    every_order(|| {
+        let (log, now) = (log(3_600, usize::MAX), Instant::now());
+        say(&log, now, "kept", &[("y", ALL)]);
+        say(&log, now, "short", &[("z", History { last: 5, time: SECOND })]);
+        for _ in 0..5_000 {
+            say(&log, now + SECOND * 2, "a", &[("x", History { last: 3, time: SECOND * 60 })]);
+        }
+        assert!(log.places() < 3_000, "{}", log.places());
+        assert_eq!(replay(&log, now + SECOND * 2, &[("x", 4_999), ("y", 0)]), Ok("1:kept 5000:a 5001:a 5002:a".into()));
+        assert_eq!(replay(&log, now + SECOND * 2, &[("z", 1)]), lost(&["z"]));
+        assert_eq!(replay(&log, now + SECOND * 2, &[("unheard of", 0)]), Ok(String::new()));
+        // In the end nothing is left.
+        say(&log, now + SECOND * 4_000, "b", &[("w", ALL)]);
+        assert_eq!((log.places(), replay(&log, now + SECOND * 4_000, &[("z", 2)])), (1, lost(&["z"])));
+    });
+}
+
+#[test]
+fn who_goes_takes_no_other_place_away() {
+    every_order(|| {
+        let (log, channel) = (log(60, 1 << 20), Arc::from("x"));
+        let first = log.next_in(&channel);
+        say(&log, Instant::now(), "a", &[("x", ALL)]);
+        let second = log.next_in(&channel);
+        assert_eq!(first.now_or_never(), Some(()));
+        say(&log, Instant::now(), "b", &[("x", ALL)]);
+        assert_eq!(second.now_or_never(), Some(()), "it hears of what was said since");
+        drop(log.next_in(&channel));
+        assert_eq!(log.waited_for(), 0);
+    });
 }
 
 #[test]

@@ -422,7 +422,7 @@ static RECOVERY: Section = Section {
     doc: "Clients that were cut off come back as what they were (`socket.recovered`), in their channels, and get what they missed in those with a `history`, or hear the event `gap`. Stock `socket.io-client` does so from 4.6 on. Every event then ends with a position as one more argument.",
     keys: &[
         or("window", Duration, r#""2m""#, "how long a client that was cut off may take to come back"),
-        or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes of payload that are remembered for all channels together; then the oldest are forgotten first"),
+        or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes that are remembered for all channels together; then the oldest are forgotten first"),
     ],
 };
 
