@@ -8,19 +8,19 @@ use parking_lot::Mutex;
 
 use super::Wanted;
 use crate::address::Address;
-use crate::policy::Identity;
+use crate::policy::{Identity, Policy};
 
 /// A session that was cut off.
 #[derive(Debug, Clone)]
 pub struct Ghost {
     /// Who it was; whoever comes back in its name must be the same user.
     pub identity: Arc<Identity>,
+    /// The rules under which it was there.
+    pub policy: Arc<Policy>,
     /// Where it was, and of each channel up to where all that was said has certainly reached it or was not for it.
     pub channels: Vec<Wanted>,
     /// The same for all of them.
     pub confirmed: u64,
-    /// Milliseconds since the Unix epoch.
-    pub connected_at: u64,
 }
 
 /// Bytes that a ghost costs beside the names of its channels, and each of those, about.

@@ -173,7 +173,7 @@ fn a_pid_is_the_secret_of_one_session_of_one_life() {
 #[test]
 fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
-    let ghost = || Ghost { identity: Arc::default(), channels: Vec::new(), confirmed: 0, connected_at: 0 };
+    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: Vec::new(), confirmed: 0 };
     let (ghosts, now) = (Ghosts::new(2, usize::MAX), Instant::now());
     ghosts.keep(address(1), ghost(), SECOND, now);
     ghosts.keep(address(2), ghost(), SECOND * 5, now);
@@ -197,7 +197,7 @@ fn ghosts_in_many_channels_count_for_more() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
     let name: Arc<str> = "n".repeat(100).into();
     let channels: Vec<_> = (0..100).map(|_| Wanted { channel: Arc::clone(&name), since: 0 }).collect();
-    let ghost = || Ghost { identity: Arc::default(), channels: channels.clone(), confirmed: 0, connected_at: 0 };
+    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: channels.clone(), confirmed: 0 };
     let (ghosts, now) = (Ghosts::new(1_000, 100_000), Instant::now());
     for slot in 0..50 {
         ghosts.keep(address(slot), ghost(), SECOND, now);
@@ -257,7 +257,7 @@ fn who_goes_takes_no_other_place_away() {
 #[test]
 fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
     let ghost =
-        Ghost { identity: Arc::default(), channels: wanted(&[("a", 0), ("b", 9)]), confirmed: 5, connected_at: 0 };
+        Ghost { identity: Arc::default(), policy: Arc::default(), channels: wanted(&[("a", 0), ("b", 9)]), confirmed: 5 };
     assert_eq!(ghost.wanted(3), wanted(&[("a", 5), ("b", 9)]));
     assert_eq!(ghost.wanted(7), wanted(&[("a", 7), ("b", 9)]));
 }

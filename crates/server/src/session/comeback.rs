@@ -32,6 +32,9 @@ use crate::shard::Shard;
 /// Why a session is ended whose client has opened another one and wants to go on there.
 const MOVED: Reason = Reason { code: Code::Moved, word: "transport close" };
 
+/// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
+const FRAMING: usize = 64;
+
 /// What is known of a client that says it comes back.
 #[derive(Debug)]
 pub(crate) enum Return {
@@ -43,13 +46,31 @@ pub(crate) enum Return {
     Known(Box<Claim>),
 }
 
-/// What a client that comes back was.
+/// What a client that comes back was. If nothing comes of it (there is no room for it, or it is cut off again), it is
+/// remembered as before.
 #[derive(Debug)]
 pub(crate) struct Claim {
+    recovery: Arc<Recovery>,
     /// Its name.
     name: Address,
-    ghost: Ghost,
+    /// None: it has been made use of.
+    ghost: Option<Ghost>,
     heard: Mark,
+}
+
+impl Claim {
+    /// What it missed.
+    fn wanted(&self) -> Vec<Wanted> {
+        self.ghost.as_ref().map(|ghost| ghost.wanted(self.heard.position)).unwrap_or_default()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(ghost) = self.ghost.take() {
+            self.recovery.ghosts.keep(self.name, ghost, self.recovery.window, Instant::now());
+        }
+    }
 }
 
 /// Somebody whose marker is under way.
@@ -69,8 +90,7 @@ impl Shard {
             return Return::No;
         };
         let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
-        let now = Instant::now();
-        let ghost = match recovery.ghosts.take(name, now) {
+        let ghost = match recovery.ghosts.take(name, Instant::now()) {
             Some(ghost) => Some(ghost),
             None => {
                 self.surrender(recovery, name).await;
@@ -78,16 +98,14 @@ impl Shard {
             }
         };
         let Some(ghost) = ghost else { return Return::Forgotten };
-        if ghost.identity.user != identity.user {
-            recovery.ghosts.keep(name, ghost, recovery.window, now);
-            return Return::Forgotten;
-        }
+        let mine = ghost.identity.user == identity.user;
         let heard = match auth.get("offset").and_then(Value::as_str) {
             None => recovery.log.mark(0),
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        Return::Known(Box::new(Claim { name, ghost, heard }))
+        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), heard };
+        if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
     /// Ends a session that is still there, wherever that is, and waits until it has.
@@ -120,13 +138,14 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        self.drop_lost(app, identity, &mut claim.ghost).await;
-        let heard = claim.heard;
-        let wanted = claim.ghost.wanted(heard.position);
+        if let Some(ghost) = &mut claim.ghost {
+            self.drop_lost(app, identity, ghost).await;
+        }
+        let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
-        self.send_marker(app, heard.epoch, &wanted, budget, comeback)?;
+        self.send_marker(app, epoch, &wanted, budget, comeback)?;
         // Nothing comes when the client has gone again.
         Ok(member.await.ok())
     }
@@ -176,7 +195,8 @@ impl Shard {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
         let sent = recovery.log.replay(epoch, wanted, Instant::now(), |missed, until| {
-            let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
+            let size = |publication: &Publication| publication.size() + publication.event.len() + FRAMING;
+            let size: usize = missed.iter().map(|(_, publication)| size(publication)).sum();
             if size > budget {
                 return false;
             }
@@ -189,7 +209,10 @@ impl Shard {
         if let Ok(true) = sent {
             return Ok(());
         }
-        self.comebacks.borrow_mut().try_remove(ticket);
+        if let Some(Comeback::Session { claim, .. }) = &mut self.comebacks.borrow_mut().try_remove(ticket) {
+            // It is a new client now.
+            claim.ghost = None;
+        }
         Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
     }
 
@@ -198,7 +221,7 @@ impl Shard {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
         let (app, heard) = match comeback {
             Comeback::Session { session, guest, claim, done } => {
-                let heard = claim.ghost.wanted(0);
+                let heard = claim.wanted();
                 self.reached(guest.app.id, until);
                 self.return_session(&session, &guest, claim, missed, done);
                 (guest.app.id, heard)
@@ -223,19 +246,17 @@ impl Shard {
         self: &Rc<Self>,
         session: &Rc<Session>,
         guest: &Guest,
-        claim: Claim,
+        mut claim: Claim,
         missed: &Missed,
         done: oneshot::Sender<Rc<Member>>,
     ) {
-        let Claim { name, ghost, heard } = claim;
-        let Some(recovery) = &guest.app.recovery else { return };
         if session.closed.get().is_some() {
-            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
             return;
         }
-        let trail = Trail::new(ghost.confirmed.max(heard.position));
-        let wanted = ghost.wanted(heard.position);
-        let member = self.make_member(session, guest, Some((name, trail)));
+        let wanted = claim.wanted();
+        let Some(ghost) = claim.ghost.take() else { return };
+        let trail = Trail::new(ghost.confirmed.max(claim.heard.position));
+        let member = self.make_member(session, guest, Some((claim.name, trail)));
         for Wanted { channel, .. } in &wanted {
             self.join(&member, self.key(member.app, channel));
         }
@@ -265,17 +286,17 @@ impl Shard {
     /// itself, a backend has put it into; there it stays.
     async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
         let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
-        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights);
-        for wanted in std::mem::take(&mut ghost.channels) {
+        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy);
+        for wanted in &ghost.channels {
             let channel = &wanted.channel;
             let may = same
-                || match (app.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
+                || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
                     (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
                     (_, Verdict::Deny { .. }) => false,
                     (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
                 };
             if may {
-                kept.push(wanted);
+                kept.push(wanted.clone());
             }
         }
         ghost.channels = kept;
@@ -302,7 +323,8 @@ impl Shard {
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
         let identity = Arc::clone(&member.identity.borrow());
-        let ghost = Ghost { identity, channels, confirmed: trail.confirmed(), connected_at: member.connected_at };
+        let policy = Arc::clone(&app.policy);
+        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed() };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }
