@@ -5,15 +5,14 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { WebSocket } from 'ws';
-import { API_KEY, ROOT, SECRET, serve, token } from './harness.mjs';
+import { ROOT, serve, token } from './harness.mjs';
 import { folder, service } from './stage.mjs';
 import { Inbox, eventually } from './waiting.mjs';
 
 const JWT = 'jwt = { algorithms = ["HS256"], secret = { env = "JWT_SECRET" } }';
-const CONFIG = ({ limits = '', staff = 'true', news = '', auth = JWT, server = '', connect = '' } = {}) => `
+const CONFIG = ({ limits = '', staff = 'true', news = '', auth = JWT, socketio = '' } = {}) => `
 [server]
 shards = 2
-${server}
 [key.backend]
 secret = { env = "OYEZ_API_KEY" }
 rights = ["*"]
@@ -22,6 +21,7 @@ origins = ["*"]
 auth.${auth}
 identity.user = "claims.sub"
 [app.desk.socketio]
+${socketio}
 [app.desk.recovery]
 [app.desk.limits]
 connects_per_second = "none"
@@ -37,7 +37,6 @@ subscribe = ${staff}
 history = 100
 [app.desk.connect]
 join = ["news", "staff"]
-${connect}
 `;
 
 /** Serves it, and can change it: `change(parts)`. */
@@ -104,17 +103,17 @@ test('who is refused for want of room still gets everything when there is some',
   assert.deepEqual(back.items(), [1]);
 });
 
-test('who is cut off again while its token is looked at still gets everything', async (t) => {
+test('who is ended again while its token is looked at still gets everything', async (t) => {
   let answer = () => ({ body: { active: true, sub: 'ann' } });
   const asked = await service(t, () => answer());
   const auth = `introspection = { url = "${asked.url}/", cache = "1s" }`;
-  const server = await serving(t, { auth });
+  const server = await serving(t, { auth, socketio: 'connect_timeout = "300ms"' });
   const shown = await cutOff(t, server);
   let settle;
   answer = () => new Promise((resolve) => { settle = () => resolve({ body: { active: true, sub: 'ann' } }); });
   const cut = await client(t, server, { ...shown, token: 'another' });
   await eventually(() => settle, 'the token is asked about');
-  await cut.cut();
+  await cut.heard.take('close');
   answer = () => ({ body: { active: true, sub: 'ann' } });
   settle();
   const back = await client(t, server, { ...shown, token: 'third' });
