@@ -194,6 +194,24 @@ impl Log {
         pushed
     }
 
+    /// Other channels are remembered from now on. Whoever was away then has lost what was said in those that were not, or
+    /// are not any more.
+    pub fn turn_leaf(&self, is_kept: impl Fn(&str) -> bool) {
+        let mut state = self.state.lock();
+        let State { rings, order, bytes, .. } = &mut *state;
+        rings.retain(|channel, ring| {
+            let kept = is_kept(channel);
+            if !kept {
+                *bytes -= ring.forget(u64::MAX).bytes;
+            }
+            kept
+        });
+        order.retain(|(_, _, channel)| rings.contains_key(channel));
+        // A place at which nothing was said: all that anybody has heard lies before it.
+        state.forgotten = self.last() + 1;
+        self.last.store(state.forgotten, Ordering::Release);
+    }
+
     /// Hands `push` what was said in these channels, and the position up to which that goes, while nothing else can be
     /// said.
     ///

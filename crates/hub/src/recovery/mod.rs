@@ -41,7 +41,12 @@ impl Recovery {
     /// With an empty log.
     #[must_use]
     pub fn new(window: Duration, bounds: Bounds) -> Self {
-        Self { window, log: Log::new(rand::random(), bounds), ghosts: Ghosts::new(GHOSTS, GHOST_BYTES), homes: Mutex::default() }
+        Self {
+            window,
+            log: Log::new(rand::random(), bounds),
+            ghosts: Ghosts::new(GHOSTS, GHOST_BYTES),
+            homes: Mutex::default(),
+        }
     }
 
     /// A session that came back lives there now.

@@ -116,6 +116,21 @@ fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
 }
 
 #[test]
+fn a_channel_that_was_not_remembered_for_a_while_is_a_gap_for_who_was_away_then() {
+    every_order(|| {
+        let (log, now) = (log(60, 100_000), Instant::now());
+        say(&log, now, "a", &[("x", ALL)]);
+        say(&log, now, "b", &[("y", ALL)]);
+        log.turn_leaf(|channel| channel == "y");
+        assert_eq!(replay(&log, now, &[("x", 2)]), lost(&["x"]));
+        log.turn_leaf(|_| true);
+        let last = say(&log, now, "c", &[("x", ALL), ("y", ALL)]);
+        assert_eq!(replay(&log, now, &[("x", 2), ("y", 0)]), lost(&["x"]));
+        assert_eq!(replay(&log, now, &[("x", last - 1), ("y", 1)]), Ok("2:b 5:c".into()));
+    });
+}
+
+#[test]
 fn another_life_and_the_future_are_gaps() {
     every_order(|| {
         let (log, now) = (log(60, 100_000), Instant::now());
@@ -256,8 +271,12 @@ fn who_goes_takes_no_other_place_away() {
 
 #[test]
 fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
-    let ghost =
-        Ghost { identity: Arc::default(), policy: Arc::default(), channels: wanted(&[("a", 0), ("b", 9)]), confirmed: 5 };
+    let ghost = Ghost {
+        identity: Arc::default(),
+        policy: Arc::default(),
+        channels: wanted(&[("a", 0), ("b", 9)]),
+        confirmed: 5,
+    };
     assert_eq!(ghost.wanted(3), wanted(&[("a", 5), ("b", 9)]));
     assert_eq!(ghost.wanted(7), wanted(&[("a", 7), ("b", 9)]));
 }

@@ -318,7 +318,8 @@ impl Outbox {
                     continue;
                 }
                 if !waiting.parcel.placed
-                    && let Some(first) = latest.get(key).and_then(|ticket| position(&kept, *ticket)) {
+                    && let Some(first) = latest.get(key).and_then(|ticket| position(&kept, *ticket))
+                {
                     self.bytes -= kept[first].parcel.len();
                     kept[first].parcel = waiting.parcel;
                     continue;
