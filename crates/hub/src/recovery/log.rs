@@ -29,6 +29,9 @@ pub struct History {
 /// say nothing.
 const BESIDE: usize = 384;
 
+/// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
+const FRAMING: usize = 64;
+
 /// So many places of publications that are forgotten are not worth tidying up.
 const STALE_MIN: usize = 1_024;
 
@@ -85,7 +88,7 @@ pub struct Wanted {
 /// Part of what is asked for is not known any more, or never was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The channels of which something is lost; none when the mark itself is of another life.
+    /// The channels of which something is lost; none when the mark itself is of another life, or when it is too much.
     pub channels: Vec<Arc<str>>,
     /// The place from which everything will be known.
     pub until: Mark,
@@ -146,6 +149,11 @@ struct Entry {
     position: u64,
     at: Instant,
     publication: Arc<Publication>,
+}
+
+/// Bytes that a client is written, about.
+fn on_wire(publication: &Publication) -> usize {
+    publication.size() + publication.event.len() + FRAMING
 }
 
 impl Entry {
@@ -216,11 +224,13 @@ impl Log {
     /// said.
     ///
     /// # Errors
-    /// [`Gap`]: some of it is not known any more, or the mark is of another life of this log. Nothing was pushed.
+    /// [`Gap`]: some of it is not known any more, it is more than `budget` bytes on the wire, or the mark is of another
+    /// life of this log. Nothing was pushed.
     pub fn replay<R>(
         &self,
         epoch: u32,
         wanted: &[Wanted],
+        budget: usize,
         now: Instant,
         push: impl FnOnce(Missed, u64) -> R,
     ) -> Result<R, Gap> {
@@ -236,15 +246,7 @@ impl Log {
         if !channels.is_empty() {
             return Err(Gap { channels, until });
         }
-        let mut missed: Missed = Vec::new();
-        for Wanted { channel, since } in wanted {
-            let Some(ring) = state.rings.get(channel) else { continue };
-            let first = ring.entries.partition_point(|entry| entry.position <= *since);
-            let kept = ring.entries.range(first..);
-            missed.extend(kept.map(|entry| (entry.position, Arc::clone(&entry.publication))));
-        }
-        missed.sort_unstable_by_key(|(position, _)| *position);
-        missed.dedup_by_key(|(position, _)| *position);
+        let missed = state.missed(wanted, budget).ok_or(Gap { channels: Vec::new(), until })?;
         Ok(push(missed, last))
     }
 }
@@ -349,6 +351,25 @@ impl State {
         }
     }
 
+    /// What was said in these channels, unless that is too much for the wire. (Nothing can be said while it is collected,
+    /// so of a channel with a long history no more is looked at than will be used.)
+    fn missed(&self, wanted: &[Wanted], budget: usize) -> Option<Missed> {
+        let mut missed: Missed = Vec::new();
+        for Wanted { channel, since } in wanted {
+            let Some(ring) = self.rings.get(channel) else { continue };
+            let first = ring.entries.partition_point(|entry| entry.position <= *since);
+            let mut left = budget;
+            for entry in ring.entries.range(first..) {
+                left = left.checked_sub(on_wire(&entry.publication))?;
+                missed.push((entry.position, Arc::clone(&entry.publication)));
+            }
+        }
+        missed.sort_unstable_by_key(|(position, _)| *position);
+        missed.dedup_by_key(|(position, _)| *position);
+        let size: usize = missed.iter().map(|(_, publication)| on_wire(publication)).sum();
+        (size <= budget).then_some(missed)
+    }
+
     /// Whether something was said after that place which is not there any more.
     fn has_lost(&mut self, wanted: &Wanted, now: Instant) -> bool {
         let Some(ring) = self.rings.get_mut(&wanted.channel) else { return wanted.since < self.forgotten };
@@ -381,7 +402,7 @@ impl State {
 }
 
 /// What has left a ring.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Left {
     entries: usize,
     bytes: usize,

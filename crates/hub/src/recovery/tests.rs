@@ -48,7 +48,7 @@ fn replay(log: &Log, now: Instant, channels: &[(&str, u64)]) -> Result<String, V
         let words = missed.iter().map(|(position, publication)| format!("{position}:{}", publication.id));
         words.collect::<Vec<_>>().join(" ")
     };
-    log.replay(7, &wanted(channels), now, words).map_err(|gap| gap.channels)
+    log.replay(7, &wanted(channels), 10_000, now, words).map_err(|gap| gap.channels)
 }
 
 fn lost(names: &[&str]) -> Result<String, Vec<Arc<str>>> {
@@ -131,13 +131,31 @@ fn a_channel_that_was_not_remembered_for_a_while_is_a_gap_for_who_was_away_then(
 }
 
 #[test]
+fn what_is_too_much_for_the_wire_is_a_gap() {
+    every_order(|| {
+        let (log, now) = (log(60, 100_000), Instant::now());
+        for _ in 0..100 {
+            say(&log, now, "a", &[("x", ALL), ("y", ALL)]);
+        }
+        let count = |since, budget| {
+            let wanted = wanted(&[("x", since), ("y", since)]);
+            log.replay(7, &wanted, budget, now, |missed, _| missed.len()).map_err(|gap| gap.channels)
+        };
+        assert_eq!(
+            [count(0, 100 * 68), count(0, 100 * 68 - 1), count(1, 100 * 68 - 1)],
+            [Ok(100), Err(vec![]), Ok(99)]
+        );
+    });
+}
+
+#[test]
 fn another_life_and_the_future_are_gaps() {
     every_order(|| {
         let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         let gap = Err(Gap { channels: Vec::new(), until: Mark { epoch: 7, position: 1 } });
-        assert_eq!(log.replay(8, &wanted(&[("x", 0)]), now, |_, _| ()), gap);
-        assert_eq!(log.replay(7, &wanted(&[("x", 2)]), now, |_, _| ()), gap);
+        assert_eq!(log.replay(8, &wanted(&[("x", 0)]), 10_000, now, |_, _| ()), gap);
+        assert_eq!(log.replay(7, &wanted(&[("x", 2)]), 10_000, now, |_, _| ()), gap);
     });
 }
 
@@ -153,7 +171,7 @@ fn a_comeback_is_before_or_after_a_publication_never_half() {
             speaker.append(&publication("a"), channels, now, |_| mail.lock().push("a".to_owned()));
         });
         let marker = |missed: Missed, until| mailbox.lock().push(format!("marker after {until} with {}", missed.len()));
-        log.replay(7, &wanted(&[("x", 0)]), now, marker).expect("no gap");
+        log.replay(7, &wanted(&[("x", 0)]), 10_000, now, marker).expect("no gap");
         speaker.join().expect("it ends");
         let mail = mailbox.lock();
         let before = ["a", "marker after 1 with 1"];

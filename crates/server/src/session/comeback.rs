@@ -32,9 +32,6 @@ use crate::shard::Shard;
 /// Why a session is ended whose client has opened another one and wants to go on there.
 const MOVED: Reason = Reason { code: Code::Moved, word: "transport close" };
 
-/// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
-const FRAMING: usize = 64;
-
 /// What is known of a client that says it comes back.
 #[derive(Debug)]
 pub(crate) enum Return {
@@ -194,26 +191,18 @@ impl Shard {
     ) -> Result<(), Vec<Arc<str>>> {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
-        let sent = recovery.log.replay(epoch, wanted, Instant::now(), |missed, until| {
-            let size = |publication: &Publication| publication.size() + publication.event.len() + FRAMING;
-            let size: usize = missed.iter().map(|(_, publication)| size(publication)).sum();
-            if size > budget {
-                return false;
-            }
+        let sent = recovery.log.replay(epoch, wanted, budget, Instant::now(), |missed, until| {
             for Wanted { channel, .. } in wanted {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
-            true
         });
-        if let Ok(true) = sent {
-            return Ok(());
-        }
+        let Err(gap) = sent else { return Ok(()) };
         if let Some(Comeback::Session { claim, .. }) = &mut self.comebacks.borrow_mut().try_remove(ticket) {
             // It is a new client now.
             claim.ghost = None;
         }
-        Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
+        Err(gap.channels)
     }
 
     /// The marker's turn has come.
