@@ -11,7 +11,7 @@ import { Inbox } from './waiting.mjs';
 const CONFIG = (recovery) => `
 [key.backend]
 secret = { env = "OYEZ_API_KEY" }
-rights = ["publish", "read", "disconnect"]
+rights = ["publish", "read", "disconnect", "revoke"]
 [app.feed]
 origins = ["*"]
 [app.feed.limits]
@@ -473,6 +473,17 @@ describe('history', () => {
     await stage.server.publish('user:poll', 'item', { n: 2 });
     assert.deepEqual(items(await waiting), [2]);
     assert.deepEqual(items(await tagged), [1, 2]);
+  });
+
+  test('says nothing to who has lost the right while it waited', async () => {
+    const since = (await read('news')).json.offset;
+    const mallory = { token: user('mallory') };
+    const tagged = { ...mallory, headers: { 'if-none-match': (await read('news', '', mallory)).headers.get('etag') } };
+    const waiting = [read('news', `?since=${since}&wait=30`, mallory), read('news', '?wait=30', tagged)];
+    await read('news', `?since=${since}&wait=1`, mallory).then(({ status }) => assert.equal(status, 200));
+    await stage.server.api('/api/v1/revoke', { body: { user: 'mallory' } }).then(({ status, text }) => assert.equal(status, 200, text));
+    await stage.server.publish('news', 'item', { n: 1 });
+    for (const { status } of await Promise.all(waiting)) assert.equal(status, 401);
   });
 
   test('refuses what it cannot answer, in words', async () => {

@@ -239,6 +239,9 @@ impl App {
         if self.recovery.is_some() && old.recovery.is_some() {
             self.recovery.clone_from(&old.recovery);
         }
+        if let Some(recovery) = self.recovery.as_ref().filter(|_| !self.policy.remembers_as(&old.policy)) {
+            recovery.log.turn_leaf(|channel| self.policy.history(channel).is_some());
+        }
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);
             own.rights = Arc::clone(&old.rights);

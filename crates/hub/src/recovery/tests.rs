@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
-use super::log::OVERHEAD;
 use super::{Bounds, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted};
 use crate::address::{Address, AppId};
 use crate::delivery::{Publication, Target, WhenSlow};
@@ -48,7 +48,7 @@ fn replay(log: &Log, now: Instant, channels: &[(&str, u64)]) -> Result<String, V
         let words = missed.iter().map(|(position, publication)| format!("{position}:{}", publication.id));
         words.collect::<Vec<_>>().join(" ")
     };
-    log.replay(7, &wanted(channels), now, words).map_err(|gap| gap.channels)
+    log.replay(7, &wanted(channels), 10_000, now, words).map_err(|gap| gap.channels)
 }
 
 fn lost(names: &[&str]) -> Result<String, Vec<Arc<str>>> {
@@ -106,7 +106,7 @@ fn a_channel_that_was_forgotten_is_a_gap_for_who_was_away_longer() {
 #[test]
 fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
     every_order(|| {
-        let (log, now) = (log(60, 40 + 3 * OVERHEAD), Instant::now());
+        let (log, now) = (log(60, 3 * (10 + 384) + 100), Instant::now());
         for (text, channel) in [("aaaaaaaaaa", "x"), ("bbbbbbbbbb", "y"), ("cccccccccc", "x"), ("dddddddddd", "y")] {
             say(&log, now, text, &[(channel, ALL)]);
         }
@@ -116,17 +116,35 @@ fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
 }
 
 #[test]
-fn a_channel_that_keeps_little_leaves_little_behind() {
+fn a_channel_that_was_not_remembered_for_a_while_is_a_gap_for_who_was_away_then() {
     every_order(|| {
-        let (log, now) = (log(60, usize::MAX), Instant::now());
-        say(&log, now, "first", &[("x", ALL)]);
-        for _ in 0..5_000 {
-            say(&log, now, "tick", &[("y", History { last: 2, time: Duration::MAX })]);
+        let (log, now) = (log(60, 100_000), Instant::now());
+        say(&log, now, "a", &[("x", ALL)]);
+        say(&log, now, "b", &[("y", ALL)]);
+        log.turn_leaf(|channel| channel == "y");
+        assert_eq!(replay(&log, now, &[("x", 2)]), lost(&["x"]));
+        log.turn_leaf(|_| true);
+        let last = say(&log, now, "c", &[("x", ALL), ("y", ALL)]);
+        assert_eq!(replay(&log, now, &[("x", 2), ("y", 0)]), lost(&["x"]));
+        assert_eq!(replay(&log, now, &[("x", last - 1), ("y", 1)]), Ok("2:b 5:c".into()));
+    });
+}
+
+#[test]
+fn what_is_too_much_for_the_wire_is_a_gap() {
+    every_order(|| {
+        let (log, now) = (log(60, 100_000), Instant::now());
+        for _ in 0..100 {
+            say(&log, now, "a", &[("x", ALL), ("y", ALL)]);
         }
-        assert!(log.order() <= 1_100, "{} places", log.order());
-        assert_eq!(replay(&log, now, &[("x", 0)]), Ok("1:first".into()));
-        assert_eq!(replay(&log, now, &[("y", 4_999)]), Ok("5000:tick 5001:tick".into()));
-        assert_eq!(replay(&log, now + SECOND * 61, &[("x", 0)]), lost(&["x"]));
+        let count = |since, budget| {
+            let wanted = wanted(&[("x", since), ("y", since)]);
+            log.replay(7, &wanted, budget, now, |missed, _| missed.len()).map_err(|gap| gap.channels)
+        };
+        assert_eq!(
+            [count(0, 100 * 68), count(0, 100 * 68 - 1), count(1, 100 * 68 - 1)],
+            [Ok(100), Err(vec![]), Ok(99)]
+        );
     });
 }
 
@@ -136,8 +154,8 @@ fn another_life_and_the_future_are_gaps() {
         let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         let gap = Err(Gap { channels: Vec::new(), until: Mark { epoch: 7, position: 1 } });
-        assert_eq!(log.replay(8, &wanted(&[("x", 0)]), now, |_, _| ()), gap);
-        assert_eq!(log.replay(7, &wanted(&[("x", 2)]), now, |_, _| ()), gap);
+        assert_eq!(log.replay(8, &wanted(&[("x", 0)]), 10_000, now, |_, _| ()), gap);
+        assert_eq!(log.replay(7, &wanted(&[("x", 2)]), 10_000, now, |_, _| ()), gap);
     });
 }
 
@@ -153,7 +171,7 @@ fn a_comeback_is_before_or_after_a_publication_never_half() {
             speaker.append(&publication("a"), channels, now, |_| mail.lock().push("a".to_owned()));
         });
         let marker = |missed: Missed, until| mailbox.lock().push(format!("marker after {until} with {}", missed.len()));
-        log.replay(7, &wanted(&[("x", 0)]), now, marker).expect("no gap");
+        log.replay(7, &wanted(&[("x", 0)]), 10_000, now, marker).expect("no gap");
         speaker.join().expect("it ends");
         let mail = mailbox.lock();
         let before = ["a", "marker after 1 with 1"];
@@ -188,8 +206,8 @@ fn a_pid_is_the_secret_of_one_session_of_one_life() {
 #[test]
 fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
-    let ghost = || Ghost { identity: Arc::default(), channels: Vec::new(), confirmed: 0, connected_at: 0 };
-    let (ghosts, now) = (Ghosts::new(2), Instant::now());
+    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: Vec::new(), confirmed: 0 };
+    let (ghosts, now) = (Ghosts::new(2, usize::MAX), Instant::now());
     ghosts.keep(address(1), ghost(), SECOND, now);
     ghosts.keep(address(2), ghost(), SECOND * 5, now);
     assert!(ghosts.take(address(1), now + SECOND).is_none());
@@ -200,7 +218,7 @@ fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     }
     assert_eq!(ghosts.count(), 2);
     // Cut off again: only the later time is its own.
-    let again = Ghosts::new(10);
+    let again = Ghosts::new(10, usize::MAX);
     again.keep(address(1), ghost(), SECOND, now);
     assert!(again.take(address(1), now).is_some());
     again.keep(address(1), ghost(), SECOND, now + SECOND / 2);
@@ -208,9 +226,75 @@ fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
 }
 
 #[test]
+fn ghosts_in_many_channels_count_for_more() {
+    let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
+    let name: Arc<str> = "n".repeat(100).into();
+    let channels: Vec<_> = (0..100).map(|_| Wanted { channel: Arc::clone(&name), since: 0 }).collect();
+    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: channels.clone(), confirmed: 0 };
+    let (ghosts, now) = (Ghosts::new(1_000, 100_000), Instant::now());
+    for slot in 0..50 {
+        ghosts.keep(address(slot), ghost(), SECOND, now);
+    }
+    assert!((2..10).contains(&ghosts.count()), "{}", ghosts.count());
+    assert!(ghosts.take(address(49), now).is_some(), "the newest stays");
+    ghosts.keep(address(49), ghost(), SECOND, now + SECOND * 2);
+    assert_eq!(ghosts.count(), 1, "what is over counts no more");
+}
+
+#[test]
+fn publications_that_say_nothing_are_not_remembered_for_nothing() {
+    every_order(|| {
+        let (log, now) = (log(60, 65_536), Instant::now());
+        for _ in 0..1_000 {
+            say(&log, now, "", &[("x", ALL)]);
+        }
+        let kept = log.read("x", None, 1_000, now).publications.len();
+        assert!((50..200).contains(&kept), "{kept}");
+    });
+}
+
+#[test]
+fn what_a_channel_has_forgotten_leaves_nothing_behind() {
+    every_order(|| {
+        let (log, now) = (log(3_600, usize::MAX), Instant::now());
+        say(&log, now, "kept", &[("y", ALL)]);
+        say(&log, now, "short", &[("z", History { last: 5, time: SECOND })]);
+        for _ in 0..5_000 {
+            say(&log, now + SECOND * 2, "a", &[("x", History { last: 3, time: SECOND * 60 })]);
+        }
+        assert!(log.places() < 3_000, "{}", log.places());
+        assert_eq!(replay(&log, now + SECOND * 2, &[("x", 4_999), ("y", 0)]), Ok("1:kept 5000:a 5001:a 5002:a".into()));
+        assert_eq!(replay(&log, now + SECOND * 2, &[("z", 1)]), lost(&["z"]));
+        assert_eq!(replay(&log, now + SECOND * 2, &[("unheard of", 0)]), Ok(String::new()));
+        // In the end nothing is left.
+        say(&log, now + SECOND * 4_000, "b", &[("w", ALL)]);
+        assert_eq!((log.places(), replay(&log, now + SECOND * 4_000, &[("z", 2)])), (1, lost(&["z"])));
+    });
+}
+
+#[test]
+fn who_goes_takes_no_other_place_away() {
+    every_order(|| {
+        let (log, channel) = (log(60, 1 << 20), Arc::from("x"));
+        let first = log.next_in(&channel);
+        say(&log, Instant::now(), "a", &[("x", ALL)]);
+        let second = log.next_in(&channel);
+        assert_eq!(first.now_or_never(), Some(()));
+        say(&log, Instant::now(), "b", &[("x", ALL)]);
+        assert_eq!(second.now_or_never(), Some(()), "it hears of what was said since");
+        drop(log.next_in(&channel));
+        assert_eq!(log.waited_for(), 0);
+    });
+}
+
+#[test]
 fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
-    let ghost =
-        Ghost { identity: Arc::default(), channels: wanted(&[("a", 0), ("b", 9)]), confirmed: 5, connected_at: 0 };
+    let ghost = Ghost {
+        identity: Arc::default(),
+        policy: Arc::default(),
+        channels: wanted(&[("a", 0), ("b", 9)]),
+        confirmed: 5,
+    };
     assert_eq!(ghost.wanted(3), wanted(&[("a", 5), ("b", 9)]));
     assert_eq!(ghost.wanted(7), wanted(&[("a", 7), ("b", 9)]));
 }

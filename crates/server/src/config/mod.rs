@@ -187,7 +187,7 @@ pub struct AppConfig {
 pub struct RecoveryConfig {
     /// How long a client that was cut off may take to come back.
     pub window: Duration,
-    /// Bytes of payload that are remembered.
+    /// Bytes that are remembered, about.
     pub memory: usize,
 }
 

@@ -36,8 +36,7 @@ fn told(text: &str) -> Cow<'_, str> {
 
 /// Neither a control character nor one of Unicode's that only say how others are shown.
 fn is_harmless(char: char) -> bool {
-    let steers =
-        matches!(char, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
+    let steers = matches!(char, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}');
     !char.is_control() && !steers
 }
 

@@ -54,7 +54,8 @@ impl Variant {
             }
             Dialog::Engine { .. } => self.event(namespace, ack, event, args, mark, *compress),
         };
-        parcel.when_slow(&publication.when_slow)
+        let placed = self.positions && ack.is_none() && mark.is_some();
+        parcel.when_slow(&publication.when_slow).placed(placed)
     }
 
     /// An event. One that wants an answer never carries its position: it would stand where the client looks for its

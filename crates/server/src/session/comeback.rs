@@ -43,14 +43,23 @@ pub(crate) enum Return {
     Known(Box<Claim>),
 }
 
-/// What a client that comes back was. If it does not become that, it may try again.
+/// What a client that comes back was. If nothing comes of it (there is no room for it, or it is cut off again), it is
+/// remembered as before.
 #[derive(Debug)]
 pub(crate) struct Claim {
+    recovery: Arc<Recovery>,
     /// Its name.
     name: Address,
+    /// None: it has been made use of.
     ghost: Option<Ghost>,
     heard: Mark,
-    recovery: Arc<Recovery>,
+}
+
+impl Claim {
+    /// What it missed.
+    fn wanted(&self) -> Vec<Wanted> {
+        self.ghost.as_ref().map(|ghost| ghost.wanted(self.heard.position)).unwrap_or_default()
+    }
 }
 
 impl Drop for Claim {
@@ -86,14 +95,14 @@ impl Shard {
             }
         };
         let Some(ghost) = ghost else { return Return::Forgotten };
-        let own = ghost.identity.user == identity.user;
+        let mine = ghost.identity.user == identity.user;
         let heard = match auth.get("offset").and_then(Value::as_str) {
             None => recovery.log.mark(0),
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        let claim = Claim { name, ghost: Some(ghost), heard, recovery: Arc::clone(recovery) };
-        if own { Return::Known(Box::new(claim)) } else { Return::Forgotten }
+        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), heard };
+        if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
     /// Ends a session of the same user that is still there, wherever that is, and waits until it has.
@@ -127,14 +136,14 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        let Some(ghost) = &mut claim.ghost else { return Err(Vec::new()) };
-        self.drop_lost(app, identity, ghost).await;
-        let heard = claim.heard;
-        let wanted = ghost.wanted(heard.position);
+        if let Some(ghost) = &mut claim.ghost {
+            self.drop_lost(app, identity, ghost).await;
+        }
+        let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
-        self.send_marker(app, heard.epoch, &wanted, budget, comeback)?;
+        self.send_marker(app, epoch, &wanted, budget, comeback)?;
         // Nothing comes when the client has gone again.
         Ok(member.await.ok())
     }
@@ -183,25 +192,18 @@ impl Shard {
     ) -> Result<(), Vec<Arc<str>>> {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
-        let sent = recovery.log.replay(epoch, wanted, Instant::now(), |missed, until| {
-            let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
-            if size > budget {
-                return false;
-            }
+        let sent = recovery.log.replay(epoch, wanted, budget, Instant::now(), |missed, until| {
             for Wanted { channel, .. } in wanted {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
-            true
         });
-        if let Ok(true) = sent {
-            return Ok(());
-        }
-        if let Some(Comeback::Session { mut claim, .. }) = self.comebacks.borrow_mut().try_remove(ticket) {
-            // It begins anew.
+        let Err(gap) = sent else { return Ok(()) };
+        if let Some(Comeback::Session { claim, .. }) = &mut self.comebacks.borrow_mut().try_remove(ticket) {
+            // It is a new client now.
             claim.ghost = None;
         }
-        Err(sent.err().map(|gap| gap.channels).unwrap_or_default())
+        Err(gap.channels)
     }
 
     /// The marker's turn has come.
@@ -209,7 +211,7 @@ impl Shard {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
         let (app, heard) = match comeback {
             Comeback::Session { session, guest, claim, done } => {
-                let heard = claim.ghost.as_ref().map(|ghost| ghost.wanted(0)).unwrap_or_default();
+                let heard = claim.wanted();
                 self.reached(guest.app.id, until);
                 self.return_session(&session, &guest, claim, missed, done);
                 (guest.app.id, heard)
@@ -241,9 +243,9 @@ impl Shard {
         if session.closed.get().is_some() {
             return;
         }
+        let wanted = claim.wanted();
         let Some(ghost) = claim.ghost.take() else { return };
         let trail = Trail::new(ghost.confirmed.max(claim.heard.position));
-        let wanted = ghost.wanted(claim.heard.position);
         let member = self.make_member(session, guest, Some((claim.name, trail)));
         for Wanted { channel, .. } in &wanted {
             self.join(&member, self.key(member.app, channel));
@@ -274,17 +276,17 @@ impl Shard {
     /// itself, a backend has put it into; there it stays.
     async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
         let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
-        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights);
-        for wanted in std::mem::take(&mut ghost.channels) {
+        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy);
+        for wanted in &ghost.channels {
             let channel = &wanted.channel;
             let may = same
-                || match (app.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
+                || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
                     (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
                     (_, Verdict::Deny { .. }) => false,
                     (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
                 };
             if may {
-                kept.push(wanted);
+                kept.push(wanted.clone());
             }
         }
         ghost.channels = kept;
@@ -311,7 +313,8 @@ impl Shard {
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
         let identity = Arc::clone(&member.identity.borrow());
-        let ghost = Ghost { identity, channels, confirmed: trail.confirmed(), connected_at: member.connected_at };
+        let policy = Arc::clone(&app.policy);
+        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed() };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }

@@ -123,6 +123,8 @@ pub(super) async fn history(
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = Query { channel, since, limit, known };
     let past = query.read(&api, &recovery.log, Duration::from_secs(wait)).await;
+    // Who has waited may have lost the right meanwhile.
+    let asker = if wait == 0 { asker } else { self::asker(&api, &params, &uri, &headers, &query.channel).await?.1 };
     Ok(query.answer(&past, &asker))
 }
 
@@ -132,11 +134,11 @@ async fn asker(
     params: &HistoryParams,
     uri: &Uri,
     headers: &HeaderMap,
-    channel: &String,
+    channel: &str,
 ) -> Result<(Arc<App>, Asker), ApiError> {
     if let Some(caller) = bearer(headers).and_then(|secret| Caller::of(api, secret)) {
         let app = caller.app(Right::Read, params.app.as_deref())?;
-        caller.may_name([channel])?;
+        caller.may_name([&channel.to_owned()])?;
         return Ok((app, Asker::Backend));
     }
     let queried = query_token(uri);
