@@ -226,7 +226,11 @@ impl Shard {
         };
         let result = if overlaps { Err(Fault::State) } else { self.take_payload(session, body, octets).await };
         if let Link::Polling(polling) = &*session.link.borrow() {
+            // Before handlers start: who hears what came of a POST may post again, even if it has hung up on its answer.
             polling.posting.set(false);
+        }
+        if result.is_ok() {
+            self.settle(session).await;
         }
         self.flush(session);
         match result {
@@ -267,13 +271,12 @@ impl Shard {
             payload::decode(text, version).map_err(bad)?
         };
         for packet in packets {
+            self.give_way(PER_MESSAGE).await;
             self.on_packet(session, packet).await?;
             if session.closed.get().is_some() {
                 break;
             }
-            self.give_way(PER_MESSAGE).await;
         }
-        self.settle(session).await;
         Ok(())
     }
 }
