@@ -258,7 +258,7 @@ pub fn load(file: &str, source: &str, inputs: Inputs<'_>) -> Result<Config, Prob
     read(file, source, Some(inputs))
 }
 
-/// Reads a configuration for its rules only: [`explain`] needs no secrets and no certificate, so they are not looked for,
+/// Reads a configuration for its rules only: [`explain()`] needs no secrets and no certificate, so they are not looked for,
 /// and nothing can be verified or served with the outcome.
 ///
 /// # Errors
