@@ -21,6 +21,10 @@ const ANSWERED: u8 = 1;
 const IDLE: u8 = 2;
 const HEAD: u8 = 3;
 
+/// How long a connection stays whose client's session has ended without a word from it: who is only late is to hear that
+/// it is too late.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// How long a client may go on speaking after the last answer.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -79,7 +83,7 @@ impl Waiting {
         *self.gone.lock() = gone.map(|gone| Box::pin(gone.cancelled_owned()));
     }
 
-    /// Ready when its client is gone and nothing of a request is there. While it is being answered, its answer is.
+    /// Ready when its client's session is over and nothing of a request is there. While it is being answered, its answer is.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut *self.gone.lock() {
             Some(gone) if self.stage.load(Ordering::Relaxed) == IDLE => gone.as_mut().poll(cx),
@@ -101,7 +105,8 @@ impl Waiting {
     /// Ready when it was waited for too long. `timer` is set anew only when it would ring too late, or has rung.
     pub(crate) fn poll_over(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_gone(cx).is_ready() {
-            return Poll::Ready(());
+            *self.gone.lock() = None;
+            self.begin(IDLE, PARTING);
         }
         loop {
             let until = self.until();
@@ -159,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_gone_is_not_waited_for_but_answered() {
+    async fn a_client_that_is_gone_is_answered_and_soon_not_waited_for() {
         let waiting = Waiting::new(PATIENCE, Instant::now() + PATIENCE.header);
         let gone = CancellationToken::new();
         waiting.answers();
@@ -170,7 +175,9 @@ mod tests {
         assert!(tokio::time::timeout(PATIENCE.idle, over).await.is_err());
         waiting.has_answer();
         waiting.listens();
-        check(&waiting, 0).await;
+        let (begun, mut timer) = (Instant::now(), pin!(tokio::time::sleep(PATIENCE.idle * 10)));
+        poll_fn(|cx| waiting.poll_over(timer.as_mut(), cx)).await;
+        assert_eq!(begun.elapsed().as_millis() / 10, PARTING.as_millis() / 10);
     }
 
     #[tokio::test(start_paused = true)]
