@@ -373,9 +373,10 @@ impl State {
     /// Whether something was said after that place which is not there any more.
     fn has_lost(&mut self, wanted: &Wanted, now: Instant) -> bool {
         let Some(ring) = self.rings.get_mut(&wanted.channel) else { return wanted.since < self.forgotten };
-        let lost = (ring.trim(now), wanted.since < ring.lost);
-        self.note(lost.0);
-        lost.1
+        let left = ring.trim(now);
+        let lost = wanted.since < ring.lost;
+        self.note(left);
+        lost
     }
 
     /// Forgets what is too old, or too much.

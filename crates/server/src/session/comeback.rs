@@ -13,7 +13,7 @@ use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
 use oyez_hub::command::Control;
-use oyez_hub::delivery::{Publication, Target};
+use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::dialect::Message;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
@@ -322,13 +322,13 @@ impl Shard {
 /// Whether a member would have heard it.
 fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], position: u64) -> bool {
     let Target::Channels(heard) = &publication.to else { return false };
-    let misses = |channel: &Arc<str>| wanted.iter().any(|known| known.channel == *channel && known.since < position);
-    let is_in = |channel: &Arc<str>| wanted.iter().any(|known| known.channel == *channel);
-    let own = member.known_as.encode();
+    let known = |channel: &Arc<str>| wanted.iter().find(|known| known.channel == *channel);
     let identity = member.identity.borrow();
-    let admitted = |audience: &Option<oyez_hub::delivery::Audience>| {
-        audience.as_ref().is_none_or(|audience| audience(&identity.rights))
+    let hears = |heard: &Heard| {
+        let misses = known(&heard.channel).is_some_and(|known| known.since < position);
+        misses && heard.audience.as_ref().is_none_or(|audience| audience(&identity.rights))
     };
-    !publication.except.iter().any(|name| **name == *own || is_in(name))
-        && heard.iter().any(|heard| misses(&heard.channel) && admitted(&heard.audience))
+    // Nearly everything is for all: the name is written only where somebody is left out.
+    let left_out = |name: &Arc<str>| known(name).is_some() || **name == *member.known_as.encode();
+    heard.iter().any(hears) && !publication.except.iter().any(left_out)
 }
