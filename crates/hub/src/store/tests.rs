@@ -1,0 +1,53 @@
+//! The store in memory passes what every store must, and keeps no more than it says.
+
+use std::sync::Arc;
+
+use super::conformance::{self, HOUR, NOW, ann, give, put, user, waiting};
+use super::{Ledger, Memory, MemoryStore, Outcome, Settings, State, Store, Which};
+use crate::command::Level;
+
+#[tokio::test]
+async fn memory_conforms() {
+    conformance::all(Level::Accepted, || Arc::new(MemoryStore::default())).await;
+}
+
+#[tokio::test]
+async fn ids_over_their_bytes_shrink_the_window() {
+    let store = Ledger::new(Memory::default(), Settings { id_bytes: 60, keep_acknowledged: None });
+    for hour in 0..4 {
+        store.put(put(&format!("m{hour}"), &[user("ann")]), NOW + hour * HOUR).await.unwrap();
+        store.delete(&ann(), vec![format!("m{hour}").into()], NOW + hour * HOUR).await.unwrap();
+    }
+    let now = NOW + 3 * HOUR;
+    let stats = store.stats(now).await.unwrap();
+    assert!(stats.id_bytes <= 60 && stats.window < 3 * HOUR, "{stats:?}");
+    assert_eq!(store.put(put("m3", &[user("ann")]), now).await.unwrap().outcome, Outcome::Duplicate);
+    assert_eq!(store.put(put("m0", &[user("ann")]), now).await.unwrap().outcome, Outcome::Stored);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_long_ago_is_trimmed_and_nothing_else() {
+    let store = Ledger::new(Memory::default(), Settings { keep_acknowledged: Some(HOUR), ..Settings::default() });
+    give(&store, &["1", "2", "3"]).await;
+    store.mark(&ann(), Which::Ids(vec!["1".into(), "3".into()]), State::Delivered, NOW).await.unwrap();
+    assert_eq!(store.maintain(NOW + HOUR).await.unwrap().trimmed, 0);
+    assert_eq!(store.maintain(NOW + HOUR + 1).await.unwrap().trimmed, 1, "3 waits for 2");
+    assert_eq!(waiting(&store, &ann(), NOW).await, "2");
+    store.mark(&ann(), Which::All, State::Delivered, NOW + HOUR).await.unwrap();
+    assert_eq!(store.maintain(NOW + 3 * HOUR).await.unwrap().trimmed, 2);
+    assert_eq!(store.engine().records_in(b"\x02"), 0);
+    assert_eq!(store.verify().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_is_forgotten() {
+    let store = MemoryStore::default();
+    give(&store, &["1", "2"]).await;
+    store.mark(&ann(), Which::All, State::Delivered, NOW).await.unwrap();
+    store.resend(&ann(), "1", NOW).await.unwrap();
+    store.delete(&ann(), vec!["1".into(), "2".into()], NOW).await.unwrap();
+    assert_eq!(store.maintain(NOW + 25 * HOUR).await.unwrap().forgotten, 2);
+    for (table, left) in [(b"\x02", 0), (b"\x03", 1), (b"\x04", 0), (b"\x05", 0), (b"\x09", 0)] {
+        assert_eq!(store.engine().records_in(table), left, "table {table:?}");
+    }
+}
