@@ -61,6 +61,9 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     fn size(&self) -> Size;
 }
 
+/// The arrangement of records that this version knows; a later one reads this one, too.
+const FORMAT: u32 = 1;
+
 /// Places that are reserved at once, so that the last one need not be written each time.
 const RESERVED: Seq = 1 << 20;
 
@@ -81,12 +84,16 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// As they were when the engine was last open.
+    /// As they were when the engine was last open. `dir` is for the error.
     ///
     /// # Errors
-    /// What the engine says.
-    pub fn load(view: &dyn View) -> Result<Self, StoreError> {
+    /// What the engine says, and [`StoreError::Newer`].
+    pub fn load(view: &dyn View, dir: &str) -> Result<Self, StoreError> {
         let mut counters = Self::default();
+        let found = get(view, &key::meta("format"))?.unwrap_or(FORMAT);
+        if found > FORMAT {
+            return Err(StoreError::Newer { dir: dir.to_owned(), found, known: FORMAT });
+        }
         let key = key::meta("reserved");
         if let Some(bytes) = view.get(key.bytes())? {
             counters.next = decode_owned(key.bytes(), &bytes)?;
@@ -106,7 +113,7 @@ impl Counters {
 }
 
 /// What a transaction writes; `None` removes.
-pub(crate) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// One operation that changes something. It sees its own writes in `get`, not in walks.
 pub struct Transaction<'a> {
@@ -150,6 +157,7 @@ impl<'a> Transaction<'a> {
             self.counters.reserved += RESERVED;
             let reserved = self.counters.reserved;
             self.put(key::meta("reserved"), &reserved);
+            self.put(key::meta("format"), &FORMAT);
         }
         self.counters.next += 1;
         self.counters.next

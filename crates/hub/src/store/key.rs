@@ -58,10 +58,10 @@ impl Key {
     }
 
     pub(crate) fn name(mut self, name: &str) -> Self {
-        // `check` has seen every name that is stored; of others nothing is found.
-        let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        // `check` has seen every name that is stored, so of a longer one nothing is found; nor is its key too long.
+        let length = u16::try_from(name.len()).ok().filter(|_| name.len() <= NAME_MAX).unwrap_or(u16::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());
-        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(&name.as_bytes()[..name.len().min(NAME_MAX)]);
         self
     }
 

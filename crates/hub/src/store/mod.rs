@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use engine::{Counters, Each, Engine, Size, Transaction, View};
+pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use ledger::{Ledger, Progress, Settings, verify};
 pub use memory::Memory;

@@ -62,11 +62,13 @@ pub(crate) fn bob() -> Owner {
     Owner::new("app", "bob")
 }
 
-pub(crate) fn message(id: &str) -> Message {
+/// A message whose payload is its id, with as many bytes beside it.
+#[must_use]
+pub fn message(id: &str) -> Message {
     Message {
         id: id.into(),
         event: "alarm".into(),
-        args: Args::from(id),
+        args: Args::from(id).and_bytes(id.as_bytes().to_vec()),
         priority: Priority::Normal,
         created: NOW,
         expires_at: None,

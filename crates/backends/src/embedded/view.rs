@@ -1,0 +1,56 @@
+//! The hub's view of records, over the engine. The engine checks the sum of every block that it reads.
+
+use std::ops::{ControlFlow, Range};
+
+use bytes::Bytes;
+use fjall::{Iter, Readable, Snapshot};
+use oyez_hub::store::{Each, StoreError, View};
+
+use super::{Shared, error};
+
+/// What is there now: for the writer, who knows that nobody else writes.
+pub(super) struct Now<'a>(pub(super) &'a Shared);
+
+/// What was there at one moment.
+pub(super) struct Moment<'a> {
+    shared: &'a Shared,
+    snapshot: Snapshot,
+}
+
+impl<'a> Moment<'a> {
+    pub(super) fn of(shared: &'a Shared) -> Self {
+        Self { shared, snapshot: shared.database.snapshot() }
+    }
+}
+
+impl View for Now<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.0.keyspace.get(key).map_err(|error| error::of(&self.0.dir, error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
+        walk(self.0, self.0.keyspace.range(range.clone()), backwards, each)
+    }
+}
+
+impl View for Moment<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.snapshot.get(&self.shared.keyspace, key);
+        Ok(value.map_err(|error| error::of(&self.shared.dir, error))?.map(Bytes::from))
+    }
+
+    fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
+        walk(self.shared, self.snapshot.range(&self.shared.keyspace, range.clone()), backwards, each)
+    }
+}
+
+fn walk(shared: &Shared, mut records: Iter, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
+    while let Some(record) = if backwards { records.next_back() } else { records.next() } {
+        let (key, value) = record.into_inner().map_err(|error| error::of(&shared.dir, error))?;
+        if let ControlFlow::Break(()) = each(&key, &value)? {
+            break;
+        }
+    }
+    Ok(())
+}
