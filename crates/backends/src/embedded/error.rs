@@ -14,23 +14,18 @@ pub(super) fn of(dir: &Path, error: fjall::Error) -> StoreError {
         fjall::Error::Poisoned => StoreError::Failed("an earlier write failed".to_owned()),
         fjall::Error::Storage(error) => damaged(dir, format!("{error:?}"), "a table"),
         fjall::Error::JournalRecovery(error) => damaged(dir, format!("{error:?}"), "the log"),
-        fjall::Error::InvalidVersion(Some(version)) => {
-            StoreError::Newer { dir: dir.display().to_string(), found: version as u32, known: ENGINE }
-        }
         other => damaged(dir, format!("{other:?}"), "the engine"),
     }
 }
-
-/// The version of the engine's own format.
-const ENGINE: u32 = 3;
 
 /// The system's error.
 pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
     let dir_shown = dir.display().to_string();
     match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory => {
-            StoreError::ReadOnly { dir: dir_shown, reason: error.to_string() }
-        }
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::AlreadyExists => StoreError::ReadOnly { dir: dir_shown, reason: error.to_string() },
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             StoreError::DiskFull { dir: dir_shown, free: 0, needed: 1 }
         }

@@ -1,14 +1,16 @@
 //! The durable store in a data directory: the hub's ledger over fjall, an LSM tree with a log.
 //!
-//! One thread writes. It takes what waits in a bounded queue, writes it to the engine's log, and answers all of it after
-//! one `fdatasync` if anybody waits for that; meanwhile the next group gathers. Readers have snapshots and run beside the
-//! shards. A reader may see what is written but not synced yet; who put it has no answer before.
+//! One thread writes. It takes what waits in a bounded queue, runs it, writes all of it to the engine's log as one batch,
+//! syncs that if anybody waits for it, and answers; meanwhile the next group gathers. Readers have snapshots and run beside
+//! the shards. Nobody sees what is not as certain yet as its publisher will be told.
 //!
 //! The directory holds `oyez.lock`, which one process at a time has, and `engine/`, which belongs to fjall.
 
+mod backup;
 mod error;
 mod journal;
 mod open;
+mod repair;
 mod view;
 mod writer;
 
@@ -27,6 +29,8 @@ use oyez_hub::store::{Counters, Engine, Ledger, Settings, Size, StoreError, Tran
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use self::backup::{copy, exists, verify};
+pub use self::repair::{Repaired, repair};
 use self::view::Now;
 use self::writer::{Job, QUEUE, Writer};
 

@@ -38,8 +38,17 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Shared, StoreError> {
     open_engine(dir, options, lock)
 }
 
+/// The engine's own format, as the file `version` has it behind three letters.
+const FORMAT: u8 = 3;
+
 /// Opens the engine in a directory that is locked.
 pub(super) fn open_engine(dir: &Path, options: Options, lock: File) -> Result<Shared, StoreError> {
+    if let Ok(marker) = fs::read(engine(dir).join("version"))
+        && let Some(found) = marker.get(3).filter(|found| **found > FORMAT)
+    {
+        let (found, known) = (u32::from(*found), u32::from(FORMAT));
+        return Err(StoreError::Newer { dir: dir.display().to_string(), found, known });
+    }
     let open = || {
         let database = Database::builder(engine(dir))
             .cache_size(options.cache)

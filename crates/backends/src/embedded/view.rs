@@ -1,10 +1,11 @@
 //! The hub's view of records, over the engine. The engine checks the sum of every block that it reads.
 
+use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use fjall::{Iter, Readable, Snapshot};
-use oyez_hub::store::{Each, StoreError, View};
+use oyez_hub::store::{Each, StoreError, View, Writes};
 
 use super::{Shared, error};
 
@@ -42,6 +43,61 @@ impl View for Moment<'_> {
 
     fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
         walk(self.shared, self.snapshot.range(&self.shared.keyspace, range.clone()), backwards, each)
+    }
+}
+
+/// What is there now, and what the operations of a group have written before it is committed.
+pub(super) struct Group<'a> {
+    pub(super) before: Now<'a>,
+    pub(super) writes: Writes,
+}
+
+impl View for Group<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.as_ref().map(|bytes| Bytes::copy_from_slice(bytes))),
+            None => self.before.get(key),
+        }
+    }
+
+    fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
+        if range.start >= range.end {
+            return Ok(());
+        }
+        let mut written = self.writes.range(range.clone());
+        let mut step = move || if backwards { written.next_back() } else { written.next() };
+        let mut next = step();
+        let mut ended = false;
+        self.before.walk(range, backwards, &mut |key, value| {
+            while let Some((own, new)) = next {
+                let order = if backwards { key.cmp(own) } else { own.as_slice().cmp(key) };
+                if order == Ordering::Greater {
+                    break;
+                }
+                next = step();
+                if let Some(new) = new
+                    && each(own, new)?.is_break()
+                {
+                    ended = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                if order == Ordering::Equal {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            let flow = each(key, value)?;
+            ended = flow.is_break();
+            Ok(flow)
+        })?;
+        while let Some((own, new)) = next.filter(|_| !ended) {
+            next = step();
+            if let Some(new) = new
+                && each(own, new)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

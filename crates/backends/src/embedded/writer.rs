@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use fjall::PersistMode;
+use fjall::{OwnedWriteBatch, PersistMode};
 use oyez_hub::command::Level;
 use oyez_hub::store::{Counters, StoreError, Transaction, View, Writes};
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::view::Now;
+use super::view::{Group, Now};
 use super::{MIB, Shared, error as of_engine};
 
 /// Operations that wait for the writer; whoever comes then waits until there is room, in order of arrival.
@@ -80,27 +80,23 @@ impl Writer {
         thread.spawn(run).map_err(|error| StoreError::Failed(error.to_string()))
     }
 
-    fn write(&mut self, group: &mut Vec<Job>) {
-        let mut answers = Vec::with_capacity(group.len());
+    fn write(&mut self, jobs: &mut Vec<Job>) {
+        let mut answers = Vec::with_capacity(jobs.len());
         let mut level = Level::Stored;
-        let mut may = self.may_write();
-        for job in group.drain(..) {
-            let view = Now(&self.shared);
-            let ran = (job.run)(may.clone().map(|()| (&view as &dyn View, &mut self.counters)));
+        let may = self.may_write();
+        let mut group = Group { before: Now(&self.shared), writes: Writes::new() };
+        for job in jobs.drain(..) {
+            let ran = (job.run)(may.clone().map(|()| (&group as &dyn View, &mut self.counters)));
             let Some((writes, answer)) = ran else { continue };
+            group.writes.extend(writes);
             level = level.max(job.level);
-            match self.commit(writes) {
-                Ok(()) => answers.push(answer),
-                Err(error) => {
-                    answer(Err(error.clone()));
-                    may = Err(error);
-                }
-            }
+            answers.push(answer);
         }
         if answers.is_empty() {
             return;
         }
-        let reached = self.persist(level);
+        let writes = group.writes;
+        let reached = self.commit(writes, level);
         answers.into_iter().for_each(|answer| answer(reached.clone()));
     }
 
@@ -119,23 +115,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Into the log's buffer and into memory, all or nothing.
-    fn commit(&mut self, writes: Writes) -> Result<(), StoreError> {
-        let mut batch = self.shared.database.batch();
+    /// Into the log, to the disk if that is wanted, and then into memory, where readers find it: all or nothing.
+    fn commit(&mut self, writes: Writes, level: Level) -> Result<Level, StoreError> {
+        let mode = if level == Level::Synced { PersistMode::SyncData } else { PersistMode::Buffer };
+        let (keyspace, database) = (&self.shared.keyspace, &self.shared.database);
+        if writes.is_empty() {
+            // What was there already may be in the log only.
+            return database.persist(mode).map(|()| level).map_err(|error| self.fail(error));
+        }
+        let mut batch = OwnedWriteBatch::with_capacity(database.clone(), writes.len()).durability(Some(mode));
         for (key, value) in writes {
             match value {
-                Some(value) => batch.insert(&self.shared.keyspace, key, value),
-                None => batch.remove(&self.shared.keyspace, key),
+                Some(value) => batch.insert(keyspace, key, value),
+                None => batch.remove(keyspace, key),
             }
         }
-        batch.commit().map_err(|error| self.fail(error))
-    }
-
-    /// The log's buffer to the system, or to the disk.
-    fn persist(&mut self, level: Level) -> Result<Level, StoreError> {
-        let mode = if level == Level::Synced { PersistMode::SyncData } else { PersistMode::Buffer };
-        self.shared.database.persist(mode).map_err(|error| self.fail(error))?;
-        Ok(level)
+        batch.commit().map(|()| level).map_err(|error| self.fail(error))
     }
 
     /// After a failed write nobody knows what the log holds: nothing is built on it.

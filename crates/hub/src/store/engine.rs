@@ -163,6 +163,25 @@ impl<'a> Transaction<'a> {
         self.counters.next
     }
 
+    /// The records as they were before.
+    pub(crate) fn before(&self) -> &'a dyn View {
+        self.view
+    }
+
+    /// How many records it writes or removes.
+    pub(crate) fn changes(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Gives no place up to `last` again.
+    pub(crate) fn reserve(&mut self, last: Seq) {
+        if self.counters.next < last {
+            (self.counters.next, self.counters.reserved) = (last, last);
+            self.put(key::meta("reserved"), &last);
+            self.put(key::meta("format"), &FORMAT);
+        }
+    }
+
     pub(crate) fn put(&mut self, key: Key, record: &impl Serialize) {
         self.put_raw(key, encode(record));
     }

@@ -39,6 +39,18 @@ pub enum StoreError {
         /// What the system says.
         reason: String,
     },
+    /// No store there.
+    #[error("there is no store in {dir}; name the directory that `oyez serve --data-dir` has")]
+    Missing {
+        /// The data directory.
+        dir: String,
+    },
+    /// A place for a copy that holds something.
+    #[error("{dir} is not empty; name a directory that is empty, or is not there yet")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+    },
     /// Another process has it.
     #[error("{dir} is in use by another process; stop that one, or choose another --data-dir")]
     Locked {
@@ -85,6 +97,8 @@ impl StoreError {
             Self::NoTarget => "no_target",
             Self::DiskFull { .. } => "disk_full",
             Self::ReadOnly { .. } => "read_only",
+            Self::Missing { .. } => "missing",
+            Self::NotEmpty { .. } => "not_empty",
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer_version",
             Self::Damaged { .. } => "damaged",

@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
-pub use ledger::{Ledger, Progress, Settings, verify};
+pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
     Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Priority, Put, Query, Released,

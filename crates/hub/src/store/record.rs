@@ -64,15 +64,15 @@ pub(crate) fn read_message(key: &[u8], bytes: &[u8]) -> Result<Message, StoreErr
 
 /// How far a user has come in their inbox, or in a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Entries up to here are not for them.
-    pub since: Seq,
+    pub(crate) since: Seq,
     /// Entries up to here are acknowledged, expired or gone.
-    pub acknowledged: Seq,
+    pub(crate) acknowledged: Seq,
     /// Entries up to here are read, expired or gone.
-    pub read: Seq,
+    pub(crate) read: Seq,
     /// How many behind `acknowledged` are acknowledged, too.
-    pub ahead: u32,
+    pub(crate) ahead: u32,
 }
 
 /// What is known of a target.

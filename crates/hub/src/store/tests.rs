@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::conformance::{self, HOUR, NOW, ann, give, put, user, waiting};
-use super::{Ledger, Memory, MemoryStore, Outcome, Settings, State, Store, Which};
+use super::{
+    Counters, Engine as _, Ledger, Memory, MemoryStore, Outcome, Put, Settings, State, Store, StoreError, Which, key,
+    mend,
+};
 use crate::command::Level;
 
 #[tokio::test]
@@ -50,4 +53,41 @@ async fn nothing_is_left_of_what_is_forgotten() {
     for (table, left) in [(b"\x02", 0), (b"\x03", 1), (b"\x04", 0), (b"\x05", 0), (b"\x09", 0)] {
         assert_eq!(store.engine().records_in(table), left, "table {table:?}");
     }
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let memory = Memory::default();
+    let newer = memory.write(Level::Stored, |transaction| {
+        transaction.put(key::meta("format"), &2_u32);
+        Ok(())
+    });
+    newer.await.unwrap();
+    let error = memory.read(|view| Counters::load(view, "dir").map(drop)).await.unwrap_err();
+    assert_eq!(error, StoreError::Newer { dir: "dir".to_owned(), found: 2, known: 1 });
+}
+
+#[tokio::test]
+async fn what_is_lost_is_told_and_mended() {
+    let store = MemoryStore::default();
+    give(&store, &["1", "2", "3"]).await;
+    store.put(Put { deliver_at: Some(NOW + 1), ..put("4", &[user("ann")]) }, NOW).await.unwrap();
+    store.enroll("app", "ops", vec!["ann".into(), "bob".into()]).await.unwrap();
+    store.mark(&ann(), Which::Ids(vec!["2".into()]), State::Delivered, NOW).await.unwrap();
+    let ann_in_ops = key::joined("app", "ann", "ops");
+    let lost = [key::head("app", &user("ann")), key::id("app", "1"), key::id("app", "4"), ann_in_ops];
+    let lose = store.engine().write(Level::Stored, |transaction| {
+        lost.into_iter().for_each(|key| transaction.remove(key));
+        Ok(())
+    });
+    lose.await.unwrap();
+    assert!(store.verify().await.unwrap().len() >= 4);
+    let (mended, _) = store.engine().write(Level::Stored, mend).await.unwrap();
+    assert_eq!(mended, 4);
+    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(waiting(&store, &ann(), NOW).await, "1 3");
+    assert_eq!(store.put(put("1", &[user("ann")]), NOW).await.unwrap().outcome, Outcome::Duplicate);
+    store.mark(&ann(), Which::Ids(vec!["1".into()]), State::Delivered, NOW).await.unwrap();
+    assert_eq!(store.release(9, NOW + 1).await.unwrap().len(), 1);
+    assert_eq!(waiting(&store, &ann(), NOW + 1).await, "3 4");
 }

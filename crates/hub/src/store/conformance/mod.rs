@@ -75,6 +75,12 @@ pub fn message(id: &str) -> Message {
     }
 }
 
+/// A payload of one word.
+#[must_use]
+pub fn payload(word: &str) -> Args {
+    Args::from(word)
+}
+
 pub(crate) fn put(id: &str, to: &[Target]) -> Put {
     Put {
         app: "app".into(),

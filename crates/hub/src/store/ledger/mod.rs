@@ -3,6 +3,7 @@
 mod entry;
 mod inbox;
 mod mark;
+mod mend;
 mod put;
 mod roster;
 mod trace;
@@ -22,7 +23,7 @@ use super::message::{
 };
 use crate::command::Level;
 
-pub use super::record::Progress;
+pub use mend::mend;
 pub use verify::verify;
 
 /// What is the same for all apps of a store.

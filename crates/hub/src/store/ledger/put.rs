@@ -74,8 +74,7 @@ pub(super) fn put(
             ..stored
         };
     }
-    upkeep::count_id(transaction, &id_key, &record);
-    transaction.put(id_key, &record);
+    upkeep::put_id(transaction, id_key, &record);
     Ok(stored)
 }
 
@@ -121,7 +120,7 @@ pub(super) fn release(transaction: &mut Transaction<'_>, limit: usize, now: u64)
         due.push((key.to_vec(), decode_owned(key, bytes)?));
         Ok(ControlFlow::Continue(()))
     })?;
-    transaction.counters.due_from = match due.last() {
+    let reached = match due.last() {
         Some((key, _)) if due.len() >= limit => Parts::of(key).number()?,
         _ => now,
     };
@@ -130,6 +129,7 @@ pub(super) fn release(transaction: &mut Transaction<'_>, limit: usize, now: u64)
         released.extend(release_one(transaction, &key, waiting, now)?);
         transaction.remove_raw(key);
     }
+    transaction.counters.due_from = reached;
     Ok(released)
 }
 

@@ -17,12 +17,12 @@ const DAY: u64 = 24;
 /// Entries that expire in one round.
 const EXPIRED: usize = 1_000;
 /// Ids that are looked at in one round.
-const IDS: usize = 5_000;
+const IDS: usize = 2_000;
 /// Inboxes and channels that are trimmed in one round, and the most of one that goes.
-const HEADS: usize = 500;
+const HEADS: usize = 100;
 const TRIMMED: usize = 1_000;
-/// The largest roster whose slowest member is looked for.
-const ROSTER: usize = 10_000;
+/// The largest roster whose slowest member is looked for; the log of a larger channel is bounded only.
+const ROSTER: usize = 1_000;
 /// Receipts of one entry that are removed in one round.
 const RECEIPTS: usize = 10_000;
 
@@ -47,11 +47,13 @@ pub(super) fn first_hour(hours: &mut Hours, settings: &Settings, now: u64) -> u6
     from
 }
 
-/// Counts an id.
-pub(super) fn count_id(transaction: &mut Transaction<'_>, key: &Key, record: &IdRecord) {
-    let bytes = key.bytes().len() + encode(record).len();
-    *transaction.counters.hours.bytes.entry(hour(record.at)).or_default() += bytes as u64;
+/// Notes where a message lies, and counts its id.
+pub(super) fn put_id(transaction: &mut Transaction<'_>, key: Key, record: &IdRecord) {
+    let bytes = encode(record);
+    let size = key.bytes().len() + bytes.len();
+    *transaction.counters.hours.bytes.entry(hour(record.at)).or_default() += size as u64;
     transaction.counters.unsaved = true;
+    transaction.put_raw(key, bytes);
 }
 
 /// For how long ids are unique, how many bytes they have, and the last place.
@@ -108,13 +110,13 @@ fn expire(transaction: &mut Transaction<'_>, now: u64, upkeep: &mut Upkeep) -> R
     let end = Key::of(Table::Expiry).number(now.saturating_add(1)).into_bytes();
     let over = some(transaction, &(start..end), EXPIRED)?;
     upkeep.more |= over.len() >= EXPIRED;
-    transaction.counters.expiry_from = now;
+    let mut reached = now;
     for (key, _) in over {
         let mut parts = Parts::of(&key);
         let at = parts.number()?;
         let (app, target, seq) = (parts.name()?.to_owned(), parts.target()?, parts.number()?);
         if upkeep.more {
-            transaction.counters.expiry_from = at;
+            reached = at;
         }
         let head_key = key::head(&app, &target);
         let mut head: Head = get(transaction, &head_key)?.unwrap_or_default();
@@ -123,13 +125,17 @@ fn expire(transaction: &mut Transaction<'_>, now: u64, upkeep: &mut Upkeep) -> R
         transaction.remove_raw(key);
         upkeep.expired += 1;
     }
+    transaction.counters.expiry_from = reached;
     Ok(())
 }
 
 /// Forgets ids that need not be unique any more and whose message is gone, with its receipts.
 fn sweep_ids(transaction: &mut Transaction<'_>, from: u64, upkeep: &mut Upkeep) -> Result<(), StoreError> {
     let mut range = Key::of(Table::Id).below();
-    if let Some(start) = transaction.counters.ids_from.take() {
+    let started = transaction.counters.ids_from.take();
+    // Where one round found something, all the others are worth their while.
+    let mut rest = started.is_some();
+    if let Some(start) = started {
         range.start = start;
     }
     let ids = some(transaction, &range, IDS)?;
@@ -145,8 +151,9 @@ fn sweep_ids(transaction: &mut Transaction<'_>, from: u64, upkeep: &mut Upkeep) 
     upkeep.forgotten += forgotten;
     if let Some((last, _)) = ids.last().filter(|_| ids.len() >= IDS) {
         transaction.counters.ids_from = Some(after(last));
-        upkeep.more |= forgotten > 0;
+        rest = true;
     }
+    upkeep.more |= rest && forgotten > 0;
     Ok(())
 }
 
