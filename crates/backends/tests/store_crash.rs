@@ -2,10 +2,11 @@
 //! binary once more as the publisher that is killed, or watched.
 
 #![cfg(feature = "embedded")]
+#![allow(clippy::unwrap_used, reason = "a test may: the panic is the failure")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,19 +30,20 @@ fn open(dir: &Path) -> EmbeddedStore {
 }
 
 fn publisher(command: &mut Command, dir: &Path, prefix: &str, count: usize) -> Child {
-    let command = command.args(["--exact", "publishes", "--ignored", "--nocapture", "--test-threads=1"]);
+    let command = command.args(["--exact", "publishes", "--nocapture", "--test-threads=1"]);
     let command = command.env(DIR, dir).env(PREFIX, prefix).env(COUNT, count.to_string());
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// The publisher: eight at once, and a line on stdout for each answer, `stored` or `synced` in turn.
+/// The publisher: eight at once, and a line on stdout for each answer, half of which are to be synced. By itself it
+/// looks whether all is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "is run by the other tests"]
 async fn publishes() {
-    let from_env = |name| std::env::var(name).expect("the other tests set it");
-    let (dir, prefix) = (from_env(DIR), from_env(PREFIX));
-    let count: usize = from_env(COUNT).parse().unwrap();
-    let store = Arc::new(open(Path::new(&dir)));
+    let own = TempDir::new().unwrap();
+    let dir = std::env::var_os(DIR).map_or_else(|| own.path().join("store"), PathBuf::from);
+    let prefix = std::env::var(PREFIX).unwrap_or_default();
+    let count = std::env::var(COUNT).map_or(200, |count| count.parse().unwrap());
+    let store = Arc::new(open(&dir));
     let next = Arc::new(AtomicUsize::new(0));
     let publishers: Vec<_> = (0..8)
         .map(|_| {
@@ -68,6 +70,7 @@ async fn publishes() {
     for publisher in publishers {
         publisher.await.unwrap();
     }
+    assert_eq!(all(&store).await.len(), count);
 }
 
 /// The ids of the lines that say so.
@@ -152,7 +155,8 @@ fn no_answer_says_synced_before_its_fdatasync() {
 fn judge(trace: &str) -> usize {
     let mut answers = 0;
     // By number of line: where each call on a file ended that was one of the log's, and where each sync began and ended.
-    let (mut writes, mut syncs): (Vec<(usize, &str)>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    let mut writes: Vec<(usize, &str)> = Vec::new();
+    let mut syncs: Vec<(usize, usize)> = Vec::new();
     let mut begun: Vec<(&str, usize, &str)> = Vec::new();
     for (at, line) in trace.lines().enumerate() {
         let (thread, call) = line.split_once(' ').unwrap_or_default();

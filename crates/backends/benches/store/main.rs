@@ -1,6 +1,8 @@
 //! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `inbox`,
 //! `growth`, `million` (takes minutes and 5 GB of disk; only when named).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may: it prints, and a panic is its failure")]
+
 mod bare;
 mod growth;
 mod inbox;
@@ -47,8 +49,8 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
 }
 
 /// A message of 200 bytes for one user.
-fn put(id: String, user: &str, level: Level) -> Put {
-    let mut message = conformance::message(&id);
+fn put(id: &str, user: &str, level: Level) -> Put {
+    let mut message = conformance::message(id);
     let word = "x".repeat(200_usize.saturating_sub(id.len()));
     message.args = conformance::payload(&word);
     let bound = Bound { most: 1_000_000, ..Bound::default() };
@@ -73,7 +75,7 @@ async fn fill_from(store: &Arc<EmbeddedStore>, first: usize, users: usize, each:
                         return;
                     }
                     let user = format!("user-{}", number % users);
-                    store.put(put(format!("message-{number}"), &user, Level::Stored), now).await.unwrap();
+                    store.put(put(&format!("message-{number}"), &user, Level::Stored), now).await.unwrap();
                 }
             })
         })
@@ -101,4 +103,12 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
+}
+
+/// Seconds of CPU that this process has used.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    ticks / 100.0
 }

@@ -34,30 +34,34 @@ pub(crate) async fn run() {
                 let store = Arc::clone(&one);
                 async move {
                     let user = format!("user-{}", (publisher * 31 + number) % 10_000);
-                    let put = put(format!("{turn}-{publisher}-{number}"), &user, Level::Synced);
+                    let put = put(&format!("{turn}-{publisher}-{number}"), &user, Level::Synced);
                     assert_eq!(store.put(put, NOW).await.unwrap().level, Level::Synced);
                 }
             })
             .await,
         );
     }
-    engine.sort_unstable_by_key(|turn: &Turn| turn.rate);
-    ours.sort_unstable_by_key(|turn: &Turn| turn.rate);
+    engine.sort_unstable_by(|a: &Turn, b: &Turn| a.rate.total_cmp(&b.rate));
+    ours.sort_unstable_by(|a: &Turn, b: &Turn| a.rate.total_cmp(&b.rate));
     let (engine, ours) = (&engine[TURNS / 2], &ours[TURNS / 2]);
     println!("synced publishes, {PUBLISHERS} publishers, 200 bytes, median of {TURNS} turns of {TURN:?} each:");
-    println!("  bare engine  {:>7}/s  p50 {:?}  p99 {:?}", engine.rate, engine.p50, engine.p99);
-    println!("  store        {:>7}/s  p50 {:?}  p99 {:?}", ours.rate, ours.p50, ours.p99);
-    println!("  ratio        {:.2}", ours.rate as f64 / engine.rate as f64);
+    for (name, turn) in [("bare engine", engine), ("store", ours)] {
+        let Turn { rate, p50, p99, cpu } = turn;
+        println!("  {name:12} {rate:>7.0}/s  p50 {p50:.0?}  p99 {p99:.0?}  {cpu:.1} µs of CPU each");
+    }
+    println!("  ratio        {:.2}", ours.rate / engine.rate);
 }
 
 struct Turn {
-    rate: u64,
+    rate: f64,
     p50: Duration,
     p99: Duration,
+    /// Microseconds of the whole process for each message.
+    cpu: f64,
 }
 
 async fn rate<F: Future<Output = ()> + Send>(publish: impl Fn(usize, usize) -> F + Clone + Send + 'static) -> Turn {
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), crate::cpu());
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|publisher| {
             let publish = publish.clone();
@@ -78,6 +82,7 @@ async fn rate<F: Future<Output = ()> + Send>(publish: impl Fn(usize, usize) -> F
     }
     let took = began.elapsed();
     times.sort_unstable();
-    let rate = (times.len() as f64 / took.as_secs_f64()) as u64;
-    Turn { rate, p50: times[times.len() / 2], p99: times[times.len() * 99 / 100] }
+    let rate = times.len() as f64 / took.as_secs_f64();
+    let cpu = (crate::cpu() - before) * 1e6 / times.len() as f64;
+    Turn { rate, cpu, p50: times[times.len() / 2], p99: times[times.len() * 99 / 100] }
 }

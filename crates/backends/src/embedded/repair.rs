@@ -136,7 +136,7 @@ type Copy<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'a;
 
 /// Reads a range from both ends up to what cannot be read, and then each half of the rest.
 fn read_around(shared: &Shared, range: Range<Vec<u8>>, depth: u32, copy: &mut Copy<'_>) -> Result<(), StoreError> {
-    let (mut from, mut to) = (range.start.clone(), range.end.clone());
+    let Range { start: mut from, end: mut to } = range;
     for backwards in [false, true] {
         let mut failed = None;
         let walked = Now(shared).walk(&(from.clone()..to.clone()), backwards, &mut |key, value| {

@@ -1,6 +1,7 @@
 //! The hub's view of records, over the engine. The engine checks the sum of every block that it reads.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
@@ -46,9 +47,36 @@ impl View for Moment<'_> {
     }
 }
 
+/// Small records that were written lately, as they are now: the head of an inbox is read again for its next message.
+#[derive(Default)]
+pub(super) struct Recent(HashMap<Vec<u8>, Bytes>);
+
+impl Recent {
+    /// Records that are remembered; then all are forgotten.
+    const MOST: usize = 1 << 16;
+    /// The bytes of a small one.
+    const SMALL: usize = 32;
+
+    /// Notes what has been committed.
+    pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value.filter(|value| value.len() <= Self::SMALL) {
+            Some(small) => {
+                if self.0.len() >= Self::MOST {
+                    self.0.clear();
+                }
+                self.0.insert(key.to_vec(), Bytes::copy_from_slice(small));
+            }
+            None => {
+                self.0.remove(key);
+            }
+        }
+    }
+}
+
 /// What is there now, and what the operations of a group have written before it is committed.
 pub(super) struct Group<'a> {
     pub(super) before: Now<'a>,
+    pub(super) recent: &'a Recent,
     pub(super) writes: Writes,
 }
 
@@ -56,7 +84,10 @@ impl View for Group<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.writes.get(key) {
             Some(written) => Ok(written.as_ref().map(|bytes| Bytes::copy_from_slice(bytes))),
-            None => self.before.get(key),
+            None => match self.recent.0.get(key) {
+                Some(known) => Ok(Some(known.clone())),
+                None => self.before.get(key),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use oyez_hub::store::{Counters, StoreError, Transaction, View, Writes};
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::view::{Group, Now};
+use super::view::{Group, Now, Recent};
 use super::{MIB, Shared, error as of_engine};
 
 /// Operations that wait for the writer; whoever comes then waits until there is room, in order of arrival.
@@ -57,13 +57,14 @@ pub(super) struct Writer {
     counters: Counters,
     jobs: mpsc::Receiver<Job>,
     keep_free: u64,
+    recent: Recent,
     /// Why nothing is written any more.
     failed: Option<StoreError>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, counters: Counters, jobs: mpsc::Receiver<Job>, keep_free: u64) -> Self {
-        Self { shared, counters, jobs, keep_free, failed: None }
+        Self { shared, counters, jobs, keep_free, recent: Recent::default(), failed: None }
     }
 
     pub(super) fn start(mut self) -> Result<JoinHandle<()>, StoreError> {
@@ -84,7 +85,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut level = Level::Stored;
         let may = self.may_write();
-        let mut group = Group { before: Now(&self.shared), writes: Writes::new() };
+        let mut group = Group { before: Now(&self.shared), recent: &self.recent, writes: Writes::new() };
         for job in jobs.drain(..) {
             let ran = (job.run)(may.clone().map(|()| (&group as &dyn View, &mut self.counters)));
             let Some((writes, answer)) = ran else { continue };
@@ -125,6 +126,7 @@ impl Writer {
         }
         let mut batch = OwnedWriteBatch::with_capacity(database.clone(), writes.len()).durability(Some(mode));
         for (key, value) in writes {
+            self.recent.note(&key, value.as_deref());
             match value {
                 Some(value) => batch.insert(keyspace, key, value),
                 None => batch.remove(keyspace, key),

@@ -1,5 +1,7 @@
 //! What every store must do. `all` plays each scene on a fresh store; a scene that fails panics with its line.
 
+#![allow(clippy::unwrap_used, reason = "a test may: the panic is the failure")]
+
 mod bounds;
 mod ids;
 mod inbox;

@@ -1,6 +1,7 @@
 //! One entry of an inbox or a channel: how it gets there, how it goes.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -48,7 +49,15 @@ pub(super) fn receipt(
     Ok(get(view, &key::receipt(app, target, seq, user))?.unwrap_or_default())
 }
 
-/// Puts an entry at the end of a target. What it drops for that is returned by id; `Err(())` inside: there is no room.
+/// What became of an entry that was to be put into a target.
+pub(super) enum Appended {
+    /// It lies there; what had to go for it, by id.
+    At(Seq, Vec<Arc<str>>),
+    /// There is no room, and nothing may go.
+    Full,
+}
+
+/// Puts an entry at the end of a target.
 pub(super) fn append(
     transaction: &mut Transaction<'_>,
     app: &str,
@@ -57,13 +66,13 @@ pub(super) fn append(
     expires_at: Option<u64>,
     bound: Bound,
     now: u64,
-) -> Result<Result<(Seq, Vec<std::sync::Arc<str>>), ()>, StoreError> {
+) -> Result<Appended, StoreError> {
     let key = key::head(app, target);
     let mut head: Head = get(transaction, &key)?.unwrap_or_default();
     let mut dropped = Vec::new();
     while head.count >= bound.most.max(1) {
         if bound.when_full == WhenFull::Refuse {
-            return Ok(Err(()));
+            return Ok(Appended::Full);
         }
         let Some(id) = drop_one(transaction, app, target, &mut head, now)? else { break };
         dropped.push(id);
@@ -79,7 +88,7 @@ pub(super) fn append(
         transaction.put_raw(key::expiry(at, app, target, seq), Vec::new());
         transaction.counters.expiry_from = transaction.counters.expiry_from.min(at);
     }
-    Ok(Ok((seq, dropped)))
+    Ok(Appended::At(seq, dropped))
 }
 
 /// Makes room: the oldest acknowledged entry goes, else the oldest.
@@ -89,7 +98,7 @@ fn drop_one(
     target: &Target,
     head: &mut Head,
     now: u64,
-) -> Result<Option<std::sync::Arc<str>>, StoreError> {
+) -> Result<Option<Arc<str>>, StoreError> {
     let Some(first) = first_from(transaction, app, target, head.first)? else { return Ok(None) };
     let mut victim = first;
     if let Target::User(user) = target

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::entry::{append, locate, receipt, remove, walk};
+use super::entry::{Appended, append, locate, receipt, remove, walk};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -245,7 +245,7 @@ pub(super) fn resend(
     }
     let unbounded = Bound { most: u32::MAX, when_full: WhenFull::DropOldest };
     let appended = append(transaction, &of.app, &own, &bytes, message.expires_at, unbounded, now)?;
-    let Ok((seq, _)) = appended else { return Ok(None) };
+    let Appended::At(seq, _) = appended else { return Ok(None) };
     record.places.push((own.clone(), seq));
     transaction.put(id_key, &record);
     Ok(Some(Item { seq, via: own, message, state: State::Pending }))

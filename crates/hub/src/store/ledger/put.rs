@@ -1,9 +1,10 @@
 //! How messages come in: at once, or when they are due; once each.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::Settings;
-use super::entry::append;
+use super::entry::{Appended, append};
 use super::upkeep;
 use crate::command::Level;
 use crate::store::engine::{Transaction, View, get};
@@ -55,7 +56,7 @@ pub(super) fn put(
     let mut record = IdRecord { at: now, scheduled: None, places: Vec::new() };
     if let Some(due) = deliver_at.filter(|due| *due > now) {
         let seq = transaction.next();
-        let waiting = Waiting { app: app.clone(), id: message.id.clone(), to, bound, message: bytes.into() };
+        let waiting = Waiting { app: app.clone(), id: message.id, to, bound, message: bytes.into() };
         transaction.put(key::scheduled(due, seq), &waiting);
         transaction.counters.due_from = transaction.counters.due_from.min(due);
         record.scheduled = Some((due, seq));
@@ -82,7 +83,7 @@ pub(super) fn put(
 struct Spread {
     places: Vec<(Target, Seq)>,
     refused: Vec<Target>,
-    dropped: Vec<(Target, std::sync::Arc<str>)>,
+    dropped: Vec<(Target, Arc<str>)>,
 }
 
 /// Puts an entry into each inbox.
@@ -98,11 +99,11 @@ fn spread(
     let mut spread = Spread::default();
     for target in to {
         match append(transaction, app, target, message, expires_at, bound, now)? {
-            Ok((seq, dropped)) => {
+            Appended::At(seq, dropped) => {
                 spread.places.push((target.clone(), seq));
                 spread.dropped.extend(dropped.into_iter().map(|id| (target.clone(), id)));
             }
-            Err(()) => spread.refused.push(target.clone()),
+            Appended::Full => spread.refused.push(target.clone()),
         }
     }
     Ok(spread)
