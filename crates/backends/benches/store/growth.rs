@@ -14,7 +14,7 @@ const DAY: u64 = 24 * 3_600_000;
 pub(crate) async fn run() {
     const USERS: usize = 1_000;
     const EACH: usize = 100;
-    let dir = TempDir::new_in(".").unwrap();
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let settings = Settings { keep_acknowledged: Some(0), ..Settings::default() };
     let store = Arc::new(Embedded::store(dir.path(), Options::default(), settings, Handle::current()).unwrap());
     println!(

@@ -10,7 +10,7 @@ use crate::{NOW, fill, on_disk, open, resident};
 /// One inbox of 100,000: the first page and others, cold and warm.
 pub(crate) async fn large() {
     const MESSAGES: usize = 100_000;
-    let dir = TempDir::new_in(".").unwrap();
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = open(dir.path());
     fill(&store, 1, MESSAGES).await;
     drop(store);
@@ -42,7 +42,7 @@ pub(crate) async fn large() {
 /// A million users with ten messages each: opening.
 pub(crate) async fn million() {
     const USERS: usize = 1_000_000;
-    let dir = TempDir::new_in(".").unwrap();
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = open(dir.path());
     let began = Instant::now();
     fill(&store, USERS, 10).await;

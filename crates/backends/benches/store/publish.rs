@@ -15,7 +15,7 @@ const TURN: Duration = Duration::from_secs(3);
 const TURNS: usize = 5;
 
 pub(crate) async fn run() {
-    let dir = TempDir::new_in(".").unwrap();
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let bare = Bare::open(&dir.path().join("bare"));
     let store = open(&dir.path().join("store"));
     let (mut engine, mut ours) = (Vec::new(), Vec::new());

@@ -185,7 +185,7 @@ fn repair(dir: &Path) -> Result<(), Failure> {
         say::line("tables could not be read everywhere; what could is in new ones");
     }
     if done.mended > 0 {
-        say::line(format_args!("{} records were written anew, or led nowhere", done.mended));
+        say::line(format_args!("records written anew, or taken away because they led nowhere: {}", done.mended));
     }
     if let Some(kept) = done.kept {
         say::line(format_args!("what was replaced is in {}", kept.display()));

@@ -73,8 +73,8 @@ pub struct Counters {
     next: Seq,
     reserved: Seq,
     pub(crate) hours: Hours,
-    /// The hours have changed since they were written.
-    pub(crate) unsaved: bool,
+    /// Ids that have come since the hours were written.
+    pub(crate) unsaved: u32,
     /// Before these times nothing expires, or is due.
     pub(crate) expiry_from: u64,
     pub(crate) due_from: u64,

@@ -23,6 +23,8 @@ const HEADS: usize = 100;
 const TRIMMED: usize = 1_000;
 /// The largest roster whose slowest member is looked for; the log of a larger channel is bounded only.
 const ROSTER: usize = 1_000;
+/// Ids that may be missing from the accounts after a restart.
+const UNCOUNTED: u32 = 1_000;
 /// Receipts of one entry that are removed in one round.
 const RECEIPTS: usize = 10_000;
 
@@ -52,8 +54,18 @@ pub(super) fn put_id(transaction: &mut Transaction<'_>, key: Key, record: &IdRec
     let bytes = encode(record);
     let size = key.bytes().len() + bytes.len();
     *transaction.counters.hours.bytes.entry(hour(record.at)).or_default() += size as u64;
-    transaction.counters.unsaved = true;
+    transaction.counters.unsaved += 1;
     transaction.put_raw(key, bytes);
+    if transaction.counters.unsaved >= UNCOUNTED {
+        save_hours(transaction);
+    }
+}
+
+/// Writes the accounts of ids.
+fn save_hours(transaction: &mut Transaction<'_>) {
+    transaction.counters.unsaved = 0;
+    let hours = transaction.counters.hours.clone();
+    transaction.put(key::meta("hours"), &hours);
 }
 
 /// For how long ids are unique, how many bytes they have, and the last place.
@@ -97,9 +109,8 @@ pub(super) fn maintain(transaction: &mut Transaction<'_>, settings: &Settings, n
     if let Some(keep) = settings.keep_acknowledged {
         trim(transaction, now.saturating_sub(keep), now, &mut upkeep)?;
     }
-    if std::mem::take(&mut transaction.counters.unsaved) {
-        let hours = transaction.counters.hours.clone();
-        transaction.put(key::meta("hours"), &hours);
+    if transaction.counters.unsaved > 0 {
+        save_hours(transaction);
     }
     Ok(upkeep)
 }
