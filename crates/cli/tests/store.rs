@@ -1,5 +1,7 @@
 //! `oyez store`, as an operator meets it: a good directory, a copy, damage, and back.
 
+#![allow(clippy::unwrap_used, reason = "a test may: the panic is the failure")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

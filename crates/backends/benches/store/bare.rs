@@ -13,7 +13,7 @@ pub(crate) struct Bare(mpsc::Sender<Job>);
 
 impl Bare {
     pub(crate) fn open(dir: &Path) -> Self {
-        let database = Database::builder(dir).manual_journal_persist(true).worker_threads(1).open().unwrap();
+        let database = Database::builder(dir).manual_journal_persist(true).worker_threads(2).open().unwrap();
         let options = || KeyspaceCreateOptions::default().max_memtable_size(32 << 20);
         let keyspace = database.keyspace("bare", options).unwrap();
         let (sender, mut jobs) = mpsc::channel::<Job>(1_024);

@@ -16,6 +16,9 @@ pub(super) fn engine(dir: &Path) -> PathBuf {
     dir.join("engine")
 }
 
+/// The engine's threads: one alone would let memory grow for as long as it rewrites tables.
+const WORKERS: usize = 2;
+
 /// The engine keeps as much of its log as this before it moves what is in it to its place.
 const LOG: u64 = 128 * MIB;
 
@@ -54,7 +57,7 @@ pub(super) fn open_engine(dir: &Path, options: Options, lock: File) -> Result<Sh
             .cache_size(options.cache)
             .max_journaling_size(LOG)
             .manual_journal_persist(true)
-            .worker_threads(1)
+            .worker_threads(WORKERS)
             .open()?;
         let keyspace =
             database.keyspace("records", || KeyspaceCreateOptions::default().max_memtable_size(options.memtable))?;

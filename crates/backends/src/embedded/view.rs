@@ -28,7 +28,7 @@ impl<'a> Moment<'a> {
 impl View for Now<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let value = self.0.keyspace.get(key).map_err(|error| error::of(&self.0.dir, error))?;
-        Ok(value.map(Bytes::from))
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {
@@ -39,7 +39,7 @@ impl View for Now<'_> {
 impl View for Moment<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let value = self.snapshot.get(&self.shared.keyspace, key);
-        Ok(value.map_err(|error| error::of(&self.shared.dir, error))?.map(Bytes::from))
+        Ok(value.map_err(|error| error::of(&self.shared.dir, error))?.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn walk(&self, range: &Range<Vec<u8>>, backwards: bool, each: &mut Each<'_>) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! How records are named: a table's byte, then parts that sort as they should. A name comes after its length, so that no
-//! name is the beginning of another.
+//! name is the beginning of another. Where names come first, three bytes of their hash come before them: engines compare
+//! the first four bytes of keys without looking further, and names of one app begin alike.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,6 +58,13 @@ impl Key {
         Self(bytes)
     }
 
+    /// A key of a table whose records belong to something that has a name in an app.
+    fn spread(table: Table, app: &str, name: &str) -> Self {
+        let mut key = Self::of(table);
+        key.0.extend_from_slice(&hash(app, name).to_be_bytes()[1..]);
+        key.name(app)
+    }
+
     pub(crate) fn name(mut self, name: &str) -> Self {
         // `check` has seen every name that is stored, so of a longer one nothing is found; nor is its key too long.
         let length = u16::try_from(name.len()).ok().filter(|_| name.len() <= NAME_MAX).unwrap_or(u16::MAX);
@@ -108,20 +116,20 @@ pub(crate) fn entry(app: &str, target: &Target, seq: Seq) -> Key {
 }
 
 pub(crate) fn entries(app: &str, target: &Target) -> Key {
-    Key::of(Table::Entry).name(app).target(target)
+    Key::spread(Table::Entry, app, target.name()).target(target)
 }
 
 pub(crate) fn head(app: &str, target: &Target) -> Key {
-    Key::of(Table::Head).name(app).target(target)
+    Key::spread(Table::Head, app, target.name()).target(target)
 }
 
 pub(crate) fn id(app: &str, id: &str) -> Key {
-    Key::of(Table::Id).name(app).name(id)
+    Key::spread(Table::Id, app, id).name(id)
 }
 
 /// The receipts of an entry, of all users.
 pub(crate) fn receipts(app: &str, target: &Target, seq: Seq) -> Key {
-    Key::of(Table::Receipt).name(app).target(target).number(seq)
+    Key::spread(Table::Receipt, app, target.name()).target(target).number(seq)
 }
 
 pub(crate) fn receipt(app: &str, target: &Target, seq: Seq, user: &str) -> Key {
@@ -129,11 +137,19 @@ pub(crate) fn receipt(app: &str, target: &Target, seq: Seq, user: &str) -> Key {
 }
 
 pub(crate) fn member(app: &str, channel: &str, user: &str) -> Key {
-    Key::of(Table::Member).name(app).name(channel).name(user)
+    members(app, channel).name(user)
+}
+
+pub(crate) fn members(app: &str, channel: &str) -> Key {
+    Key::spread(Table::Member, app, channel).name(channel)
 }
 
 pub(crate) fn joined(app: &str, user: &str, channel: &str) -> Key {
-    Key::of(Table::Joined).name(app).name(user).name(channel)
+    all_joined(app, user).name(channel)
+}
+
+pub(crate) fn all_joined(app: &str, user: &str) -> Key {
+    Key::spread(Table::Joined, app, user).name(user)
 }
 
 pub(crate) fn scheduled(due: u64, seq: Seq) -> Key {
@@ -142,6 +158,12 @@ pub(crate) fn scheduled(due: u64, seq: Seq) -> Key {
 
 pub(crate) fn expiry(at: u64, app: &str, target: &Target, seq: Seq) -> Key {
     Key::of(Table::Expiry).number(at).name(app).target(target).number(seq)
+}
+
+/// FNV-1a. It is part of the keys, so it never changes; it only spreads them.
+fn hash(app: &str, name: &str) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    app.bytes().chain([0]).chain(name.bytes()).fold(0x811c_9dc5, step)
 }
 
 /// Refuses a name that no key can hold.
@@ -160,9 +182,11 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Of a key, behind its table.
+    /// Of a key, behind its table and its hash.
     pub(crate) fn of(key: &'a [u8]) -> Self {
-        Self { rest: key.get(1..).unwrap_or_default(), whole: key }
+        let ordered_by_time = [Table::Scheduled, Table::Expiry, Table::Meta].map(|table| table as u8);
+        let begin = if key.first().is_some_and(|table| ordered_by_time.contains(table)) { 1 } else { 4 };
+        Self { rest: key.get(begin..).unwrap_or_default(), whole: key }
     }
 
     fn damaged(&self) -> StoreError {

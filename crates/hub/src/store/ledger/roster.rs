@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
-use crate::store::key::{self, Key, Parts, Table};
+use crate::store::key::{self, Parts};
 use crate::store::message::Owner;
 use crate::store::record::{Progress, decode_owned};
 
@@ -60,7 +60,7 @@ pub(super) fn members(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Arc<str>>, StoreError> {
-    let mut range = Key::of(Table::Member).name(app).name(channel).below();
+    let mut range = key::members(app, channel).below();
     if let Some(after) = after {
         range.start = key::member(app, channel, after).below().end;
     }
@@ -80,7 +80,7 @@ pub(super) fn members(
 /// The channels of a user, with how far they have come in each.
 pub(super) fn places(view: &dyn View, of: &Owner) -> Result<Vec<(Arc<str>, Progress)>, StoreError> {
     let mut places = Vec::new();
-    view.walk(&Key::of(Table::Joined).name(&of.app).name(&of.user).below(), false, &mut |key, bytes| {
+    view.walk(&key::all_joined(&of.app, &of.user).below(), false, &mut |key, bytes| {
         let mut parts = Parts::of(key);
         let (_, _, channel) = (parts.name()?, parts.name()?, parts.name()?);
         places.push((channel.into(), decode_owned(key, bytes)?));
