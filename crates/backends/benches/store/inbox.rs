@@ -31,8 +31,8 @@ pub(crate) async fn large() {
     assert_eq!(store.unread(&ann, NOW).await.unwrap(), 10_000);
     println!("  {:32} {:>9.2?}", "unread (counts to 10,000)", began.elapsed());
     let began = Instant::now();
-    assert_eq!(store.mark(&ann, Which::All, State::Read, NOW).await.unwrap().changed.len(), 10_000);
-    println!("  {:32} {:>9.2?}", "mark 10,000 as read", began.elapsed());
+    assert_eq!(store.mark(&ann, Which::All, State::Read, NOW).await.unwrap().changed.len(), 1_000);
+    println!("  {:32} {:>9.2?}", "mark 1,000 as read", began.elapsed());
     while store.mark(&ann, Which::All, State::Read, NOW).await.unwrap().more {}
     let began = Instant::now();
     assert_eq!(store.pending(&ann, None, 100, NOW).await.unwrap().items.len(), 0);

@@ -198,7 +198,7 @@ async fn agree(ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn both_stores_answer_alike(ops in vec(op(), 1..120)) {

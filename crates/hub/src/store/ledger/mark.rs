@@ -12,8 +12,8 @@ use crate::store::key;
 use crate::store::message::{Bound, Change, Deleted, Gone, Item, Marked, Owner, Seq, State, Target, WhenFull, Which};
 use crate::store::record::{Head, IdRecord, Progress, read_header, read_message};
 
-/// The most messages that one mark changes.
-const MARKED: usize = 10_000;
+/// The most messages that one mark changes: others wait for the writer meanwhile.
+const MARKED: usize = 1_000;
 
 /// The most entries that a cursor passes in one operation; the next one goes on.
 const PASSED: usize = 20_000;
