@@ -118,6 +118,32 @@ const CASES = [
     },
   },
   {
+    limit: 'flood', error: 'flood',
+    exceed: async (t, stage) => {
+      const client = await wire(t, stage);
+      await client.entered();
+      for (let said = 0; said < 400; said += 1) client.socket.ping();
+      client.say('42/flood,7["ask"]');
+      await client.hear('43/flood,7');
+      for (let said = 0; said < 1000; said += 1) client.socket.ping();
+      assert.deepEqual(await client.ended, { code: 4007, reason: 'flood' });
+    },
+  },
+  {
+    limit: 'flood', error: 'by a probe, and its session stays', name: 'probe',
+    exceed: async (t, stage) => {
+      const polling = `${stage.server.url}${stage.path}?EIO=4&transport=polling`;
+      const { sid } = JSON.parse((await (await fetch(polling)).text()).slice(1));
+      const probe = new WebSocket(`${stage.server.ws}${stage.path}?EIO=4&transport=websocket&sid=${sid}`);
+      await next(probe, 'open');
+      const ended = new Promise((resolve) => probe.on('error', () => {}).on('close', resolve));
+      for (let said = 0; said < 1400; said += 1) probe.ping();
+      await ended;
+      const post = await fetch(`${polling}&sid=${sid}`, { method: 'POST', body: '3' });
+      assert.equal(await post.text(), 'ok');
+    },
+  },
+  {
     limit: 'json_depth', error: 'too_deep', limits: 'json_depth = 40',
     exceed: async (t, stage) => {
       const one = await connected(stage.client(t, {}));

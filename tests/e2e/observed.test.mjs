@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { join } from 'node:path';
-import { connect, connected, fence, serve, token } from './harness.mjs';
+import { API_KEY, connect, connected, fence, serve, token } from './harness.mjs';
 import { folder, raw, run, serving } from './stage.mjs';
 import { Inbox, eventually } from './waiting.mjs';
 
@@ -229,6 +229,21 @@ describe('the log', () => {
     ann.disconnect();
   });
 
+  test('has a client that chooses names write neither lines nor colours of its own, nor much', async (t) => {
+    const server = await serving(t, CONFIG);
+    const ann = await member(server, 'ann');
+    const heard = Inbox.of(ann);
+    const names = ['closed:\u202e"} {"event":"forged"}', 'closed:\r\n{"event":"forged"}', 'closed:\u001b[2J\u009b', `closed:${'y'.repeat(190)}`, 'z'.repeat(100_000)];
+    for (const channel of names) ann.emit('join', { channel });
+    await eventually(() => heard.all('error').length === names.length, 'a refusal of each');
+    const denied = await eventually(() => lines(server, 'denied').length === names.length && lines(server, 'denied'), 'a line for each');
+    assert.deepEqual(lines(server, 'forged'), []);
+    assert.equal(denied[0].channel, 'closed:\\u{202e}"} {"event":"forged"}');
+    assert.deepEqual(server.logs.filter((line) => /[\0-\x1f\x7f-\x9f\u202e]/.test(line)), []);
+    assert.ok(Math.max(...server.logs.map((line) => line.length)) < 2500, 'lines are short');
+    ann.disconnect();
+  });
+
   test('tells at debug who joins and leaves what', async (t) => {
     const quiet = await serving(t, CONFIG);
     const loud = await serving(t, CONFIG, { env: { OYEZ_LOG: 'oyez_server=debug' } });
@@ -269,7 +284,7 @@ describe('readiness', () => {
 
 test('a configuration that reports too often is refused', async (t) => {
   const files = folder(t, { 'oyez.toml': CONFIG.replace('report = "1s"', 'report = "10ms"') });
-  const { code, stderr } = await run(['check', join(files, 'oyez.toml')], { JWT_SECRET: 'x'.repeat(40), OYEZ_API_KEY: 'y' });
+  const { code, stderr } = await run(['check', join(files, 'oyez.toml')], { JWT_SECRET: 'x'.repeat(40), OYEZ_API_KEY: API_KEY });
   assert.equal(code, 1);
   assert.match(stderr, /server\.report is shorter than a second\n {4}help: write a time such as "1m"\n1 mistake/);
 });

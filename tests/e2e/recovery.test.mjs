@@ -2,83 +2,56 @@
 // whose connection is cut under it, and with the bare protocol where the stock client cannot be brought to it.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { WebSocket } from 'ws';
-import { connect, connected, next, token } from './harness.mjs';
+import { connect, connected, next } from './harness.mjs';
+import { CONFIG, RECOVERY, range, say, user } from './remembering.mjs';
 import { serving } from './stage.mjs';
 import { Inbox } from './waiting.mjs';
 
-const CONFIG = (recovery) => `
-[key.backend]
-secret = { env = "OYEZ_API_KEY" }
-rights = ["publish", "read", "disconnect"]
-[app.feed]
-origins = ["*"]
-[app.feed.limits]
-connects_per_second = "none"
-[app.feed.auth.jwt]
-algorithms = ["HS256"]
-secret = { env = "JWT_SECRET" }
-[app.feed.identity]
-user = "claims.sub"
-attributes = { rooms = "claims.rooms" }
-[[app.feed.channel]]
-name = "news"
-subscribe = true
-publish = true
-${recovery && 'history = 100_000'}
-[[app.feed.channel]]
-name = "few"
-subscribe = true
-${recovery && 'history = 2'}
-[[app.feed.channel]]
-name = "ticks"
-subscribe = true
-[[app.feed.channel]]
-name = "room:{id}"
-subscribe = "id in user.rooms"
-${recovery && 'history = 100'}
-[app.feed.connect]
-join = ["news", "few", "ticks", "user:{user.id}"]
-reply = { event = "welcome", data = "{'user': user.id}" }
-[[app.feed.channel]]
-name = "user:{id}"
-subscribe = "id == user.id"
-${recovery && 'history = 100'}
-[[app.feed.on]]
-event = "join"
-join = "{each(data)}"
-ack = "{'joined': joined}"
-[[app.feed.on]]
-event = "say"
-publish = { to = "news", event = "said", data = "data", skip_self = true }
-ack = "'ok'"
-${recovery}
-`;
-
-const RECOVERY = '[app.feed.recovery]\nwindow = "30s"\n';
-const user = (sub, rooms = []) => token({ sub, rooms });
+/** A network between one client and the server, which can be cut and mended. */
+async function network(stage) {
+  const open = new Set();
+  let whole = true;
+  const between = net.createServer((near) => {
+    if (!whole) return near.destroy();
+    const far = net.connect(stage.server.port, '127.0.0.1');
+    for (const [from, to] of [[near, far], [far, near]]) {
+      open.add(from);
+      from.on('error', () => {}).on('close', () => { open.delete(from); to.destroy(); });
+      from.pipe(to);
+    }
+  });
+  await new Promise((resolve) => between.listen(0, '127.0.0.1', resolve));
+  stage.ends.push(() => between.close());
+  return {
+    url: `http://127.0.0.1:${between.address().port}`,
+    cut() { whole = false; open.forEach((socket) => socket.destroy()); },
+    mend() { whole = true; },
+  };
+}
 
 /** A stock client that comes back by itself, with what it hears. */
 async function client(stage, sub, options = {}) {
-  const socket = connect(stage.server.url, { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20, auth: { token: user(sub, options.rooms) }, transports: options.transports ?? ['websocket'] });
+  const net = await network(stage);
+  const socket = connect(net.url, { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20, auth: { token: user(sub, options.rooms) }, transports: options.transports ?? ['websocket'] });
   const heard = Inbox.of(socket);
   stage.sockets.push(socket);
   await connected(socket);
   await heard.take('welcome');
-  return { socket, heard };
+  return { socket, heard, net };
 }
 
-/** Cuts the connection under a stock client, and holds it back until `meanwhile` is done. */
-async function away({ socket }, meanwhile) {
-  const { io } = socket;
-  io.reconnection(false);
+/** Cuts a stock client off, until `meanwhile` is done and it has come back. (In the middle of an upgrade it would notice by the heartbeat only.) */
+async function away({ socket, net }, meanwhile) {
+  const { engine } = socket.io;
+  if (engine.upgrading) await new Promise((resolve) => { engine.once('upgrade', resolve); });
   const gone = next(socket, 'disconnect');
-  io.engine.close();
+  net.cut();
   await gone;
   await meanwhile();
-  io.reconnection(true);
   const back = next(socket, 'connect');
-  socket.connect();
+  net.mend();
   await back;
 }
 
@@ -96,10 +69,6 @@ async function bare(stage, auth) {
 }
 
 const numbers = ({ heard }, event = 'item') => heard.all(event).map(({ n }) => n);
-const say = async (stage, to, from, count) => {
-  for (let n = from; n < from + count; n += 1) await stage.server.publish(to, 'item', { n });
-};
-const range = (from, count) => Array.from({ length: count }, (_, index) => from + index);
 
 describe('recovery', () => {
   const stage = { sockets: [], bare: [], ends: [] };
@@ -212,6 +181,35 @@ describe('recovery', () => {
     assert.equal(JSON.parse(await own.hears('40')).sid, sid);
   });
 
+  test('is nothing with which somebody else could end a session', async () => {
+    const owner = await bare(stage, { token: user('alive') });
+    const { pid } = JSON.parse(await owner.hears('40'));
+    const thief = await bare(stage, { token: user('thief'), pid });
+    assert.match(await thief.hears('42'), /^\["gap"/);
+    await stage.server.publish('user:alive', 'item', { n: 1 });
+    assert.match(await owner.hears('42'), /^\["welcome"/);
+    assert.match(await owner.hears('42'), /^\["item",\{"n":1\}/);
+  });
+
+  test('is kept for who is refused for a while', async (t) => {
+    const limited = { bare: [], server: await serving(t, CONFIG(RECOVERY).replace('connections_per_user = "none"', 'connections_per_user = 1')) };
+    t.after(() => limited.bare.forEach((ws) => ws.terminate()));
+    const first = await bare(limited, { token: user('one') });
+    const { sid, pid } = JSON.parse(await first.hears('40'));
+    first.ws.terminate();
+    await first.heard.take('close');
+    const other = await bare(limited, { token: user('one') });
+    await other.hears('40');
+    await limited.server.publish('user:one', 'item', { n: 1 });
+    const refused = await bare(limited, { token: user('one'), pid });
+    assert.match(await refused.hears('44'), /Too many connections/);
+    other.ws.terminate();
+    await other.heard.take('close');
+    const back = await bare(limited, { token: user('one'), pid });
+    assert.match(await back.hears('42'), /^\["item",\{"n":1\}/);
+    assert.equal(JSON.parse(await back.hears('40')).sid, sid);
+  });
+
   test('tells of a gap, and in which channel, instead of leaving one', async () => {
     const ann = await client(stage, 'gap-ann');
     await stage.server.publish('few', 'item', { n: 0 });
@@ -282,6 +280,75 @@ describe('recovery', () => {
     const { json } = await stage.server.api('/api/v1/publish', { body: { to: 'user:fay', event: 'ask', data: {}, ack: { timeout_ms: 5000 } } });
     assert.deepEqual(json.answers, ['yes']);
     assert.equal(await asked, 2);
+  });
+});
+
+describe('a plain WebSocket', () => {
+  const stage = { sockets: [], ends: [] };
+  before(async () => { stage.server = await serving({ after: (end) => stage.ends.push(end) }, CONFIG(RECOVERY)); });
+  after(async () => {
+    stage.sockets.forEach((socket) => socket.terminate());
+    for (const end of stage.ends.reverse()) await end();
+  });
+
+  /** Watches a room from a place on: what it hears, as objects. */
+  async function watcher(room, since) {
+    const socket = new WebSocket(`${stage.server.ws}/ws?token=${user('raw', [room])}`);
+    stage.sockets.push(socket);
+    const heard = new Inbox();
+    socket.on('message', (data) => { const frame = JSON.parse(data); heard.put(frame.type, frame); });
+    assert.equal((await heard.take('welcome')).offset, undefined, 'it would be ahead of what was missed');
+    socket.send(JSON.stringify({ type: 'watch', room, since }));
+    return { socket, heard };
+  }
+  const heardBy = ({ heard }) => heard.all('item').map(({ data }) => data.n);
+
+  test('goes on from where it was, by the offset of the last frame that it heard', async () => {
+    await say(stage, 'room:one', 0, 2);
+    const first = await watcher('one');
+    const joined = await first.heard.take('watching');
+    assert.deepEqual(joined.data, ['room:one']);
+    assert.match(joined.offset, /^[0-9a-f]+\.[0-9a-f]+$/);
+    await say(stage, 'room:one', 2, 2);
+    const { offset } = await first.heard.take('item', ({ data }) => data.n === 3);
+    assert.deepEqual(heardBy(first), [2, 3]);
+    first.socket.terminate();
+    await say(stage, 'room:one', 4, 3);
+    const second = await watcher('one', offset);
+    await second.heard.take('watching');
+    await say(stage, 'room:one', 7, 1);
+    await second.heard.take('item', ({ data }) => data.n === 7);
+    assert.deepEqual(heardBy(second), [4, 5, 6, 7]);
+  });
+
+  test('meets what goes on without a seam', async () => {
+    let on = true;
+    let n = 0;
+    await stage.server.publish('room:two', 'item', { n });
+    const { json } = await stage.server.api('/api/v1/channels/room:two/history');
+    const talking = (async () => { while (on) await stage.server.publish('room:two', 'item', { n: n += 1 }); })();
+    const watchers = [];
+    for (let count = 0; count < 20; count += 1) {
+      watchers.push(await watcher('two', json.offset));
+      await watchers.at(-1).heard.take('watching');
+    }
+    on = false;
+    await talking;
+    for (const one of watchers) {
+      await one.heard.take('item', ({ data }) => data.n === n);
+      assert.deepEqual(heardBy(one), range(1, n));
+    }
+  });
+
+  test('hears of a gap, and joins', async () => {
+    for (const since of ['1.1', 'nonsense', 7, { a: 1 }]) {
+      const late = await watcher('three', since);
+      assert.deepEqual((await late.heard.take('gap')).data, { channels: ['room:three'] });
+      await late.heard.take('watching');
+      await stage.server.publish('room:three', 'item', { n: 1 });
+      await late.heard.take('item');
+      late.socket.terminate();
+    }
   });
 });
 

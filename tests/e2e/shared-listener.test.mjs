@@ -37,7 +37,7 @@ reply = { event = "hello", data = "{'app': '${name}'}" }
 event = "say"
 publish = { to = "*", event = "said", data = "{'app': '${name}'}" }
 ${more}`;
-const key = (name, rest) => `[key.${name}]\nsecret = "key-of-${name}"\n${rest}\n`;
+const key = (name, rest) => `[key.${name}]\nsecret = "the-api-key-for-e2e-0123456789-of-${name}"\n${rest}\n`;
 
 // red and blue share path and namespace; green has its own namespace there; grey speaks raw JSON on `/ws`, while
 // red and its like are also at `/ws/`.
@@ -200,7 +200,7 @@ describe('an API key', () => {
   const call = (token, path, body, method) => server.api(path, { token, body, method });
 
   test('of one app needs not name it, and cannot touch another', async () => {
-    const own = await call('key-of-red', '/api/v1/publish', { to: 'room:1', event: 'e' });
+    const own = await call('the-api-key-for-e2e-0123456789-of-red', '/api/v1/publish', { to: 'room:1', event: 'e' });
     assert.equal(own.status, 200, own.text);
     const bodies = {
       '/api/v1/publish': { to: 'room:1', event: 'e' },
@@ -208,33 +208,33 @@ describe('an API key', () => {
       '/api/v1/revoke': { user: 'u1' },
     };
     for (const [path, body] of Object.entries(bodies)) {
-      const answer = await call('key-of-red', path, path.endsWith('batch') ? body : { ...body, app: 'blue' });
+      const answer = await call('the-api-key-for-e2e-0123456789-of-red', path, path.endsWith('batch') ? body : { ...body, app: 'blue' });
       const text = answer.text;
       assert.ok(answer.status === 403 || text.includes('"forbidden"'), `${path}: ${answer.status} ${text}`);
       assert.match(text, /the key `red` is not for app `blue`/);
     }
     for (const path of ['connections', 'channels', 'channels/room:1', 'online']) {
-      const answer = await call('key-of-red', `/api/v1/${path}?app=blue`);
+      const answer = await call('the-api-key-for-e2e-0123456789-of-red', `/api/v1/${path}?app=blue`);
       assert.equal(answer.status, 403, `${path}: ${answer.text}`);
     }
-    const unknown = await call('key-of-red', '/api/v1/publish', { app: 'purple', to: 'x', event: 'e' });
+    const unknown = await call('the-api-key-for-e2e-0123456789-of-red', '/api/v1/publish', { app: 'purple', to: 'x', event: 'e' });
     assert.equal(unknown.status, 403, 'which apps there are is not its business');
   });
 
   test('of several apps must say which; one that may read may do nothing else', async () => {
-    assert.equal((await call('key-of-reader', '/api/v1/connections?app=blue')).status, 200);
-    assert.equal((await call('key-of-reader', '/api/v1/connections?app=green')).status, 403);
-    const vague = await call('key-of-reader', '/api/v1/channels');
+    assert.equal((await call('the-api-key-for-e2e-0123456789-of-reader', '/api/v1/connections?app=blue')).status, 200);
+    assert.equal((await call('the-api-key-for-e2e-0123456789-of-reader', '/api/v1/connections?app=green')).status, 403);
+    const vague = await call('the-api-key-for-e2e-0123456789-of-reader', '/api/v1/channels');
     assert.deepEqual([vague.status, vague.json.error.message], [400, 'which app? Name it in `app`: red, blue']);
     for (const [path, body] of [['publish', { app: 'red', to: 'x', event: 'e' }], ['revoke', { app: 'red', user: 'nobody' }]]) {
-      const answer = await call('key-of-reader', `/api/v1/${path}`, body);
+      const answer = await call('the-api-key-for-e2e-0123456789-of-reader', `/api/v1/${path}`, body);
       assert.equal(answer.status, 403);
       assert.match(answer.json.error.message, /the key `reader` may not .*: add ".*" to `rights` of \[key\.reader\]/);
     }
   });
 
   test('is needed, and neither a wrong one nor a user\'s token will do', async () => {
-    for (const wrong of [undefined, 'key-of-blue', `${API_KEY}x`, token('red')]) {
+    for (const wrong of [undefined, 'the-api-key-for-e2e-0123456789-of-blue', `${API_KEY}x`, token('red')]) {
       const answer = await call(wrong ?? '', '/api/v1/publish', { app: 'red', to: 'x', event: 'e' });
       assert.equal(answer.status, 401, answer.text);
       assert.equal(answer.headers.get('www-authenticate'), 'Bearer');

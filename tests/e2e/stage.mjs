@@ -40,15 +40,17 @@ export function run(args, env = {}) {
 
 /**
  * Somebody else's HTTP service on a port of its own, until `t` is over. `answer(call)` gives `{status, body}`, or
- * nothing to leave the caller waiting. `calls` holds each `{url, method, headers, body}`.
+ * nothing to leave the caller waiting. `calls` holds each `{url, method, headers, body, at}`; `at` in
+ * milliseconds.
  */
 export async function service(t, answer) {
   const calls = [];
   const server = createServer((request, response) => {
+    const at = performance.now();
     let body = '';
     request.on('data', (bytes) => { body += bytes; });
     request.on('end', async () => {
-      const call = { url: request.url, method: request.method, headers: request.headers, body };
+      const call = { url: request.url, method: request.method, headers: request.headers, body, at };
       calls.push(call);
       const { status = 200, body: out = '' } = (await answer(call)) ?? {};
       if (status === 0) return;

@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import http from 'node:http';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,6 +16,7 @@ import { eventually } from './waiting.mjs';
 
 const HEADER_MS = 700;
 const IDLE_MS = 1500;
+const BODY_MS = 4000;
 const PING_MS = 400;
 const PONG_MS = 300;
 /** What a busy machine may add. */
@@ -24,6 +26,7 @@ const config = ({ server = '', socketio = '', auth } = {}) => `
 [server]
 header_timeout = "${HEADER_MS}ms"
 idle_timeout = "${IDLE_MS}ms"
+body_timeout = "${BODY_MS}ms"
 ${server}
 [key.backend]
 secret = { env = "OYEZ_API_KEY" }
@@ -67,16 +70,21 @@ after(async () => {
   for (const { logs } of [quick, patient]) assert.deepEqual(logs.filter((line) => line.includes('panicked')), []);
 });
 
-/** A polling session: {sid, get(), post(text)}, each answer as {status, text}. */
+/** A polling session with connections of its own: {sid, get(), post(text), hangUp()}, each answer as {status, text}. */
 async function polling(server, user, version = 4) {
   const path = `/socket.io/?EIO=${version}&transport=polling`;
-  const ask = async (query, options) => {
-    const answer = await fetch(server.url + path + query, options);
-    return { status: answer.status, text: await answer.text() };
-  };
+  const agent = new http.Agent({ keepAlive: true });
+  const ask = (query, { method = 'GET', body } = {}) => new Promise((resolve, reject) => {
+    const request = http.request(server.url + path + query, { agent, method }, async (answer) => {
+      let text = '';
+      for await (const bytes of answer) text += bytes;
+      resolve({ status: answer.statusCode, text });
+    });
+    request.on('error', reject).end(body);
+  });
   const { text } = await ask('');
   const { sid } = JSON.parse(text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1));
-  const self = { sid, path: `${path}&sid=${sid}`, get: () => ask(`&sid=${sid}`), post: (body) => ask(`&sid=${sid}`, { method: 'POST', body }) };
+  const self = { sid, path: `${path}&sid=${sid}`, hangUp: () => agent.destroy(), get: () => ask(`&sid=${sid}`), post: (body) => ask(`&sid=${sid}`, { method: 'POST', body }) };
   if (user) {
     assert.equal((await self.post(CONNECT(user))).text, 'ok');
     assert.match((await self.get()).text, /^40/);
@@ -161,6 +169,26 @@ describe('a request that does not come', { concurrency: true }, () => {
     await wire.heard('\r\nok');
     await patient.publish('user:slow', 'news', {});
     assert.match((await waiting).text, /"news"/);
+  });
+});
+
+describe('a body that comes a byte a second', { concurrency: true }, () => {
+  /** What is answered to a POST whose body never gets to its end. */
+  const answered = async (t, path, header = '') => {
+    const wire = Bare.of(t, patient.port, `POST ${path} HTTP/1.1\r\nHost: x\r\n${header}Content-Length: 60\r\n\r\n`);
+    await Promise.all([endsWithin(wire, BODY_MS, BODY_MS), drip(wire, '4'.repeat(60), 60_000)]);
+    return wire.text;
+  };
+
+  test('of polling, and its session stays', async (t) => {
+    const client = await polling(patient, 'drip');
+    assert.match(await answered(t, client.path), /^HTTP\/1\.1 408 /);
+    assert.equal((await client.post('42["x"]')).text, 'ok');
+  });
+
+  test('of the API', async (t) => {
+    const text = await answered(t, '/api/v1/publish', `Authorization: Bearer ${API_KEY}\r\n`);
+    assert.match(text, /^HTTP\/1\.1 400 [^]*the body took longer than 4s; send it again/);
   });
 });
 
@@ -273,7 +301,22 @@ describe('a client that is gone without a word', { concurrency: true }, () => {
     const [waits, asksNothing] = await Promise.all([polling(quick, 'waits'), polling(quick, 'asks-nothing')]);
     Bare.of(t, quick.port, `GET ${waits.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await Promise.all(['waits', 'asks-nothing'].map((user) => gone(quick, user, PING_MS * 2 + PONG_MS + 1000)));
+    asksNothing.hangUp();
     assert.equal((await asksNothing.get()).status, 400);
+  });
+
+  test('by polling: its connections end with its session, not when they have been idle for long', async (t) => {
+    const server = await serving(t, config({ socketio: 'ping_interval = "1s"\nping_timeout = "1s"' }).replace(/idle_timeout = .*/, 'idle_timeout = "60s"'));
+    const client = await polling(server, 'vanished');
+    const pongs = Bare.of(t, server.port, `POST ${client.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3`);
+    await pongs.heard('\r\nok');
+    const polls = Bare.of(t, server.port, `GET ${client.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const other = Bare.of(t, server.port, GET);
+    await polls.heard('\r\n\r\n2');
+    polls.write(`GET ${client.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    await Promise.all([pongs, polls].map((wire) => endsWithin(wire, 0, 3000)));
+    assert.equal(await count(server, 'vanished'), 0);
+    assert.equal(other.ended, false, 'an idle connection that no client of a session was on');
   });
 });
 

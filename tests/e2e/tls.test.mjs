@@ -79,14 +79,14 @@ after(async () => {
   end();
 });
 
-/** One request of its own connection: {status, text, issued} (whom the certificate names). */
+/** One request of its own connection: {status, headers, text, issued} (whom the certificate names). */
 function request(path, { method = 'GET', body, headers = {}, base = server.url, ...options } = {}) {
   return new Promise((resolve, reject) => {
     const asked = https.request(`${base}${path}`, { method, ca, agent: false, headers, ...options }, (response) => {
       const issued = response.socket.getPeerCertificate().subject.CN;
       let text = '';
       response.on('data', (bytes) => { text += bytes; });
-      response.on('end', () => resolve({ status: response.statusCode, text, issued }));
+      response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, text, issued }));
     });
     asked.on('error', reject);
     asked.end(body);
@@ -299,6 +299,21 @@ describe('who does not get as far as a request', () => {
 });
 
 describe('a certificate that is replaced', () => {
+  test('does not tell browsers to come by TLS only, unless the file says for how long', async (t) => {
+    const write = (hsts) => writeFileSync(file('hsts.toml'), CONFIG.replace('key = "key.pem"\n', `key = "key.pem"\n${hsts}\n`));
+    write('');
+    const own = await serve(relative(ROOT, file('hsts.toml')));
+    t.after(() => own.stop());
+    const told = async () => (await request('/', { base: own.url })).headers['strict-transport-security'];
+    assert.equal(await told(), undefined);
+    write('hsts = "180d"');
+    own.child.kill('SIGHUP');
+    await eventually(async () => await told() === 'max-age=15552000', 'the header');
+    write('hsts = "0s"');
+    own.child.kill('SIGHUP');
+    await eventually(async () => await told() === 'max-age=0', 'the word to forget it');
+  });
+
   test('is seen by new clients, on SIGHUP and after a change; the old ones stay', async (t) => {
     const socket = await client(t, 'stays', { transports: ['websocket'] });
     const events = (name) => server.logs.filter((line) => line.includes(name)).length;

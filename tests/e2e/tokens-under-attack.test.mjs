@@ -78,13 +78,14 @@ describe('no attack is let in', () => {
   test('nor is anybody asked whom a token names', () => assert.deepEqual(w.evil.calls, []));
 });
 
-test('a flood of unknown key ids causes one request for keys', async () => {
+test('a flood of unknown key ids causes no request for keys just after one', async () => {
   await connectWith(server, 'remote', (await honest(w, 'u1')).remote);
   const before = w.publisher.calls.length;
   const forged = newKey('ES256');
   await Promise.all(Array.from({ length: 200 }, (_, n) => connectWith(server, 'remote', jwt({ ...forged, kid: `flood-${n}` }, { sub: 'root' }))
     .then((outcome) => assert.equal(outcome, 'refused'))));
-  assert.ok(w.publisher.calls.length - before <= 1, `${w.publisher.calls.length - before} requests`);
+  assert.ok(before > 0);
+  assert.equal(w.publisher.calls.length, before);
 });
 
 describe('rights that are lost', { concurrency: true }, () => {

@@ -46,8 +46,9 @@ export class Wire {
   #unread = Buffer.alloc(0);
   #waiting = new Set();
 
-  constructor(port, path, more) {
-    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+  /** `more` are further lines of the request, `from` is the address of this side. */
+  constructor(port, path, more, from) {
+    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true, localAddress: from });
     this.socket.on('error', () => {});
     this.closed = new Promise((resolve) => {
       this.over = (code, reason) => { resolve({ code, reason, at: performance.now() }); this.#look(); };

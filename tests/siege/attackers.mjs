@@ -1,6 +1,7 @@
-// What one attacker costs: who floods frames that say nothing, and comes again as soon as the door is shut, may take 5 % of a
-// core. Prints a line per attack, with what an honest client beside it had to wait, and the memory that bombs take.
+// What one attacker costs: who floods frames that say nothing, or begins sessions and asks for nothing, and comes again as
+// soon as the door is shut, may take 5 % of a core. Prints a line per attack, with what an honest client beside it had to wait, and the memory that bombs take.
 import { readFileSync, readdirSync } from 'node:fs';
+import { Agent, get } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { constants, deflateRawSync } from 'node:zlib';
 import { frame, times } from '../corpus/build.mjs';
@@ -15,13 +16,15 @@ const MOST_CPU = 5;
 /** Bytes of memory for each connection that inflates. */
 const MOST_MEMORY = 2 * 1024 * 1024;
 const SLOWEST_MS = 200;
+/** Seconds after which a client that asks for nothing is noticed. */
+const NOTICED = 6;
 
 const ENGINE = '/socket.io/?EIO=4&transport=websocket';
 const shown = token({ sub: 'attacker' });
 const failures = [];
 
 // The limits that an app has unless it says otherwise.
-const config = derived('tests/corpus/app.toml', [[/^events_.*\n/gm, ''], [/^max_payload.*\n/m, '']]);
+const config = derived('tests/corpus/app.toml', [[/^offences.*\n/m, ''], [/^events_.*\n/gm, ''], [/^max_payload.*\n/m, '']]);
 const server = await serve(config);
 const honest = await connected(connect(server.url, { transports: ['websocket'], auth: { token: token({ sub: 'honest' }) } }));
 
@@ -50,9 +53,9 @@ function listener() {
   return async () => { on = false; await run; return slowest; };
 }
 
-const websocket = () => new Wire(server.port, ENGINE);
-const engine3 = () => new Wire(server.port, `/socket.io/?EIO=3&transport=websocket&token=${shown}`);
-const plain = () => new Wire(server.port, `/ws?token=${shown}`);
+const websocket = (from) => new Wire(server.port, ENGINE, [], from);
+const engine3 = (from) => new Wire(server.port, `/socket.io/?EIO=3&transport=websocket&token=${shown}`, [], from);
+const plain = (from) => new Wire(server.port, `/ws?token=${shown}`, [], from);
 
 /** What is said 10,000 times a second, and by whom. */
 const ATTACKS = {
@@ -70,14 +73,14 @@ const ATTACKS = {
 };
 
 /** Attacks for some seconds; gives how often the door was shut, and how. */
-async function attack(open, bytes, first) {
+async function attack(open, bytes, first, from) {
   const shut = {};
   const end = performance.now() + SECONDS * 1000;
   let sent = 0;
   let wire;
   for (const begun = performance.now(); performance.now() < end; await delay(1)) {
     if (!wire) {
-      wire = open();
+      wire = open(from);
       const own = wire;
       own.closed.then(({ reason }) => { shut[reason] = (shut[reason] ?? 0) + 1; if (wire === own) wire = undefined; });
       if (first) own.write(first);
@@ -105,10 +108,54 @@ async function measured(run) {
 async function floods() {
   const idle = await measured(() => delay(SECONDS * 1000));
   console.log(`the honest client alone: ${idle.percent.toFixed(2)} % of a core`);
-  for (const [name, [open, bytes, first]] of Object.entries(ATTACKS)) {
-    const { result, slowest, percent } = await measured(() => attack(open, bytes, first));
+  for (const [index, [name, [open, bytes, first]]] of Object.entries(ATTACKS).entries()) {
+    // Against a fresh address nothing is held yet.
+    const { result, slowest, percent } = await measured(() => attack(open, bytes, first, `127.0.2.${index + 1}`));
     const closed = Object.entries(result.shut).map(([reason, count]) => `${reason} ${count} times`).join(', ') || 'never';
     verdict(`${name}, ${Math.round(result.sent / SECONDS)} a second (closed: ${closed})`, Math.max(0, percent - idle.percent), MOST_CPU, '% of a core');
+    verdict(`${name}, the honest client waits at most`, slowest, SLOWEST_MS, 'ms');
+  }
+}
+
+/** Comes again and again and never asks for anything: leaves at once, or stays, in so many connections. */
+const SILENT = {
+  'a handshake that leads to nothing, again and again': { many: 1, leaves: true, from: '127.0.1.1' },
+  'polling that leads to nothing, again and again': { many: 1, polls: true, from: '127.0.1.2' },
+  'a hundred handshakes at once that lead to nothing, again and again': { many: 100, leaves: true, from: '127.0.1.3' },
+  'a hundred connections that ask for nothing, again and again': { many: 100, from: '127.0.1.4' },
+};
+
+async function silence({ many, leaves, polls, from, seconds = SECONDS }) {
+  const count = { sessions: 0, refused: 0 };
+  const end = performance.now() + seconds * 1000;
+  const agent = new Agent({ keepAlive: true, localAddress: from });
+  const polled = () => new Promise((resolve, reject) => {
+    get(`${server.url}/socket.io/?EIO=4&transport=polling`, { agent }, (answer) => answer.resume().on('end', () => resolve(answer.statusCode === 200))).on('error', reject);
+  });
+  const opened = async () => {
+    const wire = websocket(from);
+    const over = Promise.race([wire.closed, delay(end - performance.now())]);
+    const first = await Promise.race([wire.hears((text) => text.startsWith?.('0{')), over]);
+    if (!leaves) await over;
+    wire.destroy();
+    return typeof first === 'string';
+  };
+  const knocks = async () => {
+    while (performance.now() < end) count[await (polls ? polled() : opened()) ? 'sessions' : 'refused'] += 1;
+  };
+  await Promise.all(Array.from({ length: many }, knocks));
+  agent.destroy();
+  return count;
+}
+
+async function silences() {
+  for (const [name, how] of Object.entries(SILENT)) {
+    // Against a fresh address nothing is held yet.
+    // What is held against it counts after some seconds.
+    const before = await measured(() => silence({ ...how, seconds: NOTICED }));
+    console.log(`${name}, before it is noticed (${before.result.sessions} sessions, ${before.result.refused} refused): ${before.percent.toFixed(2)} % of a core`);
+    const { result, slowest, percent } = await measured(() => silence(how));
+    verdict(`${name} (${result.sessions} sessions, ${result.refused} refused)`, percent, MOST_CPU, '% of a core');
     verdict(`${name}, the honest client waits at most`, slowest, SLOWEST_MS, 'ms');
   }
 }
@@ -151,6 +198,7 @@ async function bombs() {
 }
 
 await floods();
+await silences();
 await millions();
 await bombs();
 honest.disconnect();

@@ -41,6 +41,10 @@ impl Banner<'_> {
                 row(&mut out, label, &format!("({id}) {token}"));
             }
         }
+        if self.user.is_none() {
+            let elsewhere = say("made elsewhere; `oyez token` says where", "由别处签发；`oyez token` 会说明由谁签发");
+            row(&mut out, say("User token", "用户令牌"), elsewhere);
+        }
         if let Some(key) = self.key {
             row(&mut out, say("API key", "API 密钥"), key);
         }
@@ -106,6 +110,12 @@ mod tests {
     fn with_tls_the_command_still_works() {
         let text = Banner { url: "https://127.0.0.1:3001", ..BANNER }.text(Language::English);
         assert!(text.contains("curl -k https://127.0.0.1:3001/api/v1/publish"), "{text}");
+    }
+
+    #[test]
+    fn who_makes_tokens_can_be_asked_where_dev_cannot() {
+        let text = Banner { user: None, ..BANNER }.text(Language::English);
+        assert!(text.contains("\n  User token    made elsewhere; `oyez token` says where\n"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::allocator;
 use crate::certificate::Certificate;
 use crate::failure::Failure;
 use crate::process;
@@ -61,6 +62,7 @@ impl Node {
             reload: Some(lane),
         };
         let server = server.with_router(api::router(state)).with_report(report).with_process(process::read);
+        let server = server.with_release(allocator::release);
         Ok(Self { server, runtime, ending, reloads, certificate: None })
     }
 

@@ -26,7 +26,10 @@ pub(crate) fn set(name: &str) -> Option<String> {
 
 /// The text of a configuration file.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    fs::read_to_string(path).map_err(|error| {
+        Failure::new(format!("cannot read {}: {error}", path.display()))
+            .help("name the file, or write one: the README has a first one, `oyez config-reference` every key")
+    })
 }
 
 /// Reads and checks a configuration file with the environment of this process.

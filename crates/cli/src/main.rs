@@ -1,5 +1,6 @@
 //! The program. Here stand the names of the commands; each has its file in `command`.
 
+mod allocator;
 mod api;
 mod banner;
 mod bench;
@@ -24,11 +25,6 @@ mod who;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
-
-/// A server allocates and frees small things all day; docs/performance.md says what this one saves.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A realtime push server: Socket.IO and plain WebSocket, one binary.
 #[derive(Debug, Parser)]

@@ -149,6 +149,35 @@ fn development_speaks_the_reader_s_language_and_serves_any_file() {
 }
 
 #[test]
+fn development_reads_again_what_it_read_at_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("oyez.toml");
+    let write = |origin: &str| {
+        let text = format!(
+            "[key.k]\nsecret = \"short\"\n[app.desk]\norigins = [\"{origin}\"]\n[app.desk.auth.jwt]\n\
+             algorithms = [\"HS256\"]\nsecret = \"short\"\n[app.desk.identity]\nuser = \"claims.sub\"\n"
+        );
+        std::fs::write(&file, text).expect("written");
+    };
+    write("https://a.example");
+    let refused = ["key.k.secret has 5 bytes", "app.desk.auth.jwt.secret has 5 bytes", "openssl rand -hex 32"];
+    run_in(directory.path(), &["serve"]).expect(1, &[], &refused);
+    let mut server = dev(directory.path(), &["--config", "oyez.toml"]);
+    let url = server.url();
+    let handshake = |origin: &str| {
+        get(&url, "/socket.io/?EIO=4&transport=polling", &format!("Origin: {origin}\r\n"))[..12].to_owned()
+    };
+    assert_eq!(handshake("https://b.example"), "HTTP/1.1 403");
+    write("https://b.example");
+    let reloaded = run_in(directory.path(), &["reload", "--url", &url, "--key", "short"]);
+    reloaded.expect(0, &["The new configuration holds."], &[]);
+    for (origin, answer) in [("https://b.example", "200"), ("https://a.example", "403"), ("http://localhost:1", "200")]
+    {
+        assert_eq!(handshake(origin), format!("HTTP/1.1 {answer}"), "{origin}");
+    }
+}
+
+#[test]
 fn what_is_published_is_heard() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut server = dev(directory.path(), &[]);

@@ -89,6 +89,11 @@ impl Credentials {
         Ok(Arc::new(identity))
     }
 
+    /// Forgets rights that nobody holds any more.
+    pub(crate) fn shrink(&self) {
+        self.rights.shrink();
+    }
+
     /// Whether the credential behind an identity is no longer wanted.
     #[must_use]
     pub fn is_revoked(&self, identity: &Identity, now: u64) -> bool {
@@ -107,15 +112,15 @@ pub enum WhenUserFull {
 }
 
 /// How much its clients may ask for. `None`: any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppLimits {
     /// Connections to the app.
     pub connections: Option<usize>,
-    /// Connections of one user.
+    /// Connections of one user; who has no name is nobody's other connection.
     pub connections_per_user: Option<usize>,
     /// What happens when there is one too many of those.
     pub when_user_full: WhenUserFull,
-    /// Channels that one session may be in.
+    /// Channels that one session may be in because it asked for them; what handlers have it join is not counted.
     pub channels_per_session: Option<usize>,
     /// Connections from one address.
     pub connections_per_address: Option<usize>,
@@ -129,7 +134,38 @@ pub struct AppLimits {
     pub json_depth: Option<usize>,
 }
 
+impl Default for AppLimits {
+    /// What holds unless it is said otherwise, in a file as in Rust.
+    fn default() -> Self {
+        Self {
+            connections_per_user: Some(20),
+            channels_per_session: Some(200),
+            connections_per_address: Some(200),
+            connects: Some(Rate::new(50, 50)),
+            events: Some(Rate::new(100, 200)),
+            json_depth: Some(64),
+            ..Self::none()
+        }
+    }
+}
+
 impl AppLimits {
+    /// No limits: for clients that all are your own.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            connections: None,
+            connections_per_user: None,
+            when_user_full: WhenUserFull::RefuseNew,
+            channels_per_session: None,
+            connections_per_address: None,
+            connects: None,
+            events: None,
+            app_events: None,
+            json_depth: None,
+        }
+    }
+
     /// How many connections a user keeps, the newest, if the oldest ones are closed for them.
     #[must_use]
     pub fn newest_of_user(&self) -> Option<usize> {
@@ -202,6 +238,9 @@ impl App {
         self.usage = Arc::clone(&old.usage);
         if self.recovery.is_some() && old.recovery.is_some() {
             self.recovery.clone_from(&old.recovery);
+        }
+        if let Some(recovery) = self.recovery.as_ref().filter(|_| !self.policy.remembers_as(&old.policy)) {
+            recovery.log.turn_leaf(|channel| self.policy.history(channel).is_some());
         }
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);

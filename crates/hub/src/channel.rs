@@ -158,6 +158,13 @@ impl Channels {
         }
     }
 
+    /// Makes the tables as small as their contents.
+    pub fn shrink(&self) {
+        for stripe in &self.stripes {
+            stripe.lock().shrink_to_fit(|channel| spread(channel.hash));
+        }
+    }
+
     /// How many sessions are in a channel.
     #[must_use]
     pub fn members(&self, app: AppId, name: &str) -> usize {

@@ -249,8 +249,8 @@ pub enum Control {
         /// Everything after this it will hear live.
         until: u64,
     },
-    /// Ends a session whose client has opened another one; the answer is dropped when it has ended.
-    Surrender(Address, oneshot::Sender<()>),
+    /// Ends a session of that user, whose client has opened another one; the answer is dropped when it has ended.
+    Surrender(Address, Arc<str>, oneshot::Sender<()>),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::address::Address;
 use crate::address::AppId;
 use crate::admission::{Door, PERMITS, Traffic};
-use crate::app::App;
+use crate::app::{App, Credentials};
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
     Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
@@ -146,6 +146,17 @@ impl Hub {
     #[must_use]
     pub fn pids(&self) -> &Pids {
         &self.inner.pids
+    }
+
+    /// Gives back the memory of those who are gone: tables grow as clients come. `now` as for
+    /// [`Rate::allows`](crate::policy::limits::Rate::allows).
+    pub fn shrink(&self, now: u64) {
+        self.inner.channels.shrink();
+        self.inner.presence.shrink();
+        for app in self.apps() {
+            app.usage.shrink(now);
+            app.credentials.iter().for_each(Credentials::shrink);
+        }
     }
 
     /// Runs `task` beside the shards.
@@ -367,18 +378,16 @@ fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
     publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
 }
 
+/// Channels that remember a publication, with how much each keeps.
+type Histories = SmallVec<[(Arc<str>, History); 2]>;
+
 /// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
 /// answer is remembered nowhere.
-fn remembered<'a>(
-    app: &'a App,
-    publish: &Publish,
-    to: &Target,
-    asks: bool,
-) -> Option<(&'a Recovery, SmallVec<[(Arc<str>, History); 2]>)> {
+fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
     let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
     let Target::Channels(heard) = to else { return None };
     let keeps = |heard: &Heard| Some((Arc::clone(&heard.channel), app.policy.history(&heard.channel)?));
-    let channels: SmallVec<_> = heard.iter().filter_map(keeps).collect();
+    let channels: Histories = heard.iter().filter_map(keeps).collect();
     (!channels.is_empty()).then_some((recovery, channels))
 }
 

@@ -84,6 +84,11 @@ impl Presence {
         }
     }
 
+    /// Makes the tables as small as their contents.
+    pub fn shrink(&self) {
+        self.apps.lock().values_mut().for_each(HashMap::shrink_to_fit);
+    }
+
     /// Notes what an online user says of themselves.
     pub fn set_status(&self, app: AppId, user: &str, status: &str) {
         if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
@@ -158,6 +163,7 @@ mod tests {
         assert_eq!(presence.connect(AppId(0), &user, None), 1);
         assert_eq!(presence.connect(AppId(0), &user, None), 2);
         presence.set_status(AppId(0), "u1", "busy");
+        presence.shrink();
         assert_eq!(presence.disconnect(AppId(0), &user), 1);
         assert_eq!(&*presence.user(AppId(0), "u1").status, "busy");
         assert_eq!(presence.disconnect(AppId(0), &user), 0);

@@ -110,12 +110,12 @@ pub fn apps(config: &Config, fetch: Option<&Arc<dyn Fetch>>) -> Result<(Vec<App>
     let apps = apps.collect::<Result<Vec<_>, _>>()?;
     let fronts = fronts(&config.apps)?;
     let tokens = config.apps.iter().map(|app| app.auth.from.clone()).collect();
-    let ServerConfig { io_uring, patience, shutdown, handshakes, connections, .. } = config.server;
+    let ServerConfig { io_uring, patience, shutdown, handshakes, offences, connections, .. } = config.server;
     let forwarders = config.server.forwarders.clone();
     let shutdown = Shutdown { window: shutdown.window, deadline: shutdown.deadline };
     let connections = connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
     let fronts = fronts.into_iter().map(Arc::new).collect();
-    Ok((apps, Settings { fronts, connections, tokens, forwarders, patience, io_uring, shutdown, handshakes }))
+    Ok((apps, Settings { fronts, connections, tokens, forwarders, patience, io_uring, shutdown, handshakes, offences }))
 }
 
 fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<App, AssembleError> {

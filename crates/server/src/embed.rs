@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Forwarders;
 use crate::server::{Server, app_id, default_shards};
-use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown};
+use crate::settings::{
+    AppLimits, Engine, Front, HANDSHAKES, OFFENCES, OUTBOX_BYTES, Origins, Patience, Settings, Shutdown,
+};
 
 /// Collects what an embedded server needs.
 ///
@@ -18,7 +20,7 @@ use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience
 /// # use std::time::Duration;
 /// use oyez_server::Server;
 /// use oyez_server::forwarders::{Field, Forwarders};
-/// use oyez_server::settings::{Engine, Origins};
+/// use oyez_server::settings::{AppLimits, Engine, Origins, Rate};
 ///
 /// # #[tokio::main]
 /// # async fn main() {
@@ -30,6 +32,7 @@ use crate::settings::{Engine, Front, HANDSHAKES, OUTBOX_BYTES, Origins, Patience
 ///         header: Some(Field::XForwardedFor),
 ///         proxy_protocol: false,
 ///     })
+///     .limits(AppLimits { events: Some(Rate::new(20, 40)), connections: Some(10_000), ..AppLimits::default() })
 ///     .engine(Engine { connect_timeout: Duration::from_secs(5), deflate: true, ..Engine::default() })
 ///     .shards(2)
 ///     .build();
@@ -44,13 +47,18 @@ pub struct ServerBuilder {
     engine: Engine,
     origins: Origins,
     forwarders: Forwarders,
+    limits: AppLimits,
+    connections: Option<usize>,
+    outbox_bytes: usize,
+    patience: Patience,
     shards: usize,
     shutdown: Shutdown,
+    offences: Option<u64>,
 }
 
 impl Server {
     /// A server with the defaults of Socket.IO 4 and the namespace `/`, one thread per core, pages of no foreign
-    /// origin allowed.
+    /// origin allowed, and the limits of a file that says nothing about them.
     #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
@@ -59,8 +67,13 @@ impl Server {
             engine: Engine::default(),
             origins: Origins::List(Vec::new()),
             forwarders: Forwarders::default(),
+            limits: AppLimits::default(),
+            connections: None,
+            outbox_bytes: OUTBOX_BYTES,
+            patience: Patience::default(),
             shards: default_shards(),
             shutdown: Shutdown::default(),
+            offences: Some(OFFENCES),
         }
     }
 
@@ -120,6 +133,34 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how much the clients of each namespace may ask for.
+    #[must_use]
+    pub fn limits(mut self, limits: AppLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how many sessions may be open at once, in all namespaces; otherwise any number.
+    #[must_use]
+    pub fn connections(mut self, most: usize) -> Self {
+        self.connections = Some(most);
+        self
+    }
+
+    /// Sets how many bytes may wait for one client that reads too slowly.
+    #[must_use]
+    pub fn outbox_bytes(mut self, bytes: usize) -> Self {
+        self.outbox_bytes = bytes;
+        self
+    }
+
+    /// Sets how long connections may take to ask for something.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Sets the number of threads for connections.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -134,10 +175,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how many connections of one address may end by their client's own fault before its handshakes have to wait;
+    /// `None`: any number, as in a test that breaks the rules.
+    #[must_use]
+    pub fn offences(mut self, forgiven: Option<u64>) -> Self {
+        self.offences = forgiven;
+        self
+    }
+
     /// The server; to be called within a tokio runtime, on which its handlers will run.
     #[must_use]
     pub fn build(self) -> Server {
-        let app = |(index, name): (usize, &String)| App::embedded(app_id(index), name, name);
+        let limits = self.limits;
+        let embedded = |id, name: &str, namespace: &str| App { limits, ..App::embedded(id, name, namespace) };
+        let app = |(index, name): (usize, &String)| embedded(app_id(index), name, name);
         let mut apps: Vec<App> = self.namespaces.iter().enumerate().map(app).collect();
         let front = Front {
             hosts: Vec::new(),
@@ -146,24 +197,25 @@ impl ServerBuilder {
             native: None,
             origins: self.origins,
             apps: apps.iter().map(|app| app.id).collect(),
-            outbox_bytes: OUTBOX_BYTES,
+            outbox_bytes: self.outbox_bytes,
         };
         let mut fronts = vec![front.clone()];
         if let Some((path, name)) = self.bare {
-            let app = App::embedded(app_id(apps.len()), &name, "");
+            let app = embedded(app_id(apps.len()), &name, "");
             let engine = Engine { paths: vec![path], ..front.engine };
             fronts.push(Front { engine, bare: true, apps: vec![app.id], ..front });
             apps.push(app);
         }
         let settings = Settings {
             fronts: fronts.into_iter().map(Arc::new).collect(),
-            connections: None,
+            connections: self.connections,
             tokens: Vec::new(),
             forwarders: self.forwarders,
-            patience: Patience::default(),
+            patience: self.patience,
             io_uring: true,
             shutdown: self.shutdown,
             handshakes: HANDSHAKES,
+            offences: self.offences,
         };
         Server::new(apps, settings, self.shards, Handle::current())
     }

@@ -33,3 +33,9 @@ pub use oyez_protocol::message::Args;
 pub use tokio_util::sync::CancellationToken;
 
 pub use server::{Server, app_id, default_shards};
+
+/// For the fuzz target of this name: what a connection says first.
+#[cfg(fuzzing)]
+pub fn http_head(bytes: &[u8]) {
+    http::hostile::read(bytes);
+}

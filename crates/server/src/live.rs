@@ -96,12 +96,22 @@ fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
     let removed = old.apps.iter().filter(|app| !named(&new.apps, &app.name));
     later.extend(added.chain(removed).map(|app| format!("app.{}", app.name)));
     let mut changed = new.apps;
-    let apps = old.apps.iter().map(|app| match changed.iter().position(|new| new.name == app.name) {
-        Some(at) => changed.swap_remove(at),
-        None => app.clone(),
-    });
-    let apps = apps.collect();
+    let mut apps = Vec::with_capacity(old.apps.len());
+    for app in &old.apps {
+        let Some(at) = changed.iter().position(|new| new.name == app.name) else {
+            apps.push(app.clone());
+            continue;
+        };
+        let new = changed.swap_remove(at);
+        if new.recovery != app.recovery {
+            // Positions of one life of a log mean nothing in another.
+            later.push(format!("app.{}.recovery", app.name));
+        }
+        apps.push(AppConfig { recovery: app.recovery, ..new });
+    }
     let ServerConfig { listen, shards, io_uring, report, connections, tls, .. } = old.server.clone();
+    let hsts = new.server.tls.as_ref().and_then(|tls| tls.hsts);
+    let tls = tls.map(|tls| TlsConfig { hsts, ..tls });
     let server = ServerConfig { listen, shards, io_uring, report, connections, tls, ..new.server };
     (Config { server, apps, keys: new.keys }, later)
 }
@@ -139,5 +149,19 @@ mod tests {
         assert_eq!(merged.server.shutdown.window.as_secs(), 2);
         let apps: Vec<_> = merged.apps.iter().map(|app| (app.name.as_str(), app.origins[0].as_str())).collect();
         assert_eq!(apps, [("b", "http://b"), ("c", "http://d")]);
+    }
+
+    #[test]
+    fn an_app_goes_on_with_the_log_that_it_began_with() {
+        for (was, is) in [("1s", ""), ("", "1s"), ("1s", "2s")] {
+            let with = |window: &str| {
+                let recovery = format!("[app.a.recovery]\nwindow = \"{window}\"\n");
+                config(&[app("a", "http://a"), if window.is_empty() { String::new() } else { recovery }].concat())
+            };
+            let (old, new) = (with(was), with(is));
+            let (merged, later) = without_restart(&old, new);
+            assert_eq!(merged.apps[0].recovery, old.apps[0].recovery);
+            assert_eq!(later, ["app.a.recovery"]);
+        }
     }
 }

@@ -16,8 +16,11 @@ those from 4500 to 4999 do not. Stock Socket.IO clients ignore the code and alwa
 write their own client should heed it. *With pauses* means: after a second or two at first, twice as long each time up to
 half a minute, each time a random part less, so that clients that were cut off together do not come back together.
 
-| number | name | message | HTTP | close | try again |
-|---|---|---|---|---|---|
+*Counts* marks what is held against the client's address when a session ends with it, as is a client that takes more than
+5 s to ask for anything, or goes before it has; see `offences` of [`[server]`](configuration.md#server).
+
+| number | name | message | HTTP | close | try again | counts |
+|---|---|---|---|---|---|---|
 ";
 
 /// Every code of the one table, as Markdown: `docs/codes.md`.
@@ -25,8 +28,9 @@ half a minute, each time a random part less, so that clients that were cut off t
 pub fn codes() -> String {
     let mut out = CODES.to_owned();
     for row in TABLE {
-        let Row { number, name, message, http, close, .. } = row;
-        let _ = writeln!(out, "| {number} | `{name}` | {message} | {http} | {close} | {} |", advice(row));
+        let Row { number, name, message, http, close, offence, .. } = row;
+        let counts = if *offence { "yes" } else { "" };
+        let _ = writeln!(out, "| {number} | `{name}` | {message} | {http} | {close} | {} | {counts} |", advice(row));
     }
     out
 }

@@ -11,6 +11,7 @@ use axum::Router;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::policy::limits::offences::Offences;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,7 @@ pub struct Server {
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
     tls: Option<Tls>,
+    release: fn(),
 }
 
 impl std::fmt::Debug for Server {
@@ -112,6 +114,7 @@ impl Server {
             inlets,
             peers,
             tls: None,
+            release: || {},
         }
     }
 
@@ -155,6 +158,14 @@ impl Server {
         self
     }
 
+    /// When most clients of a thread have gone and do not come back, that thread calls `release`: an allocator may have
+    /// to be told to give memory back to the system.
+    #[must_use]
+    pub fn with_release(mut self, release: fn()) -> Self {
+        self.release = release;
+        self
+    }
+
     /// What changes the configuration while this server runs; to be asked for before it serves.
     #[must_use]
     pub fn live(&self, config: Config, access: Access) -> Live {
@@ -190,6 +201,7 @@ impl Server {
         let mut acceptor = Some(Acceptor::new(listeners, lanes, heard_out.clone())?);
         let mut threads = Vec::new();
         let seats = Seats::new(self.settings.connections);
+        let offences = Arc::<Offences>::default();
         let barrier = Arc::new(Barrier::new(self.inlets.len()));
         let (failing, mut failed) = mpsc::channel(1);
         for (index, inlet) in self.inlets.into_iter().enumerate() {
@@ -206,6 +218,8 @@ impl Server {
                 threads: Arc::clone(&barrier),
                 tls: self.tls.clone(),
                 seats: seats.clone(),
+                offences: Arc::clone(&offences),
+                release: self.release,
             };
             threads.push(start_shard(parts, inlet, acceptor.take(), failing.clone())?);
         }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_hub::address::AppId;
+pub use oyez_hub::app::{AppLimits, WhenUserFull};
+pub use oyez_hub::policy::limits::Rate;
 use oyez_protocol::socketio::DEFAULT_MAX_ATTACHMENTS;
 
 use crate::config::TokenSource;
@@ -134,15 +136,17 @@ pub struct Patience {
     /// From the connection's first moment to the end of its first request's headers, TLS included; of later requests,
     /// from the first byte.
     pub header: Duration,
+    /// From a request's headers to the end of its body.
+    pub body: Duration,
     /// From one answer to the next request.
     pub idle: Duration,
 }
 
 impl Default for Patience {
     /// Node closes idle connections after 5 s. A balancer that keeps its connections for a minute, as they do, would now
-    /// and then lose a request to that.
+    /// and then lose a request to that. A body may be a megabyte over a bad mobile connection.
     fn default() -> Self {
-        Self { header: Duration::from_secs(5), idle: Duration::from_secs(75) }
+        Self { header: Duration::from_secs(5), body: Duration::from_secs(30), idle: Duration::from_secs(75) }
     }
 }
 
@@ -165,7 +169,13 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Handshakes of sessions that one thread has under way at once; whoever comes then is told to come later.
     pub handshakes: usize,
+    /// Sessions of one address that may end by their client's own fault at once, beside one a second, before its
+    /// handshakes wait; `None`: nothing is held against anybody.
+    pub offences: Option<u64>,
 }
+
+/// Offences that are forgiven, unless it is said otherwise.
+pub const OFFENCES: u64 = 20;
 
 /// Handshakes that one thread has under way at once, unless it is said otherwise.
 pub const HANDSHAKES: usize = 2048;

@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use oyez_server::settings::AppLimits;
 use oyez_server::{CancellationToken, Hub, Server};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::Runtime;
@@ -76,7 +77,7 @@ fn allocations(runtime: &Runtime, hub: &Hub, clients: &mut [Client]) -> usize {
 fn a_delivery_allocates_nothing() {
     let runtime = Runtime::new().expect("a runtime");
     let guard = runtime.enter();
-    let server = Server::builder().shards(1).build();
+    let server = Server::builder().limits(AppLimits::none()).shards(1).build();
     let hub = server.hub().clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");

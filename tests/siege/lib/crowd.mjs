@@ -41,12 +41,23 @@ export class Client {
   #sid;
   #gone = false;
 
-  /** `seen` is told what happens: `back`, `cut` and `later` (503) of a client. */
+  /** While this is set, nobody comes back. */
+  static away = false;
+
+  /** How it is called, and how far it has heard, where the server remembers that. */
+  #pid;
+  #offset;
+
+  /** `seen` is told what happens: `back`, `cut` and `later` (503) of a client, and each event that it hears. */
   constructor({ port, token, polling = false, namespace = '', seen = {} }) {
     Object.assign(this, { port, token, polling, namespace, seen, joined: false });
   }
 
   connect() {
+    if (Client.away) {
+      this.#timer = setTimeout(() => this.connect(), FIRST_MS / 10);
+      return this;
+    }
     this.#rest = Buffer.alloc(0);
     this.#sid = undefined;
     const socket = net.connect({ port: this.port, host: '127.0.0.1' });
@@ -144,14 +155,22 @@ export class Client {
     if (packet === '1') { this.#socket?.destroy(); return undefined; }
     if (packet.startsWith('0')) {
       this.#sid = JSON.parse(packet.slice(1)).sid;
-      return say(`40${this.namespace}${JSON.stringify({ token: this.token })}`);
+      return say(`40${this.namespace}${JSON.stringify({ token: this.token, pid: this.#pid, offset: this.#offset })}`);
     }
     if (packet.startsWith('44')) { this.seen.refused?.(this, packet); return undefined; }
     if (packet.startsWith('40') && !this.joined) {
       clearTimeout(this.#timer);
       this.joined = true;
       this.#attempts = 0;
-      this.seen.back?.(this);
+      const { pid } = JSON.parse(packet.slice(packet.indexOf('{')));
+      const recovered = pid !== undefined && pid === this.#pid;
+      this.#pid = pid;
+      this.seen.back?.(this, recovered);
+    }
+    if (packet.startsWith('42') && this.seen.event) {
+      const args = JSON.parse(packet.slice(packet.indexOf('[')));
+      if (this.#pid) this.#offset = args.at(-1);
+      this.seen.event(this, ...args);
     }
     return undefined;
   }

@@ -43,11 +43,14 @@ event = "echo"
 ack = "data"
 `;
 
+/** The same with a past: rooms are remembered for who is cut off. */
+export const REMEMBERING = CONFIG.replace('name = "room:{id}"', '$&\nhistory = 10_000').concat('[app.desk.recovery]\n');
+
 /** Starts it, quiet. */
-export async function desk() {
+export async function desk(config = CONFIG) {
   const folder = mkdtempSync(join(tmpdir(), 'oyez-siege-'));
   const path = join(folder, 'oyez.toml');
-  writeFileSync(path, CONFIG);
+  writeFileSync(path, config);
   const server = await serve(relative(ROOT, path), { env: { OYEZ_LOG: 'warn' } });
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   return server;

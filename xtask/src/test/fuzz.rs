@@ -1,8 +1,9 @@
-//! The fuzz targets of the codecs, each for some seconds: `crates/protocol/fuzz/fuzz_targets`.
+//! The fuzz targets, each for some seconds: of the codecs (`crates/protocol/fuzz`), and of what the server reads of HTTP
+//! itself (`crates/server/fuzz`).
 //!
 //! They are plain programs around libFuzzer, built with the coverage that guides it by the compiler of the project:
-//! the codecs have no `unsafe` code, so the sanitizers, for which `cargo fuzz` wants nightly, would find nothing.
-//! Each begins with the corpus that is stored beside them (`crates/protocol/fuzz/corpus`); what else was worth keeping
+//! what they feed has no `unsafe` code, so the sanitizers, for which `cargo fuzz` wants nightly, would find nothing.
+//! Each begins with the corpus that is stored beside them (`corpus`); what else was worth keeping
 //! stays below `target/fuzz`, so that the next run begins where this one ends.
 
 use std::fs;
@@ -15,11 +16,8 @@ use anyhow::{Context, Result, ensure};
 use super::summary::Counts;
 use super::{Bench, cargo, needs, stream};
 
-const HOME: &str = "crates/protocol/fuzz";
-const TARGETS: &str = "crates/protocol/fuzz/fuzz_targets";
-
-/// The stored corpus, a folder for each target.
-const STORED: &str = "crates/protocol/fuzz/corpus";
+/// Each a workspace of its own: a program for each file of `fuzz_targets`, and a folder of `corpus` for each program.
+const HOMES: [&str; 2] = ["crates/protocol/fuzz", "crates/server/fuzz"];
 
 /// Seconds for each target: up to half a million inputs.
 const SECONDS: u32 = 2;
@@ -34,20 +32,23 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 
 /// Runs every target; one that finds something is a failed test.
 pub(super) fn run(bench: &Bench<'_>) -> Result<Counts> {
-    let files = bench.files(&[TARGETS], |path| path.ends_with(".rs"))?;
+    let folders = HOMES.map(|home| format!("{home}/fuzz_targets"));
+    let files = bench.files(&folders.each_ref().map(String::as_str), |path| path.ends_with(".rs"))?;
     if files.is_empty() {
         return Ok(bench.nothing());
     }
     if let Err(missing) = needs::cxx() {
         return Ok(Counts::missing(&files, missing));
     }
-    ensure!(stream::succeeds(build(bench.root, "build").arg("--bins")), "the fuzz targets do not build: see above");
-    let names: Vec<&str> = files.iter().filter_map(|path| Path::new(path).file_stem()?.to_str()).collect();
+    let targets: Vec<Target<'_>> = files.iter().filter_map(|path| target(path)).collect();
+    for home in HOMES.iter().filter(|home| targets.iter().any(|target| target.home == **home)) {
+        ensure!(stream::succeeds(build(bench.root, home, "build").arg("--bins")), "{home} does not build: see above");
+    }
     let mut counts = Counts::default();
     let mut executions = 0;
-    for lane in names.chunks(LANES) {
+    for lane in targets.chunks(LANES) {
         let fed = thread::scope(|scope| {
-            let threads: Vec<_> = lane.iter().map(|name| scope.spawn(move || feed(bench.root, name))).collect();
+            let threads: Vec<_> = lane.iter().map(|target| scope.spawn(move || feed(bench.root, target))).collect();
             threads.into_iter().filter_map(|thread| thread.join().ok()).collect::<Result<Vec<_>>>()
         })?;
         executions += fed.iter().flatten().sum::<u64>();
@@ -59,17 +60,31 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Counts> {
     Ok(counts)
 }
 
+/// A program, and the workspace that it belongs to.
+#[derive(Debug, PartialEq, Eq)]
+struct Target<'a> {
+    home: &'a str,
+    name: &'a str,
+}
+
+/// The target that `crates/NAME/fuzz/fuzz_targets/TARGET.rs` is.
+fn target(path: &str) -> Option<Target<'_>> {
+    let (home, file) = path.split_once("/fuzz_targets/")?;
+    Some(Target { home, name: file.strip_suffix(".rs")? })
+}
+
 /// Feeds one target and says how many inputs it took; none, with its report on the terminal, when one of them broke it.
-fn feed(root: &Path, name: &str) -> Result<Option<u64>> {
+fn feed(root: &Path, target: &Target<'_>) -> Result<Option<u64>> {
+    let name = target.name;
     let home = root.join("target/fuzz");
     let (corpus, found) = (home.join("corpus").join(name), home.join("found"));
     for folder in [&corpus, &found] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = build(root, "run");
+    let mut command = build(root, target.home, "run");
     command.args(["--quiet", "--bin", name, "--"]).arg(&corpus);
     // Libfuzzer writes to the first folder only.
-    command.args(Some(root.join(STORED).join(name)).filter(|stored| stored.is_dir()));
+    command.args(Some(root.join(target.home).join("corpus").join(name)).filter(|stored| stored.is_dir()));
     command.arg(format!("-artifact_prefix={}/{name}-", found.display())).arg(format!("-max_total_time={SECONDS}"));
     command.args(["-timeout=5", "-verbosity=0", "-print_final_stats=1"]);
     let output = command.output().with_context(|| name.to_owned())?;
@@ -84,8 +99,8 @@ fn feed(root: &Path, name: &str) -> Result<Option<u64>> {
 
 /// Cargo with what makes a program a fuzz target. A target triple keeps the flags from build scripts, which would not
 /// link with them.
-fn build(root: &Path, what: &str) -> Command {
-    let mut command = cargo::command(&root.join(HOME));
+fn build(root: &Path, home: &str, what: &str) -> Command {
+    let mut command = cargo::command(&root.join(home));
     command.env("RUSTFLAGS", COVERAGE).env("CARGO_TARGET_DIR", root.join("target/fuzz"));
     command.args([what, "--release", "--locked", "--target", "host-tuple"]);
     command
@@ -99,7 +114,13 @@ fn inputs(report: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::inputs;
+    use super::{HOMES, Target, inputs, target};
+
+    #[test]
+    fn a_file_is_a_target_of_its_workspace() {
+        let expect = Target { home: HOMES[1], name: "http_head" };
+        assert_eq!(target("crates/server/fuzz/fuzz_targets/http_head.rs"), Some(expect));
+    }
 
     #[test]
     fn a_target_that_ran_nothing_has_not_passed() {

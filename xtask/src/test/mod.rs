@@ -44,7 +44,7 @@ enum Stage {
     Unit,
     /// The examples in the documentation.
     Doc,
-    /// The codecs against made-up bytes, some seconds each: `crates/protocol/fuzz`.
+    /// Codecs and parsers against made-up bytes, some seconds each: `crates/*/fuzz`.
     Fuzz,
     /// Stock JavaScript clients against the real binary: `tests/e2e`, `examples/*/e2e`.
     E2e,

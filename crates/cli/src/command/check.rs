@@ -65,7 +65,11 @@ fn summary(file: &str, config: &Config) -> String {
         let socketio = app.socketio.as_ref().map(|socketio| format!("Socket.IO on {}", socketio.paths.join(", ")));
         let websocket = app.websocket.as_ref().map(|websocket| format!("WebSocket on {}", websocket.paths.join(", ")));
         let speaks = socketio.into_iter().chain(websocket).collect::<Vec<_>>().join("; ");
-        format!("\n  {}: {speaks}; {} events", app.name, app.dialect.events.len())
+        let events = match app.dialect.events.len() {
+            1 => "1 event".to_owned(),
+            many => format!("{many} events"),
+        };
+        format!("\n  {}: {speaks}; {events}", app.name)
     });
     format!("{file} is good.{}", apps.collect::<String>())
 }

@@ -37,8 +37,8 @@ pub(crate) struct Options {
 
 const AFTER: &str = "\
 Example:
-  oyez explain --config examples/ticketing/oyez.toml --claims '{\"userId\": 7, \"roles\": [\"support\"]}' \\
-      subscribe role:admin
+  oyez explain --config examples/ticketing/oyez.toml \\
+      --claims '{\"userId\": 7, \"roles\": [\"support\"]}' subscribe role:admin
 
 The variables and files with secrets need not be there.
 Exit codes: 0 there is an answer, whatever it is; 1 the configuration is wrong, or the claims name no user; 2 the \

@@ -56,8 +56,8 @@ const AFTER: &str = "\
 Examples:
   oyez listen --user demo demo:lobby
   oyez listen --config examples/ticketing/oyez.toml --user 7 --role support role:support
-  oyez listen --config examples/concrete-plant/oyez.toml --url http://127.0.0.1:3000 --user 7 --role admin \\
-      --subscribe-event subscribe:site --subscribe-data '{\"siteId\": 1}'
+  oyez listen --config examples/concrete-plant/oyez.toml --url http://127.0.0.1:3000 \\
+      --user 7 --role admin --subscribe-event subscribe:site --subscribe-data '{\"siteId\": 1}'
 
 Exit codes: 0 it was asked to end (Ctrl-C) or nobody reads any more; 1 the server refuses, and why is on stderr; 2 the \
 command line is wrong.";

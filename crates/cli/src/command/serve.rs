@@ -14,9 +14,9 @@ use crate::{logging, say};
 
 /// Run the server.
 ///
-/// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` (`https://` with TLS) per listener on stdout when it
-/// is ready. SIGTERM and SIGINT end it, as [server.shutdown] says, with 0; a second one ends it at once. SIGHUP has it
-/// read the configuration again, as `oyez reload` does.
+/// Reads the configuration, listens, and prints one line `Listening on http://ADDRESS` (`https://` with TLS) per listener
+/// on stdout when it is ready. SIGTERM and SIGINT end it, as [server.shutdown] says, with 0; one more skips what is left of
+/// the notice, one after the notice ends it at once. SIGHUP has it read the configuration again, as `oyez reload` does.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Options {

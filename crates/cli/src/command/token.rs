@@ -25,7 +25,8 @@ pub(crate) struct Options {
 const AFTER: &str = "\
 Examples:
   oyez token --user 7 --role support
-  oyez token --config examples/concrete-plant/oyez.toml --user 7 --role operator --claim siteId=3 --expires 8h
+  oyez token --config examples/concrete-plant/oyez.toml --user 7 --role operator \\
+      --claim siteId=3 --expires 8h
 
 The secret is read as `oyez serve` reads it, from the environment or a file; where `oyez dev` ran, its secret stands in \
 for variables that are not set. Tokens of Auth.js and of other services cannot be made here.

@@ -90,6 +90,8 @@ pub struct Plan {
 pub enum Step {
     /// Subscribe to a channel, if the policy allows.
     Join(String),
+    /// The same, with what was said in it after a place that the client shows.
+    JoinSince(String, String),
     /// Leave a channel; leaving one that it is not in is no mistake.
     Leave(String),
     /// Publish, if the policy allows it for each of the channels.
@@ -215,6 +217,8 @@ pub struct Rule {
     pub line: usize,
     /// Channels to join.
     pub join: Vec<Template>,
+    /// The place after which it wants to hear what was said in them; none or null: it begins now.
+    pub since: Option<Shape>,
     /// Channels to leave.
     pub leave: Vec<Template>,
     /// What is published.

@@ -105,7 +105,12 @@ fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
     let scope = scope(cx);
     let mut plan = Plan { rule: Some(rule.clone()), ..Plan::default() };
     expand(&rule.leave, cx, &scope, &mut plan, Step::Leave);
-    expand(&rule.join, cx, &scope, &mut plan, Step::Join);
+    match since(rule, &scope) {
+        None => expand(&rule.join, cx, &scope, &mut plan, Step::Join),
+        Some(since) => {
+            expand(&rule.join, cx, &scope, &mut plan, |channel| Step::JoinSince(channel, since.clone()));
+        }
+    }
     if let Some(rule) = &rule.publish {
         publish(rule, cx, &scope, &mut plan);
     }
@@ -117,11 +122,17 @@ fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
     plan
 }
 
-fn expand(templates: &[Template], cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan, step: fn(String) -> Step) {
+/// The place that a client shows, as it wrote it; what is no text is no place.
+fn since(rule: &Rule, scope: &Scope<'_>) -> Option<String> {
+    let json = rule.since.as_ref()?.json(scope).ok().filter(|json| json != "null")?;
+    Some(serde_json::from_str(&json).unwrap_or(json))
+}
+
+fn expand(templates: &[Template], cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan, step: impl Fn(String) -> Step) {
     for template in templates {
         match template.expand(scope) {
             Ok(Expanded { names, refused }) => {
-                plan.steps.extend(names.into_iter().map(step));
+                plan.steps.extend(names.into_iter().map(&step));
                 plan.denied.extend(refused.into_iter().map(unfit));
             }
             Err(fault) => plan.denied.push(misunderstood(cx, &fault)),

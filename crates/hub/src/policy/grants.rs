@@ -325,6 +325,13 @@ impl Policy {
         times.filter(|time| *time < Duration::MAX).max()
     }
 
+    /// Whether the same channels are remembered as under other rules, however much of each.
+    #[must_use]
+    pub(crate) fn remembers_as(&self, other: &Self) -> bool {
+        let remembered = |rule: &ChannelRule| (rule.pattern.clone(), rule.history.is_some());
+        self.channels.iter().map(remembered).eq(other.channels.iter().map(remembered))
+    }
+
     /// Does somebody with these rights belong to the audience?
     #[must_use]
     pub fn admits(&self, audience: &Audience, rights: &Arc<Rights>) -> bool {

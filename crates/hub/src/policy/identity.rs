@@ -135,6 +135,13 @@ struct Pool {
     sweep_at: usize,
 }
 
+impl Pool {
+    fn sweep(&mut self) {
+        self.known.retain(|rights| Arc::strong_count(rights) > 1);
+        self.sweep_at = self.known.len() * 2;
+    }
+}
+
 impl RightsPool {
     /// The shared allocation for these rights.
     pub fn intern(&self, rights: Arc<Rights>) -> Arc<Rights> {
@@ -143,10 +150,16 @@ impl RightsPool {
             return known.clone();
         }
         if pool.known.len() >= pool.sweep_at.max(64) {
-            pool.known.retain(|rights| Arc::strong_count(rights) > 1);
-            pool.sweep_at = pool.known.len() * 2;
+            pool.sweep();
         }
         pool.known.insert(rights.clone());
         rights
+    }
+
+    /// Forgets rights that nobody holds any more, and the room that they took.
+    pub fn shrink(&self) {
+        let mut pool = self.0.lock();
+        pool.sweep();
+        pool.known.shrink_to_fit();
     }
 }

@@ -1,5 +1,7 @@
 //! How much one client may ask for: the limits by name, rates, and connections by where they come from.
 
+pub mod offences;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -63,13 +65,14 @@ limits! {
     Events               "events_per_second"       TooManyEvents       "Events of one session.";
     AppEvents            "app_events_per_second"   AppTooBusy          "Events of all sessions of an app.";
     Publishes            "publishes_per_second"    RateLimited         "Publications of one key.";
+    Flood                "flood"                   Flood               "What one client says that says nothing.";
 }
 
 impl Limit {
     /// The limit for whose sake a connection ends with this code.
     #[must_use]
     pub fn behind(code: Code) -> Option<Self> {
-        let ends = [Self::Payload, Self::JsonDepth, Self::Attachments, Self::Outbox];
+        let ends = [Self::Payload, Self::JsonDepth, Self::Attachments, Self::Outbox, Self::Flood];
         ends.into_iter().find(|limit| limit.code() == code)
     }
 }
@@ -149,6 +152,11 @@ impl Table {
         }
         Some(self.entries.entry(address).or_default())
     }
+
+    /// The entry of an address, if it has one.
+    fn known(&mut self, address: IpAddr) -> Option<&mut Entry> {
+        self.entries.get_mut(&network(address))
+    }
 }
 
 /// What counts as one address: a home or a server has a whole /64 of IPv6.
@@ -202,15 +210,22 @@ impl Usage {
         Ok(())
     }
 
+    /// Forgets addresses that use nothing at `now`, and the room that they took.
+    pub fn shrink(&self, now: u64) {
+        let entries = &mut self.addresses.lock().entries;
+        entries.retain(|_, entry| !entry.is_idle(now));
+        entries.shrink_to_fit();
+    }
+
     /// Counts one connection less.
     pub fn leave(&self, address: Option<IpAddr>, now: u64) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = address.map(network) else { return };
+        let Some(address) = address else { return };
         let mut table = self.addresses.lock();
-        if let Some(entry) = table.entries.get_mut(&address) {
+        if let Some(entry) = table.known(address) {
             entry.open = entry.open.saturating_sub(1);
             if entry.is_idle(now) {
-                table.entries.remove(&address);
+                table.entries.remove(&network(address));
             }
         }
     }

@@ -8,22 +8,31 @@ use parking_lot::Mutex;
 
 use super::Wanted;
 use crate::address::Address;
-use crate::policy::Identity;
+use crate::policy::{Identity, Policy};
 
 /// A session that was cut off.
 #[derive(Debug, Clone)]
 pub struct Ghost {
     /// Who it was; whoever comes back in its name must be the same user.
     pub identity: Arc<Identity>,
+    /// The rules under which it was there.
+    pub policy: Arc<Policy>,
     /// Where it was, and of each channel up to where all that was said has certainly reached it or was not for it.
     pub channels: Vec<Wanted>,
     /// The same for all of them.
     pub confirmed: u64,
-    /// Milliseconds since the Unix epoch.
-    pub connected_at: u64,
 }
 
+/// Bytes that a ghost costs beside the names of its channels, and each of those, about.
+const EACH: usize = 256;
+const PER_CHANNEL: usize = 40;
+
 impl Ghost {
+    /// Bytes that it costs, about.
+    fn cost(&self) -> usize {
+        EACH + self.channels.iter().map(|known| known.channel.len() + PER_CHANNEL).sum::<usize>()
+    }
+
     /// What it missed, if it says that it has everything up to `heard`.
     #[must_use]
     pub fn wanted(&self, heard: u64) -> Vec<Wanted> {
@@ -37,6 +46,7 @@ impl Ghost {
 #[derive(Debug)]
 pub struct Ghosts {
     most: usize,
+    most_bytes: usize,
     state: Mutex<State>,
 }
 
@@ -46,22 +56,27 @@ struct State {
     /// By when they are forgotten. One that came back and was cut off again is in here twice, and only the later
     /// time is its own.
     ends: VecDeque<(Instant, Address)>,
+    bytes: usize,
 }
 
 impl Ghosts {
-    /// Nobody; at most so many.
+    /// Nobody; at most so many, and of so many bytes, about.
     #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, state: Mutex::new(State::default()) }
+    pub fn new(most: usize, most_bytes: usize) -> Self {
+        Self { most, most_bytes, state: Mutex::new(State::default()) }
     }
 
     /// Remembers a session for a while.
     pub fn keep(&self, address: Address, ghost: Ghost, window: Duration, now: Instant) {
         let mut state = self.state.lock();
         state.forget(now);
-        while state.ghosts.len() >= self.most && state.forget_oldest() {}
+        let is_full = |state: &State| state.ghosts.len() >= self.most || state.bytes > self.most_bytes;
+        state.bytes += ghost.cost();
+        while is_full(&state) && state.forget_oldest() {}
         let end = now + window;
-        state.ghosts.insert(address, (ghost, end));
+        if let Some((other, _)) = state.ghosts.insert(address, (ghost, end)) {
+            state.bytes -= other.cost();
+        }
         // Apps have different windows, so this is not always the end of the line.
         let at = state.ends.partition_point(|(other, _)| *other <= end);
         state.ends.insert(at, (end, address));
@@ -72,7 +87,7 @@ impl Ghosts {
     pub fn take(&self, address: Address, now: Instant) -> Option<Ghost> {
         let mut state = self.state.lock();
         state.forget(now);
-        state.ghosts.remove(&address).map(|(ghost, _)| ghost)
+        state.remove(address)
     }
 
     /// How many there are.
@@ -83,6 +98,12 @@ impl Ghosts {
 }
 
 impl State {
+    fn remove(&mut self, address: Address) -> Option<Ghost> {
+        let (ghost, _) = self.ghosts.remove(&address)?;
+        self.bytes -= ghost.cost();
+        Some(ghost)
+    }
+
     fn forget(&mut self, now: Instant) {
         while self.ends.front().is_some_and(|(end, _)| *end <= now) {
             self.forget_oldest();
@@ -93,7 +114,7 @@ impl State {
     fn forget_oldest(&mut self) -> bool {
         let Some((end, address)) = self.ends.pop_front() else { return false };
         if self.ghosts.get(&address).is_some_and(|(_, own)| *own == end) {
-            self.ghosts.remove(&address);
+            self.remove(address);
         }
         true
     }

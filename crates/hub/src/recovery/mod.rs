@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::address::Address;
 
 pub use ghost::{Ghost, Ghosts};
-pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Wanted};
+pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::Pids;
 
 #[cfg(test)]
@@ -21,6 +21,8 @@ mod tests;
 
 /// Sessions that a node remembers after they were cut off.
 const GHOSTS: usize = 100_000;
+/// And the bytes that they cost at most, about: each may be in hundreds of channels.
+const GHOST_BYTES: usize = 128 << 20;
 
 /// The recovery of one app.
 #[derive(Debug)]
@@ -39,7 +41,12 @@ impl Recovery {
     /// With an empty log.
     #[must_use]
     pub fn new(window: Duration, bounds: Bounds) -> Self {
-        Self { window, log: Log::new(rand::random(), bounds), ghosts: Ghosts::new(GHOSTS), homes: Mutex::default() }
+        Self {
+            window,
+            log: Log::new(rand::random(), bounds),
+            ghosts: Ghosts::new(GHOSTS, GHOST_BYTES),
+            homes: Mutex::default(),
+        }
     }
 
     /// A session that came back lives there now.

@@ -1,4 +1,4 @@
-//! From the tables of a file to a checked configuration: the server, the keys, and what an app is apart from its rules.
+//! From the tables of a file to a checked configuration: the server, and what an app is apart from its rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use oyez_hub::app::{AppLimits, WhenUserFull};
 use oyez_hub::policy::Policy;
-use oyez_hub::policy::channel::{NameLimits, Pattern};
+use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
 
+use super::key::key;
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::forwarders::{Field, Forwarders, Network};
 use crate::settings::Patience;
 use crate::tls::Tls;
 
-use super::{
-    ApiKey, AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig,
-};
+use super::{AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
 use super::{WebSocketConfig, auth, rules};
 
 /// The whole file; none when something essential is missing, which has been noted then.
@@ -46,15 +45,20 @@ fn server(node: &Node<'_>) -> ServerConfig {
             );
         }
     }
-    positive(node, &["header_timeout", "idle_timeout"]);
+    positive(node, &["header_timeout", "body_timeout", "idle_timeout"]);
     ServerConfig {
         listen: listen.into_iter().map(|address| address.text).collect(),
         shards: node.count("shards").and_then(|shards| usize::try_from(shards).ok()),
         connections: node.count("connections"),
         io_uring: node.boolean("io_uring"),
-        patience: Patience { header: node.duration("header_timeout"), idle: node.duration("idle_timeout") },
+        patience: Patience {
+            header: node.duration("header_timeout"),
+            body: node.duration("body_timeout"),
+            idle: node.duration("idle_timeout"),
+        },
         shutdown: shutdown(&node.child_or_default("shutdown")),
         handshakes: node.count("handshakes").and_then(|most| usize::try_from(most).ok()).unwrap_or_default(),
+        offences: node.count("offences"),
         report: report(node),
         tls: node.child("tls").and_then(|node| tls(&node)),
         forwarders: node.child("proxy").map(|node| forwarders(&node)).unwrap_or_default(),
@@ -63,12 +67,12 @@ fn server(node: &Node<'_>) -> ServerConfig {
 
 /// How often the log gets a line of figures.
 fn report(node: &Node<'_>) -> Duration {
-    let every = node.duration("report");
-    if every < Duration::from_secs(1) {
+    let every = node.good_duration("report");
+    if every.is_some_and(|every| every < Duration::from_secs(1)) {
         let help = "write a time such as \"1m\"".to_owned();
         node.problem(format!("{} is shorter than a second", node.full("report")), Some(help));
     }
-    every
+    every.unwrap_or_default()
 }
 
 /// Who forwards, and how it tells for whom.
@@ -136,42 +140,16 @@ fn tls(node: &Node<'_>) -> Option<TlsConfig> {
     let (certificate, key) = (read("certificate"), read("key"));
     let ((certificate, chain), (key, private)) = (certificate?, key?);
     match Tls::from_pem(&chain, &private) {
-        Ok(tls) => Some(TlsConfig { certificate: certificate.text, key: key.text, tls }),
+        Ok(tls) => {
+            let hsts = node.has("hsts").then(|| node.duration("hsts"));
+            Some(TlsConfig { certificate: certificate.text, key: key.text, tls, hsts })
+        }
         Err(error) => {
             let file = if error.is_about_certificate() { certificate } else { key };
             node.doc.problem(file.span.start, format!("{}: {error}", file.text), Some(error.help().to_owned()));
             None
         }
     }
-}
-
-fn key(name: String, node: &Node<'_>, apps: &[String]) -> ApiKey {
-    let wanted = node.texts("apps");
-    for app in wanted.iter().filter(|app| app.text != "*" && !apps.contains(&app.text)) {
-        node.doc.problem(
-            app.span.start,
-            format!("there is no app `{}`", app.text),
-            Some(format!("the file has {}", apps.join(", "))),
-        );
-    }
-    ApiKey {
-        name,
-        secrets: node.secrets("secret"),
-        apps: wanted.into_iter().map(|app| app.text).collect(),
-        rights: node.plain_texts("rights"),
-        channels: channels(node),
-    }
-}
-
-/// The channels of a key; none: any.
-fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
-    let wanted = node.texts("channels");
-    let pattern = |channel: &Located| {
-        let compiled = Pattern::compile(&channel.text);
-        compiled.map_err(|why| node.doc.problem(channel.span.start, why, Some("as in \"site:{id}\"".into()))).ok()
-    };
-    let any = wanted.iter().any(|channel| channel.text == "*");
-    (!any).then(|| wanted.iter().filter_map(pattern).collect())
 }
 
 /// The hosts of an app: names, ports, or both, as clients write them.
@@ -280,7 +258,8 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
 
 /// A time of nothing would keep a node busy with its own deadlines.
 fn positive(node: &Node<'_>, names: &[&str]) {
-    for name in names.iter().filter(|name| node.duration(name).is_zero()) {
+    // What is no duration has been told of already.
+    for name in names.iter().filter(|name| node.good_duration(name).is_some_and(|time| time.is_zero())) {
         node.problem(format!("{}.{name} is 0", node.path), Some("write a time such as \"25s\"".into()));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use oyez_hub::policy::token::{Algorithm, least_secret_bytes};
 
 use super::reader::Node;
+use super::rules;
 
 /// `[app.NAME.auth]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +171,7 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
         algorithms: node.plain_texts("algorithms"),
         secrets: node.secrets("secret"),
         public_keys: node.secrets("public_key"),
-        jwks_url: node.text("jwks").map(|url| url.text),
+        jwks_url: rules::url(node, "jwks"),
         jwks: node.secrets("jwks_keys"),
         jwks_refresh: node.duration("jwks_refresh"),
         issuers: node.plain_texts("issuer"),
@@ -222,6 +223,6 @@ fn introspection(node: &Node<'_>) -> Option<IntrospectionConfig> {
         secret: node.secrets("secret").into_iter().next(),
         cache: node.duration("cache"),
         timeout: node.duration("timeout"),
-        url: node.text("url")?.text,
+        url: rules::url(node, "url")?,
     })
 }

@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod key;
 mod origins;
 mod problem;
 mod reader;
@@ -50,7 +51,7 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file, or why there is none.
     pub file: &'a dyn Fn(&str) -> Result<String, String>,
-    /// It is for trying things on this machine: short secrets pass.
+    /// It is for trying things on this machine: short secrets and keys pass.
     pub dev: bool,
 }
 
@@ -88,6 +89,8 @@ pub struct ServerConfig {
     pub shutdown: ShutdownConfig,
     /// Handshakes of sessions that one thread has under way at once.
     pub handshakes: usize,
+    /// Sessions of one address that may end by their client's own fault; none: any number.
+    pub offences: Option<u64>,
     /// Between two lines of figures in the log.
     pub report: Duration,
     /// Encryption, if the server does it itself.
@@ -116,6 +119,8 @@ pub struct TlsConfig {
     pub key: String,
     /// What is in them.
     pub tls: Tls,
+    /// How long browsers shall come by TLS only; none: nothing is said of that.
+    pub hsts: Option<Duration>,
 }
 
 /// `[key.NAME]`.
@@ -182,7 +187,7 @@ pub struct AppConfig {
 pub struct RecoveryConfig {
     /// How long a client that was cut off may take to come back.
     pub window: Duration,
-    /// Bytes of payload that are remembered.
+    /// Bytes that are remembered, about.
     pub memory: usize,
 }
 
@@ -266,7 +271,9 @@ fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, 
     let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
     let (tree, syntax) = DeTable::parse_recoverable(source);
     for error in &syntax {
-        doc.problem(error.span().map_or(0, |span| span.start), format!("not TOML: {}", error.message()), None);
+        let several = "a table with several of a kind has two brackets: [[app.NAME.channel]]; other names stand once";
+        let help = (error.message() == "duplicate key").then(|| several.to_owned());
+        doc.problem(error.span().map_or(0, |span| span.start), format!("not TOML: {}", error.message()), help);
     }
     // After a syntax error the tree has holes, and complaints about them would mislead.
     let config = syntax.is_empty().then(|| {

@@ -130,7 +130,7 @@ impl<'d> Node<'d> {
             Otherwise::Required => {
                 self.problem(
                     format!("{} is missing", self.full(name)),
-                    Some(format!("write, for instance, {name} = {}", key.example)),
+                    Some(format!("write, for instance, {}", key.written(&self.path))),
                 );
                 None
             }
@@ -164,7 +164,7 @@ impl<'d> Node<'d> {
     }
 
     pub(super) fn wrong(&self, name: &str, span: &Range<usize>, wanted: &str) {
-        let help = format!("for instance {name} = {}", self.key(name).example);
+        let help = format!("for instance {}", self.key(name).written(&self.path));
         self.doc.problem(span.start, format!("{} must be {wanted}", self.full(name)), Some(help));
     }
 

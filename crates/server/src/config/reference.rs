@@ -40,13 +40,9 @@ fn section(section: &'static Section, out: &mut String, seen: &mut HashSet<&'sta
             Otherwise::Nothing => String::new(),
             Otherwise::Value(value) => format!("`{}`", escaped(value)),
         };
-        let example = match key.kind {
-            Kind::Table(inner) | Kind::Named(inner) => format!("`[{}]`", inner.path),
-            Kind::Tables(inner) => format!("`[[{}]]`", inner.path),
-            _ => format!("`{} = {}`", key.name, escaped(key.example)),
-        };
-        let _ =
-            writeln!(out, "| `{}` | {} | {otherwise} | {} | {example} |", key.name, value(key.kind), escaped(key.doc));
+        let example = escaped(&key.written(section.path));
+        let (value, doc) = (value(key.kind), escaped(key.doc));
+        let _ = writeln!(out, "| `{}` | {value} | {otherwise} | {doc} | `{example}` |", key.name);
     }
     out.push('\n');
     for key in section.keys {

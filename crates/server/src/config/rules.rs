@@ -149,7 +149,8 @@ fn ask(node: &Node<'_>) -> Option<Ask> {
     })
 }
 
-fn url(node: &Node<'_>, key: &str) -> Option<String> {
+/// A service that is asked.
+pub(super) fn url(node: &Node<'_>, key: &str) -> Option<String> {
     let url = node.text(key)?;
     if url.text.starts_with("http://") || url.text.starts_with("https://") {
         return Some(url.text);
@@ -203,6 +204,7 @@ fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     Rule {
         line: node.line(),
         join: channel_templates(node, "join", &said, channels),
+        since: if node.has("since") { shape(node, "since", &said) } else { None },
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
         status: node

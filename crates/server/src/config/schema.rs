@@ -74,6 +74,19 @@ pub(super) struct Key {
     pub(super) example: &'static str,
 }
 
+impl Key {
+    /// How it may be written in the table at `path`.
+    pub(super) fn written(&self, path: &str) -> String {
+        let full = if path.is_empty() { self.name.to_owned() } else { format!("{path}.{}", self.name) };
+        match self.kind {
+            Kind::Table(_) => format!("[{full}]"),
+            Kind::Named(_) => format!("[{full}.NAME]"),
+            Kind::Tables(_) => format!("[[{full}]]"),
+            _ => format!("{} = {}", self.name, self.example),
+        }
+    }
+}
+
 /// A table of the file. Its path has `NAME` where a name is free.
 #[derive(Debug)]
 pub(super) struct Section {
@@ -120,9 +133,11 @@ static SERVER: Section = Section {
         or("io_uring", Bool, "true", "write to many connections at once through io_uring; where the kernel refuses it, by system calls"),
         or("report", Duration, r#""1m""#, "how often the log gets a line of figures: connections, rates, latency, memory; at least `1s`"),
         or("header_timeout", Duration, r#""5s""#, "how long a connection may take to show a whole request, TLS included; also each later request's headers"),
+        or("body_timeout", Duration, r#""30s""#, "how long a request's body may take after its headers, however slowly it comes"),
         or("idle_timeout", Duration, r#""75s""#, "how long a connection may wait for its next request; longer than that of a proxy in front"),
         or("connections", ANY, r#""none""#, "sessions that may be open at once, of all apps; one more is answered 503 and tries again"),
         or("handshakes", Count(within(1, 1_000_000)), "2048", "handshakes that one thread has under way at once, from the request to CONNECT; whoever comes then gets 503 with Retry-After, and stock clients try again by themselves"),
+        or("offences", ANY, "20", "connections from one address (of IPv6: one /64) that may end by their client's own fault at once, beside one a second: with a code that [counts against it](codes.md), or without having asked to join anything within 5 s. While there were more, and at most for a minute, each handshake from there waits a second; when 16 wait, one more is answered 429 after that"),
         may("shutdown", Table(&SHUTDOWN), "", "how the server goes down"),
         may("tls", Table(&TLS), "", "TLS on all addresses, without a proxy in front"),
         may("proxy", Table(&PROXY), "", "forwarders in front: whom to believe about where a client comes from"),
@@ -132,7 +147,7 @@ static SERVER: Section = Section {
 #[rustfmt::skip]
 static SHUTDOWN: Section = Section {
     path: "server.shutdown",
-    doc: "What SIGTERM and SIGINT lead to; a second one ends the process at once. See [operating.md](operating.md).",
+    doc: "What SIGTERM and SIGINT lead to; one more skips what is left of the notice, one after the notice ends the process at once. See [operating.md](operating.md).",
     keys: &[
         or("notice", Duration, r#""0s""#, "for so long `/readyz` is red and everything else goes on: time for load balancers to look elsewhere"),
         or("window", Duration, r#""5s""#, "then no new sessions are taken, and the goodbyes to the others are spread over so much time, but are at least 100 a second"),
@@ -147,6 +162,7 @@ static TLS: Section = Section {
     keys: &[
         need("certificate", Text, r#""tls/fullchain.pem""#, "a PEM file: the server's certificate, then those of its issuers; `--tls-cert` overrides it"),
         need("key", Text, r#""tls/privkey.pem""#, "a PEM file with the certificate's private key (RSA, ECDSA or Ed25519), without a passphrase; `--tls-key` overrides it"),
+        may("hsts", Duration, r#""180d""#, "browsers that have seen a page of this server ask this host for nothing but `https://` for so long (`Strict-Transport-Security`), on whatever port; `0s` has them forget that"),
     ],
 };
 
@@ -166,7 +182,7 @@ static KEY: Section = Section {
     path: "key.NAME",
     doc: "A key that a backend shows as `Authorization: Bearer …`.",
     keys: &[
-        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself; several while one is being replaced"),
+        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself, of at least 32 bytes (`openssl rand -hex 32`; `oyez dev` takes any); several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
         or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
         or("channels", Texts, r#"["*"]"#, "the channels that it may publish to, move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
@@ -345,6 +361,7 @@ static ON: Section = Section {
     keys: &[
         need("event", Texts, r#""subscribe:site""#, "the event, or several that mean the same"),
         or("join", Templates, "[]", "channels to join, where the channel's `subscribe` allows"),
+        may("since", Expression, r#""data.since""#, "the `offset` of the last event that the client has heard: it then hears first what was said in the channels to join after that, or the event `gap`; null or missing: it begins now"),
         or("leave", Templates, "[]", "channels to leave"),
         may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
         may("status", Text, r#""away""#, "the user's status that the presence API shows"),
@@ -418,14 +435,14 @@ static RECOVERY: Section = Section {
     doc: "Clients that were cut off come back as what they were (`socket.recovered`), in their channels, and get what they missed in those with a `history`, or hear the event `gap`. Stock `socket.io-client` does so from 4.6 on. Every event then ends with a position as one more argument.",
     keys: &[
         or("window", Duration, r#""2m""#, "how long a client that was cut off may take to come back"),
-        or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes of payload that are remembered for all channels together; then the oldest are forgotten first"),
+        or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes that are remembered for all channels together, about; then the oldest are forgotten first"),
     ],
 };
 
 #[rustfmt::skip]
 static LIMITS: Section = Section {
     path: "app.NAME.limits",
-    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it.",
+    doc: "How much the app's clients may ask for, per node. `\"none\"` is no limit. What each client hears that exceeds one is in [the table of codes](codes.md); `oyez_limit_hits_total` counts it. What says nothing (pings, crumbs, packets without content) is limited everywhere alike: 500 at once and 50 a second from one client; more closes with 4007 ([floods](protocol.md#floods)) and counts as `flood`.",
     keys: &[
         or("connections", ANY, r#""none""#, "open connections to the app; one more is refused"),
         or("connections_per_address", ANY, "200", "open connections from one address (of IPv6: one /64); one more is refused"),

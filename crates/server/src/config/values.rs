@@ -102,6 +102,11 @@ impl Node<'_> {
     }
 
     pub(super) fn duration(&self, name: &str) -> Duration {
+        self.good_duration(name).unwrap_or_default()
+    }
+
+    /// None, if what is written is none.
+    pub(super) fn good_duration(&self, name: &str) -> Option<Duration> {
         self.measured(name, "a duration such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"1d\"", |value| {
             let text = value.as_str()?;
             let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
@@ -117,7 +122,6 @@ impl Node<'_> {
                 .filter(|ms| *ms <= 366 * 86_400_000)
                 .map(Duration::from_millis)
         })
-        .unwrap_or_default()
     }
 
     pub(super) fn size(&self, name: &str) -> usize {

@@ -24,6 +24,9 @@ const TURNS: u64 = 4;
 /// Bytes read at once while an answer is owed.
 const AHEAD: usize = 1024;
 
+/// Bytes that a client may still say after its last answer.
+const THROWN_AWAY_MAX: usize = 1024 * 1024;
+
 /// What a connection's task tells its [`Coalesced`] socket. (Atomic only because hyper wants what it may give away to be
 /// `Send`.)
 #[derive(Debug)]
@@ -62,6 +65,11 @@ impl Pace {
         self.waiting_for.answers();
     }
 
+    /// Its end is no concern any more.
+    pub(crate) fn look_away(&self) {
+        self.watched.store(false, Ordering::Relaxed);
+    }
+
     fn is_watched(&self) -> bool {
         self.busy.load(Ordering::Relaxed) && self.watched.load(Ordering::Relaxed)
     }
@@ -82,12 +90,14 @@ pub(crate) struct Coalesced {
     pace: Arc<Pace>,
     /// The turn in which what waits is written, at the latest.
     due: Option<u64>,
+    /// Bytes that came after the last answer.
+    thrown_away: usize,
 }
 
 impl Coalesced {
     /// `unread` is read before what still comes.
     pub(crate) fn new(stream: Stream, unread: BytesMut, pace: Arc<Pace>) -> Self {
-        Self { stream, unread, waiting: BytesMut::new(), pace, due: None }
+        Self { stream, unread, waiting: BytesMut::new(), pace, due: None, thrown_away: 0 }
     }
 
     /// The socket and what is still unread, if nothing waits that would be lost.
@@ -110,6 +120,27 @@ impl Coalesced {
             self.unread.extend_from_slice(read.filled());
         }
         Ok(())
+    }
+
+    /// A connection that is closed while its client still speaks is reset, and the last answer is lost with it. So what
+    /// comes is thrown away until the client has read why nobody listens, within bounds; the connection's task sees to
+    /// the time. Whoever says nothing is not waited for.
+    fn hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; AHEAD];
+        while self.thrown_away < THROWN_AWAY_MAX {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    if self.thrown_away == 0 {
+                        self.pace.waiting_for.closes();
+                    }
+                    self.thrown_away += read.filled().len();
+                }
+                Poll::Pending if self.thrown_away > 0 => return Poll::Pending,
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,6 +229,7 @@ impl AsyncWrite for Coalesced {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.drain(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.hear_out(cx).map(Ok)
     }
 }

@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -77,17 +78,15 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remo
     let pace = Arc::new(Pace::new(Waiting::new(shard.settings().patience, head_by)));
     let service = service_fn(|request| {
         let own = Arc::clone(&pace);
-        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |response| {
+        answer(Rc::clone(&shard), request, remote, Arc::clone(&pace)).map(move |mut response| {
             own.waiting_for.has_answer();
+            // A forwarder is still there when a client of it is gone, and so is who has asked for something else since.
+            let polls = response.extensions_mut().remove().filter(|_| !remote.forwards);
+            own.waiting_for.serves(polls.map(|engine::Polls(gone)| gone));
             Ok::<_, Infallible>(response)
         })
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        // A client that says no more, right after its last request, is still answered.
-        .half_close(true)
-        // Its timeout would also end connections between two requests.
-        .header_read_timeout(None)
-        .max_buf_size(HEAD_MAX)
+    let connection = http1()
         .serve_connection(TokioIo::new(Coalesced::new(stream, unread, Arc::clone(&pace))), service)
         .with_upgrades();
     tokio::pin!(connection);
@@ -110,6 +109,15 @@ async fn serve_requests(shard: Rc<Shard>, stream: Stream, unread: BytesMut, remo
     }
 }
 
+/// How requests are read.
+pub(super) fn http1() -> Builder {
+    let mut http1 = Builder::new();
+    // A client that says no more, right after its last request, is still answered. hyper's timeout would also end
+    // connections between two requests.
+    http1.half_close(true).header_read_timeout(None).max_buf_size(HEAD_MAX);
+    http1
+}
+
 async fn answer(shard: Rc<Shard>, request: Request<Incoming>, remote: Remote, pace: Arc<Pace>) -> Response<Body> {
     let last = framing::is_last(request.headers());
     let response = answer_by_route(shard, request, remote, pace).await;
@@ -128,7 +136,7 @@ async fn answer_by_route(
         return framing::refuse();
     }
     if let Some(route) = route {
-        return engine::answer(shard, request, route, remote).await;
+        return engine::answer(shard, request, route, remote, &pace).await;
     }
     if let Some(file) = engine::client(&shard.settings(), &request) {
         return file;
@@ -136,6 +144,7 @@ async fn answer_by_route(
     let mut request = request.map(Body::new);
     let client = client(&shard, remote, &request);
     request.extensions_mut().insert(ConnectInfo(client));
+    request.extensions_mut().insert(shard.settings().patience);
     match shard.router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

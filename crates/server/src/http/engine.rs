@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, RETRY_AFTER,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -24,12 +24,14 @@ use oyez_protocol::engineio::payload::Body as Payload;
 use oyez_protocol::websocket::handshake;
 use oyez_protocol::websocket::reader::Limits;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::forwarders::Remote;
-use crate::http::coalesce::Coalesced;
+use crate::http::coalesce::{Coalesced, Pace};
+use crate::http::cors;
+use crate::http::later::{come_later, delay, full, too_often};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
-use crate::http::{BODY_TIMEOUT, cors};
 use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::token::SUBPROTOCOL;
@@ -40,12 +42,9 @@ use crate::shard::Shard;
 use crate::shard::gate::Ticket;
 use crate::shard::mailbox::Letter;
 use crate::shard::outbox::Parcel;
-use crate::transport::polling::{PollAnswer, PollRequest, Polling};
+use crate::transport::polling::{PollAnswer, PollRequest, Polled, Polling};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::{self, Socket};
-
-/// When to try again, for clients that ask.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Which door a request knocks at.
 #[derive(Debug, Clone)]
@@ -93,7 +92,13 @@ pub(crate) fn client<B>(settings: &Settings, request: &Request<B>) -> Option<Res
 }
 
 /// Answers a realtime request.
-pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: Route, peer: Remote) -> Response<Body> {
+pub(crate) async fn answer(
+    shard: Rc<Shard>,
+    request: Request<Incoming>,
+    route: Route,
+    peer: Remote,
+    pace: &Pace,
+) -> Response<Body> {
     let Route { front, native } = route;
     let headers = request.headers().clone();
     if request.method() == Method::OPTIONS {
@@ -111,6 +116,8 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
         } else {
             refuse(EngineError::Forbidden, is_upgrade(&headers))
         }
+    } else if let Err(limit) = delay(&shard, &facts, begins || is_upgrade(&headers), pace).await {
+        too_often(limit)
     } else if begins {
         match admitted(&shard) {
             Some(ticket) => begin(shard, request, &front, facts, native, ticket).await,
@@ -139,17 +146,6 @@ pub(crate) async fn answer(shard: Rc<Shard>, request: Request<Incoming>, route: 
 /// when too many begin at once.
 fn admitted(shard: &Shard) -> Option<Ticket> {
     if shard.stop.is_cancelled() { None } else { shard.ticket() }
-}
-
-/// Whoever hears this tries again by itself, at another node or when the crowd is gone; not all at the same moment.
-pub(crate) fn come_later(shard: &Shard) -> Response<Body> {
-    if !shard.stop.is_cancelled() {
-        shard.metrics.handshakes_deferred.inc();
-    }
-    let code = Code::Unavailable;
-    let mut response = crate::http::native::refuse(StatusCode::SERVICE_UNAVAILABLE, code.message(), code.name());
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
-    response
 }
 
 async fn begin(
@@ -223,7 +219,7 @@ pub(crate) fn agree<B: HttpBody>(
     let shown = facts.shown();
     let wanted = shown.query("transport") == Some("websocket") && shown.query("sid").is_none();
     let allowed = engine.websocket && cors::may_connect(origins, shown);
-    if !wanted || !allowed || !is_upgrade(request.headers()) {
+    if !wanted || !allowed || !is_upgrade(request.headers()) || shard.is_throttled(facts.peer) {
         return None;
     }
     let dialog = dialog(&facts, engine)?;
@@ -244,7 +240,7 @@ async fn polling(
     let engine = &front.engine;
     let headers = request.headers().clone();
     let sid = facts.shown().query("sid").map(str::to_owned);
-    let answer = match (sid.ok_or(ticket), request.method()) {
+    let polled = match (sid.ok_or(ticket), request.method()) {
         (Err(Some(ticket)), &Method::GET) => {
             let Some(seat) = shard.seats.take() else { return full(shard, &facts) };
             let link = Link::Polling(Polling::default());
@@ -255,26 +251,36 @@ async fn polling(
             }
             shard.poll_here(session.address, PollRequest::Get).await
         }
-        (Err(_), _) => PollAnswer::Refused(EngineError::BadHandshakeMethod),
+        (Err(_), _) => PollAnswer::Refused(EngineError::BadHandshakeMethod).into(),
         (Ok(sid), &Method::GET) => shard.poll(&sid, PollRequest::Get).await,
         (Ok(sid), &Method::POST) => {
             let octets =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
-            match timeout(BODY_TIMEOUT, Limited::new(request.into_body(), engine.max_payload).collect()).await {
+            let patience = shard.settings().patience;
+            match timeout(patience.body, Limited::new(request.into_body(), engine.max_payload).collect()).await {
                 Ok(Ok(body)) => shard.poll(&sid, PollRequest::Post { body: body.to_bytes(), octets }).await,
                 Ok(Err(error)) if error.is::<LengthLimitError>() => {
                     shard.metrics.limited(Limit::Payload);
-                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE)
+                    PollAnswer::Failed(StatusCode::PAYLOAD_TOO_LARGE).into()
                 }
                 // It broke off.
-                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST),
-                Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT),
+                Ok(Err(_)) => PollAnswer::Failed(StatusCode::BAD_REQUEST).into(),
+                Err(_) => PollAnswer::Failed(StatusCode::REQUEST_TIMEOUT).into(),
             }
         }
-        (Ok(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+        (Ok(_), _) => PollAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR).into(),
     };
-    respond(answer, &headers, engine)
+    let Polled { answer, gone } = polled;
+    let mut response = respond(answer, &headers, engine);
+    if let Some(gone) = gone {
+        response.extensions_mut().insert(Polls(gone));
+    }
+    response
 }
+
+/// Stands in an answer to a session that polls, for the connection: cancelled when there is nobody at its other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Polls(pub(crate) CancellationToken);
 
 fn respond(answer: PollAnswer, request: &HeaderMap, engine: &Engine) -> Response<Body> {
     match answer {
@@ -370,15 +376,6 @@ async fn accept(
     response
 }
 
-/// The node has no room for one more session; clients try again by themselves.
-pub(crate) fn full(shard: &Shard, facts: &Facts) -> Response<Body> {
-    shard.metrics.limited(Limit::NodeConnections);
-    event::node_full(facts);
-    let mut response = crate::http::native::refuse_for(Limit::NodeConnections);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    response
-}
-
 /// Agrees to a websocket, or says what is wrong with the request.
 pub(crate) fn upgrade_response<B: HttpBody>(
     request: &Request<B>,
@@ -466,7 +463,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
+pub(super) fn facts<B>(settings: &Settings, request: &Request<B>, peer: Remote) -> Facts {
     let get = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     let shown = Shown {

@@ -6,13 +6,11 @@ pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
+mod later;
 pub(crate) mod native;
 pub(crate) mod pages;
 mod squeeze;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;
-
-use std::time::Duration;
-
-/// Time for a request's body to arrive: a megabyte over a bad mobile connection, but no connection held for ever.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);

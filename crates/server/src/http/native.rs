@@ -17,9 +17,11 @@ use oyez_protocol::websocket::reader::Limits;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::http::engine::{Refused, come_later, full, select_subprotocol, taken_over, upgrade_response};
+use crate::http::engine::{Refused, select_subprotocol, taken_over, upgrade_response};
+use crate::http::later::{come_later, full};
 use crate::seats::Seat;
 use crate::session::comeback::Return;
+use crate::session::handshake::Guest;
 use crate::session::{Dialog, Link, Request as Facts, token};
 use crate::settings::{Front, Native};
 use crate::shard::Shard;
@@ -135,7 +137,9 @@ async fn start(
     let mut socket = Socket::new(stream, limits);
     shard.close_if_late(&session);
     let app = shard.hub.app(admitted.app);
-    shard.introduce(&session, &app, "", admitted.identity, admitted.count, Value::Null, Return::No).await;
+    let Admitted { identity, count, .. } = admitted;
+    let guest = Guest { app, namespace: String::new(), identity, count };
+    shard.introduce(&session, guest, Value::Null, Return::No).await;
     socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
     shard.flush(&session);
     websocket::serve(shard, session, socket);

@@ -53,11 +53,17 @@ pub(crate) async fn take(
 /// If these bytes are a whole request to which there is nothing to say but yes: what then begins, the answer, and the
 /// request's length.
 fn look(shard: &Shard, bytes: &[u8], remote: Remote) -> Option<(Opening, Vec<u8>, usize)> {
+    let (request, length) = parse(bytes)?;
+    let (opening, response) = engine::agree(shard, &request, remote)?;
+    Some((opening, written(&response), length))
+}
+
+/// The request with which these bytes begin, if it is whole and nothing about it is unusual, and its length.
+pub(super) fn parse(bytes: &[u8]) -> Option<(Request<Empty<Bytes>>, usize)> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let Ok(Status::Complete(length)) = parsed.parse(bytes) else { return None };
-    let (opening, response) = engine::agree(shard, &request(&parsed)?, remote)?;
-    Some((opening, written(&response), length))
+    Some((request(&parsed)?, length))
 }
 
 /// The request as everybody else sees it; none when it has a body, or hyper would have something to say about it.
@@ -73,7 +79,7 @@ fn request(parsed: &httparse::Request<'_, '_>) -> Option<Request<Empty<Bytes>>> 
 }
 
 /// The answer's head.
-fn written(response: &Response<Body>) -> Vec<u8> {
+pub(super) fn written(response: &Response<Body>) -> Vec<u8> {
     let mut out = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
     for (name, value) in response.headers() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::settings::Patience;
 use crate::shard::deadline::{CATCHING_UP, STANDSTILL};
@@ -19,6 +21,9 @@ const ANSWERED: u8 = 1;
 const IDLE: u8 = 2;
 const HEAD: u8 = 3;
 
+/// How long a client may go on speaking after the last answer.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// What a connection waits for. Its socket notes what happens, its task looks at the clock. (Atomic only because hyper
 /// wants what it may give away to be `Send`.)
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(crate) struct Waiting {
     stage: AtomicU8,
     /// When waiting ends, in nanoseconds after `began`; of no meaning before.
     until: AtomicU64,
+    /// The end of the client who asked last, if it is known by its session: nobody is waited for then.
+    gone: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
 }
 
 impl Waiting {
@@ -35,7 +42,7 @@ impl Waiting {
     pub(crate) fn new(patience: Patience, by: Instant) -> Self {
         let began = Instant::now();
         let until = AtomicU64::new(nanos(by.saturating_duration_since(began)));
-        Self { patience, began, stage: AtomicU8::new(HEAD), until }
+        Self { patience, began, stage: AtomicU8::new(HEAD), until, gone: Mutex::default() }
     }
 
     /// The server reads; once an answer is written, the next request.
@@ -62,6 +69,24 @@ impl Waiting {
         self.stage.store(ANSWERED, Ordering::Relaxed);
     }
 
+    /// The last answer is written; its client may still be speaking.
+    pub(crate) fn closes(&self) {
+        self.begin(IDLE, CLOSING);
+    }
+
+    /// The last answer was to the client of this session, or of none.
+    pub(crate) fn serves(&self, gone: Option<CancellationToken>) {
+        *self.gone.lock() = gone.map(|gone| Box::pin(gone.cancelled_owned()));
+    }
+
+    /// Ready when its client is gone and nothing of a request is there. While it is being answered, its answer is.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.gone.lock() {
+            Some(gone) if self.stage.load(Ordering::Relaxed) == IDLE => gone.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+
     fn begin(&self, stage: u8, time: Duration) {
         self.stage.store(stage, Ordering::Relaxed);
         self.until.store(nanos(self.began.elapsed() + time), Ordering::Relaxed);
@@ -75,6 +100,9 @@ impl Waiting {
 
     /// Ready when it was waited for too long. `timer` is set anew only when it would ring too late, or has rung.
     pub(crate) fn poll_over(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_gone(cx).is_ready() {
+            return Poll::Ready(());
+        }
         loop {
             let until = self.until();
             if let Some(until) = until.filter(|until| *until < timer.deadline()) {
@@ -105,7 +133,8 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { header: Duration::from_secs(5), idle: Duration::from_secs(75) };
+    const PATIENCE: Patience =
+        Patience { header: Duration::from_secs(5), body: Duration::from_secs(30), idle: Duration::from_secs(75) };
 
     /// Seconds until `waiting` is over.
     async fn check(waiting: &Waiting, expect: u64) {
@@ -127,6 +156,21 @@ mod tests {
         check(&waiting, 75).await;
         waiting.hears();
         check(&waiting, 5).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_gone_is_not_waited_for_but_answered() {
+        let waiting = Waiting::new(PATIENCE, Instant::now() + PATIENCE.header);
+        let gone = CancellationToken::new();
+        waiting.answers();
+        waiting.serves(Some(gone.clone()));
+        gone.cancel();
+        let mut timer = pin!(tokio::time::sleep(PATIENCE.idle * 10));
+        let over = poll_fn(|cx| waiting.poll_over(timer.as_mut(), cx));
+        assert!(tokio::time::timeout(PATIENCE.idle, over).await.is_err());
+        waiting.has_answer();
+        waiting.listens();
+        check(&waiting, 0).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +14,32 @@ use super::process::Process;
 use super::report::Figures;
 use crate::session::{Member, Request, Session};
 
+/// Characters that are logged of what a client chose. It may send many.
+const TOLD: usize = 200;
+
+/// What a client chose, as it may stand in a log: not long, and without what would begin another line, colour a terminal
+/// or turn the direction of a text. Quotes are the format's affair.
+fn told(text: &str) -> Cow<'_, str> {
+    if text.len() <= TOLD && text.chars().all(is_harmless) {
+        return text.into();
+    }
+    let (shown, rest) = text.split_at(text.char_indices().nth(TOLD).map_or(text.len(), |(at, _)| at));
+    let mut out = String::with_capacity(shown.len());
+    for char in shown.chars() {
+        if is_harmless(char) { out.push(char) } else { out.extend(char.escape_unicode()) }
+    }
+    if !rest.is_empty() {
+        out.push('…');
+    }
+    out.into()
+}
+
+/// Neither a control character nor one of Unicode's that only say how others are shown.
+fn is_harmless(char: char) -> bool {
+    let steers = matches!(char, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}');
+    !char.is_control() && !steers
+}
+
 /// A thread begins to serve connections; whether it writes through io_uring.
 pub(crate) fn shard_started(shard: u8, io_uring: bool) {
     tracing::debug!(event = "shard_started", shard, io_uring);
@@ -21,13 +48,13 @@ pub(crate) fn shard_started(shard: u8, io_uring: bool) {
 /// A client has joined a namespace.
 pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
     let identity = member.identity.borrow();
-    info!(event = "connect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), peer = session.request.peer.map(tracing::field::display));
+    info!(event = "connect", app = %app.name, session = ?member.address, user = &*told(&identity.user), transport = session.transport(), peer = session.request.peer.map(tracing::field::display));
 }
 
 /// A client has left, and why.
 pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason: &str) {
     let identity = member.identity.borrow();
-    info!(event = "disconnect", app = %app.name, session = ?member.address, user = %identity.user, transport = session.transport(), reason);
+    info!(event = "disconnect", app = %app.name, session = ?member.address, user = &*told(&identity.user), transport = session.transport(), reason);
 }
 
 /// Connections cannot be accepted; they wait in the system's queue. `attempts` since the last word about it.
@@ -54,6 +81,11 @@ pub(crate) fn clock_jumped(seconds: i64) {
 /// A shard's thread had no turn for so long: something kept it, or the machine has too little to give.
 pub(crate) fn stalled(shard: u8, late: Duration) {
     warn!(event = "stalled", shard, late_ms = millis(late));
+}
+
+/// Most of a shard's sessions have gone, so many at least, and their memory with them.
+pub(crate) fn memory_released(shard: u8, gone: usize) {
+    info!(event = "memory_released", shard, gone);
 }
 
 /// How the node is, and what it has done since the last of these lines.
@@ -116,34 +148,62 @@ pub(crate) fn node_full(request: &Request) {
     warn!(event = "node_full", peer, help = "see `connections` of [server]");
 }
 
+/// A client has to wait, or is sent away, because too many connections from where it is ended by their own fault.
+pub(crate) fn throttled(request: &Request, refused: bool) {
+    let peer = request.peer.map(tracing::field::display);
+    warn!(
+        event = "throttled",
+        peer,
+        refused,
+        help = "clients behind a proxy share its address without [server.proxy]; see `offences` of [server]"
+    );
+}
+
 /// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
-    debug!(event = "subscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "subscribe", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), channel = &*told(channel));
 }
 
 /// A client has left a channel.
 pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
-    debug!(event = "unsubscribe", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, channel);
+    debug!(event = "unsubscribe", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), channel = &*told(channel));
 }
 
 /// A client asked for something that it may not have.
 pub(crate) fn denied(app: &App, member: &Member, asked: &str, denial: &Denial) {
     let channel = denial.channel.as_deref().unwrap_or_default();
-    warn!(event = "denied", app = %app.name, session = ?member.address, user = %member.identity.borrow().user, asked, channel, code = denial.code);
+    warn!(event = "denied", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), asked = &*told(asked), channel = &*told(channel), code = denial.code);
 }
 
 /// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.
 pub(crate) fn api_denied(path: &str, key: Option<&str>, message: &str) {
-    warn!(event = "api_denied", path, key, message);
+    warn!(event = "api_denied", path = &*told(path), key, message);
 }
-
-/// Characters of a refused origin that are logged; a client chooses it, and may send many.
-const ORIGIN_SHOWN: usize = 200;
 
 /// A page of a foreign origin may not connect; its browser does not tell it why. Without an origin, the browser itself
 /// said only that it is another site's.
 pub(crate) fn origin_refused(request: &Request) {
-    let origin: String = request.shown().origin.iter().flat_map(|origin| origin.chars()).take(ORIGIN_SHOWN).collect();
+    let origin = told(request.shown().origin.as_deref().unwrap_or_default());
     let peer = request.peer.map(tracing::field::display);
-    warn!(event = "origin_refused", origin, peer, help = "add it to the app's `origins`");
+    warn!(event = "origin_refused", origin = &*origin, peer, help = "add it to the app's `origins`");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_chose_is_one_short_piece_of_text() {
+        for (text, expect) in [
+            ("订阅 \"site:1\"", "订阅 \"site:1\""),
+            ("a\r\nb\tc\0", "a\\u{d}\\u{a}b\\u{9}c\\u{0}"),
+            ("\u{1b}[31mred\u{9b}0m", "\\u{1b}[31mred\\u{9b}0m"),
+            ("\u{202e}txt.exe\u{2028}", "\\u{202e}txt.exe\\u{2028}"),
+        ] {
+            assert_eq!(told(text), expect);
+        }
+        assert_eq!(told(&"网".repeat(200)), "网".repeat(200));
+        assert_eq!(told(&"网".repeat(201)), "网".repeat(200) + "…");
+        assert_eq!(told(&"\n".repeat(1_000_000)).len(), "\\u{a}".len() * 200 + "…".len());
+    }
 }

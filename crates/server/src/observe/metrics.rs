@@ -36,7 +36,8 @@ const LIMIT: Label = Label {
     name: "limit",
     values: "`payload`, `json_depth`, `attachments`, `outbox`, `node_connections`, `app_connections`, \
              `connections_per_address`, `connects_per_second`, `connections_per_user`, `channels_per_session`, \
-             `channel_length`, `channel_characters`, `events_per_second`, `app_events_per_second`, `publishes_per_second`",
+             `channel_length`, `channel_characters`, `events_per_second`, `app_events_per_second`, `publishes_per_second`, \
+             `flood`",
 };
 
 /// How long a publication may take until all have it, in seconds.
@@ -122,6 +123,8 @@ pub struct Metrics {
     limits: Vec<Counter>,
     /// Handshakes that were put off because too many were under way.
     pub(crate) handshakes_deferred: Counter,
+    /// Handshakes that waited for what is held against their addresses.
+    pub(crate) handshakes_delayed: Counter,
     accept_failures: Counter,
     pub(super) accept_failed_at: AtomicU64,
     returns: Returns,
@@ -158,6 +161,10 @@ impl Metrics {
         let arrivals = Arrivals::new(all);
         let handshakes_deferred =
             all.counter("oyez_handshakes_deferred", "Handshakes answered 503, because too many were under way");
+        let handshakes_delayed = all.counter(
+            "oyez_handshakes_delayed",
+            "Handshakes that waited a second, because too many connections of their address ended by their own fault",
+        );
         let latency = all.histogram(
             "oyez_delivery_latency_seconds",
             "From the moment in which a publication is asked for until nobody on a shard waits for it any more: the kernel \
@@ -185,6 +192,7 @@ impl Metrics {
             dropped,
             limits,
             handshakes_deferred,
+            handshakes_delayed,
             accept_failures,
             accept_failed_at,
             returns,

@@ -29,7 +29,7 @@ impl Variant {
 
     /// The variant that a member gets.
     pub(crate) fn of_member(session: &Session, member: &Member) -> Self {
-        Self { positions: member.trail.is_some(), ..Self::of(session) }
+        Self { positions: member.positions, ..Self::of(session) }
     }
 
     /// Whether a session can be recovered: by Socket.IO from version 3 (Engine.IO 4) on.
@@ -48,10 +48,14 @@ impl Variant {
     ) -> Rc<Parcel> {
         let Publication { event, args, compress, .. } = publication;
         let parcel = match self.dialog {
-            Dialog::Native => Parcel::native(publication.native.clone().unwrap_or_default(), *compress),
+            Dialog::Native => {
+                let text = publication.native.as_deref().unwrap_or_default();
+                Parcel::native(placed(text, mark.filter(|_| self.positions)), *compress)
+            }
             Dialog::Engine { .. } => self.event(namespace, ack, event, args, mark, *compress),
         };
-        parcel.when_slow(&publication.when_slow)
+        let placed = self.positions && ack.is_none() && mark.is_some();
+        parcel.when_slow(&publication.when_slow).placed(placed)
     }
 
     /// An event. One that wants an answer never carries its position: it would stand where the client looks for its
@@ -102,6 +106,17 @@ impl Variant {
             Dialog::Engine { version, base64 } => Parcel::message(encoded, version, base64, compress),
             Dialog::Native => Parcel::message(encoded, Version::V4, false, compress),
         }
+    }
+}
+
+/// A raw frame with its position, if it is an object.
+pub(crate) fn placed(frame: &str, mark: Option<Mark>) -> String {
+    match (mark, frame.strip_suffix('}')) {
+        (Some(mark), Some(open)) if open.starts_with('{') => {
+            let comma = if open.trim_end() == "{" { "" } else { "," };
+            format!("{open}{comma}\"offset\":\"{mark}\"}}")
+        }
+        _ => frame.to_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::session::codec::Variant;
+use crate::session::handshake::Guest;
 use crate::session::trail::Trail;
 use crate::session::{Member, Reason, Session};
 use crate::shard::Shard;
@@ -42,23 +43,39 @@ pub(crate) enum Return {
     Known(Box<Claim>),
 }
 
-/// What a client that comes back was.
+/// What a client that comes back was. If nothing comes of it (there is no room for it, or it is cut off again), it is
+/// remembered as before.
 #[derive(Debug)]
 pub(crate) struct Claim {
+    recovery: Arc<Recovery>,
     /// Its name.
     name: Address,
-    ghost: Ghost,
+    /// None: it has been made use of.
+    ghost: Option<Ghost>,
     heard: Mark,
 }
 
-/// A client between its claim and its marker.
-pub(crate) struct Comeback {
-    session: Rc<Session>,
-    app: Arc<App>,
-    namespace: String,
-    identity: Arc<Identity>,
-    claim: Claim,
-    done: oneshot::Sender<Rc<Member>>,
+impl Claim {
+    /// What it missed.
+    fn wanted(&self) -> Vec<Wanted> {
+        self.ghost.as_ref().map(|ghost| ghost.wanted(self.heard.position)).unwrap_or_default()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(ghost) = self.ghost.take() {
+            self.recovery.ghosts.keep(self.name, ghost, self.recovery.window, Instant::now());
+        }
+    }
+}
+
+/// Somebody whose marker is under way.
+pub(crate) enum Comeback {
+    /// A client between its claim and its membership.
+    Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
+    /// A member that joins a channel and wants to hear what was said in it before.
+    Channel { member: Rc<Member>, wanted: Wanted, done: oneshot::Sender<bool> },
 }
 
 impl Shard {
@@ -70,42 +87,40 @@ impl Shard {
             return Return::No;
         };
         let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
-        let now = Instant::now();
-        let ghost = match recovery.ghosts.take(name, now) {
+        let ghost = match recovery.ghosts.take(name, Instant::now()) {
             Some(ghost) => Some(ghost),
             None => {
-                self.surrender(recovery, name).await;
+                self.surrender(recovery, name, identity).await;
                 recovery.ghosts.take(name, Instant::now())
             }
         };
         let Some(ghost) = ghost else { return Return::Forgotten };
-        if ghost.identity.user != identity.user {
-            recovery.ghosts.keep(name, ghost, recovery.window, now);
-            return Return::Forgotten;
-        }
+        let mine = ghost.identity.user == identity.user;
         let heard = match auth.get("offset").and_then(Value::as_str) {
             None => recovery.log.mark(0),
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        Return::Known(Box::new(Claim { name, ghost, heard }))
+        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), heard };
+        if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
-    /// Ends a session that is still there, wherever that is, and waits until it has.
-    async fn surrender(&self, recovery: &Recovery, name: Address) {
+    /// Ends a session of the same user that is still there, wherever that is, and waits until it has.
+    async fn surrender(&self, recovery: &Recovery, name: Address, identity: &Identity) {
         let home = recovery.home(name).unwrap_or(name);
         if home.node != self.hub.node() {
             return;
         }
         let (sender, done) = oneshot::channel();
-        self.hub.control(home.shard, Control::Surrender(home, sender));
+        self.hub.control(home.shard, Control::Surrender(home, Arc::clone(&identity.user), sender));
         // Nothing comes from a shard that has gone.
         let _ = done.await;
     }
 
     /// Ends a session on this shard whose client has opened another one.
-    pub(crate) fn give_up(&self, address: Address) {
-        if let Some(session) = self.member(address).and_then(|member| member.session.upgrade()) {
+    pub(crate) fn give_up(&self, address: Address, user: &Arc<str>) {
+        let own = self.member(address).filter(|member| member.identity.borrow().user == *user);
+        if let Some(session) = own.and_then(|member| member.session.upgrade()) {
             self.close(&session, MOVED);
         }
     }
@@ -117,83 +132,143 @@ impl Shard {
     pub(crate) async fn come_back(
         self: &Rc<Self>,
         session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: &Arc<Identity>,
+        guest: &Rc<Guest>,
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
-        let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
-        self.drop_lost(app, identity, &mut claim.ghost).await;
-        let heard = claim.heard;
-        let wanted = claim.ghost.wanted(heard.position);
-        let channels: Vec<_> = claim.ghost.channels.iter().map(|wanted| Arc::clone(&wanted.channel)).collect();
+        let Guest { app, identity, .. } = &**guest;
+        if let Some(ghost) = &mut claim.ghost {
+            self.drop_lost(app, identity, ghost).await;
+        }
+        let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
-        let comeback = Comeback {
-            session: Rc::clone(session),
-            app: Arc::clone(app),
-            namespace: nsp.to_owned(),
-            identity: Arc::clone(identity),
-            claim,
-            done,
-        };
-        let ticket = self.comebacks.borrow_mut().insert(comeback);
-        let pushed = recovery.log.replay(heard.epoch, &wanted, Instant::now(), |missed, until| {
-            let size: usize = missed.iter().map(|(_, publication)| publication.size()).sum();
-            if size > budget {
-                return false;
+        let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
+        self.send_marker(app, epoch, &wanted, budget, comeback)?;
+        // Nothing comes when the client has gone again.
+        Ok(member.await.ok())
+    }
+
+    /// Joins a channel with what was said in it since that place, or with word of a gap; returns whether it was new to the
+    /// member.
+    pub(crate) async fn join_since(
+        self: &Rc<Self>,
+        app: &Arc<App>,
+        member: &Rc<Member>,
+        channel: &Arc<str>,
+        since: &str,
+    ) -> bool {
+        let key = self.key(app.id, channel);
+        let Some(session) = member.session.upgrade() else { return false };
+        if app.recovery.is_none() {
+            return self.join(member, key);
+        }
+        let Mark { epoch, position } = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
+        let wanted = Wanted { channel: Arc::clone(channel), since: position };
+        let (done, joined) = oneshot::channel();
+        let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), done };
+        match self.send_marker(app, epoch, &[wanted], session.front.outbox_bytes, comeback) {
+            Ok(()) => joined.await.unwrap_or_default(),
+            Err(_) => {
+                let new = self.join(member, key);
+                self.tell_gap(&session, member, app, std::slice::from_ref(channel));
+                new
             }
-            for channel in &channels {
+        }
+    }
+
+    /// Reads what was missed, and puts a marker behind it into this shard's mailbox. From then on this shard hears the
+    /// channels.
+    ///
+    /// # Errors
+    /// The channels of which something is lost; none of them, if that cannot be told, or if it is more than may wait for a
+    /// client.
+    fn send_marker(
+        &self,
+        app: &App,
+        epoch: u32,
+        wanted: &[Wanted],
+        budget: usize,
+        comeback: Comeback,
+    ) -> Result<(), Vec<Arc<str>>> {
+        let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
+        let ticket = self.comebacks.borrow_mut().insert(comeback);
+        let sent = recovery.log.replay(epoch, wanted, budget, Instant::now(), |missed, until| {
+            for Wanted { channel, .. } in wanted {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
-            true
         });
-        match pushed {
-            // Nothing comes when the client has gone again.
-            Ok(true) => Ok(member.await.ok()),
-            refused => {
-                self.comebacks.borrow_mut().try_remove(ticket);
-                Err(refused.err().map(|gap| gap.channels).unwrap_or_default())
-            }
+        let Err(gap) = sent else { return Ok(()) };
+        if let Some(Comeback::Session { claim, .. }) = &mut self.comebacks.borrow_mut().try_remove(ticket) {
+            // It is a new client now.
+            claim.ghost = None;
         }
+        Err(gap.channels)
     }
 
     /// The marker's turn has come.
     pub(crate) fn on_return(self: &Rc<Self>, ticket: usize, missed: &Missed, until: u64) {
         let Some(comeback) = self.comebacks.borrow_mut().try_remove(ticket) else { return };
-        let Comeback { session, app, namespace, identity, claim, done } = comeback;
-        let Claim { name, ghost, heard } = claim;
-        let Some(recovery) = &app.recovery else { return };
-        self.reached(app.id, until);
-        let channels: Vec<_> = ghost.channels.iter().map(|wanted| Arc::clone(&wanted.channel)).collect();
-        if session.closed.get().is_none() {
-            let trail = Trail::new(ghost.confirmed.max(heard.position));
-            let wanted = ghost.wanted(heard.position);
-            let member = self.make_member(&session, &app, &namespace, &identity, Some((name, trail)));
-            for channel in &channels {
-                self.join(&member, self.key(app.id, channel));
+        let (app, heard) = match comeback {
+            Comeback::Session { session, guest, claim, done } => {
+                let heard = claim.wanted();
+                self.reached(guest.app.id, until);
+                self.return_session(&session, &guest, claim, missed, done);
+                (guest.app.id, heard)
             }
-            if let Some(trail) = &member.trail {
-                trail.resume(&wanted);
-            }
-            for (position, publication) in missed {
-                if is_for(publication, &member, &wanted, *position) {
-                    let mark = recovery.log.mark(*position);
-                    let parcel =
-                        Variant::of_member(&session, &member).publication(&namespace, None, publication, Some(mark));
-                    self.metrics.sent(app.id, 1);
-                    self.queue_dirty(&session, parcel);
+            Comeback::Channel { member, wanted, done } => {
+                self.reached(member.app, until);
+                let new = self.join(&member, self.key(member.app, &wanted.channel));
+                if new && let Some(session) = member.session.upgrade() {
+                    self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
                 }
+                let _ = done.send(new);
+                (member.app, vec![wanted])
             }
-            self.confirm(&session, &member);
-            let _ = done.send(member);
-        } else {
-            recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
+        };
+        for Wanted { channel, .. } in &heard {
+            // Who has joined counts for itself now.
+            self.hub.channels().leave(self.key(app, channel), self.id);
         }
-        for channel in &channels {
-            // The member counts for itself now.
-            self.hub.channels().leave(self.key(app.id, channel), self.id);
+    }
+
+    fn return_session(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        guest: &Guest,
+        mut claim: Claim,
+        missed: &Missed,
+        done: oneshot::Sender<Rc<Member>>,
+    ) {
+        if session.closed.get().is_some() {
+            return;
+        }
+        let wanted = claim.wanted();
+        let Some(ghost) = claim.ghost.take() else { return };
+        let trail = Trail::new(ghost.confirmed.max(claim.heard.position));
+        let member = self.make_member(session, guest, Some((claim.name, trail)));
+        for Wanted { channel, .. } in &wanted {
+            self.join(&member, self.key(member.app, channel));
+        }
+        if let Some(trail) = &member.trail {
+            trail.resume(&wanted);
+        }
+        self.catch_up(session, &member, &wanted, missed);
+        self.confirm(session, &member);
+        let _ = done.send(member);
+    }
+
+    /// Queues what a member has missed, each with its own position.
+    fn catch_up(&self, session: &Rc<Session>, member: &Member, wanted: &[Wanted], missed: &Missed) {
+        let app = self.hub.app(member.app);
+        let Some(recovery) = &app.recovery else { return };
+        let variant = Variant::of_member(session, member);
+        for (position, publication) in missed {
+            if is_for(publication, member, wanted, *position) {
+                let mark = recovery.log.mark(*position);
+                self.metrics.sent(app.id, 1);
+                self.queue_dirty(session, variant.publication(&member.namespace, None, publication, Some(mark)));
+            }
         }
     }
 
@@ -201,17 +276,17 @@ impl Shard {
     /// itself, a backend has put it into; there it stays.
     async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
         let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
-        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights);
-        for wanted in std::mem::take(&mut ghost.channels) {
+        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy);
+        for wanted in &ghost.channels {
             let channel = &wanted.channel;
             let may = same
-                || match (app.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
+                || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
                     (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
                     (_, Verdict::Deny { .. }) => false,
                     (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
                 };
             if may {
-                kept.push(wanted);
+                kept.push(wanted.clone());
             }
         }
         ghost.channels = kept;
@@ -238,7 +313,8 @@ impl Shard {
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
         let identity = Arc::clone(&member.identity.borrow());
-        let ghost = Ghost { identity, channels, confirmed: trail.confirmed(), connected_at: member.connected_at };
+        let policy = Arc::clone(&app.policy);
+        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed() };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }

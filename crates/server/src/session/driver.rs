@@ -149,10 +149,11 @@ impl Shard {
         args: Args,
         ack: Option<u64>,
     ) {
-        let Some(lane) = &member.lane else {
-            let data = args.first().unwrap_or(RawValue::NULL);
-            return self.obey(session, member, Said { event: &name, data, args: &args, ack }).await;
-        };
+        let said = Said { event: &name, data: args.first().unwrap_or(RawValue::NULL), args: &args, ack };
+        let Some(lane) = &member.lane else { return self.obey(session, member, said).await };
+        if !self.is_within_limits(session, member, &said) {
+            return;
+        }
         let ack = ack.map(|id| Ack::new(self.hub.clone(), member.address, id));
         // A full lane means that this client's handlers are busy: it is read no further until one is done.
         let _ = lane.send(Happening::Event(Event { name: name.into(), args, ack })).await;

@@ -15,16 +15,8 @@ impl Reason {
     /// Whether it is the server's wish, and no fault of the client or the network: then the client is still there to
     /// hear the last words.
     pub(crate) fn is_a_wish(self) -> bool {
-        let faults = [
-            Code::BadState,
-            Code::ParseError,
-            Code::TooDeep,
-            Code::TooManyAttachments,
-            Code::PingTimeout,
-            Code::Normal,
-        ];
-        let frames = [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig, Code::Flood];
-        !faults.contains(&self.code) && !frames.contains(&self.code)
+        let gone = matches!(self.code, Code::PingTimeout | Code::Normal);
+        !gone && !self.code.is_offence()
     }
 }
 

@@ -33,6 +33,7 @@ use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason
 use crate::settings::Front;
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
+use crate::shard::throttle::ASK_WITHIN;
 
 /// The HTTP request that opened a session.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,19 @@ pub(crate) struct Request {
     /// The client's address.
     pub peer: Option<IpAddr>,
     shown: Option<Box<Shown>>,
+}
+
+/// A client that is known, and not a member yet.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// The app that took it.
+    pub app: Arc<App>,
+    /// The namespace that it asked for.
+    pub namespace: String,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Connections that its user now has.
+    pub count: usize,
 }
 
 /// What a client showed in its request.
@@ -106,6 +120,7 @@ impl Shard {
         let now = Instant::now();
         let pulse = Pulse::after(now, dialog, heartbeat);
         let connect_by = (dialog != Dialog::Native).then(|| now + front.engine.connect_timeout);
+        let ask_by = connect_by.map(|_| now + ASK_WITHIN);
         let decoder = Decoder::new(dialog.version(), front.engine.max_attachments);
         let parser = if front.bare { Parser::Bare } else { Parser::Text };
         let session = self.admit(|address| Session {
@@ -120,6 +135,7 @@ impl Shard {
             chatter: Chatter::default(),
             pulse: Cell::new(pulse),
             connect_by: Cell::new(connect_by),
+            ask_by: Cell::new(ask_by),
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
@@ -175,6 +191,7 @@ impl Shard {
         query: Option<String>,
         auth: Option<Box<RawValue>>,
     ) -> Result<(), Fault> {
+        session.ask_by.set(None);
         if session.member(&nsp).is_some() {
             return Err(Fault::State);
         }
@@ -194,7 +211,10 @@ impl Shard {
                     let back = self.summon(session, &app, &identity, &auth).await;
                     // The app that accepts the token is the one that is meant, even if it has no room.
                     match self.enter(&app, &identity, &session.request) {
-                        Ok(count) => self.introduce(session, &app, &nsp, identity, count, auth, back).await,
+                        Ok(count) => {
+                            let guest = Guest { app, namespace: nsp, identity, count };
+                            self.introduce(session, guest, auth, back).await;
+                        }
                         Err(limit) => {
                             self.metrics.connect_error(limit.code());
                             self.refuse(session, nsp, &over(limit));
@@ -269,42 +289,36 @@ impl Shard {
     }
 
     /// Makes an identified client a member: it is told, joins its own channels, and others may hear of it.
-    pub(crate) async fn introduce(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: Arc<Identity>,
-        count: usize,
-        auth: Value,
-        back: Return,
-    ) {
+    pub(crate) async fn introduce(self: &Rc<Self>, session: &Rc<Session>, guest: Guest, auth: Value, back: Return) {
         if session.closed.get().is_some() {
             // The client went away while it was being identified.
-            self.withdraw(app, &identity, session.request.peer);
+            self.withdraw(&guest.app, &guest.identity, session.request.peer);
             return;
         }
-        let mut recovered = None;
-        let mut gap = matches!(back, Return::Forgotten).then(Vec::new);
-        if let Return::Known(claim) = back {
-            match Box::pin(self.come_back(session, app, nsp, &identity, *claim)).await {
-                Ok(Some(member)) => recovered = Some(member),
+        let guest = Rc::new(guest);
+        let recovered = match back {
+            Return::No => Ok(None),
+            Return::Forgotten => Err(Vec::new()),
+            Return::Known(claim) => match Box::pin(self.come_back(session, &guest, *claim)).await {
                 Ok(None) => {
-                    self.withdraw(app, &identity, session.request.peer);
+                    self.withdraw(&guest.app, &guest.identity, session.request.peer);
                     return;
                 }
-                Err(channels) => gap = Some(channels),
+                recovered => recovered,
+            },
+        };
+        let is_new = !matches!(recovered, Ok(Some(_)));
+        let member = match recovered {
+            Ok(Some(member)) => member,
+            other => {
+                let member = self.make_member(session, &guest, None);
+                self.confirm(session, &member);
+                if let Err(channels) = other {
+                    self.tell_gap(session, &member, &guest.app, &channels);
+                }
+                member
             }
-        }
-        let is_new = recovered.is_none();
-        let member = recovered.unwrap_or_else(|| {
-            let member = self.make_member(session, app, nsp, &identity, None);
-            self.confirm(session, &member);
-            member
-        });
-        if let Some(channels) = gap {
-            self.tell_gap(session, &member, app, &channels);
-        }
+        };
         if self.end_if_revoked(session, &member) {
             // Between its identification and now, while its websocket was being opened.
             return;
@@ -319,7 +333,7 @@ impl Shard {
             // It left while it settled in; that it came is told no more, as that it went already was.
             return;
         }
-        self.tell_online(session, &member, count);
+        self.tell_online(session, &member, guest.count);
         self.schedule(session);
     }
 
@@ -327,11 +341,10 @@ impl Shard {
     pub(crate) fn make_member(
         self: &Rc<Self>,
         session: &Rc<Session>,
-        app: &Arc<App>,
-        nsp: &str,
-        identity: &Arc<Identity>,
+        guest: &Guest,
         before: Option<(Address, Trail)>,
     ) -> Rc<Member> {
+        let Guest { app, namespace: nsp, identity, .. } = guest;
         let can_recover = app.recovery.is_some() && Variant::can_recover(session);
         let member = self.enroll(session, nsp, |address, namespace| {
             let known_as = before.as_ref().map_or(address, |(name, _)| *name);
@@ -343,7 +356,11 @@ impl Shard {
                 Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
             let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
             let trail = before.map(|(_, trail)| trail);
-            if can_recover { member.recoverable(known_as, trail.unwrap_or_else(begun)) } else { member }
+            match session.dialog {
+                _ if can_recover => member.recoverable(known_as, trail.unwrap_or_else(begun)),
+                Dialog::Native if app.recovery.is_some() => member.with_positions(),
+                _ => member,
+            }
         });
         if let Some(recovery) = app.recovery.as_ref().filter(|_| member.known_as != member.address) {
             recovery.moved(member.known_as, member.address);

@@ -55,7 +55,11 @@ impl Shard {
         let pulse = session.pulse.get();
         let members = session.members.borrow();
         let times = members.iter().filter_map(|member| member.times.get().next());
-        let next = times.chain(pulse.ping_at).chain(session.connect_by.get()).fold(pulse.dead_at, Instant::min);
+        let next = times
+            .chain(pulse.ping_at)
+            .chain(session.connect_by.get())
+            .chain(session.ask_by.get())
+            .fold(pulse.dead_at, Instant::min);
         if session.scheduled.get().is_none_or(|at| next < at) {
             session.scheduled.set(Some(next));
             self.deadlines.add(next, session.address);
@@ -84,6 +88,10 @@ impl Shard {
         if session.connect_by.get().is_some_and(|at| at <= now) {
             self.close(session, Reason { code: Code::ConnectTimeout, word: "forced close" });
             return;
+        }
+        if session.ask_by.get().is_some_and(|at| at <= now) {
+            session.ask_by.set(None);
+            self.blame(session);
         }
         let members = session.members.borrow().clone();
         for member in members {

@@ -117,6 +117,11 @@ pub(crate) struct Member {
     owed: RefCell<HashMap<u64, (AckRequest, Instant)>>,
     /// Where embedding code hears of it.
     pub lane: Option<Lane>,
+    /// What it hears says its position.
+    pub positions: bool,
+    /// It was greeted. The greeting of a raw client has no position: it would say that nothing was missed in channels
+    /// that the client has still to join.
+    pub greeted: Cell<bool>,
     /// What has reached it, where it can come back after it was cut off.
     pub trail: Option<Box<Trail>>,
     /// How fast it speaks: the memory of the app's event rate.
@@ -147,6 +152,8 @@ impl Member {
             times: Cell::default(),
             owed: RefCell::default(),
             lane,
+            positions: false,
+            greeted: Cell::new(false),
             trail: None,
             pace: Cell::new(0),
             connected_at,
@@ -157,6 +164,14 @@ impl Member {
     pub(crate) fn recoverable(mut self: Rc<Self>, known_as: Address, trail: Trail) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             (own.known_as, own.trail) = (known_as, Some(Box::new(trail)));
+        }
+        self.with_positions()
+    }
+
+    /// The same as one that hears positions; to be called before it is shared.
+    pub(crate) fn with_positions(mut self: Rc<Self>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.positions = true;
         }
         self
     }

@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub pulse: Cell<Pulse>,
     /// A namespace must be joined by then; `None` once one was.
     pub connect_by: Cell<Option<Instant>>,
+    /// Its client must have asked for something by then, or that is held against it; `None` once it has.
+    pub ask_by: Cell<Option<Instant>>,
     /// When the shard will look at this session next.
     pub scheduled: Cell<Option<Instant>>,
     /// Memberships, one per namespace.

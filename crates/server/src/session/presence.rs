@@ -34,7 +34,8 @@ impl Shard {
             .enter(request.peer, limits.connections, limits.connections_per_address, now)
             .map_err(|limit| self.turned_away(app, request, limit))?;
         let count = self.hub.presence().connect(app.id, &identity.user, identity.name.as_ref());
-        let full = limits.connections_per_user.is_some_and(|most| count > most);
+        let known = !identity.user.is_empty();
+        let full = known && limits.connections_per_user.is_some_and(|most| count > most);
         if full && limits.newest_of_user().is_none() {
             self.withdraw(app, identity, request.peer);
             return Err(self.turned_away(app, request, Limit::UserConnections));
@@ -53,6 +54,9 @@ impl Shard {
     pub(crate) fn make_room(&self, app: &App, member: &Member) {
         let Some(most) = app.limits.newest_of_user() else { return };
         let user = Arc::clone(&member.identity.borrow().user);
+        if user.is_empty() {
+            return;
+        }
         for oldest in self.hub.presence().arrive(app.id, &user, member.address, most) {
             self.metrics.limited(Limit::UserConnections);
             self.hub.control(oldest.shard, Control::Replace(oldest));

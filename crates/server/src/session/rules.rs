@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::observe::event;
-use crate::session::codec::Variant;
+use crate::session::codec::{Variant, placed};
 use crate::session::{Dialog, Member, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::Parcel;
@@ -94,14 +94,11 @@ impl Shard {
     pub(crate) async fn obey(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>, said: Said<'_>) {
         let app = self.hub.app(member.app);
         let Some(dialect) = &app.dialect else { return };
-        let facts = Facts::of(session, member);
-        let cx = facts.cx(said.event, said.data);
-        if let Some(limit) = over(&app, member, &said) {
-            let denial = Denial::over(limit, None);
-            self.note_denied(&app, member, said.event, &denial);
-            self.say(session, member, dialect, &dialect.refusal(&denial, &cx));
+        if !self.is_within_limits(session, member, &said) {
             return;
         }
+        let facts = Facts::of(session, member);
+        let cx = facts.cx(said.event, said.data);
         let Some(mut plan) = dialect.on_event(&cx) else {
             self.metrics.unknown(member.app);
             return;
@@ -114,6 +111,19 @@ impl Shard {
         let mut replies = dialect.replies(&plan, &cx, &outcome);
         replies.ack = answer.or(replies.ack);
         self.reply(session, member, dialect, replies, said.ack);
+    }
+
+    /// Whether a client may say so much; if not, it is told, by an embedded app in the words that an app has unless it
+    /// chooses others.
+    pub(crate) fn is_within_limits(&self, session: &Rc<Session>, member: &Rc<Member>, said: &Said<'_>) -> bool {
+        static PLAIN: LazyLock<Dialect> = LazyLock::new(Dialect::default);
+        let app = self.hub.app(member.app);
+        let Some(limit) = over(&app, member, said) else { return true };
+        let (denial, facts) = (Denial::over(limit, None), Facts::of(session, member));
+        self.note_denied(&app, member, said.event, &denial);
+        let dialect = app.dialect.as_deref().unwrap_or(&PLAIN);
+        self.say(session, member, dialect, &dialect.refusal(&denial, &facts.cx(said.event, said.data)));
+        false
     }
 
     fn note_denied(&self, app: &App, member: &Member, asked: &str, denial: &Denial) {
@@ -133,6 +143,7 @@ impl Shard {
         let outcome = self.join_own(session, member, &mut plan, &facts).await;
         let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
         self.reply(session, member, dialect, replies, None);
+        member.greeted.set(true);
     }
 
     /// The channels that the app's rules give a client unasked; one that it may not hear is passed over in silence.
@@ -162,7 +173,10 @@ impl Shard {
         let mut outcome = Outcome::default();
         for step in std::mem::take(&mut plan.steps) {
             let result = match step {
-                Step::Join(channel) => self.subscribe(&app, member, facts, channel, &mut outcome).await,
+                Step::Join(channel) => self.subscribe(&app, member, facts, channel, None, &mut outcome).await,
+                Step::JoinSince(channel, since) => {
+                    Box::pin(self.subscribe(&app, member, facts, channel, Some(&since), &mut outcome)).await
+                }
                 Step::Leave(channel) => {
                     let name: Arc<str> = channel.as_str().into();
                     if self.leave(member, self.key(member.app, &name)) {
@@ -198,11 +212,12 @@ impl Shard {
     }
 
     async fn subscribe(
-        &self,
+        self: &Rc<Self>,
         app: &App,
         member: &Rc<Member>,
         facts: &Facts,
         channel: String,
+        since: Option<&str>,
         outcome: &mut Outcome,
     ) -> Result<(), Denial> {
         let name: Arc<str> = channel.as_str().into();
@@ -221,7 +236,11 @@ impl Shard {
         if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));
         }
-        if self.join(member, key) {
+        let new = match since {
+            Some(since) => Box::pin(self.join_since(&current, member, &name, since)).await,
+            None => self.join(member, key),
+        };
+        if new {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
         }
@@ -297,7 +316,8 @@ impl Shard {
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();
-                Parcel::native(dialect.native(message, &id, clock::unix_millis()), true)
+                let mark = self.mark(member.app).filter(|_| member.positions && member.greeted.get());
+                Parcel::native(placed(&dialect.native(message, &id, clock::unix_millis()), mark), true)
             }
             Dialog::Engine { .. } => {
                 let variant = Variant::of_member(session, member);

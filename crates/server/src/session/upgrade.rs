@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use oyez_hub::address::Address;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::engineio::packet::{Packet, PacketType};
 use oyez_protocol::websocket::frame::{self, Opcode};
 use oyez_protocol::websocket::reader::Limits;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::session::{Link, Session};
+use crate::session::{Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::mailbox::Letter;
 use crate::transport::stream::{Detached, Stream};
@@ -155,8 +156,15 @@ impl Shard {
             let Some(message) = socket.inbox.pop_front() else { break };
             probe.stage.set(self.step(session, probe, &message));
         }
-        if socket.end.is_some() && probe.stage.get() != Stage::Upgraded {
+        if let Some(end) = socket.end.filter(|_| probe.stage.get() != Stage::Upgraded) {
+            if Reason::from(end).code.is_offence() {
+                self.blame(session);
+            }
             probe.stage.set(Stage::Failed);
+            // The session stays, so this is not the end of it, which would be counted.
+            if let Some(limit) = Limit::behind(Reason::from(end).code) {
+                self.metrics.limited(limit);
+            }
         }
     }
 

@@ -49,7 +49,7 @@ impl Shard {
             Control::Reached(app, position) => self.reached(*app, *position),
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
-            Control::Surrender(address, _done) => self.give_up(*address),
+            Control::Surrender(address, user, _done) => self.give_up(*address, user),
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()

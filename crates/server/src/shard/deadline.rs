@@ -82,6 +82,13 @@ impl Deadlines {
         }
     }
 
+    /// Forgets sessions that are gone, by slot and nonce, and the room that they took.
+    pub(crate) fn keep(&self, is_there: impl Fn(u32, u64) -> bool) {
+        let mut heap = self.heap.borrow_mut();
+        heap.retain(|Reverse(entry)| is_there(entry.slot, entry.nonce));
+        heap.shrink_to_fit();
+    }
+
     /// Waits a moment if entries have been due for so long that the clients cannot be blamed.
     async fn catch_up(&self) {
         let Some(first) = self.heap.borrow().peek().map(|entry| entry.0.at) else { return };
@@ -123,5 +130,28 @@ impl Deadlines {
                 None => self.earlier.notified().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_gone_is_forgotten_and_the_others_are_looked_at_in_time() {
+        let deadlines = Deadlines::default();
+        let begun = Instant::now();
+        for slot in 0..1_000 {
+            let address = Address { node: 0, shard: 0, slot, nonce: 7 };
+            deadlines.add(begun + Duration::from_millis(u64::from(1_000 - slot)), address);
+        }
+        deadlines.keep(|slot, nonce| slot % 500 == 0 && nonce == 7);
+        assert!(deadlines.heap.borrow().capacity() < 10);
+        let mut due = Vec::new();
+        deadlines.due(&mut due).await;
+        assert_eq!((&*due, begun.elapsed().as_millis()), (&[(500, 7)][..], 500));
+        due.clear();
+        deadlines.due(&mut due).await;
+        assert_eq!((&*due, begun.elapsed().as_millis()), (&[(0, 7)][..], 1_000));
     }
 }

@@ -88,6 +88,9 @@ impl Shard {
     /// because only then is the list looked at.
     pub(crate) fn queue_dirty(&self, session: &Rc<Session>, packet: Rc<Parcel>) {
         self.queue(session, packet);
+        if session.closed.get().is_some() {
+            return;
+        }
         let slot = session.address.slot;
         if !std::mem::replace(&mut self.lines.borrow_mut()[slot as usize].listed, true) {
             self.dirty.borrow_mut().push(slot);

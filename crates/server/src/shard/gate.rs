@@ -15,6 +15,10 @@ use crate::shard::Shard;
 /// How long a handshake counts that does not get on: who says nothing must not keep others out.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a search for tickets to take back is not repeated: it looks at all of them, and a crowd that is sent away
+/// would have it do so for each.
+const SWEEP_AGAIN: Duration = Duration::from_millis(5);
+
 /// The right to one handshake; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Ticket(Rc<Cell<usize>>);
@@ -31,25 +35,37 @@ pub(crate) struct Gate {
     out: Rc<Cell<usize>>,
     /// Tickets of sessions that have begun, oldest first.
     begun: RefCell<VecDeque<(Instant, Address, Ticket)>>,
+    swept: Cell<Option<Instant>>,
 }
 
 impl Shard {
     /// A ticket for one handshake, from the request to the membership; none while too many are out.
     pub(crate) fn ticket(&self) -> Option<Ticket> {
-        let Gate { out, begun } = &self.gate;
+        let out = &self.gate.out;
         let most = self.settings().handshakes;
-        if out.get() >= most {
-            let now = Instant::now();
-            let waits = |session: Rc<Session>| session.connect_by.get().is_some();
-            begun.borrow_mut().retain(|(at, address, _)| {
-                now.duration_since(*at) < PATIENCE && self.session(*address).is_some_and(waits)
-            });
+        if out.get() >= most && self.gate.swept.get().is_none_or(|swept| swept.elapsed() >= SWEEP_AGAIN) {
+            self.take_tickets_back();
         }
         if out.get() >= most {
             return None;
         }
         out.set(out.get() + 1);
         Some(Ticket(Rc::clone(out)))
+    }
+
+    /// Takes tickets back from those who need them no more.
+    fn take_tickets_back(&self) {
+        let now = Instant::now();
+        let waits = |session: Rc<Session>| session.connect_by.get().is_some();
+        let needs = |at: Instant, address| now - at < PATIENCE && self.session(address).is_some_and(waits);
+        self.gate.begun.borrow_mut().retain(|(at, address, _)| needs(*at, *address));
+        self.gate.swept.set(Some(now));
+    }
+
+    /// The same when many have left; the room that the list took goes, too.
+    pub(super) fn forget_tickets(&self) {
+        self.take_tickets_back();
+        self.gate.begun.borrow_mut().shrink_to_fit();
     }
 
     /// A session has begun whose client has still to join a namespace.

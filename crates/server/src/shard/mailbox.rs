@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::session::upgrade::Moved;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::transport::polling::{PollAnswer, PollRequest};
+use crate::transport::polling::{PollRequest, Polled};
 
 /// Another shard, seen from this one. What waits there is bounded by the connections that caused it: each has at
 /// most one letter under way.
@@ -26,7 +26,7 @@ pub(crate) enum Letter {
     /// Asks whether a session of this shard is there and not over.
     IsOpen(Address, oneshot::Sender<bool>),
     /// A polling request for a session of this shard. Dropping the receiver means that the client gave up.
-    Poll(Address, PollRequest, oneshot::Sender<PollAnswer>),
+    Poll(Address, PollRequest, oneshot::Sender<Polled>),
     /// The configuration has changed. Sessions keep what they began with.
     Settings(Arc<Settings>),
 }

@@ -10,7 +10,9 @@ pub(crate) mod line;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod rooms;
+mod shrink;
 pub(crate) mod table;
+pub(crate) mod throttle;
 pub(crate) mod turn;
 mod watch;
 pub(crate) mod wire;
@@ -26,6 +28,7 @@ use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::command::Mail;
+use oyez_hub::policy::limits::offences::Offences;
 use oyez_hub::recovery::Mark;
 use slab::Slab;
 use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
@@ -45,6 +48,8 @@ use gate::Gate;
 use line::{Forms, Line, Place};
 use mailbox::{Letter, Peer};
 use rooms::{Rooms, Slot};
+use shrink::Ebb;
+use throttle::Throttle;
 use turn::Turn;
 use wire::Wires;
 
@@ -86,6 +91,8 @@ pub(crate) struct Parts {
     pub threads: Arc<Barrier>,
     pub tls: Option<Tls>,
     pub seats: Seats,
+    pub offences: Arc<Offences>,
+    pub release: fn(),
 }
 
 /// One thread's sessions, channels and deadlines.
@@ -98,6 +105,8 @@ pub(crate) struct Shard {
     settings: RefCell<Arc<Settings>>,
     /// Handshakes of sessions under way.
     gate: Gate,
+    /// Handshakes that wait because of what is held against their addresses.
+    throttle: Throttle,
     /// How far this shard has come in each app's log.
     marks: RefCell<Vec<Option<Mark>>>,
     /// Clients that are coming back.
@@ -148,6 +157,10 @@ pub(crate) struct Shard {
     spent: Cell<usize>,
     stamp: Cell<u64>,
     next_ack: Cell<u64>,
+    /// Whether many have left.
+    ebb: Ebb,
+    /// Has the allocator give back what this thread has freed.
+    release: fn(),
     load: Arc<AtomicUsize>,
 }
 
@@ -179,6 +192,7 @@ impl Shard {
             wires: RefCell::new(Wires::new(parts.settings.io_uring)),
             settings: RefCell::new(parts.settings),
             gate: Gate::default(),
+            throttle: Throttle::new(parts.offences),
             marks: RefCell::new(marks),
             comebacks: RefCell::default(),
             forms: RefCell::default(),
@@ -190,6 +204,8 @@ impl Shard {
             spent: Cell::new(0),
             stamp: Cell::new(0),
             next_ack: Cell::new(0),
+            ebb: Ebb::default(),
+            release: parts.release,
             load: parts.load,
         })
     }

@@ -40,6 +40,8 @@ pub(crate) struct Parcel {
     compress: bool,
     /// What may become of it in a client's outbox. What belongs to the protocol or answers the client is never given up.
     when_slow: WhenSlow,
+    /// It says how far its client has heard, so that it overtakes nothing.
+    placed: bool,
     journey: Option<Rc<Journey>>,
     frames: OnceCell<Bytes>,
     deflated: OnceCell<Bytes>,
@@ -69,14 +71,22 @@ impl Drop for Journey {
 impl Parcel {
     fn of(content: Content, version: Version, base64: bool, compress: bool) -> Rc<Self> {
         let (frames, deflated) = Default::default();
-        let when_slow = WhenSlow::Disconnect;
-        Rc::new(Self { content, version, base64, compress, when_slow, journey: None, frames, deflated })
+        let (when_slow, placed) = (WhenSlow::Disconnect, false);
+        Rc::new(Self { content, version, base64, compress, when_slow, placed, journey: None, frames, deflated })
     }
 
     /// The same parcel as a publication of which its channel says what becomes of it; to be called before it is shared.
     pub(crate) fn when_slow(mut self: Rc<Self>, when_slow: &WhenSlow) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             own.when_slow = when_slow.clone();
+        }
+        self
+    }
+
+    /// The same parcel as one that says how far its client has heard, if it does; to be called before it is shared.
+    pub(crate) fn placed(mut self: Rc<Self>, placed: bool) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.placed = placed;
         }
         self
     }
@@ -262,38 +272,54 @@ impl Outbox {
         if given_up > 0 { Queued::DroppedOldest(given_up) } else { Queued::Kept }
     }
 
-    /// Puts a packet where one of its key waits, if this client is too slow for both, or else at the end. Returns
-    /// whether it took a place.
+    /// Puts a packet where one of its key waits, if this client is too slow for both, or else at the end. (One that says
+    /// how far its client has heard goes to the end, in the stead of the other.) Returns whether another is given up.
     fn place(&mut self, packet: Rc<Parcel>) -> bool {
         let ticket = self.next_ticket;
+        let mut given_up = false;
         if let Some(latest) = &mut self.latest
             && let Some(key) = packet.key()
             && let Some(known) = latest.0.insert(Arc::clone(key), ticket)
             && let Some(at) = position(&self.queue, known).filter(|at| *at >= usize::from(self.written > 0))
         {
-            latest.0.insert(Arc::clone(key), known);
-            self.bytes -= self.queue[at].parcel.len();
-            self.queue[at].parcel = packet;
-            return true;
+            if !packet.placed {
+                latest.0.insert(Arc::clone(key), known);
+                self.bytes -= self.queue[at].parcel.len();
+                self.queue[at].parcel = packet;
+                return true;
+            }
+            given_up = true;
+            if let Some(old) = self.queue.remove(at) {
+                self.forget(&old);
+            }
         }
         self.next_ticket += 1;
         self.queue.push_back(Waiting { ticket, parcel: packet });
-        false
+        given_up
     }
 
-    /// The client has become too slow: of each key only the latest stays, where the first of them was. Returns how
-    /// many were given up.
+    /// The client has become too slow: of each key only the latest stays, where the first of them was, or, if it says how
+    /// far the client has heard, where it is. Returns how many were given up.
     fn conflate(&mut self) -> usize {
         if self.latest.is_some() || !self.queue.iter().any(|waiting| waiting.parcel.key().is_some()) {
             return 0;
         }
+        let placed = self.queue.iter().filter(|waiting| waiting.parcel.placed);
+        let last: HashMap<_, _> =
+            placed.filter_map(|waiting| Some((Arc::clone(waiting.parcel.key()?), waiting.ticket))).collect();
         let mut latest = HashMap::new();
         let before = self.queue.len();
         let mut kept: VecDeque<Waiting> = VecDeque::with_capacity(before);
         for (at, waiting) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             let half_written = at == 0 && self.written > 0;
             if let Some(key) = waiting.parcel.key().filter(|_| !half_written) {
-                if let Some(first) = latest.get(key).and_then(|ticket| position(&kept, *ticket)) {
+                if waiting.parcel.placed && last.get(key).is_some_and(|ticket| *ticket != waiting.ticket) {
+                    self.bytes -= waiting.parcel.len();
+                    continue;
+                }
+                if !waiting.parcel.placed
+                    && let Some(first) = latest.get(key).and_then(|ticket| position(&kept, *ticket))
+                {
                     self.bytes -= kept[first].parcel.len();
                     kept[first].parcel = waiting.parcel;
                     continue;

@@ -62,6 +62,12 @@ impl Rooms {
         moved
     }
 
+    /// Makes the table as small as its contents.
+    pub(crate) fn shrink(&mut self) {
+        self.0.iter_mut().for_each(|room| room.members.shrink_to_fit());
+        self.0.shrink_to_fit(|room| spread(room.hash));
+    }
+
     /// The members of a channel.
     pub(crate) fn members(&self, key: Key<'_>) -> &[Slot] {
         self.0.find(spread(key.hash), |room| room.is(key)).map_or(&[], |room| &room.members)
@@ -87,6 +93,26 @@ mod tests {
         assert_eq!(rooms.remove(key(0, &name), 1), None);
         assert_eq!(rooms.remove(key(0, &name), 0), None);
         assert_eq!(rooms.members(key(0, &name)), [0u32; 0]);
+    }
+
+    #[test]
+    fn what_is_left_is_found_after_shrinking() {
+        let mut rooms = Rooms::default();
+        let names: Vec<Arc<str>> = (0..1_000).map(|at| format!("{at}").into()).collect();
+        for name in &names {
+            for slot in 0..10 {
+                assert_eq!(rooms.add(key(0, name), slot), slot);
+            }
+        }
+        for name in &names[1..] {
+            for at in (0..10).rev() {
+                assert_eq!(rooms.remove(key(0, name), at), None);
+            }
+        }
+        rooms.shrink();
+        assert!(rooms.0.capacity() < 10, "{}", rooms.0.capacity());
+        assert_eq!(rooms.members(key(0, &names[0])), (0..10).collect::<Vec<_>>());
+        assert_eq!(rooms.members(key(0, &names[1])), [0u32; 0]);
     }
 
     #[test]

@@ -142,14 +142,15 @@ impl Shard {
         if !self.is_member(member) {
             return false;
         }
+        // Before others can know that it is here: rather once too much than lost.
+        let recovery = member.trail.as_ref().and_then(|_| self.hub.app(member.app).recovery.clone());
+        let before = recovery.map(|recovery| recovery.log.last());
         let place = || self.rooms.borrow_mut().add(channel, member.address.slot);
         let new = member.channels.borrow_mut().insert(channel, place);
         if new {
             self.hub.channels().join(channel, self.id);
-            if let Some(trail) = &member.trail
-                && let Some(recovery) = &self.hub.app(member.app).recovery
-            {
-                trail.joined(channel.name, recovery.log.last());
+            if let (Some(trail), Some(before)) = (&member.trail, before) {
+                trail.joined(channel.name, before);
             }
         }
         new
@@ -214,6 +215,7 @@ impl Shard {
         }
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.metrics.closed(reason.code);
+        self.blame_for_end(session, reason.code);
         self.spill(session);
         let version = session.dialog.version();
         match &*session.link.borrow() {
@@ -226,6 +228,9 @@ impl Shard {
                     session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
                 }
                 polling.wake();
+                if reason.code == Code::PingTimeout {
+                    polling.gone.cancel();
+                }
                 if reason.is_a_wish() {
                     // The last words may be more than one response takes: they wait for the client's next GETs.
                     let until = Instant::now() + LAST_WORDS;

@@ -40,6 +40,7 @@ impl Shard {
             if look % STOCK == 0 {
                 self.mark_logs();
                 self.take_stock().await;
+                self.shrink_if_emptier();
             }
         }
     }

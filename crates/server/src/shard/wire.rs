@@ -51,8 +51,8 @@ pub(crate) type Wrote = Result<usize, Errno>;
 
 /// The sockets of a shard, by their sessions' slots.
 ///
-/// Invariant: `fds[slot]` is the descriptor of `streams[slot]`, or -1 where that is `None`. Only `attach` and
-/// `detach` change either, and always both. Because `streams` owns a reference, the descriptor is open, and is that
+/// Invariant: `fds[slot]` is the descriptor of `streams[slot]`, or -1 where that is `None`. Only `attach`,
+/// `detach` and `truncate` change either, and always both. Because `streams` owns a reference, the descriptor is open, and is that
 /// connection's, for as long as it stands here.
 pub(crate) struct Wires {
     fds: Vec<RawFd>,
@@ -97,6 +97,14 @@ impl Wires {
             *fd = -1;
             self.streams[slot as usize] = None;
         }
+    }
+
+    /// Lets go of the room for slots from `slots` on, none of which has a socket.
+    pub(crate) fn truncate(&mut self, slots: usize) {
+        self.fds.truncate(slots);
+        self.fds.shrink_to_fit();
+        self.streams.truncate(slots);
+        self.streams.shrink_to_fit();
     }
 
     /// Writes to each socket what the kernel takes at once; one result per write is appended to `out`, in order.
@@ -253,6 +261,10 @@ mod tests {
         wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
         assert_eq!(wrote, [Ok(3), Err(Errno::BADF)]);
         wires.detach(0);
+        wires.truncate(0);
+        wrote.clear();
+        wires.write(&[to(0, 2..3), to(2, 2..3)], &slices, &mut wrote);
+        assert_eq!(wrote, [Err(Errno::BADF); 2], "nobody is there any more");
         assert_eq!([heard(one, first), heard(two, second), heard(three, third)], ["bcabcdef", "abcdef", "def"]);
     }
 

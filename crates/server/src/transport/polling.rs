@@ -14,6 +14,7 @@ use oyez_protocol::engineio::packet::{PacketType, Version};
 use oyez_protocol::engineio::payload::{self, Body};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::session::upgrade::Probe;
 use crate::session::{Dialog, Fault, Link, Reason, Session};
@@ -35,6 +36,23 @@ pub(crate) struct Polling {
     posting: Cell<bool>,
     /// The websocket that wants to take over.
     pub probe: RefCell<Option<Rc<Probe>>>,
+    /// Cancelled when the client has gone without a word: its connections have nobody at their other end.
+    pub gone: CancellationToken,
+}
+
+/// An answer, and what tells its connection that the client has gone.
+#[derive(Debug)]
+pub(crate) struct Polled {
+    /// What to answer.
+    pub answer: PollAnswer,
+    /// Of a session that polls.
+    pub gone: Option<CancellationToken>,
+}
+
+impl From<PollAnswer> for Polled {
+    fn from(answer: PollAnswer) -> Self {
+        Self { answer, gone: None }
+    }
 }
 
 impl Polling {
@@ -97,26 +115,35 @@ impl Drop for Waiting<'_> {
 impl Shard {
     /// Answers a polling request, here or by asking the shard that owns the session. Dropping the future tells the
     /// owner that the client gave up.
-    pub(crate) async fn poll(self: &Rc<Self>, sid: &str, request: PollRequest) -> PollAnswer {
-        let Ok(address) = sid.parse::<Address>() else { return PollAnswer::Refused(EngineError::SessionUnknown) };
+    pub(crate) async fn poll(self: &Rc<Self>, sid: &str, request: PollRequest) -> Polled {
+        let unknown = || PollAnswer::Refused(EngineError::SessionUnknown).into();
+        let Ok(address) = sid.parse::<Address>() else { return unknown() };
         if address.node != self.hub.node() {
-            return PollAnswer::Refused(EngineError::SessionUnknown);
+            return unknown();
         }
         if address.shard == self.id {
             return self.poll_here(address, request).await;
         }
-        let Some(peer) = self.peers.get(usize::from(address.shard)) else {
-            return PollAnswer::Refused(EngineError::SessionUnknown);
-        };
+        let Some(peer) = self.peers.get(usize::from(address.shard)) else { return unknown() };
         let (sender, receiver) = oneshot::channel();
         let _ = peer.send(Letter::Poll(address, request, sender));
-        receiver.await.unwrap_or(PollAnswer::Refused(EngineError::SessionUnknown))
+        receiver.await.unwrap_or_else(|_| unknown())
     }
 
     /// Answers a polling request for a session of this shard.
-    pub(crate) async fn poll_here(self: &Rc<Self>, address: Address, request: PollRequest) -> PollAnswer {
-        let Some(session) = self.session(address) else { return PollAnswer::Refused(EngineError::SessionUnknown) };
+    pub(crate) async fn poll_here(self: &Rc<Self>, address: Address, request: PollRequest) -> Polled {
+        let Some(session) = self.session(address) else {
+            return PollAnswer::Refused(EngineError::SessionUnknown).into();
+        };
         self.look_if_due(&session);
+        let gone = match &*session.link.borrow() {
+            Link::Polling(polling) => Some(polling.gone.clone()),
+            Link::WebSocket { .. } => None,
+        };
+        Polled { answer: self.poll_session(session, request).await, gone }
+    }
+
+    async fn poll_session(self: &Rc<Self>, session: Rc<Session>, request: PollRequest) -> PollAnswer {
         if session.closed.get().is_some() {
             return self.last_words(&session, &request);
         }
@@ -199,7 +226,11 @@ impl Shard {
         };
         let result = if overlaps { Err(Fault::State) } else { self.take_payload(session, body, octets).await };
         if let Link::Polling(polling) = &*session.link.borrow() {
+            // Before handlers start: who hears what came of a POST may post again, even if it has hung up on its answer.
             polling.posting.set(false);
+        }
+        if result.is_ok() {
+            self.settle(session).await;
         }
         self.flush(session);
         match result {
@@ -240,13 +271,12 @@ impl Shard {
             payload::decode(text, version).map_err(bad)?
         };
         for packet in packets {
+            self.give_way(PER_MESSAGE).await;
             self.on_packet(session, packet).await?;
             if session.closed.get().is_some() {
                 break;
             }
-            self.give_way(PER_MESSAGE).await;
         }
-        self.settle(session).await;
         Ok(())
     }
 }

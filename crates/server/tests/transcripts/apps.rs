@@ -11,7 +11,7 @@ use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
 use oyez_server::forwarders::Forwarders;
-use oyez_server::settings::{Engine, Front, HANDSHAKES, Origins, Patience, Settings, Shutdown};
+use oyez_server::settings::{AppLimits, Engine, Front, HANDSHAKES, Origins, Patience, Rate, Settings, Shutdown};
 use oyez_server::{CancellationToken, ConnectError, Event, Goodbye, Handshake, Hub, Identity, Server, Socket, app_id};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -51,6 +51,7 @@ fn server_of(app: App) -> Server {
         io_uring: true,
         shutdown: Shutdown::default(),
         handshakes: HANDSHAKES,
+        offences: None,
     };
     Server::new(vec![app], settings, 1, Handle::current())
 }
@@ -116,6 +117,44 @@ fn an_answer_may_be_waited_for_as_long_as_you_like() {
     assert_eq!(client.hear().as_deref(), Ok(r#"420["question",1]"#));
     client.say(r#"430["yes"]"#).expect("sent");
     assert_eq!(client.hear().as_deref(), Ok(r#"431["yes"]"#));
+}
+
+#[test]
+fn an_embedded_app_has_limits_as_a_file_has() {
+    let (_runtime, address, _) = serve(|| {
+        let events = Some(Rate::new(1, 2));
+        let limits =
+            AppLimits { events, json_depth: Some(2), connections_per_address: Some(2), ..AppLimits::default() };
+        let server = Server::builder().limits(limits).connections(3).shards(1).build();
+        server.hub().on("ask", async |_, mut event: Event| event.answer("answered"));
+        server
+    });
+    let mut client = connect(address, "");
+    client.say(r#"421["ask"]"#).expect("sent");
+    assert_eq!(client.hear().as_deref(), Ok(r#"431["answered"]"#));
+    client.say(r#"422["ask",[[[]]]]"#).expect("sent");
+    let refused = client.hear().expect("a refusal");
+    assert!(refused.starts_with(r#"42["error",{"#) && refused.contains("too_deep"), "{refused}");
+    client.say(r#"423["ask"]"#).expect("sent");
+    let refused = client.hear().expect("a refusal");
+    assert!(refused.starts_with(r#"42["error",{"#) && refused.contains("too_many_events"), "{refused}");
+    // Nobody has a name here, so nobody is somebody's second connection.
+    let _second = connect(address, "");
+    let mut third = open(address, "/socket.io/");
+    third.say("40").expect("sent");
+    let refused = third.hear().expect("a refusal");
+    assert!(refused.starts_with("44{") && refused.contains("address_full"), "{refused}");
+    let fourth = WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket", &[]).expect("an answer");
+    assert!(fourth.is_err(), "the node is full");
+}
+
+#[test]
+fn who_has_no_name_is_not_counted_as_one_user() {
+    let (_runtime, address, _) = serve(|| {
+        let limits = AppLimits { connections_per_user: Some(1), ..AppLimits::default() };
+        Server::builder().limits(limits).shards(1).build()
+    });
+    let _clients = [connect(address, ""), connect(address, "")];
 }
 
 #[test]

@@ -49,6 +49,7 @@ impl Fixture {
             .origins(origins)
             .engine_io("/engine.io/", "engine")
             .shards(shards)
+            .offences(None)
             .build();
         let gate = Arc::<Gate>::default();
         register(server.hub(), &gate).map_err(|error| error.to_string())?;

@@ -113,8 +113,30 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> ExpressionError {
     };
     let (line, column) = (first.pos.0.max(1) as usize, first.pos.1.max(1) as usize);
     let before: usize = source.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
+    let offset = before + column - 1;
     let message = first.msg.lines().next().unwrap_or_default();
-    ExpressionError::new(format!("not a CEL expression: {message}")).at(Some(before + column - 1))
+    // A list of all that could stand there helps nobody.
+    let message = message.trim_start_matches("Syntax error: ").split(" expecting {").next().unwrap_or_default();
+    let start = source.char_indices().nth(offset).map_or(source.len(), |(start, _)| start);
+    let (before, rest) = source.split_at(start);
+    ExpressionError::new(format!("not a CEL expression: {message}")).at(Some(offset)).help(remedy(before, rest))
+}
+
+/// What to write instead of what stands at a mistake: most come from other languages.
+fn remedy(before: &str, rest: &str) -> &'static str {
+    let word = |text: &str| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
+    match word(rest).as_str() {
+        "and" => "write && for `and`",
+        "or" => "write || for `or`",
+        _ if before.trim_end().ends_with("not") => "write ! for `not`: !(… in …)",
+        _ if rest.starts_with("=>") => "write >= for `=>`",
+        _ if rest.starts_with("=<") => "write <= for `=<`",
+        _ if rest.starts_with('=') => "write == to compare",
+        _ if rest.starts_with('&') => "write && for `and`",
+        _ if rest.starts_with('|') => "write || for `or`",
+        _ if rest.trim().is_empty() => "something is missing at its end",
+        _ => "write it in CEL (https://cel.dev), for instance 'admin' in user.roles && user.id == '7'",
+    }
 }
 
 struct Check<'a> {

@@ -159,4 +159,6 @@ fn equal_rights_are_one_allocation() {
         pool.intern(identity(&[&n.to_string()], false).rights);
     }
     assert!(Arc::ptr_eq(&first, &pool.intern(identity(&["1"], false).rights)), "what is held survives the sweep");
+    pool.shrink();
+    assert!(Arc::ptr_eq(&first, &pool.intern(identity(&["1"], false).rights)), "and shrinking");
 }

@@ -88,6 +88,10 @@ fn attempts_have_a_rate_and_are_forgotten_when_they_owe_nothing() {
     assert_eq!(usage.enter(Some(v4(1)), None, None, 3 * SECOND), Ok(()));
     usage.leave(Some(v4(1)), 3 * SECOND);
     assert_eq!(usage.addresses.lock().entries.len(), 1);
+    assert_eq!(usage.enter(Some(v4(3)), None, Some(1), 3 * SECOND), Ok(()));
+    usage.shrink(3 * SECOND);
+    assert_eq!(usage.addresses.lock().entries.len(), 1, "who is connected still counts");
+    assert_eq!(usage.enter(Some(v4(3)), None, Some(1), 3 * SECOND), Err(Limit::AddressConnections));
 }
 
 #[test]

@@ -15,13 +15,14 @@ use crate::policy::flight::SingleFlight;
 /// The largest key set that is read, in bytes.
 pub const MAX_JWKS_BYTES: usize = 256 * 1024;
 
-/// The least time between two requests for keys that tokens cause once there are some, in seconds: forged tokens
-/// must not make us ask often. A request because the keys are old does not count, so that a key that is published
-/// just after it is found at once.
+/// The least time between the beginnings of two requests for keys, in seconds, whatever they are for and whatever came
+/// of the first: forged tokens must not make us ask often. So a key that is published just after its set was fetched is
+/// found that much later.
 pub const MIN_REFRESH_SECONDS: u64 = 30;
 
-/// The same while there are none: nobody can log in, so it is tried more often.
-const FIRST_RETRY_SECONDS: u64 = 2;
+/// The same after each failure while there are no keys at all, until it is [`MIN_REFRESH_SECONDS`]: nobody can log in,
+/// and who publishes keys may just be starting, too.
+const FIRST_PAUSES_SECONDS: [u64; 4] = [2, 4, 8, 16];
 
 /// Where keys are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +61,22 @@ pub(super) struct RemoteKeys {
 #[derive(Default)]
 struct State {
     keys: Arc<KeySet>,
-    /// When the keys came, in seconds since the Unix epoch; `None`: there are none yet.
+    /// When these keys were asked for, by the steady clock; `None`: there are none yet.
     fetched_at: Option<u64>,
-    /// When they were last asked for because there were none, or they were old.
-    tried_at: Option<u64>,
-    /// When they were last asked for because a token needed another.
-    wanted_at: Option<u64>,
+    /// When keys were last asked for.
+    asked_at: Option<u64>,
+    /// How often they were asked for in vain.
+    failures: usize,
+}
+
+impl State {
+    /// Whether the last request is long enough ago. Seconds are counted without their fractions, so as many as the
+    /// pause has may be almost one less.
+    fn may_ask(&self, now: u64) -> bool {
+        let retried = FIRST_PAUSES_SECONDS.get(self.failures.wrapping_sub(1)).filter(|_| self.fetched_at.is_none());
+        let pause = *retried.unwrap_or(&MIN_REFRESH_SECONDS);
+        self.asked_at.is_none_or(|then| now.saturating_sub(then) > pause)
+    }
 }
 
 impl fmt::Debug for RemoteKeys {
@@ -98,18 +109,8 @@ impl RemoteKeys {
         if (wanting || state.fetched_at.is_none()) && self.flight.is_running(&()) {
             return true;
         }
-        self.reason(&state, now, wanting).is_some()
-    }
-
-    /// Why keys would be asked for now; none: they would not.
-    fn reason(&self, state: &State, now: u64, wanting: bool) -> Option<Reason> {
-        let pause = if state.fetched_at.is_some() { MIN_REFRESH_SECONDS } else { FIRST_RETRY_SECONDS };
-        let is_old = age(state.fetched_at, now) >= self.spec.refresh_seconds;
-        if is_old && age(state.tried_at, now) >= pause {
-            return Some(Reason::Age);
-        }
-        let wanted = wanting && state.fetched_at.is_some() && age(state.wanted_at, now) >= MIN_REFRESH_SECONDS;
-        wanted.then_some(Reason::Token)
+        let is_old = state.fetched_at.is_none_or(|then| now.saturating_sub(then) >= self.spec.refresh_seconds);
+        (wanting || is_old) && state.may_ask(now)
     }
 
     /// Asks for the keys, together with everybody else who does so now, unless they were asked for just before.
@@ -121,12 +122,10 @@ impl RemoteKeys {
     async fn fetch_keys(&self, now: u64) {
         {
             let mut state = self.state.write();
-            // Who calls has been told that it is due; if not for its age, then for a token.
-            match self.reason(&state, now, true) {
-                Some(Reason::Age) => state.tried_at = Some(now),
-                Some(Reason::Token) => state.wanted_at = Some(now),
-                None => return,
+            if !state.may_ask(now) {
+                return;
             }
+            state.asked_at = Some(now);
         }
         match self.ask().await {
             Ok(keys) => {
@@ -134,7 +133,10 @@ impl RemoteKeys {
                 state.keys = Arc::new(keys);
                 state.fetched_at = Some(now);
             }
-            Err(why) => tracing::warn!(url = %self.spec.url, %why, "key set not refreshed"),
+            Err(why) => {
+                self.state.write().failures += 1;
+                tracing::warn!(url = %self.spec.url, %why, "key set not refreshed");
+            }
         }
     }
 
@@ -156,18 +158,4 @@ impl RemoteKeys {
         }
         KeySet::from_jwks(&answer.body, false).map_err(|e| e.to_string())
     }
-}
-
-/// Why keys are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    /// There are none, or they are old.
-    Age,
-    /// None of them is a token's.
-    Token,
-}
-
-/// Seconds between then and now, in either direction: a clock that was set back must not stop the refreshing.
-fn age(then: Option<u64>, now: u64) -> u64 {
-    then.map_or(u64::MAX, |then| now.abs_diff(then))
 }

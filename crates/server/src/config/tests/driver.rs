@@ -68,16 +68,18 @@ impl Session {
 
     fn step(&mut self, step: &Step, outcome: &mut Outcome) {
         match step {
-            Step::Join(channel) => match self.app.policy.subscribe(&self.identity, channel) {
-                Verdict::Allow(_) => {
-                    self.channels.insert(channel.clone());
-                    outcome.joined.push(channel.clone());
+            Step::Join(channel) | Step::JoinSince(channel, _) => {
+                match self.app.policy.subscribe(&self.identity, channel) {
+                    Verdict::Allow(_) => {
+                        self.channels.insert(channel.clone());
+                        outcome.joined.push(channel.clone());
+                    }
+                    Verdict::Deny { reason, .. } => {
+                        outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None })
+                    }
+                    Verdict::Ask(question) => panic!("nobody to ask {}", question.ask.url),
                 }
-                Verdict::Deny { reason, .. } => {
-                    outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None })
-                }
-                Verdict::Ask(question) => panic!("nobody to ask {}", question.ask.url),
-            },
+            }
             Step::Leave(channel) => {
                 self.channels.remove(channel);
                 outcome.left.push(channel.clone());

@@ -2,6 +2,7 @@
 
 use super::{FILES, load_with_env};
 use crate::config::{Inputs, Problems, load};
+use crate::settings::AppLimits;
 
 const GOOD: &str = r#"[app.desk]
 origins = ["https://desk.example.com"]
@@ -78,7 +79,28 @@ fn expressions_point_at_the_character() {
 
 #[test]
 #[rustfmt::skip] // a row a line
+fn what_other_languages_write_is_put_right() {
+    for (written, remedy) in [
+        ("siteId = '7'", "14:21: not a CEL expression: token recognition error at: '= '\n    help: write == to compare"),
+        ("siteId === '7'", "write == to compare"),
+        ("size(siteId) => 1", "write >= for `=>`"),
+        ("user.admin and siteId == '7'", "14:25: not a CEL expression: mismatched input 'and'\n    help: write && for `and`"),
+        ("user.admin OR siteId == '7'", "write || for `or`"),
+        ("user.admin & siteId == '7'", "write && for `and`"),
+        ("not user.admin", "write ! for `not`"),
+        ("user.admin ||", "something is missing at its end"),
+        ("user.admin siteId", "for instance 'admin' in user.roles"),
+    ] {
+        check("siteId in user.sites", written, &["oyez.toml:14:", remedy]);
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a row a line
 fn what_is_missing_is_named_with_its_remedy() {
+    check("[app.desk.identity]", "[app.desk.recovery]\nwindow = \"2 minutes\"\n[app.desk.identity]", &["recovery.window must be a duration", "\n1 mistake"]);
+    check("[app.desk.identity]", "[app.desk.channel]\nname = \"x\"\n[app.desk.identity]", &["duplicate key", "[[app.NAME.channel]]"]);
+    check("secret = { env = \"JWT_SECRET\" }", "jwks = \"login.example.com/jwks\"", &["oyez.toml:6:8: `login.example.com/jwks` is no URL", "https://"]);
     check("origins = [\"https://desk.example.com\"]", "", &["oyez.toml:1:1: app.desk.origins is missing", "write, for instance, origins = "]);
     check("[\"https://desk.example.com\"]", "[]", &["app.desk.origins is empty"]);
     check("https://desk.example.com", "desk.example.com/", &["oyez.toml:2:12: `desk.example.com/` is no origin"]);
@@ -88,7 +110,7 @@ fn what_is_missing_is_named_with_its_remedy() {
     check("{ env = \"JWT_SECRET\" }", "\"\"", &["app.desk.auth.jwt.secret is empty"]);
     check("[app.desk.auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = { env = \"JWT_SECRET\" }", "[app.desk.auth]", &["app.desk.auth verifies nothing"]);
     check("\"HS256\"", "\"RS256\"", &["app.desk.auth.jwt.secret is for HS algorithms, and none is allowed"]);
-    assert!(problems("").contains("app is missing"));
+    assert!(problems("").contains("app is missing\n    help: write, for instance, [app.NAME]"));
 }
 
 #[test]
@@ -247,6 +269,27 @@ fn without_its_variables_an_example_names_each() {
         let secret = if *name == "erp" { "AUTH_SECRET" } else { "JWT_SECRET" };
         assert!(said.contains(secret) && said.contains("OYEZ_API_KEY") && said.contains("2 mistakes"), "{said}");
     }
+}
+
+#[test]
+fn an_embedded_app_has_the_limits_of_a_file_without_any() {
+    let config = load_with_env(GOOD).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.apps[0].limits.app, AppLimits::default());
+    assert_eq!(config.apps[0].limits.outbox, crate::settings::OUTBOX_BYTES);
+    assert_eq!(config.server.patience, crate::settings::Patience::default());
+}
+
+#[test]
+fn a_weak_key_is_good_for_dev_only() {
+    let text = GOOD.replace("[app.desk]\n", "[key.k]\nsecret = [\"short\", { env = \"JWT_SECRET\" }]\n[app.desk]\n");
+    let said = problems(&text);
+    for part in ["oyez.toml:2:10: key.k.secret has 5 bytes", "openssl rand -hex 32", "1 mistake"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("short"), "the key itself stays unsaid: {said}");
+    let env = |_: &str| Some("a-secret-for-tests-0123456789abcdef".to_owned());
+    let dev = Inputs { env: &env, file: &|_| Err(String::new()), dev: true };
+    assert_eq!(load("oyez.toml", &text, dev).map(|config| config.keys.len()).ok(), Some(1));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
 pub(super) fn load_with_env(source: &str) -> Result<Config, Problems> {
     let env = |name: &str| match name {
         "JWT_SECRET" | "AUTH_SECRET" => Some("a-secret-for-tests-0123456789abcdef".to_owned()),
-        "OYEZ_API_KEY" => Some("key".to_owned()),
+        "OYEZ_API_KEY" => Some("a-key-for-tests-0123456789abcdef".to_owned()),
         _ => None,
     };
     load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no such file".to_owned()), dev: false })

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::error::ApiError;
-use crate::http::BODY_TIMEOUT;
+use crate::settings::Patience;
 
 /// Largest body of a request, in bytes.
 pub(super) const BODY_MAX: usize = 1024 * 1024;
@@ -26,13 +26,14 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        read(request.into_body()).await.and_then(|bytes| parse(&bytes)).map(Self)
+        let patience = request.extensions().get().copied().unwrap_or_default();
+        read(request.into_body(), patience).await.and_then(|bytes| parse(&bytes)).map(Self)
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
-    let Ok(read) = timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await else {
-        return Err(ApiError::bad(format!("the body took longer than {} s; send it again", BODY_TIMEOUT.as_secs())));
+async fn read(body: Body, patience: Patience) -> Result<Bytes, ApiError> {
+    let Ok(read) = timeout(patience.body, Limited::new(body, BODY_MAX).collect()).await else {
+        return Err(ApiError::bad(format!("the body took longer than {:?}; send it again", patience.body)));
     };
     match read {
         Ok(body) => Ok(body.to_bytes()),

@@ -133,7 +133,7 @@ pub(super) async fn presence(
     Ok(axum::Json(ChannelPresence { channel, count: sockets.len(), users: users.collect() }))
 }
 
-fn check(channel: &str) -> Result<(), ApiError> {
+pub(super) fn check(channel: &str) -> Result<(), ApiError> {
     let good = is_channel_name(channel);
     good.then_some(()).ok_or_else(|| ApiError::bad("this is no channel name: 1 to 200 bytes, no control characters"))
 }

@@ -103,6 +103,14 @@ pub(super) struct Caller {
     hub: Hub,
 }
 
+impl Caller {
+    /// The backend whose key this is, if it is one.
+    pub(super) fn of(api: &Api, secret: &str) -> Option<Self> {
+        let key = api.access.rules().keys.find(secret)?;
+        Some(Self { key, hub: api.hub.clone() })
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller
 where
     Api: FromRef<S>,
@@ -118,9 +126,8 @@ where
         let Some(secret) = bearer(&parts.headers) else {
             return Err(refuse("no API key: send the header `Authorization: Bearer <key>`"));
         };
-        let found = api.access.rules().keys.find(secret);
-        let key = found.ok_or_else(|| refuse("this API key is unknown: compare it with [key.NAME] of the file"))?;
-        Ok(Self { key, hub: api.hub.clone() })
+        let found = Self::of(&api, secret);
+        found.ok_or_else(|| refuse("this API key is unknown: compare it with [key.NAME] of the file"))
     }
 }
 

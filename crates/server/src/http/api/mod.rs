@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod gateway;
 mod health;
+mod history;
 mod key;
 mod online;
 mod openapi;
@@ -28,6 +29,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::http::Uri;
+use http::HeaderValue;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
@@ -76,19 +78,28 @@ struct Rules {
     keys: Keys,
     /// By app id; an app beyond the end is open.
     apps: Vec<AppFacts>,
+    /// What browsers are told about coming by TLS only.
+    hsts: Option<HeaderValue>,
 }
 
 impl Access {
     /// These keys, for apps about which this is known, by id.
     #[must_use]
     pub fn new(keys: Vec<ApiKey>, apps: Vec<AppFacts>) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(Rules { keys: Keys::new(keys), apps }))))
+        Self(Arc::new(RwLock::new(Arc::new(Rules { keys: Keys::new(keys), apps, hsts: None }))))
     }
 
     /// What a configuration says.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self::new(config.keys.clone(), config.apps.iter().map(AppFacts::from).collect())
+        let hsts =
+            config.server.tls.as_ref().and_then(|tls| tls.hsts).map(|time| format!("max-age={}", time.as_secs()));
+        let rules = Rules {
+            keys: Keys::new(config.keys.clone()),
+            apps: config.apps.iter().map(AppFacts::from).collect(),
+            hsts: hsts.and_then(|hsts| hsts.parse().ok()),
+        };
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
     }
 
     /// Says what another configuration says, from now on.
@@ -175,6 +186,7 @@ impl Api {
 /// The API, its documentation, the probes and the pages. Mount it with [`crate::Server::with_router`].
 pub fn router(state: ApiState) -> Router {
     let pages = pages::router(state.demo.as_ref());
+    let access = state.access.clone();
     let api = Api(Arc::new(Shared {
         hub: state.hub,
         metrics: state.metrics,
@@ -190,7 +202,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(pages)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
-        .layer(MapResponseLayer::new(pages::guard))
+        .layer(MapResponseLayer::new(move |response| pages::guard(response, access.rules().hsts.clone())))
 }
 
 /// Every operation with its documentation.
@@ -201,6 +213,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(channel::list))
         .routes(routes!(channel::show))
         .routes(routes!(channel::presence))
+        .routes(routes!(history::history))
         .routes(routes!(online::online))
         .routes(routes!(online::user))
         .routes(routes!(connection::list))

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue};
 use tower::util::MapResponseLayer;
@@ -66,8 +67,12 @@ fn guard_page(mut response: Response) -> Response {
     response
 }
 
-/// Keeps data from being taken for a page, and everything out of other pages. What a page has of its own stays.
-pub(crate) fn guard(mut response: Response) -> Response {
+/// Keeps data from being taken for a page, and everything out of other pages. What a page has of its own stays. `hsts`
+/// says how long browsers shall come by TLS only.
+pub(crate) fn guard(mut response: Response, hsts: Option<HeaderValue>) -> Response {
+    if let Some(hsts) = hsts {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
         (CACHE_CONTROL, "no-store"),

@@ -82,6 +82,25 @@ fn what_keeps_the_latest_keeps_all_until_the_client_is_too_slow() {
 }
 
 #[test]
+fn what_says_how_far_its_client_has_heard_overtakes_nothing() {
+    let mut outbox = Outbox::default();
+    let placed = |text: &str| state(text).placed(true);
+    let budget = 4 * packet("a111").len();
+    for text in ["a111", "b111", "a222"] {
+        assert_eq!(outbox.push(placed(text), budget), Queued::Kept);
+    }
+    assert_eq!(outbox.push(answer("yes!"), budget), Queued::Kept);
+    assert_eq!(outbox.push(placed("b222"), budget), Queued::DroppedOldest(2));
+    assert_eq!(left(&outbox), ["a222", "yes!", "b222"]);
+    assert_eq!(outbox.push(placed("a333"), budget), Queued::DroppedOldest(1));
+    assert_eq!(left(&outbox), ["yes!", "b222", "a333"]);
+    outbox.advance(3, |packet| packet.frames().len());
+    assert_eq!(outbox.push(placed("b333"), budget), Queued::DroppedOldest(1));
+    assert_eq!(left(&outbox), ["yes!", "a333", "b333"]);
+    write_all(&mut outbox);
+}
+
+#[test]
 fn a_half_written_packet_is_not_replaced() {
     let mut outbox = Outbox::default();
     let budget = 2 * packet("a111").len();

@@ -52,26 +52,61 @@ async fn a_rotated_key_is_found_and_a_withdrawn_one_forgotten() {
     let verifier = remote(&fetch);
     let (signed_old, signed_new) = (token(Pair::Rsa, RS256, Some("1")), token(Pair::P256, ES256, Some("2")));
     assert_eq!(verify(&verifier, &signed_old, NOW).await, Ok(()));
-    assert_eq!(verify(&verifier, &signed_new, NOW).await, Ok(()), "at once, however young the other keys are");
-    assert_eq!(verify(&verifier, &signed_old, NOW + 31).await, Ok(()));
+    assert_eq!(verify(&verifier, &signed_new, NOW + 30).await, Err(TokenError::UnknownKey), "a fraction too early");
+    assert_eq!(verify(&verifier, &signed_new, NOW + 31).await, Ok(()));
+    assert_eq!(verify(&verifier, &signed_old, NOW + 62).await, Ok(()));
     assert_eq!(backend.calls(), 2);
-    assert_eq!(verify(&verifier, &signed_old, NOW + 600).await, Err(TokenError::UnknownKey), "refreshed by age");
+    assert_eq!(verify(&verifier, &signed_old, NOW + 631).await, Err(TokenError::UnknownKey), "refreshed by age");
     assert_eq!(backend.calls(), 3);
+}
+
+/// When keys are asked for, in seconds from the beginning, while every second brings a forged token and a good one.
+async fn asked(answers: impl Fn(u64) -> Result<(u16, String), FetchError>, seconds: u64) -> Vec<u64> {
+    let (backend, fetch) = shared(Backend::default());
+    let verifier = remote(&fetch);
+    let good = token(Pair::Rsa, RS256, Some("1"));
+    let mut asked = Vec::new();
+    for second in 0..seconds {
+        backend.answer(answers(second));
+        let before = backend.calls();
+        let forged = token(Pair::P256, ES256, Some(&format!("forged-{second}")));
+        for shown in [&forged, &good, &forged] {
+            let _ = verify(&verifier, shown, NOW + second).await;
+        }
+        asked.extend(std::iter::repeat_n(second, backend.calls() - before));
+    }
+    asked
 }
 
 #[tokio::test(start_paused = true)]
 async fn forged_tokens_cannot_make_us_ask_often() {
-    let (backend, fetch) = shared(Backend::new([set(&[Pair::Rsa.jwk("1", RS256)])]));
+    let keys = || set(&[Pair::Rsa.jwk("1", RS256)]);
+    assert_eq!(asked(|_| keys(), 125).await, [0, 31, 62, 93, 124]);
+    let breaks = |second| if second == 0 { keys() } else { Err(FetchError::Timeout) };
+    assert_eq!(asked(breaks, 125).await, [0, 31, 62, 93, 124], "nor where the publisher fails");
+    let (backend, fetch) = shared(Backend::new([keys()]));
     let verifier = remote(&fetch);
-    for second in 0..120 {
-        let id = format!("forged-{second}");
-        let forged = token(Pair::P256, ES256, Some(&id));
-        assert_eq!(verify(&verifier, &forged, NOW + second).await, Err(TokenError::UnknownKey));
-    }
-    assert_eq!(backend.calls(), 5, "for the first keys, and then once per 30 seconds");
+    assert_eq!(verify(&verifier, &token(Pair::Rsa, RS256, Some("1")), NOW).await, Ok(()));
     let misused = sign_text(Pair::P256, ES256, r#"{"alg":"RS256","kid":"1"}"#, "{}");
     assert_eq!(verify(&verifier, &misused, NOW + 500).await, Err(TokenError::BadSignature));
-    assert_eq!(backend.calls(), 5, "a known kid is no reason to ask");
+    assert_eq!(backend.calls(), 1, "a known kid is no reason to ask");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_old_and_keys_that_are_wanted_share_one_pause() {
+    let (backend, fetch) = shared(Backend::new([set(&[Pair::Rsa.jwk("1", RS256)])]));
+    let verifier = remote(&fetch);
+    let (good, forged) = (token(Pair::Rsa, RS256, Some("1")), token(Pair::P256, ES256, Some("2")));
+    assert_eq!(verify(&verifier, &good, NOW).await, Ok(()));
+    assert_eq!(verify(&verifier, &forged, NOW + 599).await, Err(TokenError::UnknownKey));
+    assert_eq!(backend.calls(), 2);
+    backend.answer(Err(FetchError::Timeout));
+    assert_eq!(verify(&verifier, &good, NOW + 1199).await, Ok(()));
+    assert_eq!(backend.calls(), 3, "by age");
+    assert_eq!(verify(&verifier, &forged, NOW + 1229).await, Err(TokenError::UnknownKey));
+    assert_eq!(backend.calls(), 3, "a failed request counts");
+    assert_eq!(verify(&verifier, &forged, NOW + 1230).await, Err(TokenError::UnknownKey));
+    assert_eq!(backend.calls(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,14 +140,17 @@ async fn old_keys_serve_while_the_publisher_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_any_keys_the_answer_is_unavailable_and_soon_tried_again() {
+async fn without_any_keys_the_answer_is_unavailable_and_the_pauses_grow() {
     let (backend, fetch) = shared(Backend::new([Err(FetchError::Timeout), set(&[Pair::Rsa.jwk("1", RS256)])]));
     let verifier = remote(&fetch);
     let good = token(Pair::Rsa, RS256, None);
     assert_eq!(verify(&verifier, &good, NOW).await, Err(TokenError::Unavailable));
-    assert_eq!(verify(&verifier, &good, NOW + 1).await, Err(TokenError::Unavailable));
+    assert_eq!(verify(&verifier, &good, NOW + 2).await, Err(TokenError::Unavailable));
     assert_eq!(backend.calls(), 1);
-    assert_eq!(verify(&verifier, &good, NOW + 2).await, Ok(()));
+    assert_eq!(verify(&verifier, &good, NOW + 3).await, Ok(()));
+    assert_eq!(asked(|_| Err(FetchError::Timeout), 100).await, [0, 3, 8, 17, 34, 65, 96]);
+    let late = |second| if second < 3 { Ok((500, String::new())) } else { set(&[Pair::Rsa.jwk("1", RS256)]) };
+    assert_eq!(asked(late, 66).await, [0, 3, 34, 65], "once there are keys, the pause is the long one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,13 +179,15 @@ async fn a_publisher_that_hangs_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_back_does_not_stop_refreshing() {
+async fn a_clock_that_is_set_neither_hastens_nor_stops_refreshing() {
     let (backend, fetch) = shared(Backend::new([set(&[Pair::Rsa.jwk("1", RS256)])]));
     let verifier = remote(&fetch);
     let good = token(Pair::Rsa, RS256, None);
-    assert_eq!(verify(&verifier, &good, NOW).await, Ok(()));
-    assert_eq!(verify(&verifier, &good, NOW - 50_000).await, Ok(()));
-    assert_eq!(backend.calls(), 2);
+    for (wall, steady, calls) in [(NOW, 0, 1), (NOW + 50_000, 1, 1), (NOW - 50_000, 599, 1), (NOW - 50_000, 600, 2)] {
+        let now = crate::policy::Now { earliest: wall, latest: wall, steady };
+        assert_eq!(verifier.verify(&good, now).await.map(drop), Ok(()));
+        assert_eq!(backend.calls(), calls, "{wall}, {steady}");
+    }
 }
 
 #[test]

@@ -50,7 +50,8 @@ struct Answer {
 }
 
 fn configured(source: &str) -> AppConfig {
-    let env = |name: &str| Some(if name == "OYEZ_API_KEY" { "key" } else { SECRET }.to_owned());
+    let env =
+        |name: &str| Some(if name == "OYEZ_API_KEY" { "a-key-for-tests-0123456789abcdef" } else { SECRET }.to_owned());
     let config = load("oyez.toml", source, Inputs { env: &env, file: &|_| Err("no files".to_owned()), dev: false });
     config.unwrap().apps.remove(0)
 }

@@ -1,0 +1,241 @@
+//! What a channel remembers: for backends, and for users with their own token, who may read what they may subscribe to.
+//! With an `ETag` and with `wait` it is what polling pages need.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use oyez_hub::app::App;
+use oyez_hub::delivery::{Publication, Target};
+use oyez_hub::policy::{Identity, Verdict};
+use oyez_hub::recovery::{Log, Mark, Past};
+use oyez_protocol::code::Code;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::body::Params;
+use super::channel::check;
+use super::error::{ApiError, ErrorBody};
+use super::key::{Caller, Right, bearer};
+use super::user::{User, identify, query_token};
+use crate::clock;
+
+/// Most publications of one answer.
+const LIMIT_MAX: usize = 1_000;
+/// So many, unless the request says otherwise.
+const LIMIT: usize = 100;
+/// The longest wait: shorter than what proxies usually allow.
+const WAIT_MAX: u64 = 50;
+
+/// Which part of the past.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HistoryParams {
+    /// The app; see `publish`. A user's token says it by itself.
+    app: Option<String>,
+    /// Only what was said after this `offset`; the newest without it.
+    #[param(example = "5f3a9c01.1b")]
+    since: Option<String>,
+    /// At most so many, 100 unless given, up to 1,000.
+    limit: Option<usize>,
+    /// If there is nothing new, wait for it so many seconds, up to 50.
+    wait: Option<u64>,
+    /// A user's token, where no header can be sent.
+    #[expect(dead_code, reason = "it is read from the query where the user is identified")]
+    token: Option<String>,
+}
+
+/// What a channel remembers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct History {
+    #[schema(value_type = String)]
+    channel: Arc<str>,
+    /// Oldest first.
+    publications: Vec<Remembered>,
+    /// What to ask from next time.
+    #[schema(example = "5f3a9c01.1b")]
+    offset: String,
+    /// Some of what was said after `since` is not remembered any more.
+    gap: bool,
+    /// There is more: ask again at once.
+    more: bool,
+}
+
+/// A publication.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Remembered {
+    #[schema(value_type = String)]
+    id: Arc<str>,
+    #[schema(value_type = String)]
+    event: Arc<str>,
+    /// The event's arguments as clients hear them; one alone is not in a list.
+    #[schema(value_type = Object)]
+    data: Box<RawValue>,
+    /// Its place.
+    offset: String,
+}
+
+/// Who asks; a backend hears all.
+enum Asker {
+    Backend,
+    User(Arc<Identity>),
+}
+
+/// Read what a channel remembers. Needs a key with the right `read`, or a user's token that may subscribe to the channel.
+///
+/// With `If-None-Match` and nothing new the answer is 304, with `wait` after that time. In the path, `/` is written `%2F`.
+#[utoipa::path(get, path = "/api/v1/channels/{channel}/history", tag = "channels",
+    security(("api_key" = []), ("user_token" = [])),
+    params(("channel" = String, Path, description = "Its name"), HistoryParams),
+    responses((status = 200, body = History), (status = 304, description = "Nothing new"), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn history(
+    State(api): State<Api>,
+    Path(channel): Path<String>,
+    Params(params): Params<HistoryParams>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    check(&channel)?;
+    let (app, asker) = asker(&api, &params, &uri, &headers, &channel).await?;
+    let limit = params.limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::bad(format!("`limit`: {limit} is not within 1 to {LIMIT_MAX}")));
+    }
+    let wait = params.wait.unwrap_or_default();
+    if wait > WAIT_MAX {
+        return Err(ApiError::bad(format!("`wait`: {wait} is more than {WAIT_MAX} seconds; ask again instead")));
+    }
+    let since = params.since.as_deref().map(str::parse::<Mark>).transpose();
+    let since = since.map_err(|_| ApiError::bad("`since`: no offset; take `offset` of an earlier answer"))?;
+    let recovery = app.recovery.as_ref().filter(|_| app.policy.history(&channel).is_some());
+    let recovery = recovery.ok_or_else(|| {
+        let help = format!("nothing is remembered of {channel:?}: give its [[app.{}.channel]] a `history`", app.name);
+        ApiError::new(Code::NotFound, help)
+    })?;
+    let channel: Arc<str> = channel.into();
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let query = Query { channel, since, limit, known };
+    let past = query.read(&api, &recovery.log, Duration::from_secs(wait)).await;
+    // Who has waited may have lost the right meanwhile.
+    let asker = if wait == 0 { asker } else { self::asker(&api, &params, &uri, &headers, &query.channel).await?.1 };
+    Ok(query.answer(&past, &asker))
+}
+
+/// Who asks, if they may.
+async fn asker(
+    api: &Api,
+    params: &HistoryParams,
+    uri: &Uri,
+    headers: &HeaderMap,
+    channel: &str,
+) -> Result<(Arc<App>, Asker), ApiError> {
+    if let Some(caller) = bearer(headers).and_then(|secret| Caller::of(api, secret)) {
+        let app = caller.app(Right::Read, params.app.as_deref())?;
+        caller.may_name([&channel.to_owned()])?;
+        return Ok((app, Asker::Backend));
+    }
+    let queried = query_token(uri);
+    let user = identify(api, queried.as_deref().or_else(|| bearer(headers))).await;
+    let User { app, identity } = user.map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))?;
+    let allowed = match app.policy.subscribe(&identity, channel) {
+        Verdict::Allow(_) => true,
+        Verdict::Deny { .. } => false,
+        Verdict::Ask(question) => match &app.backend {
+            Some(backend) => backend.allows(&question, clock::steady_seconds()).await,
+            None => question.ask.default,
+        },
+    };
+    if !allowed {
+        return Err(ApiError::new(Code::Forbidden, format!("not allowed to subscribe to {channel}")));
+    }
+    Ok((app, Asker::User(identity)))
+}
+
+/// What is asked.
+struct Query {
+    channel: Arc<str>,
+    since: Option<Mark>,
+    limit: usize,
+    /// What the asker has already, as an `ETag`.
+    known: Option<String>,
+}
+
+impl Query {
+    /// Reads; if there is nothing new, once more when something is said, or when the time is over or the node goes down.
+    async fn read(&self, api: &Api, log: &Log, wait: Duration) -> Past {
+        let look = || log.read(&self.channel, self.since, self.limit, Instant::now());
+        let news = log.next_in(&self.channel);
+        let past = look();
+        if wait.is_zero() || past.gap || !self.is_known(&past) {
+            return past;
+        }
+        tokio::select! {
+            _ = timeout(wait, news) => {}
+            () = api.stop.cancelled() => {}
+        }
+        look()
+    }
+
+    /// Nothing is new to who asks.
+    fn is_known(&self, past: &Past) -> bool {
+        match &self.known {
+            Some(known) => *known == tag(past),
+            None => self.since.is_some() && past.publications.is_empty(),
+        }
+    }
+
+    fn answer(&self, past: &Past, asker: &Asker) -> Response {
+        let mut response = if self.known.is_some() && self.is_known(past) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let publications = past.publications.iter().filter(|(_, publication)| self.is_for(publication, asker));
+            let remembered = |(position, publication): &(u64, Arc<Publication>)| Remembered {
+                id: Arc::clone(&publication.id),
+                event: Arc::clone(&publication.event),
+                data: data(publication),
+                offset: Mark { position: *position, ..past.until }.to_string(),
+            };
+            axum::Json(History {
+                channel: Arc::clone(&self.channel),
+                publications: publications.map(remembered).collect(),
+                offset: past.until.to_string(),
+                gap: past.gap,
+                more: past.more,
+            })
+            .into_response()
+        };
+        if let Ok(tag) = HeaderValue::try_from(tag(past)) {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        response
+    }
+
+    /// Whether who asks would have heard it in the channel.
+    fn is_for(&self, publication: &Publication, asker: &Asker) -> bool {
+        let (Asker::User(identity), Target::Channels(heard)) = (asker, &publication.to) else { return true };
+        let mut here = heard.iter().filter(|heard| heard.channel == self.channel);
+        here.any(|heard| heard.audience.as_ref().is_none_or(|audience| audience(&identity.rights)))
+    }
+}
+
+fn tag(past: &Past) -> String {
+    format!("\"{}\"", past.last)
+}
+
+/// The arguments as JSON; one alone as it is. (They are valid, so that the last resort never comes.)
+fn data(publication: &Publication) -> Box<RawValue> {
+    let values = publication.args.split();
+    match &values[..] {
+        [one] => (*one).to_owned(),
+        _ => RawValue::from_string(format!("[{}]", publication.args.text()))
+            .unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    }
+}

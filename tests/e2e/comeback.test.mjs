@@ -1,0 +1,146 @@
+// A client that comes back meets what has changed meanwhile: no room, other rules, an outbox that is too small, a second
+// connection that shows the same secret. The bare protocol, because a stock client cannot be brought to most of it.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { WebSocket } from 'ws';
+import { ROOT, serve, token } from './harness.mjs';
+import { folder, service } from './stage.mjs';
+import { Inbox, eventually } from './waiting.mjs';
+
+const JWT = 'jwt = { algorithms = ["HS256"], secret = { env = "JWT_SECRET" } }';
+const CONFIG = ({ limits = '', staff = 'true', news = '', auth = JWT, socketio = '' } = {}) => `
+[server]
+shards = 2
+[key.backend]
+secret = { env = "OYEZ_API_KEY" }
+rights = ["*"]
+[app.desk]
+origins = ["*"]
+auth.${auth}
+identity.user = "claims.sub"
+[app.desk.socketio]
+${socketio}
+[app.desk.recovery]
+[app.desk.limits]
+connects_per_second = "none"
+${limits}
+[[app.desk.channel]]
+name = "news"
+subscribe = true
+history = 100_000
+${news}
+[[app.desk.channel]]
+name = "staff"
+subscribe = ${staff}
+history = 100
+[app.desk.connect]
+join = ["news", "staff"]
+`;
+
+/** Serves it, and can change it: `change(parts)`. */
+async function serving(t, parts) {
+  const path = join(folder(t, { 'oyez.toml': CONFIG(parts) }), 'oyez.toml');
+  const server = await serve(relative(ROOT, path));
+  t.after(() => server.stop());
+  const loaded = () => server.logs.filter((line) => line.includes('config_loaded')).length;
+  const change = async (next) => {
+    const before = loaded();
+    writeFileSync(path, CONFIG(next));
+    server.child.kill('SIGHUP');
+    await eventually(() => loaded() > before, 'the configuration is read');
+  };
+  return Object.assign(server, { change });
+}
+
+/** One connection with the CONNECT sent: what it hears, its packets without their ids. */
+async function client(t, server, auth) {
+  const ws = new WebSocket(`${server.ws}/socket.io/?EIO=4&transport=websocket`);
+  t.after(() => ws.terminate());
+  const heard = new Inbox();
+  ws.on('message', (data) => { const text = String(data); if (text === '2') ws.send('3'); heard.put('packet', text); });
+  ws.on('close', (code) => heard.put('close', code));
+  await heard.take('packet', (text) => text.startsWith('0'));
+  ws.send(`40${JSON.stringify({ token: token({ sub: 'ann' }), ...auth })}`);
+  const hears = async (prefix) => JSON.parse((await heard.take('packet', (text) => text.startsWith(prefix))).slice(prefix.length));
+  const events = () => heard.all('packet').filter((text) => text.startsWith('42')).map((text) => JSON.parse(text.slice(2)));
+  const items = () => events().filter(([name]) => name === 'item').map(([, data]) => data.n);
+  const cut = async () => { ws.terminate(); await heard.take('close'); };
+  return { ws, heard, hears, events, items, cut };
+}
+
+const say = (server, to, n, event = 'item') => server.publish(to, event, { n });
+const gone = (server) => eventually(async () => (await server.api('/api/v1/connections')).json.connections.length === 0, 'it is cut off');
+
+/** A client that has heard item 0 and been cut off before item 1: what it shows when it comes back. */
+async function cutOff(t, server) {
+  const first = await client(t, server);
+  const { pid, sid } = await first.hears('40');
+  await eventually(async () => (await server.api('/api/v1/connections')).json.connections[0]?.channels.length === 2);
+  await say(server, 'news', 0);
+  const [, , offset] = await first.hears('42');
+  await first.cut();
+  await gone(server);
+  await say(server, 'news', 1);
+  return { pid, offset, sid };
+}
+
+test('who is refused for want of room still gets everything when there is some', async (t) => {
+  const server = await serving(t, { limits: 'connections = 1' });
+  const shown = await cutOff(t, server);
+  const other = await client(t, server, { token: token({ sub: 'bob' }) });
+  await other.hears('40');
+  for (let times = 0; times < 3; times += 1) {
+    const refused = await client(t, server, shown);
+    assert.equal((await refused.hears('44')).data.error, 'app_full');
+    await refused.cut();
+  }
+  await other.cut();
+  await gone(server);
+  const back = await client(t, server, shown);
+  assert.deepEqual(await back.hears('40'), { sid: shown.sid, pid: shown.pid });
+  assert.deepEqual(back.items(), [1]);
+});
+
+test('who is ended again while its token is looked at still gets everything', async (t) => {
+  let answer = () => ({ body: { active: true, sub: 'ann' } });
+  const asked = await service(t, () => answer());
+  const auth = `introspection = { url = "${asked.url}/", cache = "1s" }`;
+  const server = await serving(t, { auth, socketio: 'connect_timeout = "300ms"' });
+  const shown = await cutOff(t, server);
+  let settle;
+  answer = () => new Promise((resolve) => { settle = () => resolve({ body: { active: true, sub: 'ann' } }); });
+  const cut = await client(t, server, { ...shown, token: 'another' });
+  await eventually(() => settle, 'the token is asked about');
+  await cut.heard.take('close');
+  answer = () => ({ body: { active: true, sub: 'ann' } });
+  settle();
+  const back = await client(t, server, { ...shown, token: 'third' });
+  assert.deepEqual(await back.hears('40'), { sid: shown.sid, pid: shown.pid });
+  assert.deepEqual(back.items(), [1]);
+});
+
+test('who comes back under other rules hears only what those allow', async (t) => {
+  const server = await serving(t);
+  const shown = await cutOff(t, server);
+  await say(server, 'staff', 2);
+  await server.change({ staff: 'false' });
+  const back = await client(t, server, shown);
+  assert.equal((await back.hears('40')).sid, shown.sid);
+  await say(server, 'staff', 3);
+  await say(server, 'news', 4);
+  await back.heard.take('packet', (text) => text.includes('"n":4'));
+  assert.deepEqual(back.items(), [1, 4]);
+});
+
+test('who missed more than may wait for a client hears of a gap, however short each is', async (t) => {
+  const server = await serving(t, { limits: 'outbox = "8KiB"' });
+  const shown = await cutOff(t, server);
+  for (let n = 2; n < 202; n += 1) await say(server, 'news', n);
+  const back = await client(t, server, shown);
+  assert.notEqual((await back.hears('40')).sid, shown.sid);
+  assert.equal((await back.hears('42'))[0], 'gap');
+  await say(server, 'news', 999);
+  await back.heard.take('packet', (text) => text.includes('"n":999'));
+});
