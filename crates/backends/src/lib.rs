@@ -1,3 +1,5 @@
 //! What Oyez talks to: one folder per vendor, in it one file per role. Each implements a trait of the hub.
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod http;

@@ -13,6 +13,7 @@ mod listener;
 mod logging;
 mod mint;
 mod process;
+mod progress;
 mod reload;
 mod say;
 mod secrets;
@@ -50,6 +51,7 @@ enum Command {
     Listen(command::listen::Options),
     Token(command::token::Options),
     Reload(command::reload::Options),
+    Store(command::store::Options),
     Bench(Box<command::bench::Options>),
     ConfigReference(command::config_reference::Options),
     Reference(command::reference::Options),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Listen(options) => command::listen::run(&options),
         Command::Token(options) => command::token::run(&options),
         Command::Reload(options) => command::reload::run(&options),
+        Command::Store(options) => command::store::run(&options),
         Command::Bench(options) => command::bench::run(&options),
         Command::ConfigReference(options) => command::config_reference::run(&options),
         Command::Reference(options) => command::reference::run(&options),

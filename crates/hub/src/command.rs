@@ -136,11 +136,15 @@ pub enum Outcome {
 }
 
 /// How far a publication is certain to have come when its publisher is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Its order is fixed; it is being delivered.
     Accepted,
+    /// It is written to the store's log: it survives the end of the process.
+    Stored,
+    /// The log is on the disk: it survives the end of the machine.
+    Synced,
 }
 
 /// The answer to a publisher.

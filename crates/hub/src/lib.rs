@@ -16,6 +16,7 @@ pub mod policy;
 pub mod presence;
 pub mod recovery;
 pub mod socket;
+pub mod store;
 mod sync;
 
 pub use hub::Hub;

@@ -12,12 +12,12 @@ use super::client::{Client, Shared, Stage, Transport};
 use super::marker::Mark;
 use super::polling::Polling;
 use super::process::{Memory, Process};
-use super::progress::Progress;
 use super::publisher::Publisher;
 use super::target::{self, Address};
 use super::template::{Template, Values};
 use super::wire::Wire;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// The publisher's events.
 pub(super) const PUBLISHER: Token = Token(usize::MAX - 1);

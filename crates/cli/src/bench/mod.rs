@@ -12,7 +12,6 @@ mod load;
 mod marker;
 mod polling;
 mod process;
-mod progress;
 mod publisher;
 mod report;
 mod scenario;
@@ -37,13 +36,13 @@ use self::client::Shared;
 use self::load::{Doorway, Load, PUBLISHER};
 use self::marker::Marker;
 use self::process::Process;
-use self::progress::Progress;
 use self::publisher::{Publisher, Request};
 use self::report::{Report, Setup};
 use self::script::Script;
 use self::tally::Tally;
 use crate::compose;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// How long a server may tidy up before its memory is looked at.
 const SETTLE: Duration = Duration::from_secs(2);

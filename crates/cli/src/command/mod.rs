@@ -10,6 +10,7 @@ pub(crate) mod publish;
 pub(crate) mod reference;
 pub(crate) mod reload;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod token;
 
 /// Where a server is looked for: where `oyez dev` listens.

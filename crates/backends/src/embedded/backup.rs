@@ -1,0 +1,74 @@
+//! Copies of a store that nobody is using, and back.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use oyez_hub::store::{Damage, StoreError, verify as verify_records};
+
+use super::open::{engine, lock, open};
+use super::view::Moment;
+use super::{Options, error};
+
+/// Reads every record of the store in `dir`, and says what is not as it should be; `progress` hears how many were read.
+///
+/// # Errors
+/// A store that cannot be opened.
+pub fn verify(dir: &Path, options: Options, progress: &mut dyn FnMut(u64)) -> Result<Vec<Damage>, StoreError> {
+    exists(dir)?;
+    let shared = open(dir, options)?;
+    verify_records(&Moment::of(&shared), progress)
+}
+
+/// Copies the store in `from` to `to`, which must be empty or not there yet, and opens the copy to see that it is good;
+/// `progress` hears how many bytes were copied. Returns how many there are.
+///
+/// # Errors
+/// A store that cannot be opened, a place that cannot be written.
+pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u64)) -> Result<u64, StoreError> {
+    exists(from)?;
+    // Once, so that what is copied is whole and has no log left to be read again.
+    drop(open(from, options)?);
+    let _from = lock(from)?;
+    if !is_empty(to).map_err(|problem| error::io(to, &problem))? {
+        return Err(StoreError::NotEmpty { dir: to.display().to_string() });
+    }
+    let mut bytes = 0;
+    let mut copied = |more| {
+        bytes += more;
+        progress(bytes);
+    };
+    copy_all(&engine(from), &engine(to), &mut copied).map_err(|problem| error::io(to, &problem))?;
+    drop(open(to, options)?);
+    Ok(bytes)
+}
+
+/// Refuses a directory that holds no store: it is not made into one by looking at it.
+///
+/// # Errors
+/// [`StoreError::Missing`].
+pub fn exists(dir: &Path) -> Result<(), StoreError> {
+    if engine(dir).is_dir() {
+        return Ok(());
+    }
+    Err(StoreError::Missing { dir: dir.display().to_string() })
+}
+
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    Ok(!dir.try_exists()? || fs::read_dir(dir)?.next().is_none())
+}
+
+fn copy_all(from: &Path, to: &Path, copied: &mut dyn FnMut(u64)) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_all(&source, &target, copied)?;
+        } else {
+            copied(fs::copy(&source, &target)?);
+            File::open(&target)?.sync_all()?;
+        }
+    }
+    File::open(to)?.sync_all()
+}

@@ -1,0 +1,50 @@
+//! What the engine's errors mean for whoever runs the server.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use fjall::LsmError;
+use oyez_hub::store::StoreError;
+
+/// The engine's error.
+pub(super) fn of(dir: &Path, error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => io(dir, &error),
+        fjall::Error::Locked => StoreError::Locked { dir: dir.display().to_string() },
+        fjall::Error::Poisoned => StoreError::Failed("an earlier write failed".to_owned()),
+        fjall::Error::Storage(error) => damaged(dir, format!("{error:?}"), "a table"),
+        fjall::Error::JournalRecovery(error) => damaged(dir, format!("{error:?}"), "the log"),
+        other => damaged(dir, format!("{other:?}"), "the engine"),
+    }
+}
+
+/// The system's error.
+pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
+    let dir_shown = dir.display().to_string();
+    match error.kind() {
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::AlreadyExists => StoreError::ReadOnly { dir: dir_shown, reason: error.to_string() },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            StoreError::DiskFull { dir: dir_shown, free: 0, needed: 1 }
+        }
+        ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+            damaged(dir, error.to_string(), "a file of the engine")
+        }
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+/// Damage in a directory.
+pub(super) fn damaged(dir: &Path, what: impl Into<String>, place: impl Into<String>) -> StoreError {
+    StoreError::Damaged { what: what.into(), place: place.into(), dir: dir.display().to_string() }
+}
+
+/// The directory's name in errors of records, which do not know it.
+pub(super) fn at(dir: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged { what, place, .. } => damaged(dir, what, place),
+        other => other,
+    }
+}

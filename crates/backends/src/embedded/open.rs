@@ -1,0 +1,93 @@
+//! Opening a data directory: one process at a time, and only what is whole.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, KeyspaceCreateOptions};
+use oyez_hub::store::StoreError;
+use tracing::warn;
+
+use super::journal::{self, Found};
+use super::{MIB, Options, Shared, error};
+
+/// The engine's part of the directory.
+pub(super) fn engine(dir: &Path) -> PathBuf {
+    dir.join("engine")
+}
+
+/// The engine's threads: one alone would let memory grow for as long as it rewrites tables.
+const WORKERS: usize = 2;
+
+/// The engine keeps as much of its log as this before it moves what is in it to its place.
+const LOG: u64 = 128 * MIB;
+
+/// Takes the directory for this process.
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let failed = |problem: &std::io::Error| error::io(dir, problem);
+    fs::create_dir_all(dir).map_err(|problem| failed(&problem))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("oyez.lock"));
+    let file = file.map_err(|problem| failed(&problem))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.display().to_string() }),
+        Err(TryLockError::Error(problem)) => Err(failed(&problem)),
+    }
+}
+
+pub(super) fn open(dir: &Path, options: Options) -> Result<Shared, StoreError> {
+    let lock = lock(dir)?;
+    whole_logs(dir)?;
+    open_engine(dir, options, lock)
+}
+
+/// The engine's own format, as the file `version` has it behind three letters.
+const FORMAT: u8 = 3;
+
+/// Opens the engine in a directory that is locked.
+pub(super) fn open_engine(dir: &Path, options: Options, lock: File) -> Result<Shared, StoreError> {
+    if let Ok(marker) = fs::read(engine(dir).join("version"))
+        && let Some(found) = marker.get(3).filter(|found| **found > FORMAT)
+    {
+        let (found, known) = (u32::from(*found), u32::from(FORMAT));
+        return Err(StoreError::Newer { dir: dir.display().to_string(), found, known });
+    }
+    let open = || {
+        let database = Database::builder(engine(dir))
+            .cache_size(options.cache)
+            .max_journaling_size(LOG)
+            .manual_journal_persist(true)
+            .worker_threads(WORKERS)
+            .open()?;
+        let keyspace =
+            database.keyspace("records", || KeyspaceCreateOptions::default().max_memtable_size(options.memtable))?;
+        Ok((database, keyspace))
+    };
+    // The engine panics on some damage of its own files.
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    let opened = opened
+        .map_err(|_| error::damaged(dir, "the engine cannot read its files", engine(dir).display().to_string()))?;
+    let (database, keyspace) = opened.map_err(|problem| error::of(dir, problem))?;
+    Ok(Shared { keyspace, database, dir: dir.to_owned(), _lock: lock })
+}
+
+/// Looks at the engine's logs before it does: it would cut one off at the first byte that it does not understand, with
+/// all that follows. A torn end is cut off here; anything else is damage.
+fn whole_logs(dir: &Path) -> Result<(), StoreError> {
+    let logs = journal::files(&engine(dir)).map_err(|problem| error::io(dir, &problem))?;
+    for (index, log) in logs.iter().enumerate() {
+        let found = journal::check(log).map_err(|problem| error::io(dir, &problem))?;
+        let place = |at: u64| format!("{} at byte {at}", log.display());
+        match found {
+            Found::Whole => {}
+            Found::Torn { at, bytes } if index + 1 == logs.len() => {
+                warn!(event = "store_torn", log = %log.display(), at, bytes, "cut off the unfinished end of the log");
+                journal::cut(log, at).map_err(|problem| error::io(dir, &problem))?;
+            }
+            // The engine had synced this log before it began the next.
+            Found::Torn { at, .. } => return Err(error::damaged(dir, "a finished log has a damaged end", place(at))),
+            Found::Damaged { at } => return Err(error::damaged(dir, "the log is damaged before its end", place(at))),
+        }
+    }
+    Ok(())
+}

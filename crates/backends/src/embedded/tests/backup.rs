@@ -1,0 +1,32 @@
+//! Copies, and where there is nothing to copy.
+
+use std::fs;
+
+use oyez_hub::store::{Settings, StoreError};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::damage::{fill, read};
+use crate::embedded::{Embedded, Options, copy, verify};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_as_good() {
+    let dirs = TempDir::new().unwrap();
+    let (first, second) = (dirs.path().join("first"), dirs.path().join("second"));
+    let store = fill(&first).await;
+    let whole = read(&store).await.unwrap();
+    assert!(matches!(copy(&first, &second, Options::default(), &mut |_| {}), Err(StoreError::Locked { .. })));
+    drop(store);
+    let mut heard = 0;
+    let bytes = copy(&first, &second, Options::default(), &mut |bytes| heard = bytes).unwrap();
+    assert!(bytes > 0 && heard == bytes);
+    assert_eq!(verify(&second, Options::default(), &mut |_| {}).unwrap(), []);
+    let store = Embedded::store(&second, Options::default(), Settings::default(), Handle::current()).unwrap();
+    assert_eq!(read(&store).await.unwrap(), whole);
+    drop(store);
+    let again = copy(&first, &second, Options::default(), &mut |_| {});
+    assert!(matches!(again, Err(StoreError::NotEmpty { .. })), "{again:?}");
+    let nothing = dirs.path().join("nothing");
+    assert!(matches!(verify(&nothing, Options::default(), &mut |_| {}), Err(StoreError::Missing { .. })));
+    assert!(!fs::exists(&nothing).unwrap(), "looking makes nothing");
+}

@@ -1,0 +1,115 @@
+//! Why a store could not do what it was asked, each with what to do about it.
+
+/// A store's refusal. Nothing that was stored before is lost by it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nobody whom a message is for has room, and their policy is to refuse.
+    #[error("the inbox of {0} is full; wait until something in it is read, raise the bound, or choose `drop_oldest`")]
+    InboxFull(String),
+    /// A name or an id that no key can hold.
+    #[error("{what} has {length} bytes, at most {most} are allowed; choose a shorter one")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A message for nobody.
+    #[error("a message needs at least one user or channel; name one")]
+    NoTarget,
+    /// No room on the disk.
+    #[error(
+        "the disk of {dir} is full ({free} MB free, {needed} MB are kept free); make room, and publishing goes on by itself"
+    )]
+    DiskFull {
+        /// The data directory.
+        dir: String,
+        /// What is free, in megabytes.
+        free: u64,
+        /// What must stay free, in megabytes.
+        needed: u64,
+    },
+    /// The directory cannot be written.
+    #[error("{dir} cannot be written: {reason}; make it writable for the user that runs the server")]
+    ReadOnly {
+        /// The data directory.
+        dir: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// No store there.
+    #[error("there is no store in {dir}; name the directory that `oyez serve --data-dir` has")]
+    Missing {
+        /// The data directory.
+        dir: String,
+    },
+    /// A place for a copy that holds something.
+    #[error("{dir} is not empty; name a directory that is empty, or is not there yet")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+    },
+    /// Another process has it.
+    #[error("{dir} is in use by another process; stop that one, or choose another --data-dir")]
+    Locked {
+        /// The data directory.
+        dir: String,
+    },
+    /// Written by a later version.
+    #[error("{dir} was written by a newer version (format {found}, this one knows up to {known}); run that version")]
+    Newer {
+        /// The data directory.
+        dir: String,
+        /// The format that was found.
+        found: u32,
+        /// The latest format that is known.
+        known: u32,
+    },
+    /// Bytes are not what was written.
+    #[error("the store is damaged: {what} ({place}); stop the server and run: oyez store repair --data-dir {dir}")]
+    Damaged {
+        /// What is wrong.
+        what: String,
+        /// Where.
+        place: String,
+        /// The data directory.
+        dir: String,
+    },
+    /// The disk failed while something was written: nothing more is, so that nothing is built on what may be lost.
+    #[error(
+        "the store failed while writing ({0}); nothing that was acknowledged is lost: look at the disk, then restart"
+    )]
+    Failed(String),
+    /// The store has been shut down.
+    #[error("the store is shut down; ask again when the server is back")]
+    Closed,
+}
+
+impl StoreError {
+    /// A word for logs and metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::InboxFull(_) => "inbox_full",
+            Self::TooLong { .. } => "too_long",
+            Self::NoTarget => "no_target",
+            Self::DiskFull { .. } => "disk_full",
+            Self::ReadOnly { .. } => "read_only",
+            Self::Missing { .. } => "missing",
+            Self::NotEmpty { .. } => "not_empty",
+            Self::Locked { .. } => "locked",
+            Self::Newer { .. } => "newer_version",
+            Self::Damaged { .. } => "damaged",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// A record that does not say what it should. The engine knows the directory.
+    #[must_use]
+    pub fn damaged(what: impl Into<String>, place: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), place: place.into(), dir: "DIR".to_owned() }
+    }
+}

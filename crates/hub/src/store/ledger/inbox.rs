@@ -1,0 +1,124 @@
+//! What a user has: their own inbox and the channels on whose rosters they are, as one list in the one order.
+
+use std::ops::ControlFlow;
+
+use super::entry::{receipt, walk};
+use super::roster;
+use crate::store::engine::{View, get};
+use crate::store::error::StoreError;
+use crate::store::key;
+use crate::store::message::{Item, Owner, Page, Query, Seq, State, Target};
+use crate::store::record::{Head, Progress, read_header, read_message};
+
+/// The most entries of one target that are looked at for one page, or counted.
+const EXAMINED: usize = 10_000;
+
+/// Where a user's messages lie, with how far they have come there.
+pub(super) fn targets(view: &dyn View, of: &Owner) -> Result<Vec<(Target, Progress)>, StoreError> {
+    let own = Target::User(of.user.clone());
+    let head: Head = get(view, &key::head(&of.app, &own))?.unwrap_or_default();
+    let progress = Progress { since: head.first.saturating_sub(1), ..head.progress };
+    let channels = roster::places(view, of)?.into_iter();
+    Ok(std::iter::once((own, progress)).chain(channels.map(|(name, at)| (Target::Channel(name), at))).collect())
+}
+
+/// What is not acknowledged.
+pub(super) fn pending(
+    view: &dyn View,
+    of: &Owner,
+    after: Option<Seq>,
+    limit: usize,
+    now: u64,
+) -> Result<Page, StoreError> {
+    let query = Query { states: vec![State::Pending], newest_first: false, after, limit };
+    page(view, of, &query, now, |progress| progress.acknowledged)
+}
+
+/// What there is.
+pub(super) fn list(view: &dyn View, of: &Owner, query: &Query, now: u64) -> Result<Page, StoreError> {
+    let forward = |states: &[State], least| !states.is_empty() && states.iter().all(|state| *state < least);
+    let (unread, pending) = (forward(&query.states, State::Read), forward(&query.states, State::Delivered));
+    page(view, of, query, now, |progress| match (pending, unread) {
+        (true, _) => progress.acknowledged,
+        (_, true) => progress.read,
+        _ => 0,
+    })
+}
+
+/// A page of what `query` asks for; `skip`: entries up to there are certainly not.
+fn page(
+    view: &dyn View,
+    of: &Owner,
+    query: &Query,
+    now: u64,
+    skip: impl Fn(&Progress) -> Seq,
+) -> Result<Page, StoreError> {
+    let limit = query.limit.max(1);
+    let (mut items, mut horizons) = (Vec::new(), Vec::new());
+    for (target, progress) in targets(view, of)? {
+        let from = progress.since.max(skip(&progress));
+        let range = match (query.newest_first, query.after) {
+            (false, after) => (from.max(after.unwrap_or(0)), Seq::MAX),
+            (true, after) => (from, after.map_or(Seq::MAX, |after| after.saturating_sub(1))),
+        };
+        horizons.extend(collect(view, of, &target, range, query, now, &mut items)?);
+    }
+    // Behind where the first walk was broken off, other targets' entries would overtake.
+    let horizon = if query.newest_first { horizons.into_iter().max() } else { horizons.into_iter().min() };
+    if query.newest_first {
+        items.sort_unstable_by_key(|item: &Item| std::cmp::Reverse(item.seq));
+        items.retain(|item| horizon.is_none_or(|horizon| item.seq >= horizon));
+    } else {
+        items.sort_unstable_by_key(|item: &Item| item.seq);
+        items.retain(|item| horizon.is_none_or(|horizon| item.seq <= horizon));
+    }
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(|item| item.seq) } else { horizon };
+    Ok(Page { items, next })
+}
+
+/// Collects from one target; where it was broken off, if it was.
+fn collect(
+    view: &dyn View,
+    of: &Owner,
+    target: &Target,
+    range: (Seq, Seq),
+    query: &Query,
+    now: u64,
+    items: &mut Vec<Item>,
+) -> Result<Option<Seq>, StoreError> {
+    let (mut examined, mut found, mut horizon) = (0, 0, None);
+    walk(view, &of.app, target, range, query.newest_first, &mut |entry| {
+        examined += 1;
+        let receipt = receipt(view, &of.app, target, entry.seq, &of.user)?;
+        let wanted = query.states.is_empty() || query.states.contains(&receipt.state);
+        if wanted && receipt.gone.is_none() && !read_header(entry.key, entry.bytes)?.is_over(now) {
+            let message = read_message(entry.key, entry.bytes)?;
+            items.push(Item { seq: entry.seq, via: target.clone(), message, state: receipt.state });
+            found += 1;
+        }
+        if found >= query.limit.max(1) || examined >= EXAMINED {
+            horizon = Some(entry.seq);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(horizon)
+}
+
+/// How much is not read.
+pub(super) fn unread(view: &dyn View, of: &Owner, now: u64) -> Result<u64, StoreError> {
+    let mut unread = 0;
+    for (target, progress) in targets(view, of)? {
+        let mut examined = 0;
+        walk(view, &of.app, &target, (progress.since.max(progress.read), Seq::MAX), false, &mut |entry| {
+            examined += 1;
+            let receipt = receipt(view, &of.app, &target, entry.seq, &of.user)?;
+            let counts = receipt.state < State::Read && receipt.gone.is_none();
+            unread += u64::from(counts && !read_header(entry.key, entry.bytes)?.is_over(now));
+            Ok(if examined < EXAMINED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+    }
+    Ok(unread)
+}

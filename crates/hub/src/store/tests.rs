@@ -1,0 +1,93 @@
+//! The store in memory passes what every store must, and keeps no more than it says.
+
+use std::sync::Arc;
+
+use super::conformance::{self, HOUR, NOW, ann, give, put, user, waiting};
+use super::{
+    Counters, Engine as _, Ledger, Memory, MemoryStore, Outcome, Put, Settings, State, Store, StoreError, Which, key,
+    mend,
+};
+use crate::command::Level;
+
+#[tokio::test]
+async fn memory_conforms() {
+    conformance::all(Level::Accepted, || Arc::new(MemoryStore::default())).await;
+}
+
+#[tokio::test]
+async fn ids_over_their_bytes_shrink_the_window() {
+    let store = Ledger::new(Memory::default(), Settings { id_bytes: 60, keep_acknowledged: None });
+    for hour in 0..4 {
+        store.put(put(&format!("m{hour}"), &[user("ann")]), NOW + hour * HOUR).await.unwrap();
+        store.delete(&ann(), vec![format!("m{hour}").into()], NOW + hour * HOUR).await.unwrap();
+    }
+    let now = NOW + 3 * HOUR;
+    let stats = store.stats(now).await.unwrap();
+    assert!(stats.id_bytes <= 60 && stats.window < 3 * HOUR, "{stats:?}");
+    assert_eq!(store.put(put("m3", &[user("ann")]), now).await.unwrap().outcome, Outcome::Duplicate);
+    assert_eq!(store.put(put("m0", &[user("ann")]), now).await.unwrap().outcome, Outcome::Stored);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_long_ago_is_trimmed_and_nothing_else() {
+    let store = Ledger::new(Memory::default(), Settings { keep_acknowledged: Some(HOUR), ..Settings::default() });
+    give(&store, &["1", "2", "3"]).await;
+    store.mark(&ann(), Which::Ids(vec!["1".into(), "3".into()]), State::Delivered, NOW).await.unwrap();
+    assert_eq!(store.maintain(NOW + HOUR).await.unwrap().trimmed, 0);
+    assert_eq!(store.maintain(NOW + HOUR + 1).await.unwrap().trimmed, 1, "3 waits for 2");
+    assert_eq!(waiting(&store, &ann(), NOW).await, "2");
+    store.mark(&ann(), Which::All, State::Delivered, NOW + HOUR).await.unwrap();
+    assert_eq!(store.maintain(NOW + 3 * HOUR).await.unwrap().trimmed, 2);
+    assert_eq!(store.engine().records_in(b"\x02"), 0);
+    assert_eq!(store.verify().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_is_forgotten() {
+    let store = MemoryStore::default();
+    give(&store, &["1", "2"]).await;
+    store.mark(&ann(), Which::All, State::Delivered, NOW).await.unwrap();
+    store.resend(&ann(), "1", NOW).await.unwrap();
+    store.delete(&ann(), vec!["1".into(), "2".into()], NOW).await.unwrap();
+    assert_eq!(store.maintain(NOW + 25 * HOUR).await.unwrap().forgotten, 2);
+    for (table, left) in [(b"\x02", 0), (b"\x03", 1), (b"\x04", 0), (b"\x05", 0), (b"\x09", 0)] {
+        assert_eq!(store.engine().records_in(table), left, "table {table:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let memory = Memory::default();
+    let newer = memory.write(Level::Stored, |transaction| {
+        transaction.put(key::meta("format"), &2_u32);
+        Ok(())
+    });
+    newer.await.unwrap();
+    let error = memory.read(|view| Counters::load(view, "dir").map(drop)).await.unwrap_err();
+    assert_eq!(error, StoreError::Newer { dir: "dir".to_owned(), found: 2, known: 1 });
+}
+
+#[tokio::test]
+async fn what_is_lost_is_told_and_mended() {
+    let store = MemoryStore::default();
+    give(&store, &["1", "2", "3"]).await;
+    store.put(Put { deliver_at: Some(NOW + 1), ..put("4", &[user("ann")]) }, NOW).await.unwrap();
+    store.enroll("app", "ops", vec!["ann".into(), "bob".into()]).await.unwrap();
+    store.mark(&ann(), Which::Ids(vec!["2".into()]), State::Delivered, NOW).await.unwrap();
+    let ann_in_ops = key::joined("app", "ann", "ops");
+    let lost = [key::head("app", &user("ann")), key::id("app", "1"), key::id("app", "4"), ann_in_ops];
+    let lose = store.engine().write(Level::Stored, |transaction| {
+        lost.into_iter().for_each(|key| transaction.remove(key));
+        Ok(())
+    });
+    lose.await.unwrap();
+    assert!(store.verify().await.unwrap().len() >= 4);
+    let (mended, _) = store.engine().write(Level::Stored, mend).await.unwrap();
+    assert_eq!(mended, 4);
+    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(waiting(&store, &ann(), NOW).await, "1 3");
+    assert_eq!(store.put(put("1", &[user("ann")]), NOW).await.unwrap().outcome, Outcome::Duplicate);
+    store.mark(&ann(), Which::Ids(vec!["1".into()]), State::Delivered, NOW).await.unwrap();
+    assert_eq!(store.release(9, NOW + 1).await.unwrap().len(), 1);
+    assert_eq!(waiting(&store, &ann(), NOW + 1).await, "3 4");
+}
