@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Priority, Put, Query, Released,
+    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Priority, Put, Query, ReceiptTo, Released,
     Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 

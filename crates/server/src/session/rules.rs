@@ -232,8 +232,7 @@ impl Shard {
         if !std::ptr::eq(&*current, app) {
             self.permit(&current, &facts.identity, Action::Subscribe, &channel).await?;
         }
-        // The channel of everybody is not counted, as no client asked for it.
-        if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
+        if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() >= most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));
         }
         let new = match since {
