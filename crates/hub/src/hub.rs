@@ -25,7 +25,7 @@ use crate::command::{
 use crate::inbox::Inboxes;
 use crate::presence::Presence;
 use crate::recovery::Pids;
-pub(crate) use publish::Saying;
+pub(crate) use publish::{Saying, priority};
 
 /// How much of a name that is too long is shown, in characters.
 const SHOWN: usize = 40;

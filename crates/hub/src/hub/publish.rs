@@ -12,7 +12,7 @@ use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
 use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Publication, Target, WhenSlow};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::clock::unix_millis;
 use crate::inbox::rules::Class;
@@ -87,6 +87,7 @@ impl Hub {
     ) -> Result<usize, CommandError> {
         let Saying { publish, id, written: (message, native), to, except, asked } = saying;
         let when_slow = when_slow(app, publish);
+        let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
         let remembered = remembered(app, publish, &to, ack.is_some());
         let publication = Publication {
             app: app.id,
@@ -96,8 +97,10 @@ impl Hub {
             event: message.event.into(),
             args: message.args,
             native,
+            priority: priority(app, publish),
             volatile: publish.volatile,
             when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
+            rule,
             compress: publish.compress,
             stored: None,
         };
@@ -223,6 +226,12 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
         _ => return Ok(()),
     };
     Err(CommandError::BadPromise(fault))
+}
+
+/// What it overtakes: what its publisher says, or else the rule of its event in its first channel.
+pub(crate) fn priority(app: &App, publish: &Publish) -> Priority {
+    let ruled = || app.event(&publish.event, publish.to.first()?)?.priority;
+    publish.priority.or_else(ruled).unwrap_or_default()
 }
 
 /// What its first channel wants for clients that read too slowly.

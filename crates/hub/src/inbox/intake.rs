@@ -211,9 +211,11 @@ impl Hub {
             event: Arc::clone(&message.event),
             args: message.args.clone(),
             native,
+            priority: message.priority,
             volatile: false,
             // Who reads too slowly is disconnected, and gets it when they come back.
             when_slow: WhenSlow::Disconnect,
+            rule: None,
             compress: true,
             stored: None,
         }

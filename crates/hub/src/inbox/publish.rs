@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
-use crate::hub::Saying;
+use crate::hub::{Saying, priority};
 use crate::policy::grants::Audience;
 use crate::store::{Message, Outcome, Put, Target};
 
@@ -94,7 +94,7 @@ fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>],
             id: Arc::clone(id),
             event: words.event.as_str().into(),
             args: words.args.clone(),
-            priority: publish.priority,
+            priority: priority(app, publish),
             created: now,
             expires_at,
             whole: words.whole,

@@ -210,6 +210,12 @@ impl Policy {
         self.channels.iter().find_map(|rule| Some((rule, rule.pattern.matches(channel)?)))
     }
 
+    /// The pattern of the rule that decides about a channel.
+    #[must_use]
+    pub fn pattern(&self, channel: &str) -> Option<&Arc<str>> {
+        self.channels.iter().find(|rule| rule.pattern.matches(channel).is_some()).map(|rule| rule.pattern.source())
+    }
+
     /// May this identity hear this channel?
     #[must_use]
     pub fn subscribe(&self, identity: &Identity, channel: &str) -> Verdict {

@@ -25,12 +25,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use crate::delivery::Priority;
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Priority, Put, Query, ReceiptTo, Released,
+    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo, Released,
     Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 
