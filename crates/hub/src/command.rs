@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::address::Address;
 use crate::address::AppId;
 use crate::app::App;
-use crate::delivery::{Audience, Delivery};
+use crate::delivery::{Audience, Delivery, Priority};
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::limits::Limit;
 use crate::recovery::Missed;
@@ -42,6 +42,8 @@ pub struct Publish {
     pub whole: bool,
     /// Who among the members may hear it.
     pub audience: Option<Audience>,
+    /// What it overtakes on its way to clients that read too slowly.
+    pub priority: Priority,
     /// Dropped for sessions whose connection is busy.
     pub volatile: bool,
     /// Whether transports may compress it.
@@ -61,6 +63,7 @@ impl Publish {
             shape: true,
             whole: false,
             audience: None,
+            priority: Priority::default(),
             volatile: false,
             compress: true,
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
@@ -45,6 +46,37 @@ pub enum WhenSlow {
     Disconnect,
 }
 
+/// Which lane of a slow client's outbox it takes: more urgent ones overtake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Before all others.
+    Urgent,
+    /// Before most.
+    High,
+    /// As it comes.
+    #[default]
+    Normal,
+    /// After the others.
+    Low,
+}
+
+impl Priority {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::High, Self::Normal, Self::Low];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// Whom a delivery is for.
 #[derive(Debug, Clone)]
 pub enum Target {
@@ -70,10 +102,14 @@ pub struct Publication {
     pub args: Args,
     /// The frame as raw WebSocket clients see it, where the app has any.
     pub native: Option<String>,
+    /// What it overtakes where it waits.
+    pub priority: Priority,
     /// Dropped for a session whose connection is busy.
     pub volatile: bool,
     /// What becomes of it where it waits too long.
     pub when_slow: WhenSlow,
+    /// The pattern of the rule for its first channel; under it is counted what becomes of it.
+    pub rule: Option<Arc<str>>,
     /// Whether transports may compress it.
     pub compress: bool,
 }

@@ -297,6 +297,7 @@ impl Hub {
         let to = self.target(&app, &publish)?;
         let except = names(&app, &publish.except)?.into();
         let when_slow = when_slow(&app, &publish);
+        let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
         let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
@@ -310,8 +311,10 @@ impl Hub {
             event: message.event.into(),
             args: message.args,
             native,
+            priority: publish.priority,
             volatile: publish.volatile,
             when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
+            rule,
             compress: publish.compress,
         });
         let told = Arc::clone(&publication);

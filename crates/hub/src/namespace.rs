@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::address::AppId;
 use crate::channel::EVERYONE;
 use crate::command::{Acked, Command, CommandError, Goodbye, Publish, Published, Select, SocketInfo};
+use crate::delivery::Priority;
 use crate::handler::{ConnectError, Event, Handlers, Handshake};
 use crate::hub::Hub;
 use crate::policy::Identity;
@@ -151,6 +152,7 @@ pub struct Broadcast {
     app: AppId,
     to: Vec<String>,
     except: Vec<String>,
+    priority: Priority,
     volatile: bool,
     compress: bool,
 }
@@ -165,7 +167,15 @@ impl Broadcast {
     /// Everybody in one app's namespace.
     #[must_use]
     pub fn new(hub: Hub, app: AppId) -> Self {
-        Self { hub, app, to: Vec::new(), except: Vec::new(), volatile: false, compress: true }
+        Self {
+            hub,
+            app,
+            to: Vec::new(),
+            except: Vec::new(),
+            priority: Priority::default(),
+            volatile: false,
+            compress: true,
+        }
     }
 
     /// Also the members of `channel`; the first call narrows everybody down to them.
@@ -179,6 +189,13 @@ impl Broadcast {
     #[must_use]
     pub fn except(mut self, channel: &str) -> Self {
         self.except.push(channel.to_owned());
+        self
+    }
+
+    /// What it overtakes on its way to clients that read too slowly.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -259,6 +276,7 @@ impl Broadcast {
         Publish {
             except: self.except.clone(),
             shape: false,
+            priority: self.priority,
             volatile: self.volatile,
             compress: self.compress,
             ..Publish::new(self.channels(), event, args)

@@ -205,6 +205,16 @@ impl Policy {
         self.channels.iter().find_map(|rule| Some((rule, rule.pattern.matches(channel)?)))
     }
 
+    /// The pattern of the rule that decides about a channel.
+    #[must_use]
+    pub fn pattern(&self, channel: &str) -> Option<&Arc<str>> {
+        self.channels
+            .iter()
+            .map(|rule| &rule.pattern)
+            .find(|pattern| pattern.matches(channel).is_some())
+            .map(Pattern::source)
+    }
+
     /// May this identity hear this channel?
     #[must_use]
     pub fn subscribe(&self, identity: &Identity, channel: &str) -> Verdict {

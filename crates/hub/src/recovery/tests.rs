@@ -8,7 +8,7 @@ use oyez_protocol::message::Args;
 
 use super::{Bounds, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted};
 use crate::address::{Address, AppId};
-use crate::delivery::{Publication, Target, WhenSlow};
+use crate::delivery::{Priority, Publication, Target, WhenSlow};
 use crate::sync::model::every_order;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,8 +23,10 @@ fn publication(text: &str) -> Arc<Publication> {
         event: "e".into(),
         args: Args::one(&text),
         native: None,
+        priority: Priority::Normal,
         volatile: false,
         when_slow: WhenSlow::Disconnect,
+        rule: None,
         compress: false,
     })
 }

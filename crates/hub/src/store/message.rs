@@ -7,6 +7,7 @@ use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Level;
+use crate::delivery::Priority;
 
 /// Where messages lie in order: the inbox of a user, or the one log of a channel that all its members read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,21 +52,6 @@ impl Owner {
     pub fn new(app: impl Into<Arc<str>>, user: impl Into<Arc<str>>) -> Self {
         Self { app: app.into(), user: user.into() }
     }
-}
-
-/// Which lane of an outbox it takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// Before all others.
-    Urgent,
-    /// Before most.
-    High,
-    /// As it comes.
-    #[default]
-    Normal,
-    /// After the others.
-    Low,
 }
 
 /// What is said.

@@ -25,13 +25,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use crate::delivery::Priority;
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Priority, Put, Query, Released,
-    Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
+    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, Released, Seq,
+    State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 
 /// The most bytes of a name or an id.

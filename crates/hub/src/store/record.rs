@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::key::show;
-use super::message::{Bound, Gone, Message, Priority, Seq, State, Target};
+use super::message::{Bound, Gone, Message, Seq, State, Target};
+use crate::delivery::Priority;
 
 /// What an entry begins with: enough to pass over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,16 +6,17 @@ use std::time::Duration;
 use axum::extract::State;
 use oyez_hub::app::App;
 use oyez_hub::command::{Acked, Command, Level, Outcome, Publish, Published};
-use oyez_hub::delivery;
+use oyez_hub::delivery::{self, Priority};
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::Api;
 use super::body::{Json, Texts, raw};
@@ -49,7 +50,7 @@ pub(super) struct PublishBody {
     except: Texts,
     /// How urgent it is.
     #[serde(default)]
-    #[expect(dead_code, reason = "checked now; the lanes of the outbox will read it")]
+    #[schema(schema_with = priority)]
     priority: Priority,
     /// Who among the members may hear it: `roles` and attributes, each with the values of which one must fit, and
     /// `expression`, a condition on `user`. All must hold.
@@ -62,15 +63,10 @@ pub(super) struct PublishBody {
     pub(super) ack: Option<AckBody>,
 }
 
-/// Lanes, in the order in which they overtake.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Priority {
-    Urgent,
-    High,
-    #[default]
-    Normal,
-    Low,
+/// The lanes, as the API's document shows them.
+fn priority() -> Object {
+    let names = Priority::ALL.map(Priority::name);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).default(Some(json!("normal"))).build()
 }
 
 /// How long to wait for acknowledgements.
@@ -175,6 +171,7 @@ impl PublishBody {
             except: self.except.0,
             id: self.id,
             audience,
+            priority: self.priority,
             volatile: self.volatile,
             ..Publish::new(self.to.0, self.event, args)
         })
