@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_protocol::message::{Args, RESERVED_EVENTS};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::Address;
@@ -193,7 +193,7 @@ pub enum Outcome {
 }
 
 /// How far a publication is certain to have come when its publisher is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Its order is fixed; it is being delivered.

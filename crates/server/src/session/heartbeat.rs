@@ -117,6 +117,7 @@ impl Shard {
         let Some(due) = pulse.ping_at.filter(|at| *at <= now) else { return };
         let version = session.dialog.version();
         let heartbeat = Self::heartbeat(session);
+        self.ask_delivered(session);
         if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);

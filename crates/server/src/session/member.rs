@@ -16,6 +16,7 @@ use oyez_hub::socket::Lane;
 use tokio::time::Instant;
 
 use crate::session::Session;
+use crate::session::inbox::Inbox;
 use crate::session::trail::Trail;
 
 /// Acknowledgements that one client may owe at once; the oldest expectation is given up for a new one.
@@ -131,6 +132,8 @@ pub(crate) struct Member {
     pub greeted: Cell<bool>,
     /// What has reached it, where it can come back after it was cut off.
     pub trail: Option<Box<Trail>>,
+    /// What it has of its user's inbox, where the app has inboxes.
+    pub inbox: Option<Box<Inbox>>,
     /// How fast it speaks: the memory of the app's event rate.
     pub pace: Cell<u64>,
     /// Milliseconds since the Unix epoch.
@@ -162,6 +165,7 @@ impl Member {
             positions: false,
             greeted: Cell::new(false),
             trail: None,
+            inbox: None,
             pace: Cell::new(0),
             connected_at,
         })
@@ -179,6 +183,14 @@ impl Member {
     pub(crate) fn with_positions(mut self: Rc<Self>) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             own.positions = true;
+        }
+        self
+    }
+
+    /// The same as one whose user has an inbox; to be called before it is shared.
+    pub(crate) fn with_inbox(mut self: Rc<Self>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.inbox = Some(Box::new(Inbox::new()));
         }
         self
     }

@@ -44,7 +44,7 @@ impl Shard {
             shard: self,
             delivery,
             stamp,
-            ack: delivery.ack.as_ref().map(|_| self.take_ack_id()),
+            ack: (delivery.ack.is_some() || delivery.stored.is_some()).then(|| self.take_ack_id()),
             encoded: SmallVec::new(),
             journey: None,
             admitted: SmallVec::new(),
@@ -71,7 +71,7 @@ impl Shard {
         fanout.finish();
     }
 
-    fn take_ack_id(&self) -> u64 {
+    pub(crate) fn take_ack_id(&self) -> u64 {
         let id = self.next_ack.get();
         self.next_ack.set(id + 1);
         id
@@ -145,6 +145,14 @@ impl Fanout<'_> {
         if self.delivery.volatile && self.is_busy(session) {
             self.passed_over += 1;
             return;
+        }
+        if let (Some(place), Some(inbox)) = (self.delivery.stored, &member.inbox) {
+            if !inbox.takes(place) {
+                return;
+            }
+            if let Some(ack) = self.ack {
+                inbox.sent(ack, &self.delivery.id);
+            }
         }
         let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
         let packet = Rc::clone(self.packet(form));
