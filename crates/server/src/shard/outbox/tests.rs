@@ -279,7 +279,7 @@ fn after_seven_that_overtook_it_the_oldest_leaves() {
 }
 
 #[test]
-fn an_answer_leaves_after_what_came_before_it_and_only_what_is_urgent_overtakes_it() {
+fn an_answer_leaves_after_what_came_before_it_and_only_what_is_more_urgent_overtakes_it() {
     let mut outbox = Outbox::default();
     for parcel in [in_lane("tick 1", Priority::Low), packet("news 1"), answer("left"), packet("news 2")] {
         outbox.insist(parcel);
