@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
+use crate::channel::is_own;
 use crate::clock::unix_millis;
 use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
@@ -252,6 +253,9 @@ fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> O
         None => app.event(&publish.event, channel).is_some_and(|rule| rule.class == Some(Class::Live)),
     };
     let keeps = |heard: &Heard| {
+        if is_own(&heard.channel) {
+            return None;
+        }
         let history = app.policy.history(&heard.channel)?;
         (!live(&heard.channel)).then(|| (Arc::clone(&heard.channel), history))
     };
