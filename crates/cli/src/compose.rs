@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::allocator;
 use crate::certificate::Certificate;
 use crate::failure::Failure;
+use crate::keeping::Keeping;
 use crate::process;
 use crate::reload::{Reading, Reloads};
 use crate::signals::Signals;
@@ -35,7 +36,12 @@ pub(crate) struct Node {
 impl Node {
     /// Builds everything that a configuration asks for, and the demo page if it has something to show; nothing listens
     /// yet. `reading` gives the configuration as it is later.
-    pub(crate) fn new(config: Config, reading: Reading, demo: Option<Demo>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        config: Config,
+        keeping: &Keeping,
+        reading: Reading,
+        demo: Option<Demo>,
+    ) -> Result<Self, Failure> {
         let cannot = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"));
         let runtime = Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
@@ -49,6 +55,8 @@ impl Node {
         let shards = config.server.shards.unwrap_or_else(default_shards);
         info!(event = "start", version = env!("CARGO_PKG_VERSION"), shards, apps = apps.len());
         let server = Server::new(apps, settings, shards, runtime.handle().clone());
+        let (store, lasts) = keeping.open(&config, runtime.handle())?;
+        server.hub().keep_in(store, lasts);
         let (ending, access) = (CancellationToken::new(), Access::of(&config));
         let report = config.server.report;
         let live = server.live(config, access.clone());

@@ -9,6 +9,7 @@ mod command;
 mod compose;
 mod configuration;
 mod failure;
+mod keeping;
 mod listener;
 mod logging;
 mod mint;

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use crate::address::{Address, AppId};
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
+use crate::inbox::rules::{EventRule, InboxRules};
 use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
@@ -200,6 +201,10 @@ pub struct App {
     pub usage: Arc<Usage>,
     /// What clients that are cut off get when they come back; `None`: they begin anew.
     pub recovery: Option<Arc<Recovery>>,
+    /// The inbox of each of its users; `None`: nothing is durable.
+    pub inbox: Option<Arc<InboxRules>>,
+    /// What publications of its events promise; the first rule that fits counts.
+    pub events: Vec<EventRule>,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -221,8 +226,16 @@ impl App {
             limits: AppLimits::default(),
             usage: Arc::default(),
             recovery: None,
+            inbox: None,
+            events: Vec::new(),
             handlers: RwLock::default(),
         }
+    }
+
+    /// What the rules say of an event in a channel.
+    #[must_use]
+    pub fn event(&self, event: &str, channel: &str) -> Option<&EventRule> {
+        self.events.iter().find(|rule| rule.fits(event, channel))
     }
 
     /// Where a session lives that came back under this name; none for all others.

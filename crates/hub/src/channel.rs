@@ -22,6 +22,25 @@ const STRIPES: usize = 64;
 /// The channel that every connected session of an app is in; no client can name it.
 pub const EVERYONE: &str = "*";
 
+/// Whether it is a channel of the hub's own: everybody, a user's devices, who is on a roster. No client can name one, and
+/// none is shown.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    name.starts_with(EVERYONE)
+}
+
+/// The channel that all sessions of a user are in who has an inbox.
+#[must_use]
+pub fn devices_of(user: &str) -> Arc<str> {
+    format!("*@{user}").into()
+}
+
+/// The channel that the sessions of those are in who are on a channel's roster.
+#[must_use]
+pub fn roster_of(channel: &str) -> Arc<str> {
+    format!("*#{channel}").into()
+}
+
 /// A channel's name with its hash, by which all tables find it: computed once for all of them by [`Channels::key`].
 #[derive(Debug, Clone, Copy)]
 pub struct Key<'a> {
@@ -180,7 +199,7 @@ impl Channels {
         let mut found = Vec::new();
         for stripe in &self.stripes {
             let stripe = stripe.lock();
-            let named = stripe.iter().filter(|channel| channel.app == app && *channel.name != *EVERYONE);
+            let named = stripe.iter().filter(|channel| channel.app == app && !is_own(&channel.name));
             found.extend(named.map(|channel| (Arc::clone(&channel.name), channel.count())));
         }
         found

@@ -5,22 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_protocol::message::{Args, RESERVED_EVENTS};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::Address;
 use crate::address::AppId;
 use crate::app::App;
 use crate::delivery::{Audience, Delivery, Priority};
+use crate::inbox::rules::Class;
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::limits::Limit;
 use crate::recovery::Missed;
+use crate::store::{Deleted, Marked, ReceiptTo, State, StoreError, Which};
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
 
 /// Most channels that one command may name.
 pub const CHANNELS_PER_COMMAND: usize = 1_000;
+
+/// Most users for whom a durable publication is stored one by one.
+pub const USERS_PER_MESSAGE: usize = 10_000;
 
 /// One publication as its author describes it.
 #[derive(Clone)]
@@ -43,11 +48,28 @@ pub struct Publish {
     /// Who among the members may hear it.
     pub audience: Option<Audience>,
     /// What it overtakes on its way to clients that read too slowly.
-    pub priority: Priority,
+    pub priority: Option<Priority>,
     /// Dropped for sessions whose connection is busy.
     pub volatile: bool,
     /// Whether transports may compress it.
     pub compress: bool,
+    /// What its delivery promises, where its publisher says something about that.
+    pub promise: Promise,
+}
+
+/// What a publisher asks of a delivery; what it leaves open, the app's rules say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Promise {
+    /// The class.
+    pub class: Option<Class>,
+    /// How certain it must be before the answer.
+    pub level: Option<Level>,
+    /// How long it is kept.
+    pub ttl: Option<Duration>,
+    /// Not before then, in milliseconds since the Unix epoch.
+    pub deliver_at: Option<u64>,
+    /// Who wants to hear what becomes of it.
+    pub receipt: Option<ReceiptTo>,
 }
 
 impl Publish {
@@ -63,9 +85,10 @@ impl Publish {
             shape: true,
             whole: false,
             audience: None,
-            priority: Priority::default(),
+            priority: None,
             volatile: false,
             compress: true,
+            promise: Promise::default(),
         }
     }
 }
@@ -119,10 +142,33 @@ pub enum Command {
     Disconnect(Select, Goodbye),
     /// Describe sessions.
     Describe(Select),
+    /// Bring messages of a user forward.
+    Mark(Marking),
+    /// Take messages from a user.
+    Delete(Arc<str>, Vec<Arc<str>>),
+    /// Give a user a message again.
+    Resend(Arc<str>, Arc<str>),
+    /// Put users on a channel's roster.
+    Enroll(String, Vec<Arc<str>>),
+    /// Take users off a channel's roster.
+    Dismiss(String, Vec<Arc<str>>),
     /// Look again at every session's credentials: revocations have changed.
     Recheck,
     /// The app has other rules from now on: whoever could hear a channel and cannot any more leaves it.
     Reform(Box<App>),
+}
+
+/// A user's word on what they have.
+#[derive(Debug, Clone)]
+pub struct Marking {
+    /// Whose messages.
+    pub user: Arc<str>,
+    /// Which of them.
+    pub which: Which,
+    /// How far they have come.
+    pub to: State,
+    /// On which session that was said; the others are told.
+    pub by: Option<Address>,
 }
 
 /// What a command led to.
@@ -134,12 +180,20 @@ pub enum Outcome {
     Acked(Acked),
     /// The sessions that were asked for.
     Sockets(Vec<SocketInfo>),
+    /// What a mark has changed.
+    Marked(Marked),
+    /// What is gone.
+    Deleted(Deleted),
+    /// Whether the user had it.
+    Resent(bool),
+    /// How many users that was new to.
+    Rostered(usize),
     /// The owners of the sessions have done it.
     Done,
 }
 
 /// How far a publication is certain to have come when its publisher is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Its order is fixed; it is being delivered.
@@ -157,6 +211,8 @@ pub struct Published {
     pub id: Arc<str>,
     /// How certain it is.
     pub level: Level,
+    /// It was published before: nothing was stored or delivered now.
+    pub duplicate: bool,
 }
 
 /// What the members of a channel answered.
@@ -222,6 +278,28 @@ pub enum CommandError {
     /// The node is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The app keeps no messages.
+    #[error("the app {0} has no inbox: add [app.{0}.inbox] to the file, or publish with delivery = \"live\"")]
+    NoInbox(String),
+    /// A promise that cannot be kept.
+    #[error("{0}")]
+    BadPromise(&'static str),
+    /// Nothing is remembered in this channel.
+    #[error(
+        "nothing is remembered in {0:?}: give its [[app.NAME.channel]] a `history`, and the app [app.NAME.recovery]"
+    )]
+    NotRecoverable(String),
+    /// A channel without a roster.
+    #[error("the channel {0:?} has no roster: give its [[app.NAME.channel]] a `roster`")]
+    NoRoster(String),
+    /// A durable publication to more users than one message is stored for.
+    #[error(
+        "{0} users hear these channels now, and one message is stored for at most {USERS_PER_MESSAGE}: give the channel a `roster`"
+    )]
+    TooManyUsers(usize),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What the hub hands to shards, besides deliveries.

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::address::AppId;
 use crate::admission::Permit;
 use crate::policy::Rights;
+use crate::store::Seq;
 
 /// Decides per distinct set of rights, never per session, who among the members may hear a publication.
 pub type Audience = Arc<dyn Fn(&Arc<Rights>) -> bool + Send + Sync>;
@@ -114,6 +115,8 @@ pub struct Publication {
     pub rule: Option<Arc<str>>,
     /// Whether transports may compress it.
     pub compress: bool,
+    /// Its first place in the store, if it lies there: each who hears it has it in their inbox, and acknowledges it.
+    pub stored: Option<Seq>,
 }
 
 impl Publication {

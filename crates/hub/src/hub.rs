@@ -1,18 +1,18 @@
 //! The one entrance: takes commands from every door and hands the consequences to the shards.
 
+mod publish;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::poll_fn;
-use std::num::NonZeroU64;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
-use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::address::Address;
 use crate::address::AppId;
@@ -20,19 +20,12 @@ use crate::admission::{Door, PERMITS, Traffic};
 use crate::app::{App, Credentials};
 use crate::channel::{Channels, EVERYONE};
 use crate::command::{
-    Acked, CHANNELS_PER_COMMAND, Command, CommandError, Control, Level, Mail, Outcome, Publish, Published, Select,
-    SocketInfo, is_channel_name, is_event_name,
+    CHANNELS_PER_COMMAND, Command, CommandError, Control, Mail, Outcome, Select, SocketInfo, is_channel_name,
 };
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Publication, Target, WhenSlow};
-use crate::dialect::{Message, Push};
+use crate::inbox::Inboxes;
 use crate::presence::Presence;
-use crate::recovery::{History, Pids, Recovery};
-
-#[cfg(test)]
-mod tests;
-
-/// The longest wait for acknowledgements.
-const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::recovery::Pids;
+pub(crate) use publish::{Saying, priority};
 
 /// How much of a name that is too long is shown, in characters.
 const SHOWN: usize = 40;
@@ -40,9 +33,11 @@ const SHOWN: usize = 40;
 /// A shard's mailbox, seen from outside.
 pub type Mailbox = mpsc::UnboundedSender<Mail>;
 
-struct Inner {
+pub(crate) struct Inner {
     /// By id; a lock each, held only while the reference is taken or replaced.
     apps: Vec<RwLock<Arc<App>>>,
+    /// What is durable; from when there is a store.
+    pub(crate) inboxes: OnceLock<Inboxes>,
     node: u16,
     channels: Channels,
     presence: Presence,
@@ -55,7 +50,7 @@ struct Inner {
 /// The hub of a node; clones share everything.
 #[derive(Clone)]
 pub struct Hub {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl fmt::Debug for Hub {
@@ -71,6 +66,7 @@ impl Hub {
         Self {
             inner: Arc::new(Inner {
                 apps: apps.into_iter().map(|app| RwLock::new(Arc::new(app))).collect(),
+                inboxes: OnceLock::new(),
                 node: rand::random(),
                 channels: Channels::default(),
                 presence: Presence::default(),
@@ -80,6 +76,16 @@ impl Hub {
                 background,
             }),
         }
+    }
+
+    /// The hub without a hold on it, for tasks that end with it.
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    /// The hub again, if it is still there.
+    pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
+        inner.upgrade().map(|inner| Self { inner })
     }
 
     /// The number of this node in session ids.
@@ -194,6 +200,16 @@ impl Hub {
                 Ok(Outcome::Done)
             }
             Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
+            // Boxed, like whatever is rare: a publication's future stays small.
+            Command::Mark(marking) => Box::pin(self.mark(&self.app(app), marking)).await.map(Outcome::Marked),
+            Command::Delete(user, ids) => Box::pin(self.delete(&self.app(app), &user, ids)).await.map(Outcome::Deleted),
+            Command::Resend(user, id) => Box::pin(self.resend(&self.app(app), &user, &id)).await.map(Outcome::Resent),
+            Command::Enroll(channel, users) => {
+                Box::pin(self.enroll(&self.app(app), &channel, users)).await.map(Outcome::Rostered)
+            }
+            Command::Dismiss(channel, users) => {
+                Box::pin(self.dismiss(&self.app(app), &channel, users)).await.map(Outcome::Rostered)
+            }
             Command::Recheck => {
                 self.control_all(&Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
@@ -235,7 +251,7 @@ impl Hub {
     }
 
     /// Hands a control to every shard that `select` can concern.
-    fn control_all(&self, select: &Select, make: impl Fn(Select) -> Control) {
+    pub(crate) fn control_all(&self, select: &Select, make: impl Fn(Select) -> Control) {
         if let Select::Socket(address) = select {
             if address.node == self.inner.node {
                 self.control(address.shard, make(select.clone()));
@@ -249,7 +265,7 @@ impl Hub {
 
     /// Waits until the shards that `select` concerns have done all that they were asked before: a publication that
     /// follows a join reaches who joined. (A shard asked to describe nobody answers when its turn comes.)
-    async fn settled(&self, app: AppId, select: &Select) {
+    pub(crate) async fn settled(&self, app: AppId, select: &Select) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let nobody = Select::Channels { to: Vec::new(), except: Vec::new() };
         self.control_all(select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
@@ -267,174 +283,10 @@ impl Hub {
         }
         found
     }
-
-    pub(crate) async fn publish_with_ack(
-        &self,
-        app: AppId,
-        publish: Publish,
-        wait: Duration,
-    ) -> Result<Acked, CommandError> {
-        // Whatever its author asks for, an answer is not waited for longer than a clock can count.
-        let wait = wait.min(ACK_WAIT_MAX);
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let request = AckRequest { answers: sender, timeout: wait };
-        let (published, shards) = self.publish(app, publish, Some(request)).await?;
-        Ok(collect(published.id, shards, receiver, wait).await)
-    }
-
-    /// Fixes the order of a publication and hands it to the shards; returns how many.
-    pub(crate) async fn publish(
-        &self,
-        app: AppId,
-        publish: Publish,
-        ack: Option<AckRequest>,
-    ) -> Result<(Published, usize), CommandError> {
-        let asked = Instant::now();
-        if !is_event_name(&publish.event) {
-            return Err(CommandError::BadEvent(publish.event));
-        }
-        let app = self.app(app);
-        let to = self.target(&app, &publish)?;
-        let except = names(&app, &publish.except)?.into();
-        let when_slow = when_slow(&app, &publish);
-        let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
-        let size = publish.args.text().len() + publish.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>();
-        let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
-        let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        let (message, native) = written(&app, &publish, &id);
-        let remembered = remembered(&app, &publish, &to, ack.is_some());
-        let publication = Arc::new(Publication {
-            app: app.id,
-            id: Arc::clone(&id),
-            to,
-            except,
-            event: message.event.into(),
-            args: message.args,
-            native,
-            priority: publish.priority,
-            volatile: publish.volatile,
-            when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
-            rule,
-            compress: publish.compress,
-        });
-        let told = Arc::clone(&publication);
-        let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
-        let shards = match remembered {
-            Some((recovery, channels)) => {
-                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
-            }
-            None => push(None),
-        };
-        Ok((Published { id, level: Level::Accepted }, shards))
-    }
-
-    fn push(&self, delivery: Delivery) -> usize {
-        let delivery = Arc::new(delivery);
-        let mut pushed = 0;
-        let mut push = |shard: u8| {
-            if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
-                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(&delivery))).is_ok());
-            }
-        };
-        match &delivery.to {
-            Target::Socket(address) => {
-                if address.node == self.inner.node {
-                    push(address.shard);
-                }
-            }
-            Target::Channels(heard) => {
-                self.inner.channels.publish(delivery.app, heard.iter().map(|heard| &heard.channel), push);
-            }
-        }
-        pushed
-    }
-
-    /// Where a publication goes: a single session id is that session, everything else channels, each with its echoes
-    /// and with its own word on who may hear it.
-    fn target(&self, app: &App, publish: &Publish) -> Result<Target, CommandError> {
-        if let [one] = &publish.to[..]
-            && let Ok(address) = one.parse::<Address>()
-            && address.node == self.inner.node
-        {
-            return Ok(Target::Socket(app.home(address).unwrap_or(address)));
-        }
-        if publish.to.is_empty() {
-            return Err(CommandError::NoTarget);
-        }
-        let mut channels = names(app, &publish.to)?;
-        for index in 0..channels.len() {
-            for echo in app.policy.echo(&channels[index]) {
-                if !channels.contains(echo) {
-                    channels.push(Arc::clone(echo));
-                }
-            }
-        }
-        let data = publish.args.first().map_or("null", |first| first.get());
-        let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
-        Ok(Target::Channels(channels.into_iter().map(heard).collect()))
-    }
-}
-
-/// What its first channel wants for clients that read too slowly.
-fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
-    let data = || publish.args.first().map_or("null", |first| first.get());
-    publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
-}
-
-/// Channels that remember a publication, with how much each keeps.
-type Histories = SmallVec<[(Arc<str>, History); 2]>;
-
-/// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
-/// answer is remembered nowhere.
-fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
-    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
-    let Target::Channels(heard) = to else { return None };
-    let keeps = |heard: &Heard| Some((Arc::clone(&heard.channel), app.policy.history(&heard.channel)?));
-    let channels: Histories = heard.iter().filter_map(keeps).collect();
-    (!channels.is_empty()).then_some((recovery, channels))
-}
-
-/// What is remembered is not silently dropped for a slow client: it is disconnected, and gets all when it comes back.
-fn kept(when_slow: WhenSlow) -> WhenSlow {
-    match when_slow {
-        WhenSlow::DropOldest | WhenSlow::Disconnect => WhenSlow::Disconnect,
-        WhenSlow::Conflate(key) | WhenSlow::ConflateOrDisconnect(key) => WhenSlow::ConflateOrDisconnect(key),
-    }
-}
-
-/// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
-fn audience(app: &App, publish: &Publish, channel: &str, data: &str) -> Option<Audience> {
-    let ruled = app.policy.audience(&publish.event, channel, data);
-    let wished = publish.audience.clone();
-    let policy = Arc::clone(&app.policy);
-    match (ruled, wished) {
-        (None, wished) => wished,
-        (Some(ruled), None) => Some(Arc::new(move |rights| policy.admits(&ruled, rights))),
-        (Some(ruled), Some(wished)) => Some(Arc::new(move |rights| wished(rights) && policy.admits(&ruled, rights))),
-    }
-}
-
-/// The publication in the app's words, and as a frame for raw WebSockets where the app has them.
-fn written(app: &App, publish: &Publish, id: &str) -> (Message, Option<String>) {
-    let plain = || Message { event: publish.event.clone(), args: publish.args.clone(), whole: publish.whole };
-    let Some(dialect) = &app.dialect else { return (plain(), None) };
-    let now = unix_millis();
-    let message = if publish.shape {
-        dialect.shape(&Push { event: &publish.event, args: &publish.args, id, now })
-    } else {
-        plain()
-    };
-    let native = app.native.then(|| dialect.native(&message, id, now));
-    (message, native)
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Checks names and makes them shareable.
-fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
+pub(crate) fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
     if names.len() > CHANNELS_PER_COMMAND {
         return Err(CommandError::TooManyChannels);
     }
@@ -457,30 +309,4 @@ fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, CommandError> {
 /// Enough of a name to recognise it.
 fn shortened(name: &str) -> String {
     name.chars().take(SHOWN).collect()
-}
-
-/// Waits until every shard has reported and every reached session has answered, or until the time is over.
-async fn collect(
-    id: Arc<str>,
-    mut shards: usize,
-    mut reports: mpsc::UnboundedReceiver<AckReport>,
-    wait: Duration,
-) -> Acked {
-    let (mut reached, mut gone, mut answers) = (0, 0, Vec::new());
-    let gather = async {
-        while shards > 0 || answers.len() + gone < reached {
-            match reports.recv().await {
-                Some(AckReport::Reached(count)) => {
-                    shards -= 1;
-                    reached += count;
-                }
-                Some(AckReport::Answer(args)) => answers.push(args),
-                Some(AckReport::Gone) => gone += 1,
-                None => break,
-            }
-        }
-    };
-    // Partial answers are the answer when the time is over.
-    let _ = tokio::time::timeout(wait, gather).await;
-    Acked { id, reached, answers }
 }

@@ -152,7 +152,7 @@ pub struct Broadcast {
     app: AppId,
     to: Vec<String>,
     except: Vec<String>,
-    priority: Priority,
+    priority: Option<Priority>,
     volatile: bool,
     compress: bool,
 }
@@ -167,15 +167,7 @@ impl Broadcast {
     /// Everybody in one app's namespace.
     #[must_use]
     pub fn new(hub: Hub, app: AppId) -> Self {
-        Self {
-            hub,
-            app,
-            to: Vec::new(),
-            except: Vec::new(),
-            priority: Priority::default(),
-            volatile: false,
-            compress: true,
-        }
+        Self { hub, app, to: Vec::new(), except: Vec::new(), priority: None, volatile: false, compress: true }
     }
 
     /// Also the members of `channel`; the first call narrows everybody down to them.
@@ -195,7 +187,7 @@ impl Broadcast {
     /// What it overtakes on its way to clients that read too slowly.
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
+        self.priority = Some(priority);
         self
     }
 

@@ -93,7 +93,11 @@ impl AssembleError {
 pub fn needs_fetch(config: &Config) -> bool {
     config.apps.iter().any(|app| {
         let remote_keys = app.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks_url.is_some());
-        remote_keys || app.auth.introspection.is_some() || app.dialect.forward.is_some() || app.policy.asks()
+        remote_keys
+            || app.auth.introspection.is_some()
+            || app.dialect.forward.is_some()
+            || app.policy.asks()
+            || app.inbox.as_ref().is_some_and(|inbox| inbox.webhook.is_some())
     })
 }
 
@@ -135,6 +139,8 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         limits: config.limits.app,
         usage: Arc::default(),
         recovery: config.recovery.map(|recovery| Arc::new(self::recovery(config, recovery))),
+        inbox: config.inbox.clone().map(Arc::new),
+        events: config.events.clone(),
         handlers: RwLock::default(),
     })
 }

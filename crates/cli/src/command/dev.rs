@@ -11,6 +11,7 @@ use crate::banner::Banner;
 use crate::certificate::Certificate;
 use crate::compose::Node;
 use crate::failure::Failure;
+use crate::keeping::Keeping;
 use crate::listener::{self, Listeners};
 use crate::mint::{Subject, mint};
 use crate::say::{self, Language};
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     /// Listen here, on a loopback address [default: 127.0.0.1:3001, or what the file says]
     #[arg(short, long, value_name = "ADDRESS")]
     listen: Option<String>,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 const AFTER: &str = "\
@@ -85,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    let mut node = Node::new(config, Box::new(reading), demo)?;
+    let mut node = Node::new(config, &options.keeping, Box::new(reading), demo)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

@@ -9,6 +9,7 @@ use crate::certificate::Certificate;
 use crate::compose::Node;
 use crate::configuration::{self, DEFAULT_FILE};
 use crate::failure::Failure;
+use crate::keeping::Keeping;
 use crate::listener::Listeners;
 use crate::{logging, say};
 
@@ -32,12 +33,14 @@ pub(crate) struct Options {
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 const AFTER: &str = "\
 Examples:
   oyez serve --config examples/ticketing/oyez.toml
-  oyez serve --config oyez.toml --listen 0.0.0.0:8080
+  oyez serve --config oyez.toml --listen 0.0.0.0:8080 --data-dir /var/lib/oyez
   oyez serve --config oyez.toml --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
 
 Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line \
@@ -64,7 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         config
     };
     let config = with_own(config);
-    let mut node = Node::new(config, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
+    let mut node =
+        Node::new(config, &options.keeping, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

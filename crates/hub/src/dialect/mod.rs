@@ -3,6 +3,7 @@
 //! Pure: a [`Plan`] says what a client's words ask for, the session driver does it (each channel is checked by the
 //! policy on the way), and [`Dialect::replies`] turns what came of it into the app's own words.
 
+mod mark;
 mod outgoing;
 mod plan;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 use crate::policy::Identity;
 use crate::policy::expression::{Kind, Names, Shape, Template, dig};
 use crate::policy::limits::Limit;
+use crate::store::{Marked, State, Which};
 
 /// The event that carries a fresh token, unless a rule of the app names it: `{"token": "…"}` or the token itself.
 pub const REFRESH_EVENT: &str = "auth:refresh";
@@ -85,6 +87,14 @@ pub struct Plan {
     rule: Option<Arc<Rule>>,
 }
 
+impl Plan {
+    /// A rule of the app's own says what is done, and how it is answered.
+    #[must_use]
+    pub fn is_ruled(&self) -> bool {
+        self.rule.is_some()
+    }
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -102,6 +112,8 @@ pub enum Step {
     Heartbeat,
     /// A new token for this session.
     Refresh(String),
+    /// Say how far messages of the user's inbox have come.
+    Mark(Which, State),
     /// No rule names the event: ask the app's backend; its answer is the acknowledgement.
     Forward,
 }
@@ -150,6 +162,8 @@ pub struct Outcome {
     pub left: Vec<String>,
     /// How many publications were admitted.
     pub published: usize,
+    /// What was marked.
+    pub marked: Option<Marked>,
     /// What the policy or the hub refused.
     pub denied: Vec<Denial>,
 }
@@ -206,6 +220,8 @@ pub struct Dialect {
     pub refused: Option<MessageRule>,
     /// Only this event keeps a session alive; none: every packet does.
     pub heartbeat: Option<Arc<str>>,
+    /// This event says how far messages have come, unless a rule names it: `{id | ids | upTo | all, state}`.
+    pub acknowledge: Option<Arc<str>>,
     /// Where events go that no rule names.
     pub forward: Option<Forward>,
 }
@@ -223,6 +239,8 @@ pub struct Rule {
     pub leave: Vec<Template>,
     /// What is published.
     pub publish: Option<PublishRule>,
+    /// How far messages of the user's inbox have come.
+    pub mark: Option<MarkRule>,
     /// The user's new status.
     pub status: Option<Template>,
     /// The answer, when anything came of it.
@@ -233,6 +251,26 @@ pub struct Rule {
     pub refused: Option<MessageRule>,
     /// Refusals are not said.
     pub quiet: bool,
+}
+
+/// Which messages of a user's inbox an event is about, and how far they have come.
+#[derive(Debug, Clone)]
+pub struct MarkRule {
+    /// Which.
+    pub which: MarkWhich,
+    /// How far.
+    pub state: State,
+}
+
+/// Where an event names messages.
+#[derive(Debug, Clone)]
+pub enum MarkWhich {
+    /// An id, or a list of them.
+    Ids(Shape),
+    /// The id of the last one.
+    UpTo(Shape),
+    /// It is about all.
+    All,
 }
 
 /// A message to be written.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use oyez_protocol::message::Args;
 
+use super::mark;
 use super::outgoing::default_refusal;
 use super::{
     Body, Cx, Denial, Dialect, Message, MessageRule, Moment, Outcome, Plan, Publication, PublishRule, REFRESH_EVENT,
@@ -27,6 +28,7 @@ impl Dialect {
         let mut plan = match self.events.get(cx.event) {
             Some(rule) => plan(rule, cx),
             None if cx.event == REFRESH_EVENT => refresh(cx),
+            None if self.acknowledge.as_deref() == Some(cx.event) => mark::by_event(cx),
             None if alive => Plan::default(),
             None if self.forward.is_some() => Plan { steps: vec![Step::Forward], ..Plan::default() },
             None => return None,
@@ -60,7 +62,7 @@ impl Dialect {
         let rule = plan.rule.as_deref();
         let mut denied: Vec<Denial> = plan.denied.iter().chain(&outcome.denied).cloned().collect();
         let mut replies = Replies::default();
-        if denied.is_empty() || !outcome.joined.is_empty() || outcome.published > 0 {
+        if denied.is_empty() || !outcome.joined.is_empty() || outcome.published > 0 || outcome.marked.is_some() {
             let reply = rule.and_then(|rule| rule.reply.as_ref()).map(|reply| message(reply, &scope));
             match reply {
                 Some(Ok(reply)) => replies.messages.push(reply),
@@ -113,6 +115,9 @@ fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
     }
     if let Some(rule) = &rule.publish {
         publish(rule, cx, &scope, &mut plan);
+    }
+    if let Some(rule) = &rule.mark {
+        mark::by_rule(rule, cx, &scope, &mut plan);
     }
     match rule.status.as_ref().map(|status| status.text(&scope)) {
         Some(Ok(status)) => plan.steps.push(Step::Status(status)),
@@ -193,7 +198,7 @@ fn acknowledgement(ack: &Shape, scope: &Scope<'_>) -> Args {
     ack.json(scope).map_or_else(|_| Args::none(), |json| Args::from_validated(json, Vec::new()))
 }
 
-fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
+pub(super) fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
     let reason = if cx.event.is_empty() {
         fault.to_string()
     } else {

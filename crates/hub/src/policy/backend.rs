@@ -87,6 +87,15 @@ impl Backend {
         }
         serde_json::from_slice(&answer.body).map_err(|_| "the backend's answer is not JSON".to_owned())
     }
+
+    /// Tells a backend something; it need say no more than that it took it.
+    ///
+    /// # Errors
+    /// Why it did not, for logs.
+    pub async fn tell(&self, url: &str, secret: Option<&str>, timeout: Duration, body: &Value) -> Result<(), String> {
+        let answer = self.fetch.fetch(post(url, secret, body, timeout)).await.map_err(|error| error.to_string())?;
+        if (200..300).contains(&answer.status) { Ok(()) } else { Err(format!("it answered {}", answer.status)) }
+    }
 }
 
 fn post(url: &str, secret: Option<&str>, body: &Value, timeout: Duration) -> FetchRequest {

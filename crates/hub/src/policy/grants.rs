@@ -11,6 +11,7 @@ use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, P
 use super::identity::{Identity, Rights};
 use super::limits::Limit;
 use crate::delivery;
+use crate::inbox::rules::{Keeper, Roster};
 use crate::recovery::History;
 
 /// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.
@@ -40,6 +41,10 @@ pub struct ChannelRule {
     pub when_slow: WhenSlow,
     /// How much of what is published in it is remembered for those who come back.
     pub history: Option<History>,
+    /// The part of its name that is the user whose inbox keeps what is durable here.
+    pub inbox: Option<Arc<str>>,
+    /// It has a roster, for whom its log keeps what is durable.
+    pub roster: Option<Roster>,
 }
 
 /// What a channel wants for clients that read too slowly.
@@ -208,11 +213,7 @@ impl Policy {
     /// The pattern of the rule that decides about a channel.
     #[must_use]
     pub fn pattern(&self, channel: &str) -> Option<&Arc<str>> {
-        self.channels
-            .iter()
-            .map(|rule| &rule.pattern)
-            .find(|pattern| pattern.matches(channel).is_some())
-            .map(Pattern::source)
+        self.channels.iter().find(|rule| rule.pattern.matches(channel).is_some()).map(|rule| rule.pattern.source())
     }
 
     /// May this identity hear this channel?
@@ -326,6 +327,29 @@ impl Policy {
             return None;
         }
         self.rule(channel)?.0.history
+    }
+
+    /// Who keeps what is durable in this channel; none: each who hears it.
+    #[must_use]
+    pub fn keeper(&self, channel: &str) -> Option<Keeper> {
+        let (rule, captures) = self.rule(channel)?;
+        match &rule.inbox {
+            Some(part) => {
+                let user = captures.iter().find(|(name, _)| **name == **part)?.1;
+                Some(Keeper::User(user.into()))
+            }
+            None => rule.roster.map(|_| Keeper::Roster),
+        }
+    }
+
+    /// How this channel's roster comes about, if it has one.
+    #[must_use]
+    pub fn roster(&self, channel: &str) -> Option<Roster> {
+        // Nearly all apps have none, and nothing is looked up for them.
+        if self.channels.iter().all(|rule| rule.roster.is_none()) {
+            return None;
+        }
+        self.rule(channel)?.0.roster
     }
 
     /// The longest time for which a channel says that it is remembered.

@@ -107,6 +107,12 @@ impl StoreError {
         }
     }
 
+    /// Whether it concerns everything that is to be stored, not only what was asked.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        !matches!(self, Self::InboxFull(_) | Self::TooLong { .. } | Self::NoTarget)
+    }
+
     /// A record that does not say what it should. The engine knows the directory.
     #[must_use]
     pub fn damaged(what: impl Into<String>, place: impl Into<String>) -> Self {

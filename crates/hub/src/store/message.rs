@@ -69,6 +69,21 @@ pub struct Message {
     pub created: u64,
     /// From then on nobody gets it any more.
     pub expires_at: Option<u64>,
+    /// The one argument is the whole frame of a raw WebSocket.
+    pub whole: bool,
+    /// Only those get it who may subscribe to this channel.
+    pub audience: Option<Arc<str>>,
+    /// Who wants to hear what becomes of it.
+    pub receipt: Option<ReceiptTo>,
+}
+
+/// Where a publisher hears that a message was delivered, seen, read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReceiptTo {
+    /// The app's webhook.
+    Webhook,
+    /// The members of this channel.
+    Channel(Arc<str>),
 }
 
 impl fmt::Debug for Message {
@@ -208,6 +223,9 @@ pub struct Page {
     pub items: Vec<Item>,
     /// Where the next page begins; `None`: that was all.
     pub next: Option<Seq>,
+    /// The last place that there was when it was read. Everything of this user that is not on the pages up to this one
+    /// and was not passed over on purpose comes after it.
+    pub horizon: Seq,
 }
 
 /// Which of a user's messages are listed.
@@ -245,6 +263,8 @@ pub struct Change {
     pub from: State,
     /// What it is.
     pub to: State,
+    /// Who wants to hear of it.
+    pub receipt: Option<ReceiptTo>,
 }
 
 /// The answer to a mark.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::key::show;
-use super::message::{Bound, Gone, Message, Seq, State, Target};
+use super::message::{Bound, Gone, Message, ReceiptTo, Seq, State, Target};
 use crate::delivery::Priority;
 
 /// What an entry begins with: enough to pass over it.
@@ -35,6 +35,9 @@ struct Body<'a> {
     event: &'a str,
     text: &'a str,
     attachments: Vec<Bytes>,
+    whole: bool,
+    audience: Option<Arc<str>>,
+    receipt: Option<ReceiptTo>,
 }
 
 /// A message as an entry's bytes.
@@ -42,7 +45,9 @@ pub(crate) fn write_message(message: &Message) -> Vec<u8> {
     let header = Header { created: message.created, expires_at: message.expires_at, priority: message.priority };
     let attachments = message.args.attachments().to_vec();
     let text = message.args.text();
-    encode(&(header, Body { id: &message.id, event: &message.event, text, attachments }))
+    let Message { id, event, whole, .. } = message;
+    let (audience, receipt) = (message.audience.clone(), message.receipt.clone());
+    encode(&(header, Body { id, event, text, attachments, whole: *whole, audience, receipt }))
 }
 
 /// Only the beginning of an entry.
@@ -60,6 +65,9 @@ pub(crate) fn read_message(key: &[u8], bytes: &[u8]) -> Result<Message, StoreErr
         priority: header.priority,
         created: header.created,
         expires_at: header.expires_at,
+        whole: body.whole,
+        audience: body.audience,
+        receipt: body.receipt,
     })
 }
 
@@ -83,6 +91,8 @@ pub(crate) struct Head {
     pub(crate) count: u32,
     /// Before here there are none.
     pub(crate) first: Seq,
+    /// The last one that there was.
+    pub(crate) last: Seq,
     /// How far its user has come; unused for channels.
     pub(crate) progress: Progress,
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oyez_hub::app::{AppLimits, WhenUserFull};
+use oyez_hub::dialect::Dialect;
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
 
+use super::inbox;
 use super::key::key;
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
@@ -190,7 +192,9 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
     let limits = limits(&node.child_or_default("limits"));
     let policy = Arc::new(Policy::new(rules::channels(node, &user)).with_names(limits.names));
-    let dialect = Arc::new(rules::dialect(node, &user));
+    let inbox = node.child("inbox").map(|node| inbox::inbox(&node));
+    let acknowledge = inbox.as_ref().map(|inbox| Arc::clone(&inbox.words.ack));
+    let dialect = Arc::new(Dialect { acknowledge, ..rules::dialect(node, &user) });
     let auth = node.child("auth").map(|node| auth::auth(&node));
     if let Some(auth) = &auth {
         check_cookies(node, &origins, auth);
@@ -212,6 +216,8 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .map(|node| node.duration("timeout"))
             .filter(|timeout| !timeout.is_zero()),
         recovery: node.child("recovery").map(|node| recovery(&node)),
+        inbox,
+        events: inbox::events(node),
         limits,
     })
 }

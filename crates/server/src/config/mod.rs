@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod explain;
+mod inbox;
 mod key;
 mod origins;
 mod problem;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
+use oyez_hub::inbox::rules::{EventRule, InboxRules};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::Kind;
@@ -178,6 +180,10 @@ pub struct AppConfig {
     pub heartbeat_timeout: Option<Duration>,
     /// What clients get that come back.
     pub recovery: Option<RecoveryConfig>,
+    /// The inbox of each of its users.
+    pub inbox: Option<InboxRules>,
+    /// What publications of its events promise.
+    pub events: Vec<EventRule>,
     /// How much its clients may ask for.
     pub limits: Limits,
 }

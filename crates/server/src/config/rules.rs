@@ -10,13 +10,14 @@ use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
 use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow};
 use oyez_hub::recovery::History;
 
+use super::inbox::{mark, owner, roster};
 use super::reader::Node;
 use super::schema::ASK;
 
 /// `[[app.NAME.channel]]`.
 pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
     let nodes = app.children("channel");
-    let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, channel(node, user)?))).collect();
+    let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, channel(app, node, user)?))).collect();
     for (index, (node, rule)) in rules.iter().enumerate() {
         if rules[..index].iter().any(|(_, earlier)| earlier.pattern.source() == rule.pattern.source()) {
             let help = "write one [[app.NAME.channel]] with the rights of both".to_owned();
@@ -65,7 +66,7 @@ fn describe(channel: &str) -> String {
     format!("describe it: [[app.NAME.channel]] name = \"{channel}\"")
 }
 
-fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
+fn channel(app: &Node<'_>, node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
     let name = node.text("name")?;
     let help = || Some("a name is text with {captures}, as in \"site:{siteId}\" or \"alarms\"".to_owned());
     let wrong = |fault| node.doc.problem(name.span.start, fault, help());
@@ -92,6 +93,8 @@ fn channel(node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
         audience,
         when_slow: when_slow(node),
         history: history(node),
+        inbox: owner(app, node, &pattern),
+        roster: roster(app, node),
         pattern,
     })
 }
@@ -166,7 +169,7 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     let channels = &Channels(patterns.map(|node| Pattern::compile(&node.text("name")?.text).ok()).collect());
     let mut events: HashMap<Arc<str>, Arc<Rule>> = HashMap::new();
     for node in app.children("on") {
-        let rule = Arc::new(rule(&node, user, channels));
+        let rule = Arc::new(rule(app, &node, user, channels));
         for event in node.texts("event") {
             if let Some(earlier) = events.insert(event.text.as_str().into(), rule.clone()) {
                 let help = Some(format!("the first is on line {}", earlier.line));
@@ -183,6 +186,7 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
         frame: websocket.filter(|node| node.has("frame")).and_then(|node| shape(&node, "frame", &place(Place::Push))),
         refused: app.child("refused").and_then(|node| message(&node, &place(Place::Refusal))),
         heartbeat: app.child("heartbeat").and_then(|node| node.text("event")).map(|event| event.text.into()),
+        acknowledge: None,
         forward: app.child("forward").and_then(|node| forward(&node)),
     }
 }
@@ -198,7 +202,7 @@ fn connect(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     }
 }
 
-fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
+fn rule(app: &Node<'_>, node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     let said = names(Place::Event, user.clone());
     let reply = names(Place::Reply, user.clone());
     Rule {
@@ -207,6 +211,7 @@ fn rule(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
         since: if node.has("since") { shape(node, "since", &said) } else { None },
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
+        mark: node.child("mark").and_then(|node| mark(app, &node, &said)),
         status: node
             .text("status")
             .and_then(|text| node.doc.compiled(&text, |source| Template::compile(source, &said))),
@@ -259,7 +264,7 @@ fn body(node: &Node<'_>, names: &Names) -> Body {
     frame.or_else(|| shape(node, "data", names).map(Body::Data)).unwrap_or(Body::Nothing)
 }
 
-fn shape(node: &Node<'_>, key: &str, names: &Names) -> Option<Shape> {
+pub(super) fn shape(node: &Node<'_>, key: &str, names: &Names) -> Option<Shape> {
     let text = node.text(key)?;
     node.doc.compiled(&text, |source| Shape::compile(source, names))
 }

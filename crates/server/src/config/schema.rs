@@ -1,6 +1,8 @@
 //! The one table of configuration keys, a row a key: the reader checks files against it and the reference is written
 //! from it.
 
+mod inbox;
+
 /// What a key's value is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -207,6 +209,8 @@ static APP: Section = Section {
         may("push", Tables(&PUSH), "", "how publications look to clients; the first that fits. Without one they go out as published"),
         may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
         may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
+        may("event", Tables(&inbox::EVENT), "", "what publications promise: live, recoverable or durable; the first that fits"),
+        may("inbox", Table(&inbox::INBOX), "", "durable messages are kept for each user"),
         may("recovery", Table(&RECOVERY), "", "clients that are cut off get what they missed when they come back"),
         may("limits", Table(&LIMITS), "", "how much its clients may ask for"),
         may("forward", Table(&FORWARD), "", "where events go that no rule names"),
@@ -340,6 +344,8 @@ static CHANNEL: Section = Section {
         may("conflate_by", Expression, r#""data.vehicleId""#, "the key for `when_slow = \"conflate\"`, from `event` and `data`; without it, or where the data lacks it, the event's name"),
         may("history", Count(within(1, 1_000_000)), "1000", "publications that are remembered for clients that were cut off, with `[app.NAME.recovery]`; a client that reads too slowly is disconnected and gets them when it comes back, instead of losing the oldest"),
         may("history_time", Duration, r#""10m""#, "for how long; otherwise as long as somebody can come back who was cut off"),
+        may("inbox", Text, r#""{userId}""#, "what is durable here lies in the inbox of the user whom this part of the name is; with `[app.NAME.inbox]`"),
+        may("roster", Choice(&["api", "subscribe"]), r#""api""#, "what is durable here is for all on the channel's roster, present or not: whom the API has put there, or also who subscribes, until they unsubscribe. Without it, for each user who hears it now"),
         may("audience", Text, r#""site:{first(data.siteId, data.site_id)}""#, "heard here only by those who may subscribe to the channel this names; by all, if the data names none"),
     ],
 };
@@ -364,6 +370,7 @@ static ON: Section = Section {
         may("since", Expression, r#""data.since""#, "the `offset` of the last event that the client has heard: it then hears first what was said in the channels to join after that, or the event `gap`; null or missing: it begins now"),
         or("leave", Templates, "[]", "channels to leave"),
         may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
+        may("mark", Table(&inbox::MARK), "", "how far messages of the user's inbox have come"),
         may("status", Text, r#""away""#, "the user's status that the presence API shows"),
         may("reply", Table(&MESSAGE), "", "the answer, when anything came of it; `joined` and `left` are known"),
         may("ack", Expression, r#""{'ok': true}""#, "the acknowledgement; without it none is ever sent"),

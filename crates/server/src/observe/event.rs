@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oyez_hub::app::App;
+use oyez_hub::command::CommandError;
 use oyez_hub::dialect::Denial;
+use oyez_hub::store::StoreError;
 use tracing::{debug, info, warn};
 
 use super::arrival::{ProxyFailure, TlsFailure};
@@ -173,6 +175,16 @@ pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
 pub(crate) fn denied(app: &App, member: &Member, asked: &str, denial: &Denial) {
     let channel = denial.channel.as_deref().unwrap_or_default();
     warn!(event = "denied", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), asked = &*told(asked), channel = &*told(channel), code = denial.code);
+}
+
+/// The store could not do what was asked of it; what is live goes on.
+pub(crate) fn store_failed(app: &App, asked: &'static str, error: &StoreError) {
+    warn!(event = "store_failed", app = %app.name, asked, reason = error.word(), %error);
+}
+
+/// What a client acknowledged could not be noted: it will hear the message again.
+pub(crate) fn acknowledgement_lost(app: &App, error: &CommandError) {
+    warn!(event = "acknowledgement_lost", app = %app.name, %error);
 }
 
 /// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.

@@ -21,7 +21,7 @@ pub(crate) struct Unready {
 }
 
 impl Unready {
-    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
-use oyez_hub::channel::EVERYONE;
+use oyez_hub::channel::{EVERYONE, is_own};
 use oyez_hub::command::Control;
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::dialect::Message;
@@ -280,6 +280,7 @@ impl Shard {
         for wanted in &ghost.channels {
             let channel = &wanted.channel;
             let may = same
+                || is_own(channel)
                 || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
                     (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
                     (_, Verdict::Deny { .. }) => false,
@@ -300,7 +301,7 @@ impl Shard {
             Some(dialect) => self.say(session, member, dialect, &message),
             None => {
                 let variant = Variant::of_member(session, member);
-                let mark = self.mark_for(session, member);
+                let mark = self.mark_to_say(session, member);
                 self.queue(session, variant.said(&member.namespace, &message.event, &message.args, mark));
             }
         }

@@ -56,12 +56,16 @@ impl Shard {
             (PacketType::Message, Data::Binary(bytes)) => self.on_binary(session, bytes).await,
             (PacketType::Ping, _) if version == Version::V3 => {
                 self.beat(session);
+                // Its client asks again only when it has heard the last answer, and what was written before that.
+                self.confirm_delivered(session);
                 self.sign_of_life(session);
                 self.queue(session, Parcel::engine(PacketType::Pong, "", version));
+                self.ask(session);
                 Ok(())
             }
             (PacketType::Pong, _) if version == Version::V4 => {
                 self.beat(session);
+                self.confirm_delivered(session);
                 self.schedule(session);
                 self.sign_of_life(session);
                 Ok(())
@@ -130,7 +134,9 @@ impl Shard {
                 Ok(())
             }
             Packet::Ack { id, args, .. } => {
-                member.answered(id, args);
+                if !self.acknowledge(&member, id, &args) {
+                    member.answered(id, args);
+                }
                 Ok(())
             }
             Packet::Disconnect { .. } => {
@@ -163,6 +169,7 @@ impl Shard {
     async fn on_native(self: &Rc<Self>, session: &Rc<Session>, message: Message) -> Result<(), Fault> {
         self.sign_of_life(session);
         if matches!(message, Message::Pong) {
+            self.confirm_delivered(session);
             return Ok(());
         }
         let member = session.member("").ok_or(Fault::State)?;

@@ -139,6 +139,7 @@ impl Shard {
             scheduled: Cell::new(None),
             members: RefCell::default(),
             waker: RefCell::default(),
+            drained: RefCell::default(),
             closed: Cell::new(None),
             seat,
         });
@@ -329,6 +330,7 @@ impl Shard {
         if is_new {
             self.settle_in(session, &member).await;
         }
+        self.open_inbox(&member);
         if !self.is_member(&member) {
             // It left while it settled in; that it came is told no more, as that it went already was.
             return;
@@ -354,6 +356,8 @@ impl Shard {
             });
             let member =
                 Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
+            let has_inbox = app.inbox.is_some() && !identity.user.is_empty();
+            let member = if has_inbox { member.with_inbox() } else { member };
             let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
             let trail = before.map(|(_, trail)| trail);
             match session.dialog {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::channel::EVERYONE;
+use oyez_hub::channel::is_own;
 use oyez_hub::command::Goodbye;
 use oyez_hub::dialect::{Denial, Message};
 use oyez_hub::policy::grants::Action;
@@ -126,7 +126,7 @@ impl Shard {
     async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
         let channels = member.channels.borrow().names();
         let mut asked = Vec::new();
-        for channel in channels.iter().filter(|channel| &***channel != EVERYONE) {
+        for channel in channels.iter().filter(|channel| !is_own(channel)) {
             match app.policy.subscribe(identity, channel) {
                 Verdict::Allow(_) => {}
                 Verdict::Deny { .. } => self.lose(app, member, channel),

@@ -9,13 +9,14 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use oyez_hub::address::Address;
 use oyez_hub::address::AppId;
-use oyez_hub::channel::{Key, spread};
+use oyez_hub::channel::{Key, is_own, spread};
 use oyez_hub::delivery::{AckReport, AckRequest};
 use oyez_hub::policy::Identity;
 use oyez_hub::socket::Lane;
 use tokio::time::Instant;
 
 use crate::session::Session;
+use crate::session::inbox::Inbox;
 use crate::session::trail::Trail;
 
 /// Acknowledgements that one client may owe at once; the oldest expectation is given up for a new one.
@@ -41,7 +42,11 @@ impl Times {
 
 /// The channels that a member is in, with its place in the list of each.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships(HashTable<Membership>);
+pub(crate) struct Memberships {
+    table: HashTable<Membership>,
+    /// How many of them the hub has put it into for its own purposes.
+    own: u32,
+}
 
 #[derive(Debug)]
 struct Membership {
@@ -53,17 +58,17 @@ struct Membership {
 impl Memberships {
     /// Whether the member is in that channel.
     pub(crate) fn contains(&self, key: Key<'_>) -> bool {
-        self.0.find(spread(key.hash), |known| *known.name == **key.name).is_some()
+        self.table.find(spread(key.hash), |known| *known.name == **key.name).is_some()
     }
 
-    /// How many they are.
+    /// How many there are that a client can name.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.table.len() - self.own as usize
     }
 
     /// Their names, sorted.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self.0.iter().map(|known| Arc::clone(&known.name)).collect();
+        let mut names: Vec<_> = self.table.iter().map(|known| Arc::clone(&known.name)).collect();
         names.sort_unstable();
         names
     }
@@ -71,10 +76,12 @@ impl Memberships {
     /// Notes the place in a channel; `join` gives it, and is not asked when the member is already there. Returns whether
     /// it was not.
     pub(crate) fn insert(&mut self, key: Key<'_>, join: impl FnOnce() -> u32) -> bool {
-        match self.0.entry(spread(key.hash), |known| *known.name == **key.name, |known| spread(known.hash)) {
+        let own = u32::from(is_own(key.name));
+        match self.table.entry(spread(key.hash), |known| *known.name == **key.name, |known| spread(known.hash)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
                 vacant.insert(Membership { name: Arc::clone(key.name), hash: key.hash, place: join() });
+                self.own += own;
                 true
             }
         }
@@ -82,14 +89,15 @@ impl Memberships {
 
     /// Notes that the place in a channel has changed.
     pub(crate) fn moved(&mut self, key: Key<'_>, place: u32) {
-        if let Some(known) = self.0.find_mut(spread(key.hash), |known| *known.name == **key.name) {
+        if let Some(known) = self.table.find_mut(spread(key.hash), |known| *known.name == **key.name) {
             known.place = place;
         }
     }
 
     /// Forgets a channel; returns the place that the member had.
     pub(crate) fn remove(&mut self, key: Key<'_>) -> Option<u32> {
-        let known = self.0.find_entry(spread(key.hash), |known| *known.name == **key.name).ok()?;
+        let known = self.table.find_entry(spread(key.hash), |known| *known.name == **key.name).ok()?;
+        self.own -= u32::from(is_own(key.name));
         Some(known.remove().0.place)
     }
 }
@@ -124,6 +132,8 @@ pub(crate) struct Member {
     pub greeted: Cell<bool>,
     /// What has reached it, where it can come back after it was cut off.
     pub trail: Option<Box<Trail>>,
+    /// What it has of its user's inbox, where the app has inboxes.
+    pub inbox: Option<Box<Inbox>>,
     /// How fast it speaks: the memory of the app's event rate.
     pub pace: Cell<u64>,
     /// Milliseconds since the Unix epoch.
@@ -155,6 +165,7 @@ impl Member {
             positions: false,
             greeted: Cell::new(false),
             trail: None,
+            inbox: None,
             pace: Cell::new(0),
             connected_at,
         })
@@ -172,6 +183,14 @@ impl Member {
     pub(crate) fn with_positions(mut self: Rc<Self>) -> Rc<Self> {
         if let Some(own) = Rc::get_mut(&mut self) {
             own.positions = true;
+        }
+        self
+    }
+
+    /// The same as one whose user has an inbox; to be called before it is shared.
+    pub(crate) fn with_inbox(mut self: Rc<Self>) -> Rc<Self> {
+        if let Some(own) = Rc::get_mut(&mut self) {
+            own.inbox = Some(Box::new(Inbox::new()));
         }
         self
     }

@@ -7,6 +7,7 @@ pub(crate) mod driver;
 pub(crate) mod fault;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+pub(crate) mod inbox;
 pub(crate) mod lifetime;
 pub(crate) mod member;
 pub(crate) mod presence;
@@ -25,6 +26,7 @@ use oyez_hub::address::Address;
 use oyez_protocol::engineio::packet::Version;
 use oyez_protocol::socketio::text::Decoder;
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::seats::Seat;
@@ -123,6 +125,8 @@ pub(crate) struct Session {
     pub members: RefCell<SmallVec<[Rc<Member>; 1]>>,
     /// Wakes the connection's task.
     pub waker: RefCell<Option<Waker>>,
+    /// Who waits until its client has taken everything.
+    pub drained: RefCell<Option<oneshot::Sender<()>>>,
     /// Why it ended, once it has.
     pub closed: Cell<Option<Reason>>,
     /// Its share of what the node has room for.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use oyez_hub::app::App;
-use oyez_hub::channel::EVERYONE;
+use oyez_hub::channel::is_own;
 use oyez_hub::policy::Verdict;
 use oyez_hub::policy::grants::Action;
 
@@ -42,7 +42,7 @@ impl Shard {
     fn weigh(&self, old: &App, app: &App, member: &Rc<Member>, doubts: &mut Vec<Doubt>) {
         let identity = Arc::clone(&member.identity.borrow());
         let channels = member.channels.borrow().names();
-        for channel in channels.into_iter().filter(|channel| &**channel != EVERYONE) {
+        for channel in channels.into_iter().filter(|channel| !is_own(channel)) {
             match (old.policy.subscribe(&identity, &channel), app.policy.subscribe(&identity, &channel)) {
                 (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => {}
                 (_, Verdict::Deny { .. }) => self.lose(app, member, &channel),

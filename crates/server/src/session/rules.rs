@@ -10,11 +10,13 @@ use std::sync::{Arc, LazyLock};
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
-use oyez_hub::command::{Command, CommandError, Publish};
+use oyez_hub::command::{self as hub, Command, CommandError, Marking, Publish};
 use oyez_hub::dialect::{Cx, Denial, Dialect, Message, Outcome, Plan, Publication, Replies, SessionInfo, Step};
+use oyez_hub::inbox::rules::Roster;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::limits::Limit;
 use oyez_hub::policy::{Identity, Verdict};
+use oyez_hub::store::{Marked, State, Which};
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
@@ -179,11 +181,14 @@ impl Shard {
                 }
                 Step::Leave(channel) => {
                     let name: Arc<str> = channel.as_str().into();
-                    if self.leave(member, self.key(member.app, &name)) {
+                    let unlisted = if self.leave(member, self.key(member.app, &name)) {
                         event::unsubscribed(&app, member, &channel);
-                    }
+                        self.roster(&app, facts, &channel, Command::Dismiss).await
+                    } else {
+                        Ok(())
+                    };
                     outcome.left.push(channel);
-                    Ok(())
+                    unlisted
                 }
                 Step::Publish(publication) => {
                     let published = Box::pin(self.relay(&app, member, facts, &publication, said.args)).await;
@@ -200,6 +205,15 @@ impl Shard {
                 Step::Refresh(token) => {
                     let words = Box::pin(self.refresh(&app, session, member, &token)).await;
                     words.map(|words| *answer = Some(words))
+                }
+                Step::Mark(which, to) => {
+                    let marked = Box::pin(self.mark_for(member, facts, which, to)).await;
+                    marked.map(|marked| {
+                        if !plan.is_ruled() {
+                            *answer = Some(acknowledged(&marked));
+                        }
+                        outcome.marked = Some(marked);
+                    })
                 }
                 Step::Forward => {
                     let words = Box::pin(self.forward(&app, facts, said)).await;
@@ -232,8 +246,7 @@ impl Shard {
         if !std::ptr::eq(&*current, app) {
             self.permit(&current, &facts.identity, Action::Subscribe, &channel).await?;
         }
-        // The channel of everybody is not counted, as no client asked for it.
-        if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() > most) {
+        if app.limits.channels_per_session.is_some_and(|most| member.channels.borrow().len() >= most) {
             return Err(Denial::over(Limit::Channels, Some(channel)));
         }
         let new = match since {
@@ -243,9 +256,32 @@ impl Shard {
         if new {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
+            self.roster(app, facts, &channel, Command::Enroll).await?;
         }
         outcome.joined.push(channel);
         Ok(())
+    }
+
+    /// Puts a user on the roster of a channel whose subscribers are on it, or takes them off.
+    async fn roster(
+        &self,
+        app: &App,
+        facts: &Facts,
+        channel: &str,
+        command: impl FnOnce(String, Vec<Arc<str>>) -> Command,
+    ) -> Result<(), Denial> {
+        let user = &facts.identity.user;
+        if user.is_empty() || app.policy.roster(channel) != Some(Roster::Subscribe) {
+            return Ok(());
+        }
+        let command = command(channel.to_owned(), vec![Arc::clone(user)]);
+        let outcome = Box::pin(self.hub.execute(app.id, command)).await;
+        outcome.map(drop).map_err(|error| Denial {
+            channel: Some(channel.to_owned()),
+            reason: error.to_string(),
+            code: 503,
+            limit: None,
+        })
     }
 
     /// Whether an identity may do that, asking the app's backend where the rule says so.
@@ -295,6 +331,20 @@ impl Shard {
         self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
     }
 
+    /// Notes what a client says of its user's messages.
+    async fn mark_for(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
+        if let Which::Ids(ids) = &which {
+            self.settled_with(member, ids);
+        }
+        let user = Arc::clone(&facts.identity.user);
+        let marking = Marking { user, which, to, by: Some(facts.session) };
+        match self.hub.execute(member.app, Command::Mark(marking)).await {
+            Ok(hub::Outcome::Marked(marked)) => Ok(marked),
+            Ok(_) => Ok(Marked::default()),
+            Err(error) => Err(Denial { channel: None, reason: error.to_string(), code: 503, limit: None }),
+        }
+    }
+
     async fn forward(&self, app: &App, facts: &Facts, said: &Said<'_>) -> Result<Args, Denial> {
         let refused = |reason: String| Denial { channel: None, reason, code: 502, limit: None };
         let dialect = app.dialect.as_ref().and_then(|dialect| dialect.forward.as_ref());
@@ -313,7 +363,7 @@ impl Shard {
 
     /// Says a message to one client, in its own protocol.
     pub(crate) fn say(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, message: &Message) {
-        let mark = self.mark_for(session, member);
+        let mark = self.mark_to_say(session, member);
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();
@@ -338,6 +388,13 @@ impl Shard {
             self.queue(session, Variant::of(session).ack(&member.namespace, id, &args));
         }
     }
+}
+
+/// What a client hears who has said something of its user's messages.
+fn acknowledged(marked: &Marked) -> Args {
+    let mut ids: Vec<_> = marked.changed.iter().map(|change| &change.id).collect();
+    ids.dedup();
+    Args::one(&serde_json::json!({ "ok": marked.unknown.is_empty(), "changed": ids, "unknown": marked.unknown }))
 }
 
 /// The limit that an event exceeds, if it does.

@@ -115,7 +115,7 @@ fn describe(member: &Rc<Member>) -> Option<SocketInfo> {
     let session = member.session.upgrade()?;
     let identity = member.identity.borrow();
     let channels = member.channels.borrow();
-    let channels = channels.names().into_iter().filter(|name| &**name != oyez_hub::channel::EVERYONE).collect();
+    let channels = channels.names().into_iter().filter(|name| !oyez_hub::channel::is_own(name)).collect();
     Some(SocketInfo {
         id: member.wire_id(&session),
         user: Arc::clone(&identity.user),

@@ -46,7 +46,7 @@ impl Shard {
             shard: self,
             delivery,
             stamp,
-            ack: delivery.ack.as_ref().map(|_| self.take_ack_id()),
+            ack: (delivery.ack.is_some() || delivery.stored.is_some()).then(|| self.take_ack_id()),
             encoded: SmallVec::new(),
             journey: None,
             admitted: SmallVec::new(),
@@ -87,11 +87,11 @@ impl Shard {
     }
 
     /// The position that an event for one client says: none where it may be overtaken by what says a later one.
-    pub(crate) fn mark_for(&self, session: &Session, member: &Member) -> Option<Mark> {
+    pub(crate) fn mark_to_say(&self, session: &Session, member: &Member) -> Option<Mark> {
         self.mark(member.app).filter(|_| !self.is_congested(session))
     }
 
-    fn take_ack_id(&self) -> u64 {
+    pub(crate) fn take_ack_id(&self) -> u64 {
         let id = self.next_ack.get();
         self.next_ack.set(id + 1);
         id
@@ -166,6 +166,14 @@ impl Fanout<'_> {
             self.passed_over += 1;
             return;
         }
+        if let (Some(place), Some(inbox)) = (self.delivery.stored, &member.inbox) {
+            if !inbox.takes(place) {
+                return;
+            }
+            if let Some(ack) = self.ack {
+                inbox.sent(ack, &self.delivery.id);
+            }
+        }
         let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
         let says = self.delivery.position.is_some() || !self.shard.is_congested(session);
         let packet = Rc::clone(self.packet(form, says));
@@ -189,7 +197,7 @@ impl Fanout<'_> {
 
     /// The publication in that form; `says`: with its position, where clients of that form hear it.
     fn packet(&mut self, form: FormId, says: bool) -> &Rc<Parcel> {
-        let says = says || !self.shard.forms.borrow().get(form).0.says_positions();
+        let says = says || self.ack.is_some() || !self.shard.forms.borrow().get(form).0.says_positions();
         let known = self.encoded.iter().position(|(known, saying, _)| (*known, *saying) == (form, says));
         let index = known.unwrap_or_else(|| {
             let forms = self.shard.forms.borrow();

@@ -200,6 +200,9 @@ impl Shard {
                 let line = &mut self.lines.borrow_mut()[session.address.slot as usize];
                 line.direct = plain;
                 line.blocked = false;
+                if let Some(waiting) = session.drained.borrow_mut().take() {
+                    let _ = waiting.send(());
+                }
             }
             Flushed::Blocked => self.lines.borrow_mut()[session.address.slot as usize].blocked = true,
             Flushed::Broken => {

@@ -189,6 +189,7 @@ impl Shard {
             self.leave(member, self.key(member.app, name));
         }
         member.forgive();
+        self.close_inbox(&app, member);
         self.members.borrow_mut().try_remove(member.address.slot as usize);
         self.went_offline(session, member);
         if let Some(lane) = member.lane.clone() {
@@ -206,6 +207,7 @@ impl Shard {
         if session.closed.replace(Some(reason)).is_some() {
             return;
         }
+        session.drained.borrow_mut().take();
         if let Some(limit) = Limit::behind(reason.code) {
             self.metrics.limited(limit);
         }

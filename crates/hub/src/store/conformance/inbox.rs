@@ -40,6 +40,18 @@ pub(super) async fn is_in_order_and_in_pages(store: &dyn Store) {
     assert_eq!((behind.items.len(), behind.next), (0, None));
 }
 
+pub(super) async fn a_page_says_how_far_it_saw(store: &dyn Store) {
+    assert_eq!(store.pending(&ann(), None, 2, NOW).await.unwrap().horizon, 0);
+    let last = give(store, &["1", "2", "3"]).await[2].places[0].1;
+    store.put(put("4", &[user("bob")]), NOW).await.unwrap();
+    for after in [None, Some(last)] {
+        assert_eq!(store.pending(&ann(), after, 2, NOW).await.unwrap().horizon, last);
+    }
+    store.delete(&ann(), vec!["3".into()], NOW).await.unwrap();
+    assert_eq!(store.pending(&ann(), None, 9, NOW).await.unwrap().horizon, last);
+    sound(store).await;
+}
+
 pub(super) async fn lists_by_state_and_from_both_ends(store: &dyn Store) {
     give(store, &["1", "2", "3", "4"]).await;
     store.mark(&ann(), Which::Ids(vec!["2".into()]), State::Read, NOW).await.unwrap();

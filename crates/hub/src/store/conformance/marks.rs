@@ -7,7 +7,7 @@ pub(super) async fn only_go_forward_and_say_what_changed(store: &dyn Store) {
     let seq = give(store, &["1", "2"]).await[0].places[0].1;
     let mark = |ids: &[&str], to| store.mark(&ANN, Which::Ids(ids.iter().map(|id| (*id).into()).collect()), to, NOW);
     let marked = mark(&["1", "nothing"], State::Seen).await.unwrap();
-    assert_eq!(marked.changed, [Change { id: "1".into(), seq, from: State::Pending, to: State::Seen }]);
+    assert_eq!(marked.changed, [Change { id: "1".into(), seq, from: State::Pending, to: State::Seen, receipt: None }]);
     assert_eq!(marked.unknown, ["nothing".into()]);
     assert_eq!(mark(&["1"], State::Delivered).await.unwrap().changed, []);
     assert_eq!(mark(&["1", "1"], State::Archived).await.unwrap().changed.len(), 1);

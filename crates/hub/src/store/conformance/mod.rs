@@ -25,6 +25,7 @@ pub(crate) const HOUR: u64 = 3_600_000;
 pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     inbox::comes_out_as_it_went_in(&*make(), level).await;
     inbox::is_in_order_and_in_pages(&*make()).await;
+    inbox::a_page_says_how_far_it_saw(&*make()).await;
     inbox::lists_by_state_and_from_both_ends(&*make()).await;
     inbox::keeps_apps_and_users_apart(&*make()).await;
     inbox::waits_until_it_is_due(&*make()).await;
@@ -43,6 +44,7 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     rosters::are_kept(&*make()).await;
     rosters::decide_who_has_a_channels_messages(&*make()).await;
     rosters::give_each_member_a_cursor(&*make()).await;
+    rosters::mark_a_message_in_all_its_places(&*make()).await;
     traces::tell_what_happened(&*make()).await;
     upkeep::expires_and_forgets(&*make()).await;
     upkeep::leaves_nothing_behind(&*make()).await;
@@ -74,6 +76,9 @@ pub fn message(id: &str) -> Message {
         priority: Priority::Normal,
         created: NOW,
         expires_at: None,
+        whole: false,
+        audience: None,
+        receipt: None,
     }
 }
 

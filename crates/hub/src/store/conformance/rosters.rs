@@ -1,6 +1,6 @@
 //! Channels with a roster: one entry, a cursor per member.
 
-use super::{NOW, ann, bob, channel, give, put, sound, waiting};
+use super::{NOW, ann, bob, channel, give, put, sound, user, waiting};
 use crate::store::{Gone, Owner, Query, State, Store, Which};
 
 pub(super) async fn are_kept(store: &dyn Store) {
@@ -59,5 +59,15 @@ pub(super) async fn give_each_member_a_cursor(store: &dyn Store) {
     let again = store.resend(&bob(), "1", NOW).await.unwrap().unwrap();
     assert_eq!(waiting(store, &bob(), NOW).await, "4 1");
     assert!(again.seq > page.items[1].seq);
+    sound(store).await;
+}
+
+pub(super) async fn mark_a_message_in_all_its_places(store: &dyn Store) {
+    store.enroll("app", "ops", vec!["ann".into(), "bob".into()]).await.unwrap();
+    store.put(put("1", &[user("ann"), channel("ops")]), NOW).await.unwrap();
+    assert_eq!(waiting(store, &ann(), NOW).await, "1 1");
+    let marked = store.mark(&ann(), Which::Ids(vec!["1".into()]), State::Read, NOW).await.unwrap();
+    assert_eq!((marked.changed.len(), marked.unknown.len()), (2, 0));
+    assert_eq!((waiting(store, &ann(), NOW).await, waiting(store, &bob(), NOW).await), (String::new(), "1".to_owned()));
     sound(store).await;
 }

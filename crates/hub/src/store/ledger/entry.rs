@@ -82,6 +82,7 @@ pub(super) fn append(
         head.first = seq;
     }
     head.count += 1;
+    head.last = seq;
     transaction.put(key, &head);
     transaction.put_raw(key::entry(app, target, seq), message.to_vec());
     if let Some(at) = expires_at {
@@ -168,6 +169,24 @@ pub(super) fn remove(
     receipt.gone = Some((why, now));
     transaction.put(key::receipt(app, target, seq, user), &receipt);
     Ok(())
+}
+
+/// All places where a user has a message: one that was put into their inbox and into channels of theirs has several.
+pub(super) fn places_of(view: &dyn View, of: &Owner, record: &IdRecord) -> Result<Vec<(Target, Seq)>, StoreError> {
+    let mut places = Vec::new();
+    for (target, seq) in &record.places {
+        let has = match target {
+            Target::User(user) => *user == of.user,
+            Target::Channel(channel) => {
+                let place: Option<Progress> = get(view, &key::joined(&of.app, &of.user, channel))?;
+                place.is_some_and(|progress| progress.since < *seq)
+            }
+        };
+        if has {
+            places.push((target.clone(), *seq));
+        }
+    }
+    Ok(places)
 }
 
 /// Where a user has a message: in their inbox, else in a channel that they were on the roster of when it was put.

@@ -54,8 +54,9 @@ fn page(
     skip: impl Fn(&Progress) -> Seq,
 ) -> Result<Page, StoreError> {
     let limit = query.limit.max(1);
-    let (mut items, mut horizons) = (Vec::new(), Vec::new());
+    let (mut items, mut horizons, mut last) = (Vec::new(), Vec::new(), 0);
     for (target, progress) in targets(view, of)? {
+        last = last.max(get::<Head>(view, &key::head(&of.app, &target))?.unwrap_or_default().last);
         let from = progress.since.max(skip(&progress));
         let range = match (query.newest_first, query.after) {
             (false, after) => (from.max(after.unwrap_or(0)), Seq::MAX),
@@ -75,7 +76,7 @@ fn page(
     let more = items.len() > limit;
     items.truncate(limit);
     let next = if more { items.last().map(|item| item.seq) } else { horizon };
-    Ok(Page { items, next })
+    Ok(Page { items, next, horizon: last })
 }
 
 /// Collects from one target; where it was broken off, if it was.

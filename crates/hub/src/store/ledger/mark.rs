@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::entry::{Appended, append, locate, receipt, remove, walk};
+use bytes::Bytes;
+
+use super::entry::{Appended, append, locate, places_of, receipt, remove, walk};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
 use crate::store::key;
-use crate::store::message::{Bound, Change, Deleted, Gone, Item, Marked, Owner, Seq, State, Target, WhenFull, Which};
+use crate::store::message::{
+    Bound, Change, Deleted, Gone, Item, Marked, Owner, ReceiptTo, Seq, State, Target, WhenFull, Which,
+};
 use crate::store::record::{Head, IdRecord, Progress, read_header, read_message};
 
 /// The most messages that one mark changes: others wait for the writer meanwhile.
@@ -18,8 +22,8 @@ const MARKED: usize = 1_000;
 /// The most entries that a cursor passes in one operation; the next one goes on.
 const PASSED: usize = 20_000;
 
-/// Messages to be changed: target, place and id.
-type Chosen = Vec<(Target, Seq, Arc<str>)>;
+/// Messages to be changed: target, place, id, and who wants to hear of it.
+type Chosen = Vec<(Target, Seq, Arc<str>, Option<ReceiptTo>)>;
 
 /// Brings messages forward.
 pub(super) fn mark(
@@ -42,14 +46,14 @@ pub(super) fn mark(
         Which::All => up_to(transaction, of, Seq::MAX, to, now, &mut marked)?,
     };
     let mut ahead: BTreeMap<Target, Vec<Seq>> = BTreeMap::new();
-    for (target, seq, id) in chosen {
+    for (target, seq, id, wanted) in chosen {
         let mut receipt = receipt(transaction, &of.app, &target, seq, &of.user)?;
         let from = receipt.state;
         if !receipt.advance(to, now) {
             continue;
         }
         transaction.put(key::receipt(&of.app, &target, seq, &of.user), &receipt);
-        marked.changed.push(Change { id, seq, from, to });
+        marked.changed.push(Change { id, seq, from, to, receipt: wanted });
         let new = ahead.entry(target).or_default();
         if from == State::Pending {
             new.push(seq);
@@ -72,22 +76,37 @@ fn by_id(
 ) -> Result<Chosen, StoreError> {
     let mut chosen = Vec::new();
     for id in ids {
-        match held(transaction, of, id, now)? {
-            Some((target, seq, _)) => chosen.push((target, seq, id.clone())),
-            None => marked.unknown.push(id.clone()),
+        let before = chosen.len();
+        let record = get::<IdRecord>(transaction, &key::id(&of.app, id))?;
+        let places = record.map(|record| places_of(transaction, of, &record)).transpose()?.unwrap_or_default();
+        for (target, seq) in places {
+            if let Some(bytes) = entry_of(transaction, of, &target, seq, now)? {
+                let message = read_message(key::entry(&of.app, &target, seq).bytes(), &bytes)?;
+                // One message, one receipt.
+                let wanted = message.receipt.filter(|_| chosen.len() == before);
+                chosen.push((target, seq, id.clone(), wanted));
+            }
+        }
+        if chosen.len() == before {
+            marked.unknown.push(id.clone());
         }
     }
     Ok(chosen)
 }
 
 /// A message that a user has now, with its bytes.
-fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Option<(Target, Seq, bytes::Bytes)>, StoreError> {
+fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Option<(Target, Seq, Bytes)>, StoreError> {
     let Some((target, seq, _)) = locate(view, of, id)? else { return Ok(None) };
-    let key = key::entry(&of.app, &target, seq);
+    Ok(entry_of(view, of, &target, seq, now)?.map(|bytes| (target, seq, bytes)))
+}
+
+/// The bytes of an entry that a user has now.
+fn entry_of(view: &dyn View, of: &Owner, target: &Target, seq: Seq, now: u64) -> Result<Option<Bytes>, StoreError> {
+    let key = key::entry(&of.app, target, seq);
     let Some(bytes) = view.get(key.bytes())? else { return Ok(None) };
     let over = read_header(key.bytes(), &bytes)?.is_over(now);
-    let gone = receipt(view, &of.app, &target, seq, &of.user)?.gone.is_some();
-    Ok((!over && !gone).then_some((target, seq, bytes)))
+    let gone = receipt(view, &of.app, target, seq, &of.user)?.gone.is_some();
+    Ok((!over && !gone).then_some(bytes))
 }
 
 /// The messages up to a place that are not that far yet.
@@ -115,7 +134,8 @@ fn up_to(
                 marked.more = true;
                 return Ok(ControlFlow::Break(()));
             }
-            chosen.push((target.clone(), entry.seq, read_message(entry.key, entry.bytes)?.id));
+            let message = read_message(entry.key, entry.bytes)?;
+            chosen.push((target.clone(), entry.seq, message.id, message.receipt));
             Ok(ControlFlow::Continue(()))
         })?;
     }

@@ -45,6 +45,7 @@ struct Run {
     app: String,
     target: Target,
     first: Seq,
+    last: Seq,
     count: u32,
 }
 
@@ -102,10 +103,11 @@ impl Mend<'_, '_> {
         let message = read_message(key, bytes)?;
         self.last = self.last.max(seq);
         match &mut self.current {
-            Some(run) if run.app == app && run.target == target => run.count += 1,
+            Some(run) if run.app == app && run.target == target => (run.count, run.last) = (run.count + 1, seq),
             _ => {
                 self.end_of_target()?;
-                self.current = Some(Run { app: app.to_owned(), target: target.clone(), first: seq, count: 1 });
+                self.current =
+                    Some(Run { app: app.to_owned(), target: target.clone(), first: seq, last: seq, count: 1 });
             }
         }
         if let Some(at) = message.expires_at {
@@ -152,14 +154,14 @@ impl Mend<'_, '_> {
 
     /// All entries of a target have been read: its head says so.
     fn end_of_target(&mut self) -> Result<(), StoreError> {
-        let Some(Run { app, target, first, count }) = self.current.take() else { return Ok(()) };
+        let Some(Run { app, target, first, last, count }) = self.current.take() else { return Ok(()) };
         let key = key::head(&app, &target);
         let known: Option<Head> = get(self.transaction, &key).ok().flatten();
-        if known.is_some_and(|head| head.count == count && head.first <= first) {
+        if known.is_some_and(|head| head.count == count && head.first <= first && head.last >= last) {
             return Ok(());
         }
         let mut head = known.unwrap_or_default();
-        (head.count, head.first) = (count, head.first.min(first));
+        (head.count, head.first, head.last) = (count, head.first.min(first), head.last.max(last));
         head.progress.ahead = self.ahead(&app, &target, head.progress.acknowledged)?;
         self.transaction.put(key, &head);
         Ok(())

@@ -230,7 +230,7 @@ fn select(user: Option<String>, session: Option<String>, channel: Option<String>
 pub(super) async fn describe(api: &Api, app: &App, select: Select) -> Result<Vec<SocketInfo>, ApiError> {
     match api.hub.execute(app.id, Command::Describe(select)).await? {
         Outcome::Sockets(sockets) => Ok(sockets),
-        Outcome::Published(_) | Outcome::Acked(_) | Outcome::Done => Err(super::unexpected()),
+        _ => Err(super::unexpected()),
     }
 }
 

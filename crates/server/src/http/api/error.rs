@@ -6,6 +6,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use oyez_hub::command::CommandError;
 use oyez_hub::policy::token::RevokeError;
+use oyez_hub::store::StoreError;
 use oyez_protocol::code::Code;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,12 +67,26 @@ impl From<CommandError> for ApiError {
             CommandError::UnknownApp(_) => Code::NotFound,
             CommandError::ShuttingDown => Code::Unavailable,
             CommandError::OverLimit { limit, .. } => limit.code(),
-            CommandError::BadChannel(_)
+            CommandError::NoInbox(_) | CommandError::NotRecoverable(_) | CommandError::NoRoster(_) => Code::Conflict,
+            CommandError::TooManyUsers(_) => Code::PayloadTooLarge,
+            CommandError::Store(error) => code_of(error),
+            CommandError::BadPromise(_)
+            | CommandError::BadChannel(_)
             | CommandError::BadEvent(_)
             | CommandError::NoTarget
             | CommandError::TooManyChannels => Code::BadRequest,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+/// What a store's refusal is to who asked.
+pub(super) fn code_of(error: &StoreError) -> Code {
+    match error {
+        StoreError::InboxFull(_) => Code::InboxFull,
+        StoreError::TooLong { .. } | StoreError::NoTarget => Code::BadRequest,
+        StoreError::DiskFull { .. } => Code::StoreFull,
+        _ => Code::StoreFailed,
     }
 }
 

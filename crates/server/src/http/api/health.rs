@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use oyez_hub::inbox::Inboxes;
 use oyez_protocol::code::Code;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,7 +50,10 @@ pub(super) async fn alive() -> Json<Health> {
 /// elsewhere and people know why.
 #[utoipa::path(get, path = "/readyz", tag = "probes", responses((status = 200, body = Health), (status = 503, body = NotReady)))]
 pub(super) async fn ready(State(api): State<Api>) -> Response {
-    let unready = api.metrics.unready(api.stop.is_cancelled(), clock::steady_nanos());
+    let mut unready = api.metrics.unready(api.stop.is_cancelled(), clock::steady_nanos());
+    if let Some(error) = api.hub.inboxes().and_then(Inboxes::trouble) {
+        unready.push(Unready::new("store", error.to_string()));
+    }
     let Some(first) = unready.first() else { return Json(Health { status: "ready" }).into_response() };
     let refusal = ApiError::new(Code::Unavailable, first.message.clone()).body();
     let reasons = unready.into_iter().map(|Unready { reason, message }| Reason { reason, message }).collect();

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use chrono::DateTime;
 use oyez_hub::app::App;
-use oyez_hub::command::{Acked, Command, Level, Outcome, Publish, Published};
+use oyez_hub::command::{Acked, Command, CommandError, Level, Outcome, Promise, Publish, Published, is_channel_name};
 use oyez_hub::delivery::{self, Priority};
+use oyez_hub::inbox::rules::Class;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
 use oyez_hub::policy::limits::Limit;
+use oyez_hub::store::ReceiptTo;
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
@@ -51,7 +54,7 @@ pub(super) struct PublishBody {
     /// How urgent it is.
     #[serde(default)]
     #[schema(schema_with = priority)]
-    priority: Priority,
+    priority: Option<Priority>,
     /// Who among the members may hear it: `roles` and attributes, each with the values of which one must fit, and
     /// `expression`, a condition on `user`. All must hold.
     #[schema(value_type = Option<Object>)]
@@ -61,6 +64,50 @@ pub(super) struct PublishBody {
     volatile: bool,
     /// Wait for the members' acknowledgements.
     pub(super) ack: Option<AckBody>,
+    /// What is promised, if not what the rule of the event says.
+    #[schema(value_type = Option<String>, example = "durable")]
+    delivery: Option<Class>,
+    /// How certain a durable publication must be before the answer: `stored` or `synced`.
+    #[schema(value_type = Option<String>, example = "synced")]
+    level: Option<Level>,
+    /// How long a durable publication is kept that nobody acknowledges, in milliseconds.
+    #[schema(minimum = 1)]
+    ttl_ms: Option<u64>,
+    /// A durable publication is delivered then: RFC 3339, or milliseconds since the Unix epoch.
+    deliver_at: Option<Moment>,
+    /// Who hears what becomes of a durable publication: `"webhook"`, that of `[app.NAME.inbox]`, or `{"channel": NAME}`.
+    #[schema(value_type = Option<Value>)]
+    receipts: Option<Receipts>,
+}
+
+/// A moment, as backends write one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Moment {
+    Millis(u64),
+    Text(String),
+}
+
+impl Moment {
+    fn millis(self) -> Result<u64, ApiError> {
+        match self {
+            Self::Millis(millis) => Ok(millis),
+            Self::Text(text) => DateTime::parse_from_rfc3339(&text)
+                .ok()
+                .and_then(|at| u64::try_from(at.timestamp_millis()).ok())
+                .ok_or_else(|| {
+                    ApiError::bad(format!("`deliver_at`: {text:?} is no moment such as 2026-01-31T08:00:00Z"))
+                }),
+        }
+    }
+}
+
+/// Who wants to hear what becomes of a publication.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Receipts {
+    Webhook,
+    Channel(String),
 }
 
 /// The lanes, as the API's document shows them.
@@ -87,9 +134,13 @@ pub(super) struct PublishAnswer {
     /// Its id.
     #[schema(value_type = String)]
     id: Arc<str>,
-    /// `accepted`: its order is fixed, it is being delivered.
+    /// `accepted`: its order is fixed, it is being delivered. Of a durable one, `stored`: it survives the process, or
+    /// `synced`: the machine.
     #[schema(value_type = String, example = "accepted")]
     level: Level,
+    /// It was published before: nothing was stored or delivered now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
     /// With `ack`: how many sessions were sent the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     reached: Option<usize>,
@@ -101,7 +152,7 @@ pub(super) struct PublishAnswer {
 
 impl From<Published> for PublishAnswer {
     fn from(published: Published) -> Self {
-        Self { id: published.id, level: published.level, reached: None, answers: None }
+        Self { id: published.id, level: published.level, duplicate: published.duplicate, reached: None, answers: None }
     }
 }
 
@@ -109,7 +160,13 @@ impl From<Acked> for PublishAnswer {
     fn from(acked: Acked) -> Self {
         let first = |args: &Args| args.first().unwrap_or(RawValue::NULL).to_owned();
         let answers = acked.answers.iter().map(first).collect();
-        Self { id: acked.id, level: Level::Accepted, reached: Some(acked.reached), answers: Some(answers) }
+        Self {
+            id: acked.id,
+            level: Level::Accepted,
+            duplicate: false,
+            reached: Some(acked.reached),
+            answers: Some(answers),
+        }
     }
 }
 
@@ -145,7 +202,7 @@ pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -
     match api.execute(app.id, command).await? {
         Outcome::Published(published) => Ok(published.into()),
         Outcome::Acked(acked) => Ok(acked.into()),
-        Outcome::Sockets(_) | Outcome::Done => Err(super::unexpected()),
+        _ => Err(super::unexpected()),
     }
 }
 
@@ -169,6 +226,13 @@ impl PublishBody {
             return Err(ApiError::bad(format!("`id`: use 1 to {ID_MAX} bytes without control characters")));
         }
         let args = self.data.map_or_else(Args::none, |data| Args::raw(&data));
+        let promise = Promise {
+            class: self.delivery,
+            level: self.level,
+            ttl: self.ttl_ms.map(Duration::from_millis),
+            deliver_at: self.deliver_at.map(Moment::millis).transpose()?,
+            receipt: self.receipts.map(|receipts| receipt_to(app, receipts)).transpose()?,
+        };
         let audience = self.audience.map(|audience| self::audience(app, &audience, user)).transpose()?;
         Ok(Publish {
             except: self.except.0,
@@ -176,8 +240,21 @@ impl PublishBody {
             audience,
             priority: self.priority,
             volatile: self.volatile,
+            promise,
             ..Publish::new(self.to.0, self.event, args)
         })
+    }
+}
+
+/// Who hears what becomes of it, if there is such a one.
+fn receipt_to(app: &App, receipts: Receipts) -> Result<ReceiptTo, ApiError> {
+    match receipts {
+        Receipts::Channel(channel) if is_channel_name(&channel) => Ok(ReceiptTo::Channel(channel.into())),
+        Receipts::Channel(channel) => Err(CommandError::BadChannel(channel).into()),
+        Receipts::Webhook if app.inbox.as_ref().is_some_and(|inbox| inbox.webhook.is_some()) => Ok(ReceiptTo::Webhook),
+        Receipts::Webhook => {
+            Err(ApiError::bad(format!("`receipts`: the file names no webhook: add [app.{}.inbox.webhook]", app.name)))
+        }
     }
 }
 

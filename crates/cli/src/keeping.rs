@@ -1,0 +1,73 @@
+//! Where durable messages are kept: in a data directory, or in memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use oyez_backends::embedded::{Embedded, Options as Engine};
+use oyez_hub::store::{MemoryStore, Settings, Store, StoreError};
+use oyez_server::config::Config;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use crate::failure::Failure;
+
+/// For how long what is acknowledged stays in an inbox, for lists: thirty days.
+const KEEP_ACKNOWLEDGED: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// What the command line says about it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Keeping {
+    /// Keep durable messages in this directory, which is made if it is not there; without it, in memory
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process
+    #[arg(long, value_name = "KIND", value_enum)]
+    store: Option<Kind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Embedded,
+    Memory,
+}
+
+impl Keeping {
+    /// Opens the store, and whether it lasts. `runtime` answers its questions.
+    pub(crate) fn open(&self, config: &Config, runtime: &Handle) -> Result<(Arc<dyn Store>, bool), Failure> {
+        let settings = Settings { keep_acknowledged: Some(KEEP_ACKNOWLEDGED), ..Settings::default() };
+        match (&self.data_dir, self.store) {
+            (Some(dir), None | Some(Kind::Embedded)) => {
+                let store = Embedded::store(dir, Engine::default(), settings, runtime.clone());
+                let store = store.map_err(|error| refused(&error, dir))?;
+                info!(event = "store", kind = "embedded", dir = %dir.display());
+                Ok((Arc::new(store), true))
+            }
+            (None, Some(Kind::Embedded)) => Err(Failure::new("--store embedded needs a directory")
+                .help("add --data-dir, as in --data-dir /var/lib/oyez")),
+            (Some(_), Some(Kind::Memory)) => {
+                Err(Failure::new("--data-dir and --store memory contradict each other").help("leave one of them out"))
+            }
+            (None, kind) => {
+                if kind.is_none() && config.apps.iter().any(|app| app.inbox.is_some()) {
+                    warn!(
+                        event = "store",
+                        kind = "memory",
+                        "durable messages are kept in memory, and lost when this process ends: give it --data-dir DIR, or say --store memory if that is meant"
+                    );
+                }
+                Ok((Arc::new(MemoryStore::new(Default::default(), settings)), false))
+            }
+        }
+    }
+}
+
+fn refused(error: &StoreError, dir: &std::path::Path) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        StoreError::Damaged { .. } => {
+            failure.help(format!("oyez store verify --data-dir {} says what is damaged", dir.display()))
+        }
+        _ => failure,
+    }
+}

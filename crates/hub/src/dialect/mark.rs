@@ -1,0 +1,106 @@
+//! What a client says of its user's messages: by the event that every app has for it, or by a rule of the app's own.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::plan::misunderstood;
+use super::{Cx, MarkRule, MarkWhich, Plan, Step};
+use crate::policy::expression::{Fault, Scope};
+use crate::store::{State, Which};
+
+/// Messages that one event may name.
+const IDS_MAX: usize = 1_000;
+
+/// What a rule of the app makes of an event.
+pub(super) fn by_rule(rule: &MarkRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mut Plan) {
+    let value = |shape: &crate::policy::expression::Shape| {
+        shape.json(scope).and_then(|json| serde_json::from_str(&json).map_err(|_| Fault::Missing("ids".into())))
+    };
+    let which = match &rule.which {
+        MarkWhich::All => Ok(Some(Which::All)),
+        MarkWhich::Ids(shape) => value(shape).map(|value| ids(&value)),
+        MarkWhich::UpTo(shape) => value(shape).map(|value: Value| value.as_str().map(|id| Which::UpTo(id.into()))),
+    };
+    match which {
+        Ok(Some(which)) => plan.steps.push(Step::Mark(which, rule.state)),
+        Ok(None) => plan.denied.push(misunderstood(cx, &Fault::Missing("ids of messages, at most 1000".into()))),
+        Err(fault) => plan.denied.push(misunderstood(cx, &fault)),
+    }
+}
+
+/// What the event that every app has for it means: `{id | ids | upTo | all, state}`, an id, or a list of them. In a frame
+/// of a plain WebSocket, that may stand in `data` or `content`.
+pub(super) fn by_event(cx: &Cx<'_>) -> Plan {
+    let data: Value = serde_json::from_str(cx.data.get()).unwrap_or_default();
+    let inner = ["data", "content"].iter().find_map(|name| data.get(name).filter(|inner| !inner.is_null()));
+    match said(inner.unwrap_or(&data)) {
+        Some((which, state)) => Plan { steps: vec![Step::Mark(which, state)], ..Plan::default() },
+        None => {
+            let fault = Fault::Missing("data.id, data.ids (at most 1000), data.upTo or data.all".into());
+            Plan { denied: vec![misunderstood(cx, &fault)], ..Plan::default() }
+        }
+    }
+}
+
+fn said(data: &Value) -> Option<(Which, State)> {
+    let state = match data.get("state") {
+        None | Some(Value::Null) => State::Delivered,
+        Some(state) => serde_json::from_value(state.clone()).ok().filter(|state| *state > State::Pending)?,
+    };
+    let which = if let Some(named) = data.get("ids").or_else(|| data.get("id")) {
+        ids(named)?
+    } else if let Some(last) = data.get("upTo").or_else(|| data.get("up_to")) {
+        Which::UpTo(last.as_str()?.into())
+    } else if data.get("all") == Some(&Value::Bool(true)) {
+        Which::All
+    } else {
+        ids(data)?
+    };
+    Some((which, state))
+}
+
+/// An id or a list of them.
+fn ids(value: &Value) -> Option<Which> {
+    let ids: Vec<Arc<str>> = match value {
+        Value::String(id) => vec![id.as_str().into()],
+        Value::Array(ids) => ids.iter().map(|id| id.as_str().map(Arc::from)).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    (1..=IDS_MAX).contains(&ids.len()).then_some(Which::Ids(ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(data: &Value, expect: Option<&(Which, State)>) {
+        assert_eq!(said(data).as_ref(), expect, "{data}");
+    }
+
+    #[test]
+    fn messages_are_named_in_several_ways() {
+        let ids = |ids: &[&str]| Which::Ids(ids.iter().map(|id| Arc::from(*id)).collect());
+        check(&json!("a"), Some(&(ids(&["a"]), State::Delivered)));
+        check(&json!(["a", "b"]), Some(&(ids(&["a", "b"]), State::Delivered)));
+        check(&json!({"id": "a", "state": "read"}), Some(&(ids(&["a"]), State::Read)));
+        check(&json!({"ids": ["a"], "state": "archived"}), Some(&(ids(&["a"]), State::Archived)));
+        check(&json!({"upTo": "a", "state": "seen"}), Some(&(Which::UpTo("a".into()), State::Seen)));
+        check(&json!({"all": true, "state": null}), Some(&(Which::All, State::Delivered)));
+        for bad in [
+            json!(null),
+            json!({}),
+            json!({"all": false}),
+            json!({"id": 5}),
+            json!({"ids": []}),
+            json!({"ids": vec!["a"; 1_001]}),
+            json!({"id": "a", "state": "pending"}),
+            json!({"id": "a", "state": "eaten"}),
+        ] {
+            check(&bad, None);
+        }
+    }
+}

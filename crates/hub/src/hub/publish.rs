@@ -1,0 +1,320 @@
+//! A publication on its way in: whom it is for, what it promises, who remembers it, its place in the order.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{Hub, names};
+use crate::address::{Address, AppId};
+use crate::app::App;
+use crate::clock::unix_millis;
+use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
+use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
+use crate::dialect::{Message, Push};
+use crate::inbox::rules::Class;
+use crate::recovery::{History, Recovery};
+
+/// The longest wait for acknowledgements.
+const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A publication that is about to be told to those who are connected.
+pub(crate) struct Saying<'a> {
+    /// What its publisher asked for.
+    pub publish: &'a Publish,
+    /// Its id.
+    pub id: Arc<str>,
+    /// In the app's words, and as a frame for raw WebSockets.
+    pub written: (Message, Option<String>),
+    /// Whom it is for.
+    pub to: Target,
+    /// Who does not hear it.
+    pub except: SmallVec<[Arc<str>; 1]>,
+    /// When it was asked for.
+    pub asked: Instant,
+}
+
+impl Hub {
+    pub(crate) async fn publish_with_ack(
+        &self,
+        app: AppId,
+        publish: Publish,
+        wait: Duration,
+    ) -> Result<Acked, CommandError> {
+        // Whatever its author asks for, an answer is not waited for longer than a clock can count.
+        let wait = wait.min(ACK_WAIT_MAX);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let request = AckRequest { answers: sender, timeout: wait };
+        let (published, shards) = self.publish(app, publish, Some(request)).await?;
+        Ok(collect(published.id, shards, receiver, wait).await)
+    }
+
+    /// Stores a publication where that is promised, fixes its order and hands it to the shards; returns how many.
+    pub(crate) async fn publish(
+        &self,
+        app: AppId,
+        publish: Publish,
+        ack: Option<AckRequest>,
+    ) -> Result<(Published, usize), CommandError> {
+        let asked = Instant::now();
+        if !is_event_name(&publish.event) {
+            return Err(CommandError::BadEvent(publish.event));
+        }
+        let app = self.app(app);
+        let to = self.target(&app, &publish)?;
+        let except = names(&app, &publish.except)?.into();
+        let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let durable = self.durable(&app, &publish, &to, ack.is_some())?;
+        let written = written(&app, &publish, &id);
+        let saying = Saying { publish: &publish, id, written, to, except, asked };
+        if !durable.is_empty() {
+            return Box::pin(self.publish_durable(&app, saying, durable)).await;
+        }
+        let id = Arc::clone(&saying.id);
+        let shards = self.say(&app, saying, ack).await?;
+        Ok((Published { id, level: Level::Accepted, duplicate: false }, shards))
+    }
+
+    /// Tells those who are connected; returns how many shards.
+    pub(crate) async fn say(
+        &self,
+        app: &App,
+        saying: Saying<'_>,
+        ack: Option<AckRequest>,
+    ) -> Result<usize, CommandError> {
+        let Saying { publish, id, written: (message, native), to, except, asked } = saying;
+        let when_slow = when_slow(app, publish);
+        let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
+        let remembered = remembered(app, publish, &to, ack.is_some());
+        let publication = Publication {
+            app: app.id,
+            id,
+            to,
+            except,
+            event: message.event.into(),
+            args: message.args,
+            native,
+            priority: priority(app, publish),
+            volatile: publish.volatile,
+            when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
+            rule,
+            compress: publish.compress,
+            stored: None,
+        };
+        self.admit(publication, ack, asked, remembered).await
+    }
+
+    /// Takes a publication in when there is room for it, and hands it to the shards.
+    pub(crate) async fn admit(
+        &self,
+        publication: Publication,
+        ack: Option<AckRequest>,
+        asked: Instant,
+        remembered: Option<(&Recovery, Histories)>,
+    ) -> Result<usize, CommandError> {
+        let permit = self.inner.door.enter(publication.size()).await.ok_or(CommandError::ShuttingDown)?;
+        let publication = Arc::new(publication);
+        let told = Arc::clone(&publication);
+        let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
+        Ok(match remembered {
+            Some((recovery, channels)) => {
+                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
+            }
+            None => push(None),
+        })
+    }
+
+    fn push(&self, delivery: Delivery) -> usize {
+        let delivery = Arc::new(delivery);
+        let mut pushed = 0;
+        let mut push = |shard: u8| {
+            if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
+                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(&delivery))).is_ok());
+            }
+        };
+        match &delivery.to {
+            Target::Socket(address) => {
+                if address.node == self.inner.node {
+                    push(address.shard);
+                }
+            }
+            Target::Channels(heard) => {
+                self.inner.channels.publish(delivery.app, heard.iter().map(|heard| &heard.channel), push);
+            }
+        }
+        pushed
+    }
+
+    /// Where a publication goes: a single session id is that session, everything else channels, each with its echoes
+    /// and with its own word on who may hear it.
+    fn target(&self, app: &App, publish: &Publish) -> Result<Target, CommandError> {
+        if let [one] = &publish.to[..]
+            && let Ok(address) = one.parse::<Address>()
+            && address.node == self.inner.node
+        {
+            return Ok(Target::Socket(app.home(address).unwrap_or(address)));
+        }
+        if publish.to.is_empty() {
+            return Err(CommandError::NoTarget);
+        }
+        let mut channels = names(app, &publish.to)?;
+        for index in 0..channels.len() {
+            for echo in app.policy.echo(&channels[index]) {
+                if !channels.contains(echo) {
+                    channels.push(Arc::clone(echo));
+                }
+            }
+        }
+        let data = publish.args.first().map_or("null", |first| first.get());
+        let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
+        Ok(Target::Channels(channels.into_iter().map(heard).collect()))
+    }
+
+    /// The channels in which a publication is durable, each named by its publisher.
+    fn durable(&self, app: &App, publish: &Publish, to: &Target, asks: bool) -> Result<Vec<Arc<str>>, CommandError> {
+        let promise = &publish.promise;
+        let named = match to {
+            Target::Channels(heard) => &heard[..publish.to.len().min(heard.len())],
+            Target::Socket(_) => &[],
+        };
+        let ruled = |channel: &str| app.event(&publish.event, channel).and_then(|rule| rule.class);
+        let is_durable = |heard: &&Heard| match promise.class {
+            Some(class) => class == Class::Durable,
+            None => !asks && ruled(&heard.channel) == Some(Class::Durable),
+        };
+        let durable: Vec<Arc<str>> = named.iter().filter(is_durable).map(|heard| Arc::clone(&heard.channel)).collect();
+        if promise.class == Some(Class::Recoverable) {
+            let forgets = |heard: &&Heard| app.recovery.is_none() || app.policy.history(&heard.channel).is_none();
+            if let Some(heard) = named.iter().find(forgets) {
+                return Err(CommandError::NotRecoverable(heard.channel.to_string()));
+            }
+        }
+        promised(publish, durable.is_empty(), asks, named.is_empty())?;
+        if !durable.is_empty() && app.inbox.is_none() {
+            return Err(CommandError::NoInbox(app.name.clone()));
+        }
+        Ok(durable)
+    }
+}
+
+/// Refuses what does not go together.
+fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bool) -> Result<(), CommandError> {
+    let Promise { class, level, ttl, deliver_at, receipt } = &publish.promise;
+    let wants_store = ttl.is_some()
+        || deliver_at.is_some()
+        || receipt.is_some()
+        || level.is_some_and(|level| level > Level::Accepted);
+    let fault = match class {
+        Some(Class::Durable) if to_session => {
+            "a durable publication is for users, not for one session: name the user's channel"
+        }
+        Some(Class::Durable | Class::Recoverable) if asks => {
+            "`ack` waits for those who are connected: leave it out, and ask for `receipts` of a durable publication"
+        }
+        Some(Class::Recoverable) if publish.volatile => "`volatile` and `recoverable` contradict each other",
+        _ if nothing_durable && wants_store => {
+            "`level`, `ttl`, `deliver_at` and `receipts` are for durable publications: add \"delivery\": \"durable\""
+        }
+        _ if !nothing_durable && publish.volatile => "`volatile` and `durable` contradict each other",
+        _ if !nothing_durable && publish.audience.is_some() => {
+            "`audience` is for those who are connected: name the users of a durable publication, or give the channel's rule an `audience`"
+        }
+        _ => return Ok(()),
+    };
+    Err(CommandError::BadPromise(fault))
+}
+
+/// What it overtakes: what its publisher says, or else the rule of its event in its first channel.
+pub(crate) fn priority(app: &App, publish: &Publish) -> Priority {
+    let ruled = || app.event(&publish.event, publish.to.first()?)?.priority;
+    publish.priority.or_else(ruled).unwrap_or_default()
+}
+
+/// What its first channel wants for clients that read too slowly.
+fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
+    let data = || publish.args.first().map_or("null", |first| first.get());
+    publish.to.first().map_or_else(WhenSlow::default, |channel| app.policy.when_slow(&publish.event, channel, data))
+}
+
+/// Channels that remember a publication, with how much each keeps.
+pub(crate) type Histories = SmallVec<[(Arc<str>, History); 2]>;
+
+/// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
+/// answer is remembered nowhere.
+fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
+    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
+    let Target::Channels(heard) = to else { return None };
+    let live = |channel: &str| match publish.promise.class {
+        Some(class) => class == Class::Live,
+        None => app.event(&publish.event, channel).is_some_and(|rule| rule.class == Some(Class::Live)),
+    };
+    let keeps = |heard: &Heard| {
+        let history = app.policy.history(&heard.channel)?;
+        (!live(&heard.channel)).then(|| (Arc::clone(&heard.channel), history))
+    };
+    let channels: Histories = heard.iter().filter_map(keeps).collect();
+    (!channels.is_empty()).then_some((recovery, channels))
+}
+
+/// What is remembered is not silently dropped for a slow client: it is disconnected, and gets all when it comes back.
+fn kept(when_slow: WhenSlow) -> WhenSlow {
+    match when_slow {
+        WhenSlow::DropOldest | WhenSlow::Disconnect => WhenSlow::Disconnect,
+        WhenSlow::Conflate(key) | WhenSlow::ConflateOrDisconnect(key) => WhenSlow::ConflateOrDisconnect(key),
+    }
+}
+
+/// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
+fn audience(app: &App, publish: &Publish, channel: &str, data: &str) -> Option<Audience> {
+    let ruled = app.policy.audience(&publish.event, channel, data);
+    let wished = publish.audience.clone();
+    let policy = Arc::clone(&app.policy);
+    match (ruled, wished) {
+        (None, wished) => wished,
+        (Some(ruled), None) => Some(Arc::new(move |rights| policy.admits(&ruled, rights))),
+        (Some(ruled), Some(wished)) => Some(Arc::new(move |rights| wished(rights) && policy.admits(&ruled, rights))),
+    }
+}
+
+/// The publication in the app's words, and as a frame for raw WebSockets where the app has them.
+fn written(app: &App, publish: &Publish, id: &str) -> (Message, Option<String>) {
+    let plain = || Message { event: publish.event.clone(), args: publish.args.clone(), whole: publish.whole };
+    let Some(dialect) = &app.dialect else { return (plain(), None) };
+    let now = unix_millis();
+    let message = if publish.shape {
+        dialect.shape(&Push { event: &publish.event, args: &publish.args, id, now })
+    } else {
+        plain()
+    };
+    let native = app.native.then(|| dialect.native(&message, id, now));
+    (message, native)
+}
+
+/// Waits until every shard has reported and every reached session has answered, or until the time is over.
+async fn collect(
+    id: Arc<str>,
+    mut shards: usize,
+    mut reports: mpsc::UnboundedReceiver<AckReport>,
+    wait: Duration,
+) -> Acked {
+    let (mut reached, mut gone, mut answers) = (0, 0, Vec::new());
+    let gather = async {
+        while shards > 0 || answers.len() + gone < reached {
+            match reports.recv().await {
+                Some(AckReport::Reached(count)) => {
+                    shards -= 1;
+                    reached += count;
+                }
+                Some(AckReport::Answer(args)) => answers.push(args),
+                Some(AckReport::Gone) => gone += 1,
+                None => break,
+            }
+        }
+    };
+    // Partial answers are the answer when the time is over.
+    let _ = tokio::time::timeout(wait, gather).await;
+    Acked { id, reached, answers }
+}

@@ -1,0 +1,194 @@
+//! What users and backends do with what lies in inboxes, and what a user's devices hear of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use oyez_protocol::message::Args;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::receipts::Receipt;
+use crate::Hub;
+use crate::address::Address;
+use crate::app::App;
+use crate::channel::{devices_of, roster_of};
+use crate::clock::unix_millis;
+use crate::command::{CommandError, Control, Marking, Publish, Select};
+use crate::delivery::{Heard, Target as Audience};
+use crate::dialect::{Message, Push};
+use crate::hub::{Saying, names};
+use crate::store::{Change, Deleted, Marked, State, Target};
+
+/// Ids in one notice to a user's devices.
+const IDS_PER_NOTICE: usize = 500;
+
+impl Hub {
+    /// Brings messages of a user forward, and tells the user's other devices and the publishers who asked.
+    pub(crate) async fn mark(&self, app: &App, marking: Marking) -> Result<Marked, CommandError> {
+        let inboxes = self.inboxes_of(app)?;
+        let Marking { user, which, to, by } = marking;
+        let (of, mut marked) = (app.owner(&user), Marked::default());
+        loop {
+            let part = inboxes.store.mark(&of, which.clone(), to, unix_millis()).await;
+            inboxes.note(&part);
+            let part = part?;
+            inboxes.figures.marked.fetch_add(part.changed.len() as u64, Relaxed);
+            self.tell_marked(app, &user, &part.changed, to, by).await;
+            marked.changed.extend(part.changed);
+            marked.unknown = part.unknown;
+            if !part.more {
+                return Ok(marked);
+            }
+        }
+    }
+
+    async fn tell_marked(&self, app: &App, user: &Arc<str>, changed: &[Change], to: State, by: Option<Address>) {
+        let Some(rules) = app.inbox.as_deref().filter(|_| !changed.is_empty()) else { return };
+        for change in changed {
+            if let Some(wanted) = &change.receipt {
+                self.receipt(Receipt {
+                    app: app.id,
+                    to: wanted.clone(),
+                    id: Arc::clone(&change.id),
+                    user: Arc::clone(user),
+                    state: change.to,
+                    at: unix_millis(),
+                });
+            }
+        }
+        if to > State::Delivered || rules.first_cancels {
+            let mut ids: Vec<_> = changed.iter().map(|change| Arc::clone(&change.id)).collect();
+            ids.dedup();
+            for ids in ids.chunks(IDS_PER_NOTICE) {
+                self.tell_devices(app, user, &rules.words.state, json!({ "ids": ids, "state": to }), by).await;
+            }
+        }
+        if changed.iter().any(|change| change.from < State::Read && change.to >= State::Read) {
+            self.unread_changed(app, user);
+        }
+    }
+
+    /// Takes messages from a user.
+    pub(crate) async fn delete(&self, app: &App, user: &Arc<str>, ids: Vec<Arc<str>>) -> Result<Deleted, CommandError> {
+        let inboxes = self.inboxes_of(app)?;
+        let deleted = inboxes.store.delete(&app.owner(user), ids, unix_millis()).await;
+        inboxes.note(&deleted);
+        let deleted = deleted?;
+        if let Some(rules) = app.inbox.as_deref().filter(|_| !deleted.removed.is_empty()) {
+            let words = json!({ "ids": deleted.removed, "state": "deleted" });
+            self.tell_devices(app, user, &rules.words.state, words, None).await;
+            self.unread_changed(app, user);
+        }
+        Ok(deleted)
+    }
+
+    /// Gives a user a message again; false: they have it not.
+    pub(crate) async fn resend(&self, app: &App, user: &Arc<str>, id: &str) -> Result<bool, CommandError> {
+        let inboxes = self.inboxes_of(app)?;
+        let again = inboxes.store.resend(&app.owner(user), id, unix_millis()).await;
+        inboxes.note(&again);
+        let Some(item) = again? else { return Ok(false) };
+        let places = [(Target::User(Arc::clone(user)), item.seq)];
+        self.hand_over(app, &item.message, &places, true, Instant::now()).await;
+        Ok(true)
+    }
+
+    /// Puts users on a channel's roster; their devices hear it from now on.
+    pub(crate) async fn enroll(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
+        let inboxes = self.roster_in(app, channel)?;
+        let devices = users.iter().map(|user| devices_of(user)).collect();
+        let roster = vec![roster_of(channel)];
+        let select = Select::Channels { to: devices, except: Vec::new() };
+        // First of all, so that whatever is put when they are on it reaches their devices.
+        self.control_all(&select, |select| Control::Join(app.id, select, roster.clone()));
+        self.settled(app.id, &select).await;
+        let new = inboxes.store.enroll(&app.name, channel, users).await;
+        inboxes.note(&new);
+        if new.is_err() {
+            self.control_all(&select, |select| Control::Leave(app.id, select, roster.clone()));
+        }
+        Ok(new?)
+    }
+
+    /// Takes users off a channel's roster.
+    pub(crate) async fn dismiss(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
+        let inboxes = self.roster_in(app, channel)?;
+        let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
+        let gone = inboxes.store.dismiss(&app.name, channel, users).await;
+        inboxes.note(&gone);
+        let gone = gone?;
+        let roster = vec![roster_of(channel)];
+        self.control_all(&select, |select| Control::Leave(app.id, select, roster.clone()));
+        Ok(gone)
+    }
+
+    fn roster_in(&self, app: &App, channel: &str) -> Result<&super::Inboxes, CommandError> {
+        names(app, &[channel.to_owned()])?;
+        if app.policy.roster(channel).is_none() {
+            return Err(CommandError::NoRoster(channel.to_owned()));
+        }
+        self.inboxes_of(app)
+    }
+
+    /// Notes that the number of unread messages may have changed; the user's devices hear what it is then.
+    pub fn unread_changed(&self, app: &App, user: &Arc<str>) {
+        let Some(inboxes) = self.inboxes() else { return };
+        if self.channels().members(app.id, &devices_of(user)) == 0 {
+            return;
+        }
+        let mut uncounted = inboxes.uncounted.lock();
+        uncounted.users.insert((app.id, Arc::clone(user)));
+        if !std::mem::replace(&mut uncounted.told, true) {
+            let hub = self.clone();
+            self.spawn(async move { hub.tell_unread().await });
+        }
+    }
+
+    /// Counts for one user after the other. Whatever changes while somebody waits for their turn is counted once.
+    async fn tell_unread(&self) {
+        let Some(inboxes) = self.inboxes() else { return };
+        loop {
+            let next = {
+                let mut uncounted = inboxes.uncounted.lock();
+                let next = uncounted.users.iter().next().cloned();
+                match &next {
+                    Some(next) => drop(uncounted.users.remove(next)),
+                    None => uncounted.told = false,
+                }
+                next
+            };
+            let Some((app, user)) = next else { return };
+            let app = self.app(app);
+            if let (Some(rules), Ok(count)) = (&app.inbox, inboxes.store.unread(&app.owner(&user), unix_millis()).await)
+            {
+                self.tell_devices(&app, &user, &rules.words.unread, json!({ "count": count }), None).await;
+            }
+        }
+    }
+
+    /// Tells all devices of a user something that nobody keeps.
+    async fn tell_devices(
+        &self,
+        app: &App,
+        user: &str,
+        event: &str,
+        words: serde_json::Value,
+        except: Option<Address>,
+    ) {
+        let args = Args::one(&words);
+        let id: Arc<str> = Uuid::now_v7().to_string().into();
+        let publish = Publish::new(Vec::new(), event, args.clone());
+        let now = unix_millis();
+        let message = match &app.dialect {
+            Some(dialect) => dialect.shape(&Push { event, args: &args, id: &id, now }),
+            None => Message { event: event.to_owned(), args, whole: false },
+        };
+        let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| dialect.native(&message, &id, now));
+        let to = Audience::Channels([Heard { channel: devices_of(user), audience: None }].into_iter().collect());
+        let except = except.iter().map(|address| Arc::from(address.encode())).collect();
+        let saying = Saying { publish: &publish, id, written: (message, native), to, except, asked: Instant::now() };
+        // A node that goes down tells nothing any more.
+        let _ = self.say(app, saying, None).await;
+    }
+}

@@ -1,0 +1,224 @@
+//! The one queue through which durable publications go into the store. It has them stored in the order in which they
+//! came, many at once, and delivers each when it is its turn: devices hear messages in the store's order.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::Inboxes;
+use crate::Hub;
+use crate::app::App;
+use crate::channel::{devices_of, roster_of};
+use crate::clock::unix_millis;
+use crate::delivery::{Heard, Publication, Target as Audience, WhenSlow};
+use crate::dialect;
+use crate::hub::Inner;
+use crate::policy::grants::Audience as Wanted;
+use crate::store::{Message, Outcome, Put, Seq, Store, StoreError, Stored, Target};
+
+/// Publications that wait to be stored; whoever comes then waits, in order of arrival.
+pub(super) const QUEUE: usize = 1_024;
+
+/// Publications that the store has under way at once.
+const UNDER_WAY: usize = 1_024;
+
+/// Scheduled messages that are released at once.
+const RELEASED: usize = 64;
+
+/// The longest time for which the clock on the wall is not looked at: it may be put forward.
+const NAP: Duration = Duration::from_secs(5);
+
+/// A durable publication on its way into the store.
+pub(super) struct Job {
+    pub(super) put: Put,
+    pub(super) compress: bool,
+    pub(super) asked: Instant,
+    pub(super) reply: oneshot::Sender<Result<Stored, StoreError>>,
+}
+
+/// The same, when the store has answered.
+struct Done {
+    app: Arc<str>,
+    message: Message,
+    deliver_at: Option<u64>,
+    compress: bool,
+    asked: Instant,
+    reply: oneshot::Sender<Result<Stored, StoreError>>,
+    outcome: Result<Stored, StoreError>,
+}
+
+/// Takes jobs in until the hub is gone.
+pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc::Receiver<Job>) {
+    let mut under_way = FuturesOrdered::new();
+    let mut due = store.next_due().await.unwrap_or_default();
+    let mut open = true;
+    while open || !under_way.is_empty() {
+        tokio::select! {
+            biased;
+            Some(done) = under_way.next() => {
+                let Some(hub) = Hub::upgrade(&hub) else { return };
+                let scheduled = settle(&hub, done).await;
+                due = [due, scheduled].into_iter().flatten().min();
+            }
+            job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
+                Some(job) => under_way.push_back(put(Arc::clone(&store), job)),
+                None => open = false,
+            },
+            () = until(due) => {
+                let Some(hub) = Hub::upgrade(&hub) else { return };
+                due = release(&hub, &store).await;
+            }
+        }
+    }
+}
+
+async fn put(store: Arc<dyn Store>, job: Job) -> Done {
+    let Job { put, compress, asked, reply } = job;
+    let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
+    let outcome = store.put(put, unix_millis()).await;
+    Done { app, message, deliver_at, compress, asked, reply, outcome }
+}
+
+/// Answers the publisher and delivers what was stored; returns when it is due, if it is not yet.
+async fn settle(hub: &Hub, done: Done) -> Option<u64> {
+    let inboxes = hub.inboxes()?;
+    let Done { app, message, deliver_at, compress, asked, reply, outcome } = done;
+    inboxes.note(&outcome);
+    let stored = outcome.as_ref().ok().cloned();
+    // A publisher that has gone wants no answer.
+    let _ = reply.send(outcome);
+    let stored = stored?;
+    match stored.outcome {
+        Outcome::Duplicate => {
+            inboxes.figures.duplicates.fetch_add(1, Relaxed);
+            None
+        }
+        Outcome::Scheduled => deliver_at,
+        Outcome::Stored => {
+            inboxes.count(stored.places.len(), stored.refused.len(), stored.dropped.len());
+            if let Ok(app) = hub.find_app(&app) {
+                hub.hand_over(&app, &message, &stored.places, compress, asked).await;
+            }
+            None
+        }
+    }
+}
+
+/// Delivers what has become due; returns when more will be.
+async fn release(hub: &Hub, store: &Arc<dyn Store>) -> Option<u64> {
+    let inboxes = hub.inboxes()?;
+    loop {
+        let released = store.release(RELEASED, unix_millis()).await;
+        inboxes.note(&released);
+        let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait"))
+        else {
+            return Some(unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default());
+        };
+        let count = released.len();
+        for due in released {
+            inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
+            // An app that is not in the file any more has nobody who is connected.
+            if let Ok(app) = hub.find_app(&due.app) {
+                hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;
+            }
+        }
+        if count < RELEASED {
+            return store.next_due().await.unwrap_or_default();
+        }
+    }
+}
+
+/// Waits until a moment of the clock on the wall.
+async fn until(due: Option<u64>) {
+    let Some(due) = due else { return std::future::pending().await };
+    loop {
+        let left = due.saturating_sub(unix_millis());
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(left).min(NAP)).await;
+    }
+}
+
+impl Inboxes {
+    fn count(&self, stored: usize, refused: usize, dropped: usize) {
+        let add = |figure: &std::sync::atomic::AtomicU64, count: usize| figure.fetch_add(count as u64, Relaxed);
+        add(&self.figures.stored, stored);
+        add(&self.figures.refused, refused);
+        add(&self.figures.dropped, dropped);
+    }
+
+    /// Has a message stored, behind all that came before.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn take_in(&self, put: Put, compress: bool, asked: Instant) -> Result<Stored, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job { put, compress, asked, reply }).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Hub {
+    /// Delivers what was stored to the devices of those in whose inboxes it lies. When the node goes down, they get it
+    /// when they come back.
+    pub(super) async fn hand_over(
+        &self,
+        app: &App,
+        message: &Message,
+        places: &[(Target, Seq)],
+        compress: bool,
+        asked: Instant,
+    ) {
+        let Some(stored) = places.iter().map(|(_, seq)| *seq).min() else { return };
+        let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
+        let _ = self.admit(publication, None, asked, None).await;
+        for (target, _) in places {
+            if let Target::User(user) = target {
+                self.unread_changed(app, user);
+            }
+        }
+    }
+
+    /// A stored message as it is published to those in whose inboxes it lies.
+    #[must_use]
+    pub fn publication_of(&self, app: &App, message: &Message, places: &[(Target, Seq)]) -> Publication {
+        let audience = message.audience.as_ref().map(|channel| {
+            let (policy, wanted) = (Arc::clone(&app.policy), Wanted::MayHear(channel.to_string()));
+            Arc::new(move |rights: &Arc<_>| policy.admits(&wanted, rights)) as crate::delivery::Audience
+        });
+        let heard = |(target, _): &(Target, Seq)| {
+            let channel = match target {
+                Target::User(user) => devices_of(user),
+                Target::Channel(channel) => roster_of(channel),
+            };
+            Heard { channel, audience: audience.clone() }
+        };
+        let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| {
+            let event = message.event.to_string();
+            let words = dialect::Message { event, args: message.args.clone(), whole: message.whole };
+            dialect.native(&words, &message.id, message.created)
+        });
+        Publication {
+            app: app.id,
+            id: Arc::clone(&message.id),
+            to: Audience::Channels(places.iter().map(heard).collect()),
+            except: Default::default(),
+            event: Arc::clone(&message.event),
+            args: message.args.clone(),
+            native,
+            priority: message.priority,
+            volatile: false,
+            // Who reads too slowly is disconnected, and gets it when they come back.
+            when_slow: WhenSlow::Disconnect,
+            rule: None,
+            compress: true,
+            stored: None,
+        }
+    }
+}

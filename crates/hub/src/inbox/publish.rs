@@ -1,0 +1,121 @@
+//! A durable publication: for whom it is kept, and who else hears it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oyez_protocol::message::Args;
+
+use super::rules::{InboxRules, Keeper};
+use crate::Hub;
+use crate::app::App;
+use crate::channel::{devices_of, roster_of};
+use crate::clock::unix_millis;
+use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
+use crate::hub::{Saying, priority};
+use crate::policy::grants::Audience;
+use crate::store::{Message, Outcome, Put, Target};
+
+impl Hub {
+    /// Has a publication stored for those to whom it is durable in these channels, and tells it to the others. Returns
+    /// when it is as certain as was asked, before it is delivered.
+    pub(crate) async fn publish_durable(
+        &self,
+        app: &App,
+        mut saying: Saying<'_>,
+        durable: Vec<Arc<str>>,
+    ) -> Result<(Published, usize), CommandError> {
+        let inboxes = self.inboxes_of(app)?;
+        let rules = app.inbox.as_deref().ok_or_else(|| CommandError::NoInbox(app.name.clone()))?;
+        let to = self.keepers(app, &durable).await?;
+        let (mut level, mut places) = (Level::Accepted, Vec::new());
+        if !to.is_empty() {
+            let put = put(app, rules, &saying, &durable, to);
+            let stored = inboxes.take_in(put, saying.publish.compress, saying.asked).await?;
+            level = stored.level;
+            if stored.outcome != Outcome::Stored {
+                let duplicate = stored.outcome == Outcome::Duplicate;
+                return Ok((Published { id: saying.id, level, duplicate }, 0));
+            }
+            places = stored.places;
+        }
+        let kept = places.iter().map(|(target, _)| match target {
+            Target::User(user) => devices_of(user),
+            Target::Channel(channel) => roster_of(channel),
+        });
+        saying.except.extend(kept);
+        let id = Arc::clone(&saying.id);
+        match self.say(app, saying, None).await {
+            // It is stored: that those who are connected hear nothing now does not change it.
+            Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((Published { id, level, duplicate: false }, 0)),
+            said => Ok((Published { id, level, duplicate: false }, said?)),
+        }
+    }
+
+    /// In whose inboxes, and in which logs, what is durable in these channels lies.
+    async fn keepers(&self, app: &App, channels: &[Arc<str>]) -> Result<Vec<Target>, CommandError> {
+        let (mut to, mut unkept) = (Vec::new(), Vec::new());
+        for channel in channels {
+            match app.policy.keeper(channel) {
+                Some(Keeper::User(user)) => to.push(Target::User(user)),
+                Some(Keeper::Roster) => to.push(Target::Channel(Arc::clone(channel))),
+                None => unkept.push(Arc::clone(channel)),
+            }
+        }
+        if unkept.is_empty() {
+            return Ok(to);
+        }
+        let select = if unkept.iter().any(|channel| **channel == *crate::channel::EVERYONE) {
+            Select::Everyone
+        } else {
+            Select::Channels { to: unkept, except: Vec::new() }
+        };
+        let present = self.describe(app.id, &select).await;
+        to.extend(present.into_iter().filter(|one| !one.user.is_empty()).map(|one| Target::User(one.user)));
+        to.sort_unstable();
+        to.dedup();
+        if to.len() > USERS_PER_MESSAGE { Err(CommandError::TooManyUsers(to.len())) } else { Ok(to) }
+    }
+}
+
+/// What is put into the store.
+fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>], to: Vec<Target>) -> Put {
+    let Saying { publish, id, written: (words, _), .. } = saying;
+    let promise = &publish.promise;
+    let now = unix_millis();
+    let ruled = durable.iter().find_map(|channel| app.event(&publish.event, channel)?.ttl);
+    let ttl = promise.ttl.or(ruled).or(rules.ttl);
+    let from = promise.deliver_at.map_or(now, |at| at.max(now));
+    let expires_at = ttl.map(|ttl| from.saturating_add(millis(ttl)));
+    Put {
+        app: app.name.as_str().into(),
+        message: Message {
+            id: Arc::clone(id),
+            event: words.event.as_str().into(),
+            args: words.args.clone(),
+            priority: priority(app, publish),
+            created: now,
+            expires_at,
+            whole: words.whole,
+            audience: audience(app, publish, durable),
+            receipt: promise.receipt.clone(),
+        },
+        to,
+        deliver_at: promise.deliver_at,
+        bound: rules.bound,
+        level: promise.level.unwrap_or(rules.level),
+    }
+}
+
+/// The channel to which its readers must be able to subscribe, where the rule of its first channel wants that.
+fn audience(app: &App, publish: &Publish, durable: &[Arc<str>]) -> Option<Arc<str>> {
+    let data = Args::first(&publish.args).map_or("null", |first| first.get());
+    match app.policy.audience(&publish.event, durable.first()?, data)? {
+        Audience::MayHear(channel) => Some(channel.into()),
+        // Rules know no others.
+        Audience::Having(_) | Audience::When(_) => None,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,37 @@
+//! What time brings: messages expire, ids are forgotten, figures change, a disk has room again.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Hub;
+use crate::clock::unix_millis;
+use crate::hub::Inner;
+
+/// From one round to the next.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Does rounds until the hub is gone.
+pub(super) async fn run(hub: Weak<Inner>) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(hub) = Hub::upgrade(&hub) else { return };
+        let Some(inboxes) = hub.inboxes() else { return };
+        loop {
+            let done = inboxes.store.maintain(unix_millis()).await;
+            inboxes.note(&done);
+            let Ok(done) = done else { break };
+            inboxes.figures.expired.fetch_add(done.expired as u64, Relaxed);
+            if !done.more {
+                break;
+            }
+        }
+        if let Ok(stats) = inboxes.store.stats(unix_millis()).await {
+            *inboxes.stats.lock() = stats;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What an app's file says of durable messages: its inbox, its events, and how clients speak of them.
+
+use std::sync::Arc;
+
+use oyez_hub::command::Level;
+use oyez_hub::delivery::Priority;
+use oyez_hub::dialect::{MarkRule, MarkWhich};
+use oyez_hub::inbox::rules::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
+use oyez_hub::policy::channel::Pattern;
+use oyez_hub::policy::expression::Names;
+use oyez_hub::store::{Bound, State, WhenFull};
+use serde::de::DeserializeOwned;
+
+use super::reader::Node;
+use super::rules::{shape, url};
+
+/// `[app.NAME.inbox]`.
+pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
+    let word = |name: &str| node.choice(name).unwrap_or_default();
+    let event = |name: &str| {
+        let event = node.text(name).map(|event| event.text).unwrap_or_default();
+        if !oyez_hub::command::is_event_name(&event) {
+            let help = format!("as in {}", node.key(name).example);
+            node.problem(format!("{} is no name for an event", node.full(name)), Some(help));
+        }
+        event.into()
+    };
+    InboxRules {
+        acknowledge: if word("acknowledge") == "heartbeat" { Acknowledge::Heartbeat } else { Acknowledge::Explicit },
+        level: if word("level") == "synced" { Level::Synced } else { Level::Stored },
+        bound: Bound {
+            most: node.count("most").and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX),
+            when_full: if word("when_full") == "refuse" { WhenFull::Refuse } else { WhenFull::DropOldest },
+        },
+        ttl: node.has("ttl").then(|| node.duration("ttl")),
+        first_cancels: node.boolean("first_cancels"),
+        words: Words { ack: event("ack_event"), state: event("state_event"), unread: event("unread_event") },
+        webhook: node.child("webhook").and_then(|node| webhook(&node)),
+    }
+}
+
+fn webhook(node: &Node<'_>) -> Option<Webhook> {
+    Some(Webhook {
+        timeout: node.duration("timeout"),
+        secret: node.secrets("secret").into_iter().next(),
+        url: url(node, "url")?,
+    })
+}
+
+/// `[[app.NAME.event]]`.
+pub(super) fn events(app: &Node<'_>) -> Vec<EventRule> {
+    app.children("event").iter().filter_map(|node| event(app, node)).collect()
+}
+
+fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {
+    let to = node.text("to").and_then(|text| {
+        let wrong = |fault: String| {
+            let help = "a channel's name, or a pattern such as \"user:{userId}\"".to_owned();
+            node.doc.problem(text.span.start, fault, Some(help));
+        };
+        Pattern::compile(&text.text).map_err(wrong).ok()
+    });
+    let class: Option<Class> = node.has("delivery").then(|| named(node, "delivery")).flatten();
+    let needs = match class {
+        Some(Class::Durable) => Some("inbox"),
+        Some(Class::Recoverable) => Some("recovery"),
+        _ => None,
+    };
+    if let Some(section) = needs.filter(|section| !app.has(section)) {
+        let help = format!("write [{}.{section}]", app.path);
+        node.problem(format!("{}.delivery needs an app with [{}.{section}]", node.path, app.path), Some(help));
+    }
+    Some(EventRule {
+        name: node.text("name")?.text.into(),
+        to,
+        class,
+        priority: node.has("priority").then(|| named::<Priority>(node, "priority")).flatten(),
+        ttl: node.has("ttl").then(|| node.duration("ttl")),
+    })
+}
+
+/// The value that this word means.
+fn named<T: DeserializeOwned>(node: &Node<'_>, key: &str) -> Option<T> {
+    serde_json::from_value(node.choice(key)?.into()).ok()
+}
+
+/// The part of a channel's name that is the user whose inbox it is.
+pub(super) fn owner(app: &Node<'_>, node: &Node<'_>, pattern: &Pattern) -> Option<Arc<str>> {
+    let text = node.text("inbox")?;
+    let part = text.text.strip_prefix('{').and_then(|part| part.strip_suffix('}')).unwrap_or(&text.text).to_owned();
+    if !pattern.names().any(|name| name == part) {
+        let help = "name one of its {parts}, as in name = \"user:{userId}\", inbox = \"{userId}\"".to_owned();
+        node.doc.problem(text.span.start, format!("`{pattern}` has no part {{{part}}}"), Some(help));
+        return None;
+    }
+    needs_inbox(app, node, "inbox");
+    Some(part.into())
+}
+
+/// How a channel's roster comes about.
+pub(super) fn roster(app: &Node<'_>, node: &Node<'_>) -> Option<Roster> {
+    let roster = match node.choice("roster").filter(|_| node.has("roster"))?.as_str() {
+        "subscribe" => Roster::Subscribe,
+        _ => Roster::Api,
+    };
+    if node.has("inbox") {
+        let help = "a channel's durable messages are one user's, or those of all on its roster".to_owned();
+        node.problem(format!("{} has both `inbox` and `roster`", node.path), Some(help));
+    }
+    needs_inbox(app, node, "roster");
+    Some(roster)
+}
+
+fn needs_inbox(app: &Node<'_>, node: &Node<'_>, key: &str) {
+    if !app.has("inbox") {
+        let help = format!("write [{}.inbox]", app.path);
+        node.problem(format!("{} is for durable messages", node.full(key)), Some(help));
+    }
+}
+
+/// `[app.NAME.on.mark]`.
+pub(super) fn mark(app: &Node<'_>, node: &Node<'_>, names: &Names) -> Option<MarkRule> {
+    needs_inbox(app, node, "state");
+    let which = match (node.has("ids"), node.has("up_to")) {
+        (true, true) => {
+            let help = "a message is named by its id, or as the last of several".to_owned();
+            node.problem(format!("{} has both `ids` and `up_to`", node.path), Some(help));
+            return None;
+        }
+        (true, false) => MarkWhich::Ids(shape(node, "ids", names)?),
+        (false, true) => MarkWhich::UpTo(shape(node, "up_to", names)?),
+        (false, false) => MarkWhich::All,
+    };
+    Some(MarkRule { which, state: named::<State>(node, "state")? })
+}

@@ -1,0 +1,362 @@
+//! A member and the inbox of its user: it catches up on what it missed, and acknowledges what it hears.
+//!
+//! A member is in its user's channel of devices before the store is asked what waits for it. What is delivered meanwhile
+//! is let pass, because it will be found in the store; what was stored after the last look is delivered. A place in the
+//! store's order, the horizon of that look, tells one from the other, so nothing is lost or doubled in between.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use oyez_hub::app::App;
+use oyez_hub::channel::{devices_of, roster_of};
+use oyez_hub::command::{Command, Marking};
+use oyez_hub::delivery::Target as Audience;
+use oyez_hub::inbox::Inboxes;
+use oyez_hub::inbox::rules::Acknowledge;
+use oyez_hub::policy::grants::Action;
+use oyez_hub::store::{Item, Owner, Page, Seq, State, Step, StoreError, Target, Which};
+use oyez_protocol::message::Args;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::clock;
+use crate::observe::event;
+use crate::session::codec::Variant;
+use crate::session::{Member, Session};
+use crate::shard::Shard;
+
+/// Messages that are read from the store at once.
+const PAGE: usize = 100;
+
+/// Messages that one member may have been sent and not acknowledged; beyond that the oldest expectation is given up, and
+/// the message is sent again on the next connect.
+const SENT_MAX: usize = 4_096;
+
+/// Messages of which the store is told, when a member goes, that they were sent.
+const NOTED_MAX: usize = 64;
+
+/// How long to wait before a store is asked again that could not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a member has heard of its user's inbox.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    seam: Cell<Seam>,
+    sent: RefCell<VecDeque<Sent>>,
+}
+
+/// Whether a member gets what is delivered, or finds it in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seam {
+    /// It catches up; the latest place that was let pass meanwhile.
+    Behind(Seq),
+    /// It hears what has a later place than this.
+    Live(Seq),
+}
+
+/// A message that was sent and is not acknowledged.
+#[derive(Debug)]
+struct Sent {
+    ack: u64,
+    id: Arc<str>,
+    /// A heartbeat was sent after it.
+    asked: bool,
+}
+
+impl Inbox {
+    /// One that has still to catch up.
+    pub(crate) fn new() -> Self {
+        Self { seam: Cell::new(Seam::Behind(0)), sent: RefCell::default() }
+    }
+
+    /// Whether what is delivered from that place is to be sent now; if not, it will be found in the store, or has been.
+    pub(crate) fn takes(&self, place: Seq) -> bool {
+        match self.seam.get() {
+            Seam::Live(since) => place > since,
+            Seam::Behind(latest) => {
+                self.seam.set(Seam::Behind(latest.max(place)));
+                false
+            }
+        }
+    }
+
+    /// All up to that place was read. False: more has passed meanwhile, and has to be read, too.
+    fn caught_up(&self, horizon: Seq) -> bool {
+        match self.seam.get() {
+            Seam::Behind(latest) if latest > horizon => false,
+            Seam::Behind(_) | Seam::Live(_) => {
+                self.seam.set(Seam::Live(horizon));
+                true
+            }
+        }
+    }
+
+    /// A message was sent that asks for that acknowledgement.
+    pub(crate) fn sent(&self, ack: u64, id: &Arc<str>) {
+        let mut sent = self.sent.borrow_mut();
+        if sent.len() >= SENT_MAX {
+            sent.pop_front();
+        }
+        sent.push_back(Sent { ack, id: Arc::clone(id), asked: false });
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.sent.borrow().iter().any(|sent| *sent.id == *id)
+    }
+
+    /// A heartbeat is sent after everything.
+    pub(crate) fn asked(&self) {
+        self.sent.borrow_mut().iter_mut().for_each(|sent| sent.asked = true);
+    }
+
+    /// The heartbeat was answered: what was sent before it has arrived.
+    fn arrived(&self) -> Vec<Arc<str>> {
+        let mut sent = self.sent.borrow_mut();
+        let until = sent.iter().take_while(|sent| sent.asked).count();
+        sent.drain(..until).map(|sent| sent.id).collect()
+    }
+
+    /// The message that asked for this acknowledgement.
+    fn acknowledged(&self, ack: u64) -> Option<Arc<str>> {
+        let mut sent = self.sent.borrow_mut();
+        let at = sent.iter().position(|sent| sent.ack == ack)?;
+        sent.remove(at).map(|sent| sent.id)
+    }
+
+    /// The user has said something about these messages.
+    fn forget(&self, ids: &[Arc<str>]) {
+        self.sent.borrow_mut().retain(|sent| !ids.contains(&sent.id));
+    }
+}
+
+impl Shard {
+    /// Sends a member what waits for its user, and then whatever comes.
+    pub(crate) fn open_inbox(self: &Rc<Self>, member: &Rc<Member>) {
+        if member.inbox.is_none() {
+            return;
+        }
+        let user = Arc::clone(&member.identity.borrow().user);
+        self.join(member, self.key(member.app, &devices_of(&user)));
+        let (shard, member) = (Rc::clone(self), Rc::clone(member));
+        tokio::task::spawn_local(async move {
+            let hub = shard.hub.clone();
+            let app = hub.app(member.app);
+            let Ok(inboxes) = hub.inboxes_of(&app) else { return };
+            let of = app.owner(&user);
+            shard.join_rosters(&app, inboxes, &of, &member).await;
+            shard.catch_up_on(&app, inboxes, &of, &member).await;
+            hub.unread_changed(&app, &user);
+        });
+    }
+
+    /// Joins a member to those who hear what is durable in channels on whose rosters its user is.
+    async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
+        let channels = loop {
+            match inboxes.store().channels(of).await {
+                Ok(channels) => break channels,
+                Err(error) => self.wait_for_store(app, &error).await,
+            }
+            if !self.is_member(member) {
+                return;
+            }
+        };
+        for channel in channels {
+            self.join(member, self.key(app.id, &roster_of(&channel)));
+        }
+    }
+
+    async fn catch_up_on(self: &Rc<Self>, app: &App, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
+        let Some(inbox) = &member.inbox else { return };
+        let (mut after, mut rights) = (None, Vec::new());
+        while self.is_member(member) {
+            let page = match inboxes.store().pending(of, after, PAGE, clock::unix_millis()).await {
+                Ok(page) => page,
+                Err(error) => {
+                    self.wait_for_store(app, &error).await;
+                    continue;
+                }
+            };
+            let Page { items, next, horizon } = page;
+            for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
+                match self.refusal(app, member, &item.via, &mut rights).await {
+                    None => self.send_again(app, inboxes, member, item),
+                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason)),
+                }
+            }
+            if !self.drained(member).await {
+                return;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None if inbox.caught_up(horizon) => return,
+                None => after = Some(horizon),
+            }
+        }
+    }
+
+    async fn wait_for_store(&self, app: &App, error: &StoreError) {
+        event::store_failed(app, "read", error);
+        sleep(RETRY).await;
+    }
+
+    /// Why a member may not hear what came through this channel; none: it may.
+    async fn refusal(
+        &self,
+        app: &App,
+        member: &Member,
+        via: &Target,
+        known: &mut Vec<(Target, Option<String>)>,
+    ) -> Option<String> {
+        let Target::Channel(channel) = via else { return None };
+        if let Some((_, word)) = known.iter().find(|(target, _)| target == via) {
+            return word.clone();
+        }
+        let identity = Arc::clone(&member.identity.borrow());
+        let word = self.permit(app, &identity, Action::Subscribe, channel).await.err().map(|denial| denial.reason);
+        known.push((via.clone(), word.clone()));
+        word
+    }
+
+    /// Sends a message that waits in the store.
+    fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) {
+        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return };
+        let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
+        if let Audience::Channels(heard) = &publication.to
+            && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
+            && !audience(&member.identity.borrow().rights)
+        {
+            let of = app.owner(&member.identity.borrow().user);
+            return self.note(&of, &item.message.id, Step::Withheld("not in the channel's audience".to_owned()));
+        }
+        let ack = self.take_ack_id();
+        let variant = Variant::of_member(&session, member);
+        let parcel = variant.publication(&member.namespace, Some(ack), &publication, self.mark(app.id));
+        if let Some(inbox) = &member.inbox {
+            inbox.sent(ack, &item.message.id);
+        }
+        inboxes.figures().redelivered.fetch_add(1, Relaxed);
+        self.metrics.sent(app.id, 1);
+        self.queue(&session, parcel);
+    }
+
+    /// Waits until a client has taken everything; false: it has gone.
+    async fn drained(&self, member: &Member) -> bool {
+        let waiting = {
+            let Some(session) = member.session.upgrade().filter(|session| session.closed.get().is_none()) else {
+                return false;
+            };
+            self.flush(&session);
+            if session.outbox.borrow().is_empty() {
+                return session.closed.get().is_none();
+            }
+            let (sender, waiting) = oneshot::channel();
+            session.drained.replace(Some(sender));
+            waiting
+        };
+        waiting.await.is_ok()
+    }
+
+    /// A client has acknowledged the event that had this number; false: it was no message of an inbox. What it says
+    /// beside that may be how far the message has come: `"read"`.
+    pub(crate) fn acknowledge(&self, member: &Member, ack: u64, args: &Args) -> bool {
+        let Some(id) = member.inbox.as_ref().and_then(|inbox| inbox.acknowledged(ack)) else { return false };
+        let said = args.first().and_then(|first| serde_json::from_str::<State>(first.get()).ok());
+        let to = said.unwrap_or(State::Delivered).max(State::Delivered);
+        self.mark_later(member, vec![id], to);
+        true
+    }
+
+    /// A heartbeat goes out behind everything durable that was sent.
+    pub(crate) fn ask_delivered(&self, session: &Session) {
+        for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
+            inbox.asked();
+        }
+    }
+
+    /// A heartbeat was answered: where that counts, what was sent before it is acknowledged.
+    pub(crate) fn confirm_delivered(&self, session: &Session) {
+        for member in session.members.borrow().iter() {
+            let Some(inbox) = &member.inbox else { continue };
+            let app = self.hub.app(member.app);
+            if app.inbox.as_ref().is_some_and(|rules| rules.acknowledge == Acknowledge::Heartbeat) {
+                let ids = inbox.arrived();
+                if !ids.is_empty() {
+                    self.mark_later(member, ids, State::Delivered);
+                }
+            }
+        }
+    }
+
+    fn mark_later(&self, member: &Member, ids: Vec<Arc<str>>, to: State) {
+        let (hub, app) = (self.hub.clone(), member.app);
+        let user = Arc::clone(&member.identity.borrow().user);
+        let by = member.session.upgrade().map(|session| member.wire_address(&session));
+        tokio::task::spawn_local(async move {
+            let marking = Marking { user, which: Which::Ids(ids), to, by };
+            if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
+                event::acknowledgement_lost(&hub.app(app), &error);
+            }
+        });
+    }
+
+    /// A client has said something about these messages.
+    pub(crate) fn settled_with(&self, member: &Member, ids: &[Arc<str>]) {
+        if let Some(inbox) = &member.inbox {
+            inbox.forget(ids);
+        }
+    }
+
+    /// A member goes: of what it has not acknowledged, the store learns that it was sent.
+    pub(crate) fn close_inbox(&self, app: &App, member: &Member) {
+        let Some(inbox) = &member.inbox else { return };
+        let of = app.owner(&member.identity.borrow().user);
+        for sent in inbox.sent.borrow_mut().drain(..).rev().take(NOTED_MAX) {
+            self.note(&of, &sent.id, Step::Sent);
+        }
+    }
+
+    fn note(&self, of: &Owner, id: &Arc<str>, step: Step) {
+        let (hub, of, id) = (self.hub.clone(), of.clone(), Arc::clone(id));
+        self.hub.spawn(async move {
+            if let Some(inboxes) = hub.inboxes() {
+                // It only tells who asks later; a store that fails is told elsewhere.
+                let _ = inboxes.store().note(&of, &id, step, clock::unix_millis()).await;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_while_it_catches_up_is_read_again() {
+        let inbox = Inbox::new();
+        assert!(!inbox.takes(7) && !inbox.takes(5), "it will be found in the store");
+        assert!(!inbox.caught_up(6), "7 passed after that look");
+        assert!(inbox.caught_up(7));
+        assert!(!inbox.takes(7) && inbox.takes(9) && inbox.takes(8), "in whatever order");
+    }
+
+    #[test]
+    fn an_answered_heartbeat_confirms_what_was_sent_before_it() {
+        let inbox = Inbox::new();
+        let ids = |ids: Vec<Arc<str>>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        inbox.sent(1, &"a".into());
+        inbox.sent(2, &"b".into());
+        inbox.asked();
+        inbox.sent(3, &"c".into());
+        assert_eq!(inbox.acknowledged(1).as_deref(), Some("a"));
+        assert_eq!(inbox.acknowledged(1), None);
+        assert_eq!(ids(inbox.arrived()), "b");
+        assert_eq!(ids(inbox.arrived()), "", "c was sent after it");
+        inbox.asked();
+        inbox.forget(&["c".into()]);
+        assert_eq!(ids(inbox.arrived()), "");
+    }
+}
