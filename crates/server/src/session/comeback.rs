@@ -301,7 +301,7 @@ impl Shard {
             Some(dialect) => self.say(session, member, dialect, &message),
             None => {
                 let variant = Variant::of_member(session, member);
-                let mark = self.mark_for(session, member);
+                let mark = self.mark_to_say(session, member);
                 self.queue(session, variant.said(&member.namespace, &message.event, &message.args, mark));
             }
         }

@@ -273,11 +273,8 @@ impl Shard {
         true
     }
 
-    /// A heartbeat goes out. It overtakes what waits: then its answer would say nothing.
+    /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
-        if !session.outbox.borrow().is_empty() {
-            return;
-        }
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
             inbox.asked();
         }

@@ -87,7 +87,7 @@ impl Shard {
     }
 
     /// The position that an event for one client says: none where it may be overtaken by what says a later one.
-    pub(crate) fn mark_for(&self, session: &Session, member: &Member) -> Option<Mark> {
+    pub(crate) fn mark_to_say(&self, session: &Session, member: &Member) -> Option<Mark> {
         self.mark(member.app).filter(|_| !self.is_congested(session))
     }
 
@@ -197,7 +197,7 @@ impl Fanout<'_> {
 
     /// The publication in that form; `says`: with its position, where clients of that form hear it.
     fn packet(&mut self, form: FormId, says: bool) -> &Rc<Parcel> {
-        let says = says || !self.shard.forms.borrow().get(form).0.says_positions();
+        let says = says || self.ack.is_some() || !self.shard.forms.borrow().get(form).0.says_positions();
         let known = self.encoded.iter().position(|(known, saying, _)| (*known, *saying) == (form, says));
         let index = known.unwrap_or_else(|| {
             let forms = self.shard.forms.borrow();
