@@ -296,9 +296,8 @@ impl Inbox {
                     allowed
                 }
             };
-            let admits = |channel: &Arc<str>| {
-                self.app.policy.admits(&Audience::MayHear(channel.to_string()), &identity.rights)
-            };
+            let admits =
+                |channel: &Arc<str>| self.app.policy.admits(&Audience::MayHear(channel.to_string()), &identity.rights);
             if allowed && item.message.audience.as_ref().is_none_or(admits) {
                 audible.push(item);
             }

@@ -213,7 +213,9 @@ impl Verdict {
             Self::Acknowledged => format!("{user} has it: {got}."),
             Self::Deleted => format!("It was deleted from {place} at {gone}; before, {got}."),
             Self::Expired => format!("It expired at {gone}; before, {got}. Its `ttl` was over."),
-            Self::Dropped => format!("It was dropped from {place} at {gone}, to make room for newer ones; before, {got}."),
+            Self::Dropped => {
+                format!("It was dropped from {place} at {gone}, to make room for newer ones; before, {got}.")
+            }
             Self::Trimmed => format!("It was acknowledged long ago, and trimmed from {place} at {gone}: {got}."),
             Self::Resent => format!("It was sent again, at {gone}."),
             Self::Withheld => {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Uri;
 use oyez_hub::app::{App, Refusal};
-use oyez_hub::policy::{Identity, Verdict};
 use oyez_hub::policy::token::TokenError;
+use oyez_hub::policy::{Identity, Verdict};
 
 use super::Api;
 use crate::clock;

@@ -108,7 +108,12 @@ async fn users_see_what_they_may_hear_now() {
     node.post("/api/v1/publish", json!({"to": "team:red", "event": "notice", "data": [1, 2], "id": "team"})).await.ok();
     let list = async |secret: &str, query: &str| {
         let page = node.ask("GET", &format!("/api/v1/inbox?order=oldest{query}"), secret, "").await.ok();
-        page["messages"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        page["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let member = token(json!({"sub": "1", "roles": ["red"]}));
     let former = token(json!({"sub": "1", "roles": []}));
