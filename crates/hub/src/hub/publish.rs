@@ -261,7 +261,10 @@ fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> O
 
 /// What is remembered is not silently dropped for a slow client: it is disconnected, and gets all when it comes back.
 fn kept(when_slow: WhenSlow) -> WhenSlow {
-    if when_slow == WhenSlow::DropOldest { WhenSlow::Disconnect } else { when_slow }
+    match when_slow {
+        WhenSlow::DropOldest | WhenSlow::Disconnect => WhenSlow::Disconnect,
+        WhenSlow::Conflate(key) | WhenSlow::ConflateOrDisconnect(key) => WhenSlow::ConflateOrDisconnect(key),
+    }
 }
 
 /// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.

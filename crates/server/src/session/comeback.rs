@@ -301,8 +301,8 @@ impl Shard {
             Some(dialect) => self.say(session, member, dialect, &message),
             None => {
                 let variant = Variant::of_member(session, member);
-                let mark = self.mark(app.id);
-                self.queue(session, variant.event(&member.namespace, None, &message.event, &message.args, mark, true));
+                let mark = self.mark_for(session, member);
+                self.queue(session, variant.said(&member.namespace, &message.event, &message.args, mark));
             }
         }
     }

@@ -121,13 +121,16 @@ impl Shard {
         if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
-            self.queue(session, Parcel::frame(bytes));
+            self.queue(session, Parcel::beat(bytes));
             pulse.ping_at = Some(now + heartbeat.interval);
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
-            for member in session.members.borrow().iter() {
-                if let (Some(trail), Some(mark)) = (&member.trail, self.mark(member.app)) {
-                    trail.asked(mark.position);
+            // It has overtaken what waits; if that has a position, the answer says nothing new.
+            if !session.outbox.borrow().has_placed() {
+                for member in session.members.borrow().iter() {
+                    if let (Some(trail), Some(mark)) = (&member.trail, self.mark(member.app)) {
+                        trail.asked(mark.position);
+                    }
                 }
             }
             pulse.ping_at = None;

@@ -234,7 +234,7 @@ impl Shard {
         }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
-        let parcel = variant.publication(&member.namespace, Some(ack), &publication, self.mark(app.id));
+        let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
         if let Some(inbox) = &member.inbox {
             inbox.sent(ack, &item.message.id);
         }
@@ -270,8 +270,11 @@ impl Shard {
         true
     }
 
-    /// A heartbeat goes out behind everything that was sent.
+    /// A heartbeat goes out. It overtakes what waits: then its answer would say nothing.
     pub(crate) fn ask_delivered(&self, session: &Session) {
+        if !session.outbox.borrow().is_empty() {
+            return;
+        }
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
             inbox.asked();
         }
