@@ -1,7 +1,7 @@
 // Inboxes over HTTP: by users with their own token and by backends, with devices that hear what is done to them.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { token } from './harness.mjs';
+import { fence, token } from './harness.mjs';
 import { CONFIG, ENV, OTHER_SECRET, SMALL, device, directory, user } from './keeping.mjs';
 import { serving } from './stage.mjs';
 import { unique } from './steps.mjs';
@@ -207,7 +207,23 @@ describe('inboxes over HTTP', () => {
     assert.deepEqual(ids(await ok(`${INBOX}?app=desk&user=${ann}`)), [id]);
     const outsider = await device(t, stage.server, ann);
     await outsider.heard.take('unread-count');
-    assert.deepEqual(outsider.heard.all('notice'), []);
+    // Nor live, whether they were there when they were put on it or came later.
+    await change('DELETE', [ann]);
+    await change('PUT', [ann]);
+    const later = await device(t, stage.server, ann);
+    const insider = await device(t, stage.server, ann, { teams: [team] });
+    await Promise.all([later, insider].map(({ heard }) => heard.take('unread-count')));
+    await stage.server.publish(`team:${team}`, 'notice', 'live', { app: 'desk' });
+    assert.equal(await insider.heard.take('notice'), 'live');
+    for (const socket of [outsider, later]) {
+      await fence(stage.server, socket, `user:${ann}`, { app: 'desk' });
+      assert.deepEqual(socket.heard.all('notice'), []);
+    }
+    // Nor who loses it while they are there.
+    await insider.emitWithAck('auth:refresh', { token: user(ann) });
+    await stage.server.publish(`team:${team}`, 'notice', 'later', { app: 'desk' });
+    await fence(stage.server, insider, `user:${ann}`, { app: 'desk' });
+    assert.deepEqual(insider.heard.all('notice'), ['live']);
     assert.deepEqual(await change('DELETE', [bob]), { changed: 1 });
     assert.deepEqual((await ok(INBOX, own(bob, [team]))).messages, []);
     assert.deepEqual((await ok(`${roster}?app=desk`)).users, [ann]);

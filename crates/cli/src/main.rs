@@ -50,7 +50,7 @@ enum Command {
     Explain(command::explain::Options),
     Publish(Box<command::publish::Options>),
     Trace(command::trace::Options),
-    Listen(command::listen::Options),
+    Listen(Box<command::listen::Options>),
     Token(command::token::Options),
     Reload(command::reload::Options),
     Store(command::store::Options),
