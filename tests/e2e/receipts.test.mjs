@@ -55,12 +55,22 @@ test('a webhook that fails is tried again, and then no more', async (t) => {
   assert.deepEqual(backend.calls.map(({ body }) => JSON.parse(body).id), [first, first, first]);
   const [, second, third] = seconds(backend);
   assert.ok(second >= 0.5 && third - second >= 2, `attempts after ${second} and ${third} s`);
+  // A channel hears its receipts meanwhile.
+  fails = Infinity;
+  const clerk = await device(t, server, 'clerk');
+  await clerk.emitWithAck('watch', {});
+  const [stuck, told] = [await notice(server, 'bob', { receipts: 'webhook' }), await notice(server, 'bob', { receipts: { channel: 'receipts' } })];
+  await mark(server, 'bob', { ids: [stuck, told], state: 'read' });
+  assert.equal((await clerk.heard.take('receipt', () => true, 2_000)).id, told);
+  await eventually(() => backend.calls.length === 4);
+  fails = 0;
+  await eventually(() => backend.calls.length === 5);
   // Receipts wait meanwhile, and are told in their order.
   fails = 4;
   const [lost, next] = [await notice(server, 'ann', { receipts: 'webhook' }), await notice(server, 'ann', { receipts: 'webhook' })];
   await mark(server, 'ann', { ids: [lost, next], state: 'seen' });
-  await eventually(() => backend.calls.length === 8, 'four attempts and the next receipt', 25_000);
-  assert.deepEqual(backend.calls.slice(3).map(({ body }) => JSON.parse(body).id), [lost, lost, lost, lost, next]);
+  await eventually(() => backend.calls.length === 10, 'four attempts and the next receipt', 25_000);
+  assert.deepEqual(backend.calls.slice(5).map(({ body }) => JSON.parse(body).id), [lost, lost, lost, lost, next]);
   assert.ok(server.logs.some((line) => line.includes('receipt_lost')), server.logs.join('\n'));
   assert.ok(!server.logs.some((line) => line.includes(SECRET)));
 });

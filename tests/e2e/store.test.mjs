@@ -145,6 +145,7 @@ test('a disk that is full stops what is stored, and nothing else, until there is
   assert.equal(readiness.status, 503);
   assert.deepEqual(readiness.json.reasons.map(({ reason }) => reason), ['store']);
   assert.match(readiness.json.reasons[0].message, /the disk of .* is full/);
+  assert.equal(server.logs.filter((line) => line.includes('store_trouble')).length, 1, 'it is logged once');
   // What is not to be stored is said, what is stored is read, and who connects gets it.
   await server.publish('user:ann', 'ping', 'live', { app: 'desk' });
   assert.equal(await phone.heard.take('ping'), 'live');
@@ -160,5 +161,6 @@ test('a disk that is full stops what is stored, and nothing else, until there is
   await notice(server, 'ann', 'after');
   assert.equal(await phone.heard.take('notice'), 'after');
   assert.equal((await mark()).status, 200);
+  assert.equal(server.logs.filter((line) => line.includes('store_recovered')).length, 1);
   assert.deepEqual(phone.heard.all('notice'), ['before', 'also live', 'after']);
 });
