@@ -156,7 +156,7 @@ impl Shard {
         });
     }
 
-    /// Joins a member to those who hear what is durable in channels on whose rosters its user is.
+    /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
         let channels = loop {
             match inboxes.store().channels(of).await {
@@ -168,7 +168,14 @@ impl Shard {
             }
         };
         for channel in channels {
-            self.join(member, self.key(app.id, &roster_of(&channel)));
+            let identity = Arc::clone(&member.identity.borrow());
+            let allowed = self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok();
+            if !self.is_member(member) {
+                return;
+            }
+            if allowed {
+                self.join(member, self.key(app.id, &roster_of(&channel)));
+            }
         }
     }
 

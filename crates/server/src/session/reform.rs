@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use oyez_hub::app::App;
-use oyez_hub::channel::is_own;
+use oyez_hub::channel::ruled_by;
 use oyez_hub::policy::Verdict;
 use oyez_hub::policy::grants::Action;
 
@@ -42,8 +42,9 @@ impl Shard {
     fn weigh(&self, old: &App, app: &App, member: &Rc<Member>, doubts: &mut Vec<Doubt>) {
         let identity = Arc::clone(&member.identity.borrow());
         let channels = member.channels.borrow().names();
-        for channel in channels.into_iter().filter(|channel| !is_own(channel)) {
-            match (old.policy.subscribe(&identity, &channel), app.policy.subscribe(&identity, &channel)) {
+        for channel in channels {
+            let Some(ruling) = ruled_by(&channel) else { continue };
+            match (old.policy.subscribe(&identity, ruling), app.policy.subscribe(&identity, ruling)) {
                 (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => {}
                 (_, Verdict::Deny { .. }) => self.lose(app, member, &channel),
                 (Verdict::Ask(was), Verdict::Ask(is)) if was.ask.url == is.ask.url && was.body == is.body => {}
@@ -54,7 +55,8 @@ impl Shard {
 
     async fn settle_doubt(&self, app: &App, (member, channel): Doubt) {
         let identity = Arc::clone(&member.identity.borrow());
-        if self.permit(app, &identity, Action::Subscribe, &channel).await.is_err() {
+        let Some(ruling) = ruled_by(&channel) else { return };
+        if self.permit(app, &identity, Action::Subscribe, ruling).await.is_err() {
             self.lose(app, &member, &channel);
         }
     }

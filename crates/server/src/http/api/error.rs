@@ -90,6 +90,12 @@ pub(super) fn code_of(error: &StoreError) -> Code {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::new(code_of(&error), error.to_string())
+    }
+}
+
 impl From<RevokeError> for ApiError {
     fn from(error: RevokeError) -> Self {
         match error {
