@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use crate::address::{Address, AppId};
+use crate::command::Select;
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::policy::backend::Backend;
@@ -14,7 +15,7 @@ use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Now, Policy};
-use crate::recovery::Recovery;
+use crate::recovery::{Change, Order, Recovery};
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -225,10 +226,15 @@ impl App {
         }
     }
 
-    /// Where a session lives that came back under this name; none for all others.
+    /// The shard of a session: one that came back under the name that it had may be on another than that says.
     #[must_use]
-    pub fn home(&self, name: Address) -> Option<Address> {
-        self.recovery.as_ref()?.home(name)
+    pub fn shard_of(&self, name: Address) -> u8 {
+        self.recovery.as_ref().and_then(|recovery| recovery.home(name)).unwrap_or(name).shard
+    }
+
+    /// Has a command reach those who are away, and whoever is cut off until the order is dropped.
+    pub(crate) fn order(&self, select: &Select, change: impl FnOnce() -> Change) -> Option<Order<'_>> {
+        Some(self.recovery.as_ref()?.ghosts.order(select.clone(), change()))
     }
 
     /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,

@@ -26,7 +26,7 @@ use crate::command::{
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::presence::Presence;
-use crate::recovery::{History, Pids, Recovery};
+use crate::recovery::{Change, DIRECT, History, Pids, Recovery, direct};
 
 #[cfg(test)]
 mod tests;
@@ -169,7 +169,7 @@ impl Hub {
     /// # Errors
     /// [`CommandError`]: nothing was changed.
     pub async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, CommandError> {
-        match self.at_home(app, command) {
+        match command {
             Command::Publish(publish) => {
                 self.publish(app, publish, None).await.map(|(published, _)| Outcome::Published(published))
             }
@@ -178,46 +178,36 @@ impl Hub {
             }
             Command::Join(select, channels) => {
                 let channels = names(&self.app(app), &channels)?;
-                self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
+                self.control_all(app, &select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let channels = names(&self.app(app), &channels)?;
-                self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
+                let known = self.app(app);
+                let channels = names(&known, &channels)?;
+                let _away = known.order(&select, || Change::Leave(channels.clone()));
+                self.control_all(app, &select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Disconnect(select, how) => {
-                self.control_all(&select, |select| Control::Disconnect(app, select, how));
+                let known = self.app(app);
+                let _away = known.order(&select, || Change::Forget);
+                self.control_all(app, &select, |select| Control::Disconnect(app, select, how));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
             Command::Recheck => {
-                self.control_all(&Select::Everyone, |_| Control::Recheck(app));
+                self.control_all(app, &Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
             Command::Reform(rules) => {
                 let old = self.reform(app, *rules);
-                self.control_all(&Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
+                self.control_all(app, &Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
                 Ok(Outcome::Done)
             }
         }
-    }
-
-    /// The command about where a session is that came back under the name that it had.
-    fn at_home(&self, app: AppId, mut command: Command) -> Command {
-        if let Command::Join(select, _)
-        | Command::Leave(select, _)
-        | Command::Disconnect(select, _)
-        | Command::Describe(select) = &mut command
-            && let Select::Socket(address) = select
-            && let Some(home) = self.app(app).home(*address)
-        {
-            *address = home;
-        }
-        command
     }
 
     /// Puts other rules in the place of an app's; returns the app as it was.
@@ -235,10 +225,10 @@ impl Hub {
     }
 
     /// Hands a control to every shard that `select` can concern.
-    fn control_all(&self, select: &Select, make: impl Fn(Select) -> Control) {
+    fn control_all(&self, app: AppId, select: &Select, make: impl Fn(Select) -> Control) {
         if let Select::Socket(address) = select {
             if address.node == self.inner.node {
-                self.control(address.shard, make(select.clone()));
+                self.control(self.app(app).shard_of(*address), make(select.clone()));
             }
             return;
         }
@@ -252,14 +242,14 @@ impl Hub {
     async fn settled(&self, app: AppId, select: &Select) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let nobody = Select::Channels { to: Vec::new(), except: Vec::new() };
-        self.control_all(select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
+        self.control_all(app, select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
         drop(sender);
         while receiver.recv().await.is_some() {}
     }
 
     pub(crate) async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        self.control_all(select, |select| Control::Describe(app, select, sender.clone()));
+        self.control_all(app, select, |select| Control::Describe(app, select, sender.clone()));
         drop(sender);
         let mut found = Vec::new();
         while let Some(some) = receiver.recv().await {
@@ -301,7 +291,7 @@ impl Hub {
         let permit = self.inner.door.enter(size).await.ok_or(CommandError::ShuttingDown)?;
         let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let (message, native) = written(&app, &publish, &id);
-        let remembered = remembered(&app, &publish, &to, ack.is_some());
+        let remembered = remembered(&app, &publish, &to);
         let publication = Arc::new(Publication {
             app: app.id,
             id: Arc::clone(&id),
@@ -315,17 +305,19 @@ impl Hub {
             compress: publish.compress,
         });
         let told = Arc::clone(&publication);
-        let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
+        let asks = ack.is_some();
+        let push =
+            |position| self.push(&app, Delivery { publication: told, position, ack, asked, permit: Some(permit) });
         let shards = match remembered {
             Some((recovery, channels)) => {
-                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
+                recovery.log.append(&publication, asks, channels, asked, |at| push(NonZeroU64::new(at)))
             }
             None => push(None),
         };
         Ok((Published { id, level: Level::Accepted }, shards))
     }
 
-    fn push(&self, delivery: Delivery) -> usize {
+    fn push(&self, app: &App, delivery: Delivery) -> usize {
         let delivery = Arc::new(delivery);
         let mut pushed = 0;
         let mut push = |shard: u8| {
@@ -336,7 +328,7 @@ impl Hub {
         match &delivery.to {
             Target::Socket(address) => {
                 if address.node == self.inner.node {
-                    push(address.shard);
+                    push(app.shard_of(*address));
                 }
             }
             Target::Channels(heard) => {
@@ -353,7 +345,7 @@ impl Hub {
             && let Ok(address) = one.parse::<Address>()
             && address.node == self.inner.node
         {
-            return Ok(Target::Socket(app.home(address).unwrap_or(address)));
+            return Ok(Target::Socket(address));
         }
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
@@ -381,13 +373,15 @@ fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
 /// Channels that remember a publication, with how much each keeps.
 type Histories = SmallVec<[(Arc<str>, History); 2]>;
 
-/// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
-/// answer is remembered nowhere.
-fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
-    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
-    let Target::Channels(heard) = to else { return None };
+/// The channels that remember a publication, with how much they keep, and where. What may be missed is remembered
+/// nowhere.
+fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target) -> Option<(&'a Recovery, Histories)> {
+    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile)?;
     let keeps = |heard: &Heard| Some((Arc::clone(&heard.channel), app.policy.history(&heard.channel)?));
-    let channels: Histories = heard.iter().filter_map(keeps).collect();
+    let channels: Histories = match to {
+        Target::Socket(name) => [(direct(*name), DIRECT)].into_iter().collect(),
+        Target::Channels(heard) => heard.iter().filter_map(keeps).collect(),
+    };
     (!channels.is_empty()).then_some((recovery, channels))
 }
 

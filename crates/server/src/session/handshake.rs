@@ -354,7 +354,10 @@ impl Shard {
             });
             let member =
                 Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
-            let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
+            let begun = || {
+                let position = self.mark(app.id).map_or(0, |mark| mark.position);
+                Trail::new(position, Arc::clone(identity), Arc::clone(&self.hub.app(app.id).policy))
+            };
             let trail = before.map(|(_, trail)| trail);
             match session.dialog {
                 _ if can_recover => member.recoverable(known_as, trail.unwrap_or_else(begun)),
