@@ -49,8 +49,10 @@ class Client {
 
   /** Cuts it off now and then, each in its own time, so that somebody always is. */
   async suffer() {
-    await delay(every * ((this.index % count) / count));
-    for (let times = this.index; !calm; times += 1) {
+    const begun = performance.now() + every * ((this.index % count) / count);
+    for (let times = this.index; ; times += 1) {
+      await delay(begun + (times - this.index) * every - performance.now());
+      if (calm) return;
       const way = WAYS[times % WAYS.length];
       figures.cuts += 1;
       this.network.tell();
@@ -58,7 +60,6 @@ class Client {
       this.network.cut(way);
       await delay(offline);
       this.network.mend(way);
-      await delay(every - offline);
     }
   }
 
@@ -83,6 +84,7 @@ let suffering = [];
 const orders = {
   cut: () => { suffering = clients.map((client) => client.suffer()); },
   calm: async () => { calm = true; await Promise.all(suffering); process.send({ calm: true }); },
+  names: () => process.send(clients.map(({ socket }) => socket.id)),
   look: () => process.send({ there: clients.filter((client) => client.isThere).length, ended: clients.filter((client) => client.ended).length }),
   tell: ({ room, own }) => {
     const sum = { said: 0, arrived: 0, lost: 0, doubled: 0, disordered: 0 };
