@@ -238,6 +238,19 @@ for (const by of ['user', 'session', 'channel']) {
   });
 }
 
+test('who is put into a channel while away gets what is said there from then on', async (t) => {
+  const server = await serving(t, { news: '[[app.desk.channel]]\nname = "late"\nsubscribe = false\nhistory = 10' });
+  const shown = await cutOff(t, server);
+  await say(server, 'late', 2);
+  assert.equal((await server.api('/api/v1/subscribe', { body: { user: 'ann', channels: ['late'] } })).status, 200);
+  await say(server, 'late', 3);
+  const back = await client(t, server, shown);
+  assert.equal((await back.hears('40')).sid, shown.sid);
+  await say(server, 'late', 4);
+  await back.heard.take('packet', (text) => text.includes('"n":4'));
+  assert.deepEqual(back.items(), [1, 3, 4]);
+});
+
 test('a token that is revoked while its client is away brings nobody back; a new one of the same user does', async (t) => {
   const server = await serving(t);
   const old = token({ sub: 'ann' }, { jwtid: 'lost' });

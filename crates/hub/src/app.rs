@@ -15,7 +15,7 @@ use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Now, Policy};
-use crate::recovery::{Change, Order, Recovery};
+use crate::recovery::{Change, Log, Order, Recovery};
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -233,8 +233,9 @@ impl App {
     }
 
     /// Has a command reach those who are away, and whoever is cut off until the order is dropped.
-    pub(crate) fn order(&self, select: &Select, change: impl FnOnce() -> Change) -> Option<Order<'_>> {
-        Some(self.recovery.as_ref()?.ghosts.order(select.clone(), change()))
+    pub(crate) fn order(&self, select: &Select, change: impl FnOnce(&Log) -> Change) -> Option<Order<'_>> {
+        let recovery = self.recovery.as_ref()?;
+        Some(recovery.ghosts.order(select.clone(), change(&recovery.log)))
     }
 
     /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,

@@ -177,7 +177,9 @@ impl Hub {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
             Command::Join(select, channels) => {
-                let channels = names(&self.app(app), &channels)?;
+                let known = self.app(app);
+                let channels = names(&known, &channels)?;
+                let _away = known.order(&select, |log| Change::Join(log.from_now_on(&channels)));
                 self.control_all(app, &select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
@@ -185,14 +187,14 @@ impl Hub {
             Command::Leave(select, channels) => {
                 let known = self.app(app);
                 let channels = names(&known, &channels)?;
-                let _away = known.order(&select, || Change::Leave(channels.clone()));
+                let _away = known.order(&select, |_| Change::Leave(channels.clone()));
                 self.control_all(app, &select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Disconnect(select, how) => {
                 let known = self.app(app);
-                let _away = known.order(&select, || Change::Forget);
+                let _away = known.order(&select, |_| Change::Forget);
                 self.control_all(app, &select, |select| Control::Disconnect(app, select, how));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)

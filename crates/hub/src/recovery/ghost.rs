@@ -49,6 +49,13 @@ impl Ghost {
         self.channels.binary_search_by(|known| (*known.channel).cmp(channel)).is_ok()
     }
 
+    /// It is in that channel, too.
+    fn join(&mut self, wanted: &Wanted) {
+        if let Err(at) = self.channels.binary_search_by(|known| known.channel.cmp(&wanted.channel)) {
+            self.channels.insert(at, wanted.clone());
+        }
+    }
+
     /// Whether a command is about it.
     fn is_meant(&self, name: Address, select: &Select) -> bool {
         let within =
@@ -65,6 +72,8 @@ impl Ghost {
 /// What a command asks of sessions that are away.
 #[derive(Debug, Clone)]
 pub enum Change {
+    /// They are in these channels, too, and want what is said there from now on.
+    Join(Vec<Wanted>),
     /// They are in these channels no more.
     Leave(Vec<Arc<str>>),
     /// They begin anew.
@@ -206,15 +215,15 @@ impl State {
         else {
             return;
         };
+        self.bytes -= ghost.cost();
         match change {
-            Change::Leave(channels) => {
-                let before = ghost.cost();
-                ghost.channels.retain(|known| !channels.contains(&known.channel));
-                self.bytes -= before - ghost.cost();
-            }
-            Change::Forget => {
-                self.remove(name);
-            }
+            Change::Join(channels) => channels.iter().for_each(|wanted| ghost.join(wanted)),
+            Change::Leave(channels) => ghost.channels.retain(|known| !channels.contains(&known.channel)),
+            Change::Forget => {}
+        }
+        self.bytes += ghost.cost();
+        if matches!(change, Change::Forget) {
+            self.remove(name);
         }
     }
 

@@ -187,6 +187,12 @@ impl Log {
         self.last.load(Ordering::Acquire)
     }
 
+    /// What will be said in these channels.
+    pub(crate) fn from_now_on(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
+        let since = self.last();
+        channels.iter().map(|channel| Wanted { channel: Arc::clone(channel), since }).collect()
+    }
+
     /// Gives a publication its place in these channels, and pushes it while nobody else can have one. One that `asks` for
     /// an answer is never replayed: it is a gap for who has missed it.
     pub fn append<R>(

@@ -287,6 +287,10 @@ fn commands_reach_who_is_away_who_is_coming_back_and_who_is_being_cut_off() {
     for (slot, expect) in [(5, Some(&["b"][..])), (6, Some(&["a", "b"])), (7, Some(&["a", "b"]))] {
         check(&ghosts, slot, expect);
     }
+    keep(1, "ann");
+    assert!(ghosts.claim(address(1), now).is_some());
+    drop(ghosts.order(Select::User("ann".into()), Change::Join(wanted(&[("aa", 3), ("b", 3)]))));
+    check(&ghosts, 1, Some(&["a", "aa", "b"]));
     ghosts.keep(address(8), ghost("ann", &[("a", 0)]), SECOND, now);
     ghosts.keep(address(9), ghost("ann", &[("a", 0), ("c", 0)]), SECOND, now);
     let some = Select::Channels { to: vec!["a".into()], except: vec!["c".into()] };

@@ -52,13 +52,18 @@ pub(crate) struct Claim {
     name: Address,
     /// None: it has been made use of.
     ghost: Option<Ghost>,
+    /// The channels that it may not hear any more.
+    lost: Vec<Arc<str>>,
     heard: Mark,
 }
 
 impl Claim {
     /// What it missed.
     fn wanted(&self) -> Vec<Wanted> {
-        self.ghost.as_ref().map(|ghost| ghost.wanted(self.name, self.heard.position)).unwrap_or_default()
+        let Some(ghost) = &self.ghost else { return Vec::new() };
+        let mut wanted = ghost.wanted(self.name, self.heard.position);
+        wanted.retain(|wanted| !self.lost.contains(&wanted.channel));
+        wanted
     }
 
     /// Nothing is given back any more: it is there again, or begins anew.
@@ -108,7 +113,7 @@ impl Shard {
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), heard };
+        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard };
         if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
@@ -143,8 +148,8 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        if let Some(ghost) = &mut claim.ghost {
-            self.drop_lost(app, identity, ghost).await;
+        if let Some(ghost) = &claim.ghost {
+            claim.lost = self.lost(app, identity, ghost).await;
         }
         let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
         let budget = session.front.outbox_bytes;
@@ -275,8 +280,17 @@ impl Shard {
         if let Some(trail) = &member.trail {
             trail.resume(&wanted);
         }
+        // Where it was put after what it missed was looked up.
+        let names = left.channels.into_iter().map(|known| known.channel);
+        let added: Vec<_> = names.filter(|channel| !ghost.is_in(channel)).collect();
+        for channel in &added {
+            self.join(&member, self.key(member.app, channel));
+        }
         self.catch_up(session, &member, &wanted, missed);
         self.confirm(session, &member);
+        if !added.is_empty() {
+            self.tell_gap(session, &member, &guest.app, &added);
+        }
         if !Arc::ptr_eq(&self.hub.app(guest.app.id).policy, &guest.app.policy) {
             // The rules have become others since its channels were looked at.
             self.reform(&guest.app, vec![Rc::clone(&member)]);
@@ -298,27 +312,28 @@ impl Shard {
         }
     }
 
-    /// Leaves out the channels that the client might hear then and may not any more. One that it could not join by
-    /// itself, a backend has put it into; there it stays.
-    async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
-        let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
-        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy);
-        for wanted in &ghost.channels {
-            let channel = &wanted.channel;
-            let may = same
-                || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
-                    (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
-                    (_, Verdict::Deny { .. }) => false,
-                    (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
-                };
-            if may {
-                kept.push(wanted.clone());
+    /// The channels that the client might hear then and may not any more. One that it could not join by itself, a backend
+    /// has put it into; there it stays.
+    async fn lost(&self, app: &App, identity: &Identity, ghost: &Ghost) -> Vec<Arc<str>> {
+        let mut lost = Vec::new();
+        if Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy) {
+            return lost;
+        }
+        for Wanted { channel, .. } in &ghost.channels {
+            let may = match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel))
+            {
+                (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
+                (_, Verdict::Deny { .. }) => false,
+                (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
+            };
+            if !may {
+                lost.push(Arc::clone(channel));
             }
         }
-        ghost.channels = kept;
+        lost
     }
 
-    /// Tells a client that it begins anew although it wanted to go on.
+    /// Tells a client that something is lost.
     pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
         // What it was told by its name may be about anything.
         let channels = if channels.iter().any(|channel| is_direct(channel)) { &[] } else { channels };
