@@ -179,7 +179,7 @@ impl Hub {
             Command::Join(select, channels) => {
                 let known = self.app(app);
                 let channels = names(&known, &channels)?;
-                let _away = known.order(&select, |log| Change::Join(log.from_now_on(&channels)));
+                let _away = known.order(&select, |log| Change::Join(log.all_from_now(&channels)));
                 self.control_all(app, &select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)

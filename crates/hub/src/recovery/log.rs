@@ -188,7 +188,7 @@ impl Log {
     }
 
     /// What will be said in these channels.
-    pub(crate) fn from_now_on(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
+    pub(crate) fn all_from_now(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
         let since = self.last();
         channels.iter().map(|channel| Wanted { channel: Arc::clone(channel), since }).collect()
     }
