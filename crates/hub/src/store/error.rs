@@ -32,7 +32,9 @@ pub enum StoreError {
         needed: u64,
     },
     /// A store in memory holds no more.
-    #[error("the store in memory is full ({most} MB); acknowledge or delete messages, or keep them on disk: --data-dir DIR")]
+    #[error(
+        "the store in memory is full ({most} MB); acknowledge or delete messages, or keep them on disk: --data-dir DIR"
+    )]
     MemoryFull {
         /// How much it holds, in megabytes.
         most: u64,
