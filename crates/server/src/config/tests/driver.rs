@@ -98,7 +98,7 @@ impl Session {
                 self.published.push(publication.clone());
             }
             Step::Status(status) => self.status = Some(status.clone()),
-            Step::Heartbeat | Step::Refresh(_) | Step::Forward => {}
+            Step::Mark(..) | Step::Heartbeat | Step::Refresh(_) | Step::Forward => {}
         }
     }
 
