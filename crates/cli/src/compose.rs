@@ -36,7 +36,12 @@ pub(crate) struct Node {
 impl Node {
     /// Builds everything that a configuration asks for, and the demo page if it has something to show; nothing listens
     /// yet. `reading` gives the configuration as it is later.
-    pub(crate) fn new(config: Config, keeping: &Keeping, reading: Reading, demo: Option<Demo>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        config: Config,
+        keeping: &Keeping,
+        reading: Reading,
+        demo: Option<Demo>,
+    ) -> Result<Self, Failure> {
         let cannot = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"));
         let runtime = Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)

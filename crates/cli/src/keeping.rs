@@ -43,9 +43,8 @@ impl Keeping {
                 info!(event = "store", kind = "embedded", dir = %dir.display());
                 Ok((Arc::new(store), true))
             }
-            (None, Some(Kind::Embedded)) => {
-                Err(Failure::new("--store embedded needs a directory").help("add --data-dir, as in --data-dir /var/lib/oyez"))
-            }
+            (None, Some(Kind::Embedded)) => Err(Failure::new("--store embedded needs a directory")
+                .help("add --data-dir, as in --data-dir /var/lib/oyez")),
             (Some(_), Some(Kind::Memory)) => {
                 Err(Failure::new("--data-dir and --store memory contradict each other").help("leave one of them out"))
             }
@@ -66,7 +65,9 @@ impl Keeping {
 fn refused(error: &StoreError, dir: &std::path::Path) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
-        StoreError::Damaged { .. } => failure.help(format!("oyez store verify --data-dir {} says what is damaged", dir.display())),
+        StoreError::Damaged { .. } => {
+            failure.help(format!("oyez store verify --data-dir {} says what is damaged", dir.display()))
+        }
         _ => failure,
     }
 }

@@ -285,13 +285,17 @@ pub enum CommandError {
     #[error("{0}")]
     BadPromise(&'static str),
     /// Nothing is remembered in this channel.
-    #[error("nothing is remembered in {0:?}: give its [[app.NAME.channel]] a `history`, and the app [app.NAME.recovery]")]
+    #[error(
+        "nothing is remembered in {0:?}: give its [[app.NAME.channel]] a `history`, and the app [app.NAME.recovery]"
+    )]
     NotRecoverable(String),
     /// A channel without a roster.
     #[error("the channel {0:?} has no roster: give its [[app.NAME.channel]] a `roster`")]
     NoRoster(String),
     /// A durable publication to more users than one message is stored for.
-    #[error("{0} users hear these channels now, and one message is stored for at most {USERS_PER_MESSAGE}: give the channel a `roster`")]
+    #[error(
+        "{0} users hear these channels now, and one message is stored for at most {USERS_PER_MESSAGE}: give the channel a `roster`"
+    )]
     TooManyUsers(usize),
     /// The store refused.
     #[error(transparent)]

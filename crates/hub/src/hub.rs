@@ -200,14 +200,15 @@ impl Hub {
                 Ok(Outcome::Done)
             }
             Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
-            Command::Mark(marking) => self.mark(&self.app(app), marking).await.map(Outcome::Marked),
-            Command::Delete(user, ids) => self.delete(&self.app(app), &user, ids).await.map(Outcome::Deleted),
-            Command::Resend(user, id) => self.resend(&self.app(app), &user, &id).await.map(Outcome::Resent),
+            // Boxed, like whatever is rare: a publication's future stays small.
+            Command::Mark(marking) => Box::pin(self.mark(&self.app(app), marking)).await.map(Outcome::Marked),
+            Command::Delete(user, ids) => Box::pin(self.delete(&self.app(app), &user, ids)).await.map(Outcome::Deleted),
+            Command::Resend(user, id) => Box::pin(self.resend(&self.app(app), &user, &id)).await.map(Outcome::Resent),
             Command::Enroll(channel, users) => {
-                self.enroll(&self.app(app), &channel, users).await.map(Outcome::Rostered)
+                Box::pin(self.enroll(&self.app(app), &channel, users)).await.map(Outcome::Rostered)
             }
             Command::Dismiss(channel, users) => {
-                self.dismiss(&self.app(app), &channel, users).await.map(Outcome::Rostered)
+                Box::pin(self.dismiss(&self.app(app), &channel, users)).await.map(Outcome::Rostered)
             }
             Command::Recheck => {
                 self.control_all(&Select::Everyone, |_| Control::Recheck(app));

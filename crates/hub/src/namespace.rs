@@ -167,15 +167,7 @@ impl Broadcast {
     /// Everybody in one app's namespace.
     #[must_use]
     pub fn new(hub: Hub, app: AppId) -> Self {
-        Self {
-            hub,
-            app,
-            to: Vec::new(),
-            except: Vec::new(),
-            priority: None,
-            volatile: false,
-            compress: true,
-        }
+        Self { hub, app, to: Vec::new(), except: Vec::new(), priority: None, volatile: false, compress: true }
     }
 
     /// Also the members of `channel`; the first call narrows everybody down to them.

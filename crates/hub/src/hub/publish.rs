@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
+use crate::clock::unix_millis;
 use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
-use crate::clock::unix_millis;
 use crate::inbox::rules::Class;
 use crate::recovery::{History, Recovery};
 
@@ -174,13 +174,7 @@ impl Hub {
     }
 
     /// The channels in which a publication is durable, each named by its publisher.
-    fn durable(
-        &self,
-        app: &App,
-        publish: &Publish,
-        to: &Target,
-        asks: bool,
-    ) -> Result<Vec<Arc<str>>, CommandError> {
+    fn durable(&self, app: &App, publish: &Publish, to: &Target, asks: bool) -> Result<Vec<Arc<str>>, CommandError> {
         let promise = &publish.promise;
         let named = match to {
             Target::Channels(heard) => &heard[..publish.to.len().min(heard.len())],
@@ -209,9 +203,14 @@ impl Hub {
 /// Refuses what does not go together.
 fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bool) -> Result<(), CommandError> {
     let Promise { class, level, ttl, deliver_at, receipt } = &publish.promise;
-    let wants_store = ttl.is_some() || deliver_at.is_some() || receipt.is_some() || level.is_some_and(|level| level > Level::Accepted);
+    let wants_store = ttl.is_some()
+        || deliver_at.is_some()
+        || receipt.is_some()
+        || level.is_some_and(|level| level > Level::Accepted);
     let fault = match class {
-        Some(Class::Durable) if to_session => "a durable publication is for users, not for one session: name the user's channel",
+        Some(Class::Durable) if to_session => {
+            "a durable publication is for users, not for one session: name the user's channel"
+        }
         Some(Class::Durable | Class::Recoverable) if asks => {
             "`ack` waits for those who are connected: leave it out, and ask for `receipts` of a durable publication"
         }

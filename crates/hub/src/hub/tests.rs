@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::command::Publish;
 use crate::sync::model::many_orders;
 
 const APP: AppId = AppId(0);

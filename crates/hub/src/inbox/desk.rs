@@ -70,12 +70,7 @@ impl Hub {
     }
 
     /// Takes messages from a user.
-    pub(crate) async fn delete(
-        &self,
-        app: &App,
-        user: &Arc<str>,
-        ids: Vec<Arc<str>>,
-    ) -> Result<Deleted, CommandError> {
+    pub(crate) async fn delete(&self, app: &App, user: &Arc<str>, ids: Vec<Arc<str>>) -> Result<Deleted, CommandError> {
         let inboxes = self.inboxes_of(app)?;
         let deleted = inboxes.store.delete(&app.owner(user), ids, unix_millis()).await;
         inboxes.note(&deleted);
@@ -100,12 +95,7 @@ impl Hub {
     }
 
     /// Puts users on a channel's roster; their devices hear it from now on.
-    pub(crate) async fn enroll(
-        &self,
-        app: &App,
-        channel: &str,
-        users: Vec<Arc<str>>,
-    ) -> Result<usize, CommandError> {
+    pub(crate) async fn enroll(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
         let inboxes = self.roster_in(app, channel)?;
         let devices = users.iter().map(|user| devices_of(user)).collect();
         let roster = vec![roster_of(channel)];
@@ -122,12 +112,7 @@ impl Hub {
     }
 
     /// Takes users off a channel's roster.
-    pub(crate) async fn dismiss(
-        &self,
-        app: &App,
-        channel: &str,
-        users: Vec<Arc<str>>,
-    ) -> Result<usize, CommandError> {
+    pub(crate) async fn dismiss(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
         let inboxes = self.roster_in(app, channel)?;
         let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
         let gone = inboxes.store.dismiss(&app.name, channel, users).await;
@@ -153,8 +138,8 @@ impl Hub {
             return;
         }
         let mut uncounted = inboxes.uncounted.lock();
-        uncounted.0.insert((app.id, Arc::clone(user)));
-        if !std::mem::replace(&mut uncounted.1, true) {
+        uncounted.users.insert((app.id, Arc::clone(user)));
+        if !std::mem::replace(&mut uncounted.told, true) {
             let hub = self.clone();
             self.spawn(async move { hub.tell_unread().await });
         }
@@ -166,17 +151,16 @@ impl Hub {
         loop {
             let next = {
                 let mut uncounted = inboxes.uncounted.lock();
-                let next = uncounted.0.iter().next().cloned();
+                let next = uncounted.users.iter().next().cloned();
                 match &next {
-                    Some(next) => drop(uncounted.0.remove(next)),
-                    None => uncounted.1 = false,
+                    Some(next) => drop(uncounted.users.remove(next)),
+                    None => uncounted.told = false,
                 }
                 next
             };
             let Some((app, user)) = next else { return };
             let app = self.app(app);
-            if let (Some(rules), Ok(count)) =
-                (&app.inbox, inboxes.store.unread(&app.owner(&user), unix_millis()).await)
+            if let (Some(rules), Ok(count)) = (&app.inbox, inboxes.store.unread(&app.owner(&user), unix_millis()).await)
             {
                 self.tell_devices(&app, &user, &rules.words.unread, json!({ "count": count }), None).await;
             }

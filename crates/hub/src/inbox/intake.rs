@@ -115,7 +115,8 @@ async fn release(hub: &Hub, store: &Arc<dyn Store>) -> Option<u64> {
     loop {
         let released = store.release(RELEASED, unix_millis()).await;
         inboxes.note(&released);
-        let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait")) else {
+        let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait"))
+        else {
             return Some(unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default());
         };
         let count = released.len();

@@ -60,11 +60,18 @@ pub struct Inboxes {
     lasts: bool,
     jobs: mpsc::Sender<Job>,
     receipts: mpsc::Sender<Receipt>,
-    /// Users whose devices are to hear how much is unread, and whether somebody is telling them.
-    uncounted: Mutex<(HashSet<(AppId, Arc<str>)>, bool)>,
+    uncounted: Mutex<Uncounted>,
     trouble: Mutex<Option<StoreError>>,
     stats: Mutex<Stats>,
     figures: Figures,
+}
+
+/// Users whose devices are to hear how much is unread.
+#[derive(Debug, Default)]
+struct Uncounted {
+    users: HashSet<(AppId, Arc<str>)>,
+    /// Somebody is telling them.
+    told: bool,
 }
 
 impl fmt::Debug for Inboxes {

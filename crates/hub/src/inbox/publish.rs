@@ -46,9 +46,7 @@ impl Hub {
         let id = Arc::clone(&saying.id);
         match self.say(app, saying, None).await {
             // It is stored: that those who are connected hear nothing now does not change it.
-            Err(CommandError::ShuttingDown) if !places.is_empty() => {
-                Ok((Published { id, level, duplicate: false }, 0))
-            }
+            Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((Published { id, level, duplicate: false }, 0)),
             said => Ok((Published { id, level, duplicate: false }, said?)),
         }
     }

@@ -71,7 +71,12 @@ async fn post(app: &App, words: &serde_json::Value) -> bool {
             Err(reason) => match pauses.next() {
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => {
-                    warn!(event = "receipt_lost", app = app.name, reason, "the webhook of [app.NAME.inbox] takes no receipt");
+                    warn!(
+                        event = "receipt_lost",
+                        app = app.name,
+                        reason,
+                        "the webhook of [app.NAME.inbox] takes no receipt"
+                    );
                     return false;
                 }
             },

@@ -28,6 +28,7 @@ fn publication(text: &str) -> Arc<Publication> {
         when_slow: WhenSlow::Disconnect,
         rule: None,
         compress: false,
+        stored: None,
     })
 }
 

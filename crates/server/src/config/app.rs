@@ -12,8 +12,8 @@ use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
 
-use super::key::key;
 use super::inbox;
+use super::key::key;
 use super::origins::{check_cookies, origins};
 use super::reader::{Located, Node};
 use crate::forwarders::{Field, Forwarders, Network};

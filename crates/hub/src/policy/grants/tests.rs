@@ -27,6 +27,8 @@ fn rule(channel: &str, subscribe: &str, publish: &str) -> ChannelRule {
         audience: None,
         when_slow: WhenSlow::DropOldest,
         history: None,
+        inbox: None,
+        roster: None,
     }
 }
 

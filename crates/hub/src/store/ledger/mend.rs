@@ -106,7 +106,8 @@ impl Mend<'_, '_> {
             Some(run) if run.app == app && run.target == target => (run.count, run.last) = (run.count + 1, seq),
             _ => {
                 self.end_of_target()?;
-                self.current = Some(Run { app: app.to_owned(), target: target.clone(), first: seq, last: seq, count: 1 });
+                self.current =
+                    Some(Run { app: app.to_owned(), target: target.clone(), first: seq, last: seq, count: 1 });
             }
         }
         if let Some(at) = message.expires_at {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use oyez_hub::dialect::{Cx, Denial, Message, Moment, Outcome, Plan, Publication, Push, SessionInfo, Step};
 use oyez_hub::policy::Identity;
 use oyez_hub::policy::grants::Verdict;
+use oyez_hub::store::Marked;
 use oyez_protocol::message::Args;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -98,7 +99,8 @@ impl Session {
                 self.published.push(publication.clone());
             }
             Step::Status(status) => self.status = Some(status.clone()),
-            Step::Mark(..) | Step::Heartbeat | Step::Refresh(_) | Step::Forward => {}
+            Step::Mark(..) => outcome.marked = Some(Marked::default()),
+            Step::Heartbeat | Step::Refresh(_) | Step::Forward => {}
         }
     }
 

@@ -6,15 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use chrono::DateTime;
 use oyez_hub::app::App;
-use oyez_hub::command::{
-    Acked, Command, CommandError, Level, Outcome, Promise, Publish, Published, is_channel_name,
-};
-use oyez_hub::inbox::rules::Class;
-use oyez_hub::store::ReceiptTo;
+use oyez_hub::command::{Acked, Command, CommandError, Level, Outcome, Promise, Publish, Published, is_channel_name};
 use oyez_hub::delivery::{self, Priority};
+use oyez_hub::inbox::rules::Class;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
 use oyez_hub::policy::limits::Limit;
+use oyez_hub::store::ReceiptTo;
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
@@ -97,7 +95,9 @@ impl Moment {
             Self::Text(text) => DateTime::parse_from_rfc3339(&text)
                 .ok()
                 .and_then(|at| u64::try_from(at.timestamp_millis()).ok())
-                .ok_or_else(|| ApiError::bad(format!("`deliver_at`: {text:?} is no moment such as 2026-01-31T08:00:00Z"))),
+                .ok_or_else(|| {
+                    ApiError::bad(format!("`deliver_at`: {text:?} is no moment such as 2026-01-31T08:00:00Z"))
+                }),
         }
     }
 }
@@ -157,7 +157,13 @@ impl From<Acked> for PublishAnswer {
     fn from(acked: Acked) -> Self {
         let first = |args: &Args| args.first().unwrap_or(RawValue::NULL).to_owned();
         let answers = acked.answers.iter().map(first).collect();
-        Self { id: acked.id, level: Level::Accepted, duplicate: false, reached: Some(acked.reached), answers: Some(answers) }
+        Self {
+            id: acked.id,
+            level: Level::Accepted,
+            duplicate: false,
+            reached: Some(acked.reached),
+            answers: Some(answers),
+        }
     }
 }
 
