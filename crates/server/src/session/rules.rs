@@ -207,7 +207,7 @@ impl Shard {
                     words.map(|words| *answer = Some(words))
                 }
                 Step::Mark(which, to) => {
-                    let marked = Box::pin(self.mark_for(member, facts, which, to)).await;
+                    let marked = Box::pin(self.mark_messages(member, facts, which, to)).await;
                     marked.map(|marked| {
                         if !plan.is_ruled() {
                             *answer = Some(acknowledged(&marked));
@@ -332,7 +332,7 @@ impl Shard {
     }
 
     /// Notes what a client says of its user's messages.
-    async fn mark_for(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
+    async fn mark_messages(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
         if let Which::Ids(ids) = &which {
             self.settled_with(member, ids);
         }

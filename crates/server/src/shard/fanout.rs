@@ -57,7 +57,8 @@ impl Shard {
         fanout.mark_excepted();
         match &delivery.to {
             Target::Socket(address) => {
-                if let Some(member) = self.member(*address).filter(|member| member.app == delivery.app) {
+                let known = self.member_known_as(delivery.app, *address);
+                if let Some(member) = known.filter(|member| member.app == delivery.app) {
                     fanout.deliver(&[member.address.slot], None);
                 }
             }
@@ -178,7 +179,7 @@ impl Fanout<'_> {
         let says = self.delivery.position.is_some() || !self.shard.is_congested(session);
         let packet = Rc::clone(self.packet(form, says));
         if let (Some(id), Some(request)) = (self.ack, &self.delivery.ack) {
-            member.owe(id, request);
+            member.owe(id, request, self.delivery.position);
         }
         self.reached += 1;
         self.shard.queue_dirty(session, packet);
