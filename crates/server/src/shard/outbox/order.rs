@@ -58,6 +58,9 @@ pub(super) enum Queue {
     Placed,
 }
 
+/// The first in a queue.
+type Head<'a> = (Queue, &'a Waiting);
+
 /// Queues beside the main one; they take memory only where they are needed.
 pub(super) type Others = [VecDeque<Waiting>; Queue::ALL.len() - 1];
 
@@ -125,26 +128,26 @@ impl Outbox {
     /// Goes on to the packet that leaves next.
     fn step(&self, walk: &mut Walk) -> Option<(Queue, &Waiting)> {
         let first = |queue: Queue| Some((queue, self.queue(queue)?.get(walk.at[queue as usize])?));
-        let chosen = if self.side.is_none() {
-            first(Queue::Main)?
-        } else {
-            let vital = |(_, waiting): &(Queue, &Waiting)| waiting.rank == Rank::VITAL;
-            let heads = || Queue::ALL.into_iter().filter_map(first);
-            let oldest = heads().filter(|head| !vital(head)).min_by_key(|(_, waiting)| waiting.ticket);
-            match (heads().find(vital), oldest) {
-                (Some(vital), _) => vital,
-                (None, oldest) => {
-                    let oldest = oldest?;
-                    let in_order = oldest.1.ticket < self.barrier || walk.ahead >= MOST_AHEAD;
-                    let may_leave = |head: &(Queue, &Waiting)| !head.1.patient || head.1.ticket == oldest.1.ticket;
-                    let urgent = heads().filter(may_leave).min_by_key(|(_, waiting)| (waiting.rank, waiting.ticket));
-                    let chosen = urgent.filter(|_| !in_order).unwrap_or(oldest);
-                    walk.ahead = if chosen.1.ticket == oldest.1.ticket { 0 } else { walk.ahead + 1 };
-                    chosen
-                }
-            }
+        let (queue, waiting) = match &self.side {
+            None => first(Queue::Main)?,
+            Some(_) => self.choose(Queue::ALL.map(first), &mut walk.ahead)?,
         };
-        walk.at[chosen.0 as usize] += 1;
+        walk.at[queue as usize] += 1;
+        Some((queue, waiting))
+    }
+
+    /// Which of the first of all queues leaves next; `ahead` have overtaken the oldest.
+    fn choose<'a>(&self, heads: [Option<Head<'a>>; Queue::ALL.len()], ahead: &mut u8) -> Option<Head<'a>> {
+        let heads = || heads.iter().flatten().copied();
+        if let Some(vital) = heads().find(|(_, waiting)| waiting.rank == Rank::VITAL) {
+            return Some(vital);
+        }
+        let oldest = heads().min_by_key(|(_, waiting)| waiting.ticket)?;
+        let is_oldest = |head: &Head| head.1.ticket == oldest.1.ticket;
+        let in_order = oldest.1.ticket < self.barrier || *ahead >= MOST_AHEAD;
+        let may_leave = |head: &Head| is_oldest(head) || !(in_order || head.1.patient);
+        let chosen = heads().filter(may_leave).min_by_key(|(_, waiting)| (waiting.rank, waiting.ticket))?;
+        *ahead = if is_oldest(&chosen) { 0 } else { *ahead + 1 };
         Some(chosen)
     }
 

@@ -233,6 +233,17 @@ fn what_must_not_be_lost_costs_others_their_place_and_then_the_connection() {
 }
 
 #[test]
+fn an_idle_outbox_is_small_and_owns_nothing() {
+    assert!(size_of::<Outbox>() <= 72);
+    let mut outbox = Outbox::default();
+    outbox.insist(packet("news"));
+    outbox.insist(in_lane("fire", Priority::Urgent));
+    write_all(&mut outbox);
+    outbox.release();
+    assert_eq!(outbox.main.capacity(), 0);
+}
+
+#[test]
 fn a_poll_takes_some() {
     let mut outbox = Outbox::default();
     let packet = || Parcel::engine(PacketType::Noop, "", Version::V4);
