@@ -167,7 +167,7 @@ fn debian(package: &str) -> Result<String, String> {
 }
 
 /// The ticketing example, with one shard and room for a load generator: all clients come from one address, say more
-/// than a person would, and no heartbeat of the app.
+/// than a person would, and no heartbeat of the app. Nothing is remembered, because the others do not remember either.
 pub(super) fn ticketing(root: &Path, folder: &Path, server: &[(&str, &str)]) -> Result<PathBuf> {
     let example = "examples/ticketing/oyez.toml";
     let text = fs::read_to_string(root.join(example)).with_context(|| format!("cannot read {example}"))?;
@@ -184,6 +184,10 @@ pub(super) const RAISED: &[(&str, &str, &str)] = &[
     ("heartbeat", "timeout", "1d"),
 ];
 
+/// What the copy leaves out: tables of the app, and keys of its channels. With recovery a slow client would be
+/// disconnected where the others drop, and every event would carry its position.
+pub(super) const LEFT_OUT: (&[&str], &[&str]) = (&["recovery", "inbox", "event"], &["history", "inbox"]);
+
 fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
     let mut file: Table = text.parse().context("the ticketing example is no TOML")?;
     let place =
@@ -193,6 +197,7 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
     }
     let app = file.get_mut("app").and_then(|apps| apps.get_mut("ticketing")).and_then(Value::as_table_mut);
     let app = app.context("the ticketing example has no app `ticketing`")?;
+    leave_out(app)?;
     for (table, key, value) in RAISED {
         let table = app.get_mut(*table).and_then(Value::as_table_mut);
         let place =
@@ -200,6 +205,18 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
         *place = value.parse().map_or_else(|_| Value::String((*value).to_owned()), Value::Integer);
     }
     Ok(file.to_string())
+}
+
+fn leave_out(app: &mut Table) -> Result<()> {
+    let (tables, keys) = LEFT_OUT;
+    for table in tables {
+        app.remove(*table).with_context(|| format!("the example has no `{table}`"))?;
+    }
+    let channels = app.get_mut("channel").and_then(Value::as_array_mut).context("the example has no channels")?;
+    for channel in channels.iter_mut().filter_map(Value::as_table_mut) {
+        channel.retain(|key, _| !keys.iter().any(|gone| key == *gone));
+    }
+    Ok(())
 }
 
 /// The name of a server's certificate, which speaks for itself.
@@ -232,10 +249,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_of_the_example_differs_in_limits_only() {
+    fn the_copy_of_the_example_differs_in_limits_and_in_what_is_remembered() {
         let text = include_str!("../../../examples/ticketing/oyez.toml");
         let mut copy: Table = derived(text, &[]).expect("it can be changed").parse().expect("it is TOML");
-        let example: Table = text.parse().expect("it is TOML");
+        let mut example: Table = text.parse().expect("it is TOML");
+        for gone in ["[app.ticketing.recovery]", "[app.ticketing.inbox]", "[[app.ticketing.event]]", "history", "inbox "] {
+            assert!(text.contains(gone) && !copy.to_string().contains(gone), "{gone}");
+        }
+        leave_out(example["app"]["ticketing"].as_table_mut().expect("a table")).expect("it can be left out");
         assert_ne!(copy, example);
         let app = |file: &Table, table: &str| file["app"]["ticketing"][table].clone();
         for (table, key, _) in RAISED {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::admission::Traffic;
 use oyez_hub::policy::limits::Limit;
@@ -18,6 +19,7 @@ use super::arrival::Arrivals;
 use super::catalogue::{Catalogue, Label, Labelled};
 use super::drops::Drops;
 use super::histogram::Histogram;
+use super::inboxes::{Source, inbox_metrics};
 use super::process::Process;
 use super::returns::Returns;
 use super::vitals::Vitals;
@@ -111,6 +113,7 @@ pub struct Metrics {
     pub(super) accept_failed_at: AtomicU64,
     returns: Returns,
     process: Arc<OnceLock<fn() -> Process>>,
+    inboxes: Source,
     traffic: Arc<dyn Fn() -> Traffic + Send + Sync>,
 }
 
@@ -160,6 +163,8 @@ impl Metrics {
             all.counter("oyez_accept_failures", "Times that the system gave no connection although one waited");
         let process = Arc::default();
         process_metrics(all, &process);
+        let inboxes = Arc::default();
+        inbox_metrics(all, &inboxes);
         let accept_failed_at = AtomicU64::new(0);
         let returns = Returns::default();
         Self {
@@ -179,8 +184,14 @@ impl Metrics {
             accept_failed_at,
             returns,
             process,
+            inboxes,
             traffic,
         }
+    }
+
+    /// Where the figures of the store come from; only the first counts.
+    pub(crate) fn read_inboxes_of(&self, hub: Hub) {
+        let _ = self.inboxes.set(hub);
     }
 
     /// Where the figures of the process come from; only the first counts.

@@ -5,6 +5,7 @@ mod catalogue;
 pub(crate) mod drops;
 pub(crate) mod event;
 pub(crate) mod histogram;
+mod inboxes;
 pub mod metrics;
 pub mod process;
 pub(crate) mod readiness;

@@ -110,6 +110,9 @@ impl Shard {
         self.set_times(member);
         self.schedule(session);
         self.leave_lost(app, member, &identity).await;
+        if let Some(trail) = member.trail.as_ref().filter(|_| Arc::ptr_eq(&member.identity.borrow(), &identity)) {
+            trail.decided_for(&identity);
+        }
         if let Some(dialect) = &app.dialect {
             let facts = Facts::of(session, member);
             let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
@@ -142,7 +145,7 @@ impl Shard {
         }
     }
 
-    pub(crate) fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
+    pub(crate) fn lose(&self, app: &App, member: &Member, channel: &Arc<str>) {
         if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
         }

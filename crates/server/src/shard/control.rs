@@ -47,7 +47,7 @@ impl Shard {
                     self.dismiss_for(&member, how, REPLACED);
                 }
             }
-            Control::Reform(old) => self.reform(old),
+            Control::Reform(old) => self.reform(old, self.all_members()),
             Control::Reached(app, position) => self.reached(*app, *position),
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
@@ -98,7 +98,7 @@ impl Shard {
 
     fn each(&self, app: AppId, select: &Select, mut act: impl FnMut(&Rc<Member>)) {
         let found: Vec<Rc<Member>> = match select {
-            Select::Socket(address) => self.member(*address).into_iter().collect(),
+            Select::Socket(address) => self.member_known_as(app, *address).into_iter().collect(),
             Select::Everyone => self.all_members(),
             Select::User(user) => {
                 self.all_members().into_iter().filter(|member| member.identity.borrow().user == *user).collect()
