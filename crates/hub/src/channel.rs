@@ -41,6 +41,12 @@ pub fn roster_of(channel: &str) -> Arc<str> {
     format!("*#{channel}").into()
 }
 
+/// Whether it is the channel of those who are on some roster.
+#[must_use]
+pub fn is_roster(name: &str) -> bool {
+    name.starts_with("*#")
+}
+
 /// The channel on whose right it depends who may stay in this one: itself, or that of the roster; `None`: nobody's.
 #[must_use]
 pub fn ruled_by(name: &str) -> Option<&str> {

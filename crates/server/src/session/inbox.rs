@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use oyez_hub::app::App;
-use oyez_hub::channel::{devices_of, roster_of};
+use oyez_hub::channel::{devices_of, is_roster, roster_of};
 use oyez_hub::command::{Command, Marking};
 use oyez_hub::delivery::Target as Audience;
 use oyez_hub::inbox::Inboxes;
@@ -167,15 +167,23 @@ impl Shard {
                 return;
             }
         };
+        let mut allowed = Vec::new();
         for channel in channels {
             let identity = Arc::clone(&member.identity.borrow());
-            let allowed = self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok();
-            if !self.is_member(member) {
-                return;
+            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() {
+                allowed.push(roster_of(&channel));
             }
-            if allowed {
-                self.join(member, self.key(app.id, &roster_of(&channel)));
-            }
+        }
+        if !self.is_member(member) {
+            return;
+        }
+        // One that was away may have been taken off a roster meanwhile.
+        let known = member.channels.borrow().names();
+        for lost in known.iter().filter(|name| is_roster(name) && !allowed.contains(name)) {
+            self.leave(member, self.key(app.id, lost));
+        }
+        for roster in allowed {
+            self.join(member, self.key(app.id, &roster));
         }
     }
 
