@@ -71,3 +71,19 @@ pub(super) async fn mark_a_message_in_all_its_places(store: &dyn Store) {
     assert_eq!((waiting(store, &ann(), NOW).await, waiting(store, &bob(), NOW).await), (String::new(), "1".to_owned()));
     sound(store).await;
 }
+
+pub(super) async fn take_a_message_from_all_its_places(store: &dyn Store) {
+    store.enroll("app", "ops", vec!["ann".into(), "bob".into()]).await.unwrap();
+    for id in ["1", "2"] {
+        store.put(put(id, &[user("ann"), channel("ops")]), NOW).await.unwrap();
+    }
+    let deleted = store.delete(&ann(), vec!["1".into(), "1".into()], NOW).await.unwrap();
+    assert_eq!((deleted.removed, deleted.unknown), (vec!["1".into()], vec!["1".into()]));
+    store.resend(&ann(), "2", NOW).await.unwrap().unwrap();
+    assert_eq!((waiting(store, &ann(), NOW).await, waiting(store, &bob(), NOW).await), ("2".into(), "1 2".into()));
+    store.resend(&ann(), "2", NOW).await.unwrap().unwrap();
+    assert_eq!(waiting(store, &ann(), NOW).await, "2");
+    store.delete(&ann(), vec!["2".into()], NOW).await.unwrap();
+    assert_eq!((waiting(store, &ann(), NOW).await, store.unread(&ann(), NOW).await.unwrap()), (String::new(), 0));
+    sound(store).await;
+}

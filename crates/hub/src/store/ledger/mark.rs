@@ -94,10 +94,14 @@ fn by_id(
     Ok(chosen)
 }
 
-/// A message that a user has now, with its bytes.
-fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Option<(Target, Seq, Bytes)>, StoreError> {
-    let Some((target, seq, _)) = locate(view, of, id)? else { return Ok(None) };
-    Ok(entry_of(view, of, &target, seq, now)?.map(|bytes| (target, seq, bytes)))
+/// All places where a user has a message now, with its bytes.
+fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Vec<(Target, Seq, Bytes)>, StoreError> {
+    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(Vec::new()) };
+    let mut held = Vec::new();
+    for (target, seq) in places_of(view, of, &record)? {
+        held.extend(entry_of(view, of, &target, seq, now)?.map(|bytes| (target, seq, bytes)));
+    }
+    Ok(held)
 }
 
 /// The bytes of an entry that a user has now.
@@ -213,11 +217,14 @@ pub(super) fn delete(
 ) -> Result<Deleted, StoreError> {
     let mut deleted = Deleted::default();
     for id in ids {
-        let Some((target, seq, _)) = held(transaction, of, &id, now)? else {
+        let held = held(transaction, of, &id, now)?;
+        if held.is_empty() {
             deleted.unknown.push(id);
             continue;
-        };
-        take(transaction, of, &target, seq, Gone::Deleted, now)?;
+        }
+        for (target, seq, _) in held {
+            take(transaction, of, &target, seq, Gone::Deleted, now)?;
+        }
         deleted.removed.push(id);
     }
     Ok(deleted)
@@ -252,16 +259,19 @@ pub(super) fn resend(
     id: &str,
     now: u64,
 ) -> Result<Option<Item>, StoreError> {
-    let Some((target, seq, bytes)) = held(transaction, of, id, now)? else { return Ok(None) };
+    let held = held(transaction, of, id, now)?;
+    let Some((target, seq, bytes)) = held.first().cloned() else { return Ok(None) };
     let message = read_message(key::entry(&of.app, &target, seq).bytes(), &bytes)?;
-    take(transaction, of, &target, seq, Gone::Resent, now)?;
     let own = Target::User(of.user.clone());
     let id_key = key::id(&of.app, id);
     let Some(mut record) = get::<IdRecord>(transaction, &id_key)? else { return Ok(None) };
-    if target == own {
-        // Its place is not known any more, so nobody would remove its receipt.
-        transaction.remove(key::receipt(&of.app, &target, seq, &of.user));
-        record.places.retain(|place| *place != (target.clone(), seq));
+    for (target, seq, _) in held {
+        take(transaction, of, &target, seq, Gone::Resent, now)?;
+        if target == own {
+            // Its place is not known any more, so nobody would remove its receipt.
+            transaction.remove(key::receipt(&of.app, &target, seq, &of.user));
+            record.places.retain(|place| *place != (target.clone(), seq));
+        }
     }
     let unbounded = Bound { most: u32::MAX, when_full: WhenFull::DropOldest };
     let appended = append(transaction, &of.app, &own, &bytes, message.expires_at, unbounded, now)?;

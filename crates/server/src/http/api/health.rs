@@ -33,7 +33,7 @@ pub(super) struct NotReady {
 /// One reason.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reason {
-    /// A stable name for programs: `starting`, `stalled`, `cannot_accept`, `shutting_down`.
+    /// A stable name for programs: `starting`, `stalled`, `cannot_accept`, `shutting_down`, `store`.
     #[schema(value_type = String, example = "shutting_down")]
     reason: &'static str,
     /// What it means, for people.

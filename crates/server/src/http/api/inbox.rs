@@ -362,7 +362,10 @@ pub(super) async fn list(
     let inboxes = inbox.inboxes(&api)?;
     let query = params.query()?;
     let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await?;
-    let messages = inbox.audible(page.items).await.into_iter().map(Entry::from).collect();
+    let mut items = inbox.audible(page.items).await;
+    // What came through an inbox and a channel lies side by side, and is one message.
+    items.dedup_by(|item, before| item.message.id == before.message.id);
+    let messages = items.into_iter().map(Entry::from).collect();
     Ok(axum::Json(InboxPage { messages, next: page.next.map(|next| params.order.cursor(next)) }))
 }
 

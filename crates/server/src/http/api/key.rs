@@ -186,7 +186,8 @@ impl Caller {
             return Ok(());
         }
         let name = &self.key.config.name;
-        self.deny(format!("the key `{name}` is for some channels only, and inboxes hold messages of all: see `channels` of [key.{name}]"))
+        let why = "is for some channels only, and inboxes hold messages of all";
+        self.deny(format!("the key `{name}` {why}: see `channels` of [key.{name}]"))
     }
 
     /// Whether the key is for this channel. Everybody is a channel only of keys that are for all.
