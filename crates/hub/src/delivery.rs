@@ -43,6 +43,8 @@ pub enum WhenSlow {
     DropOldest,
     /// A later one of the same key takes its place.
     Conflate(Arc<str>),
+    /// The same; and where that does not suffice, it is kept as with [`WhenSlow::Disconnect`].
+    ConflateOrDisconnect(Arc<str>),
     /// It is kept, and the client is disconnected when there is no room for what has to be kept.
     Disconnect,
 }

@@ -25,6 +25,7 @@ pub use embed::ServerBuilder;
 pub use http::api;
 pub use oyez_hub::Hub;
 pub use oyez_hub::command::{Acked, CommandError, Goodbye};
+pub use oyez_hub::delivery::Priority;
 pub use oyez_hub::handler::{ConnectError, Event, Handshake};
 pub use oyez_hub::namespace::{Broadcast, Namespace};
 pub use oyez_hub::policy::Identity;

@@ -105,6 +105,7 @@ impl Server {
         let hub = Hub::new(apps, mailboxes, background);
         let door = hub.clone();
         let metrics = Metrics::new(names.iter().map(String::as_str), shards, move || door.traffic());
+        metrics.read_inboxes_of(hub.clone());
         Self {
             hub,
             settings: Arc::new(settings),

@@ -454,7 +454,7 @@ pub(crate) async fn start(shard: Rc<Shard>, opening: Opening, head: Vec<u8>, str
     if let Err(fault) = shard.greet(&session).await {
         shard.close(&session, fault.into());
     }
-    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
+    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::beat(pong)));
     shard.flush(&session);
     websocket::serve(shard, session, socket);
 }

@@ -140,7 +140,7 @@ async fn start(
     let Admitted { identity, count, .. } = admitted;
     let guest = Guest { app, namespace: String::new(), identity, count };
     shard.introduce(&session, guest, Value::Null, Return::No).await;
-    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::frame(pong)));
+    socket.take(&mut unread, |pong| shard.queue(&session, Parcel::beat(pong)));
     shard.flush(&session);
     websocket::serve(shard, session, socket);
 }

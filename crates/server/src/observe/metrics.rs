@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::admission::Traffic;
 use oyez_hub::policy::limits::Limit;
@@ -16,21 +17,23 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::arrival::Arrivals;
 use super::catalogue::{Catalogue, Label, Labelled};
+use super::drops::Drops;
 use super::histogram::Histogram;
+use super::inboxes::{Source, inbox_metrics};
 use super::process::Process;
 use super::returns::Returns;
 use super::vitals::Vitals;
 use crate::clock;
 
-const APP: Label = Label { name: "app", values: "the apps of the file" };
+pub(super) const APP: Label = Label { name: "app", values: "the apps of the file" };
 const SHARD: Label = Label { name: "shard", values: "the node's threads for connections, from 0" };
 const TRANSPORT: Label = Label { name: "transport", values: "`websocket`, `polling`" };
 const CODE: Label =
     Label { name: "code", values: "a name of [the table of codes](codes.md); of a denial 400, 401, 403, 429, 502" };
-const REASON: Label = Label {
+pub(super) const REASON: Label = Label {
     name: "reason",
     values: "of a refused token `missing`, `expired`, `bad_signature` and the other words of the log; of a dropped message \
-             `slow_consumer`, `volatile`",
+             `slow_consumer`, `conflated`, `volatile`",
 };
 const LIMIT: Label = Label {
     name: "limit",
@@ -73,26 +76,6 @@ labels! {
     PerTransport { shard: u8 = SHARD, transport: &'static str = TRANSPORT }
 }
 
-/// Why a message was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dropped {
-    /// Too much waited for its client.
-    SlowConsumer,
-    /// It was volatile and its client busy.
-    Volatile,
-}
-
-impl Dropped {
-    const ALL: [Self; 2] = [Self::SlowConsumer, Self::Volatile];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::SlowConsumer => "slow_consumer",
-            Self::Volatile => "volatile",
-        }
-    }
-}
-
 /// The metrics of one app, looked up once.
 #[derive(Debug)]
 struct AppMetrics {
@@ -118,7 +101,8 @@ pub struct Metrics {
     refused: Family<PerRefusal, Counter>,
     connect_errors: Family<PerCode, Counter>,
     disconnects: Family<PerCode, Counter>,
-    dropped: [Counter; Dropped::ALL.len()],
+    /// Messages that were given up.
+    pub(crate) drops: Drops,
     /// By [`Limit`].
     limits: Vec<Counter>,
     /// Handshakes that were put off because too many were under way.
@@ -129,6 +113,7 @@ pub struct Metrics {
     pub(super) accept_failed_at: AtomicU64,
     returns: Returns,
     process: Arc<OnceLock<fn() -> Process>>,
+    inboxes: Source,
     traffic: Arc<dyn Fn() -> Traffic + Send + Sync>,
 }
 
@@ -149,14 +134,14 @@ impl Metrics {
     ) -> Self {
         let mut catalogue = Catalogue::default();
         let all = &mut catalogue;
+        let apps: Vec<_> = apps.into_iter().collect();
+        let drops = Drops::new(all, apps.iter().copied());
         let apps = app_metrics(all, apps);
         let refused =
             all.counters("oyez_connects_refused", "Connections that an app refused for what they showed as a token");
         let connect_errors =
             all.counters("oyez_connect_errors", "Requests for a connection that were refused, by code");
         let disconnects = all.counters("oyez_disconnects", "Sessions that ended, by the code of their end");
-        let reasons = all.counters::<PerReason>("oyez_messages_dropped", "Messages given up");
-        let dropped = Dropped::ALL.map(|reason| reasons.get_or_create_owned(&PerReason { reason: reason.word() }));
         let limits = limit_counters(all);
         let arrivals = Arrivals::new(all);
         let handshakes_deferred =
@@ -178,6 +163,8 @@ impl Metrics {
             all.counter("oyez_accept_failures", "Times that the system gave no connection although one waited");
         let process = Arc::default();
         process_metrics(all, &process);
+        let inboxes = Arc::default();
+        inbox_metrics(all, &inboxes);
         let accept_failed_at = AtomicU64::new(0);
         let returns = Returns::default();
         Self {
@@ -189,7 +176,7 @@ impl Metrics {
             refused,
             connect_errors,
             disconnects,
-            dropped,
+            drops,
             limits,
             handshakes_deferred,
             handshakes_delayed,
@@ -197,8 +184,14 @@ impl Metrics {
             accept_failed_at,
             returns,
             process,
+            inboxes,
             traffic,
         }
+    }
+
+    /// Where the figures of the store come from; only the first counts.
+    pub(crate) fn read_inboxes_of(&self, hub: Hub) {
+        let _ = self.inboxes.set(hub);
     }
 
     /// Where the figures of the process come from; only the first counts.
@@ -294,11 +287,6 @@ impl Metrics {
         }
     }
 
-    /// Messages were given up.
-    pub(crate) fn dropped(&self, reason: Dropped, count: usize) {
-        self.dropped[reason as usize].inc_by(count as u64);
-    }
-
     /// The system gives no connection, at that moment of [`clock::steady_nanos`].
     pub(crate) fn accept_failed(&self, now: u64) {
         self.accept_failures.inc();
@@ -318,7 +306,7 @@ impl Metrics {
             connections: self.apps.iter().map(|app| app.now.get()).sum(),
             published: (self.traffic)().entered,
             sent: each(|app| app.sent.get()),
-            dropped: self.dropped.iter().map(Counter::get).sum(),
+            dropped: self.drops.all(),
             denied: each(|app| app.denied.iter().map(Counter::get).sum()),
             stalls: self.shards.iter().map(|shard| shard.stalls.get()).sum(),
             waiting_bytes: self.shards.iter().map(|shard| shard.outbox.get()).sum(),
@@ -441,7 +429,11 @@ fn figure(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use oyez_hub::delivery::Priority;
+
     use super::*;
+    use crate::observe::drops::Dropped;
+    use crate::shard::outbox::Origin;
 
     #[test]
     fn whoever_comes_and_goes_is_counted() {
@@ -452,7 +444,9 @@ mod tests {
         metrics.connected(AppId(0), "ann");
         metrics.disconnected(AppId(0), "bob");
         metrics.denied(AppId(0), 403);
-        metrics.dropped(Dropped::Volatile, 3);
+        let origin = |rule: Option<&str>| Origin { app: AppId(0), rule: rule.map(Arc::from), lane: Priority::Low };
+        metrics.drops.count(&origin(Some("site:{id}")), Dropped::Volatile, 3);
+        metrics.drops.count(&origin(None), Dropped::Conflated, 1);
         metrics.closed(Code::SlowConsumer);
         metrics.refused(AppId(0), "expired");
         metrics.limited(Limit::Channels);
@@ -462,7 +456,8 @@ mod tests {
             "websocket_connections_total{app=\"desk\"} 3",
             "oyez_reconnects_total{app=\"desk\"} 1",
             "oyez_denials_total{app=\"desk\",code=\"403\"} 1",
-            "oyez_messages_dropped_total{reason=\"volatile\"} 3",
+            "oyez_messages_dropped_total{app=\"desk\",channel=\"site:{id}\",reason=\"volatile\",lane=\"low\"} 3",
+            "oyez_messages_dropped_total{app=\"desk\",channel=\"other\",reason=\"conflated\",lane=\"low\"} 1",
             "oyez_disconnects_total{code=\"slow_consumer\"} 1",
             "oyez_connects_refused_total{app=\"desk\",reason=\"expired\"} 1",
             "oyez_limit_hits_total{limit=\"channels_per_session\"} 1",

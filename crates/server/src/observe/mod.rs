@@ -2,8 +2,10 @@
 
 pub(crate) mod arrival;
 mod catalogue;
+pub(crate) mod drops;
 pub(crate) mod event;
 pub(crate) mod histogram;
+mod inboxes;
 pub mod metrics;
 pub mod process;
 pub(crate) mod readiness;

@@ -9,7 +9,7 @@ use oyez_protocol::message::Args;
 use oyez_protocol::socketio::{Encoded, Packet, msgpack, text};
 
 use crate::session::{Dialog, Member, Parser, Session};
-use crate::shard::outbox::Parcel;
+use crate::shard::outbox::{Parcel, Standing};
 
 /// What distinguishes the bytes for one client from the bytes for another. (Compression is decided when frames are
 /// written: a parcel holds both forms.)
@@ -32,13 +32,18 @@ impl Variant {
         Self { positions: member.positions, ..Self::of(session) }
     }
 
+    /// Whether events carry their position.
+    pub(crate) fn says_positions(self) -> bool {
+        self.positions
+    }
+
     /// Whether a session can be recovered: by Socket.IO from version 3 (Engine.IO 4) on.
     pub(crate) fn can_recover(session: &Session) -> bool {
         let version4 = matches!(session.dialog, Dialog::Engine { version: Version::V4, .. });
         version4 && session.parser.get() != Parser::Bare
     }
 
-    /// A publication; `mark` is where in the app's log a client is that has heard it.
+    /// A publication; `mark` is where in the app's log a client is that has heard it, or none, where others may overtake it.
     pub(crate) fn publication(
         self,
         namespace: &str,
@@ -55,12 +60,19 @@ impl Variant {
             Dialog::Engine { .. } => self.event(namespace, ack, event, args, mark, *compress),
         };
         let placed = self.positions && ack.is_none() && mark.is_some();
-        parcel.when_slow(&publication.when_slow).placed(placed)
+        parcel.publishing(publication, placed)
+    }
+
+    /// What the server says to one client by itself.
+    pub(crate) fn said(self, namespace: &str, name: &str, args: &Args, mark: Option<Mark>) -> Rc<Parcel> {
+        let parcel = self.event(namespace, None, name, args, mark, true);
+        // What says a position keeps its place among others that do.
+        if self.positions && mark.is_some() { parcel.with(Standing::Barrier) } else { parcel }
     }
 
     /// An event. One that wants an answer never carries its position: it would stand where the client looks for its
-    /// callback.
-    pub(crate) fn event(
+    /// callback. Any other carries it where clients hear positions, or `null`, which they pass over.
+    fn event(
         self,
         namespace: &str,
         ack: Option<u64>,
@@ -69,8 +81,8 @@ impl Variant {
         mark: Option<Mark>,
         compress: bool,
     ) -> Rc<Parcel> {
-        let mark = mark.filter(|_| self.positions && ack.is_none());
-        let placed = mark.map(|mark| args.clone().and(mark.to_string()));
+        let says = self.positions && ack.is_none();
+        let placed = says.then(|| args.clone().and(mark.map(|mark| mark.to_string())));
         let args = placed.as_ref().unwrap_or(args);
         let encoded = match self.parser {
             Parser::Text => text::encode_event(namespace, ack, name, args),
@@ -98,7 +110,9 @@ impl Variant {
             // Bare Engine.IO has no packets besides messages.
             Parser::Bare => Encoded::default(),
         };
-        self.parcel(encoded, true)
+        let parcel = self.parcel(encoded, true);
+        // What a member hears comes after the answer that makes it one.
+        if matches!(packet, Packet::Connect { .. }) { parcel.with(Standing::Barrier) } else { parcel }
     }
 
     fn parcel(self, encoded: Encoded, compress: bool) -> Rc<Parcel> {

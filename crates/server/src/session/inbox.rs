@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use oyez_hub::app::App;
-use oyez_hub::channel::{devices_of, roster_of};
+use oyez_hub::channel::{devices_of, is_roster, roster_of};
 use oyez_hub::command::{Command, Marking};
 use oyez_hub::delivery::Target as Audience;
 use oyez_hub::inbox::Inboxes;
@@ -38,6 +38,9 @@ const SENT_MAX: usize = 4_096;
 
 /// Messages of which the store is told, when a member goes, that they were sent.
 const NOTED_MAX: usize = 64;
+
+/// Messages that are marked at once, so that others who write do not wait long.
+const MARKED_AT_ONCE: usize = 256;
 
 /// How long to wait before a store is asked again that could not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -153,7 +156,7 @@ impl Shard {
         });
     }
 
-    /// Joins a member to those who hear what is durable in channels on whose rosters its user is.
+    /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
         let channels = loop {
             match inboxes.store().channels(of).await {
@@ -164,8 +167,23 @@ impl Shard {
                 return;
             }
         };
+        let mut allowed = Vec::new();
         for channel in channels {
-            self.join(member, self.key(app.id, &roster_of(&channel)));
+            let identity = Arc::clone(&member.identity.borrow());
+            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() {
+                allowed.push(roster_of(&channel));
+            }
+        }
+        if !self.is_member(member) {
+            return;
+        }
+        // One that was away may have been taken off a roster meanwhile.
+        let known = member.channels.borrow().names();
+        for lost in known.iter().filter(|name| is_roster(name) && !allowed.contains(name)) {
+            self.leave(member, self.key(app.id, lost));
+        }
+        for roster in allowed {
+            self.join(member, self.key(app.id, &roster));
         }
     }
 
@@ -234,7 +252,7 @@ impl Shard {
         }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
-        let parcel = variant.publication(&member.namespace, Some(ack), &publication, self.mark(app.id));
+        let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
         if let Some(inbox) = &member.inbox {
             inbox.sent(ack, &item.message.id);
         }
@@ -270,7 +288,7 @@ impl Shard {
         true
     }
 
-    /// A heartbeat goes out behind everything that was sent.
+    /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
             inbox.asked();
@@ -296,9 +314,11 @@ impl Shard {
         let user = Arc::clone(&member.identity.borrow().user);
         let by = member.session.upgrade().map(|session| member.wire_address(&session));
         tokio::task::spawn_local(async move {
-            let marking = Marking { user, which: Which::Ids(ids), to, by };
-            if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
-                event::acknowledgement_lost(&hub.app(app), &error);
+            for ids in ids.chunks(MARKED_AT_ONCE) {
+                let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by };
+                if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
+                    event::acknowledgement_lost(&hub.app(app), &error);
+                }
             }
         });
     }

@@ -27,7 +27,7 @@ use crate::observe::event;
 use crate::session::codec::{Variant, placed};
 use crate::session::{Dialog, Member, Session};
 use crate::shard::Shard;
-use crate::shard::outbox::Parcel;
+use crate::shard::outbox::{Parcel, Standing};
 
 /// The facts in which rules are evaluated, owned, so that they outlive an await. Most are not asked for, so they become
 /// text only when they are.
@@ -207,7 +207,7 @@ impl Shard {
                     words.map(|words| *answer = Some(words))
                 }
                 Step::Mark(which, to) => {
-                    let marked = Box::pin(self.mark_for(member, facts, which, to)).await;
+                    let marked = Box::pin(self.mark_messages(member, facts, which, to)).await;
                     marked.map(|marked| {
                         if !plan.is_ruled() {
                             *answer = Some(acknowledged(&marked));
@@ -332,7 +332,7 @@ impl Shard {
     }
 
     /// Notes what a client says of its user's messages.
-    async fn mark_for(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
+    async fn mark_messages(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
         if let Which::Ids(ids) = &which {
             self.settled_with(member, ids);
         }
@@ -363,15 +363,17 @@ impl Shard {
 
     /// Says a message to one client, in its own protocol.
     pub(crate) fn say(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, message: &Message) {
+        let mark = self.mark_to_say(session, member);
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();
-                let mark = self.mark(member.app).filter(|_| member.positions && member.greeted.get());
-                Parcel::native(placed(&dialect.native(message, &id, clock::unix_millis()), mark), true)
+                let mark = mark.filter(|_| member.positions && member.greeted.get());
+                let parcel = Parcel::native(placed(&dialect.native(message, &id, clock::unix_millis()), mark), true);
+                if mark.is_some() { parcel.with(Standing::Barrier) } else { parcel }
             }
             Dialog::Engine { .. } => {
                 let variant = Variant::of_member(session, member);
-                variant.event(&member.namespace, None, &message.event, &message.args, self.mark(member.app), true)
+                variant.said(&member.namespace, &message.event, &message.args, mark)
             }
         };
         self.metrics.sent(member.app, 1);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use oyez_hub::delivery::{AckReport, Audience, Delivery, Target};
 use oyez_hub::policy::Rights;
+use oyez_hub::recovery::Mark;
 use smallvec::SmallVec;
 
-use crate::observe::metrics::Dropped;
+use crate::observe::drops::Dropped;
 use crate::session::{Link, Member, Session};
 use crate::shard::Shard;
 use crate::shard::line::{FormId, Place};
-use crate::shard::outbox::{Journey, Parcel};
+use crate::shard::outbox::{Journey, Origin, Parcel};
 use crate::shard::rooms::Slot;
 
 /// What one fan-out keeps between members.
@@ -20,7 +21,8 @@ struct Fanout<'a> {
     delivery: &'a Delivery,
     stamp: u64,
     ack: Option<u64>,
-    encoded: SmallVec<[(FormId, Rc<Parcel>); 2]>,
+    /// By form, and by whether a position is said.
+    encoded: SmallVec<[(FormId, bool, Rc<Parcel>); 2]>,
     /// Begins with the first form.
     journey: Option<Rc<Journey>>,
     /// The current channel's audience on each distinct set of rights met so far.
@@ -55,7 +57,8 @@ impl Shard {
         fanout.mark_excepted();
         match &delivery.to {
             Target::Socket(address) => {
-                if let Some(member) = self.member(*address).filter(|member| member.app == delivery.app) {
+                let known = self.member_known_as(delivery.app, *address);
+                if let Some(member) = known.filter(|member| member.app == delivery.app) {
                     fanout.deliver(&[member.address.slot], None);
                 }
             }
@@ -69,6 +72,24 @@ impl Shard {
             }
         }
         fanout.finish();
+    }
+
+    /// Whether a client cannot take more at once. What only waits for the turn's end is in nobody's way.
+    fn is_busy(&self, session: &Session) -> bool {
+        match &*session.link.borrow() {
+            Link::WebSocket { .. } => self.lines.borrow()[session.address.slot as usize].blocked,
+            Link::Polling(polling) => !polling.is_waiting(),
+        }
+    }
+
+    /// Whether what comes for a client now may overtake, or be overtaken, on its way there.
+    fn is_congested(&self, session: &Session) -> bool {
+        self.is_busy(session) && !session.outbox.borrow().is_empty()
+    }
+
+    /// The position that an event for one client says: none where it may be overtaken by what says a later one.
+    pub(crate) fn mark_to_say(&self, session: &Session, member: &Member) -> Option<Mark> {
+        self.mark(member.app).filter(|_| !self.is_congested(session))
     }
 
     pub(crate) fn take_ack_id(&self) -> u64 {
@@ -112,7 +133,7 @@ impl Fanout<'_> {
                 self.detained.push(*slot);
                 continue;
             }
-            line.pending = turn.extend(line.pending, self.packet(place.form));
+            line.pending = turn.extend(line.pending, self.packet(place.form, true));
             self.reached += 1;
             if !line.listed {
                 line.listed = true;
@@ -134,7 +155,7 @@ impl Fanout<'_> {
         self.shard.detained.replace(detained);
         self.shard.metrics.sent(self.delivery.app, self.reached);
         if self.passed_over > 0 {
-            self.shard.metrics.dropped(Dropped::Volatile, self.passed_over);
+            self.shard.metrics.drops.count(&Origin::of(self.delivery), Dropped::Volatile, self.passed_over);
         }
         if let Some(request) = &self.delivery.ack {
             let _ = request.answers.send(AckReport::Reached(self.reached));
@@ -142,7 +163,7 @@ impl Fanout<'_> {
     }
 
     fn detain(&mut self, session: &Rc<Session>, member: &Member) {
-        if self.delivery.volatile && self.is_busy(session) {
+        if self.delivery.volatile && self.shard.is_busy(session) {
             self.passed_over += 1;
             return;
         }
@@ -155,21 +176,13 @@ impl Fanout<'_> {
             }
         }
         let Place { form, .. } = self.shard.places.borrow()[member.address.slot as usize];
-        let packet = Rc::clone(self.packet(form));
+        let says = self.delivery.position.is_some() || !self.shard.is_congested(session);
+        let packet = Rc::clone(self.packet(form, says));
         if let (Some(id), Some(request)) = (self.ack, &self.delivery.ack) {
-            member.owe(id, request);
+            member.owe(id, request, self.delivery.position);
         }
         self.reached += 1;
         self.shard.queue_dirty(session, packet);
-    }
-
-    /// A volatile packet is only for clients that can take it at once. What only waits for the turn's end is in nobody's
-    /// way.
-    fn is_busy(&self, session: &Session) -> bool {
-        match &*session.link.borrow() {
-            Link::WebSocket { .. } => self.shard.lines.borrow()[session.address.slot as usize].blocked,
-            Link::Polling(polling) => !polling.is_waiting(),
-        }
     }
 
     fn admits(&mut self, audience: &Audience, slot: Slot) -> bool {
@@ -183,18 +196,20 @@ impl Fanout<'_> {
         word
     }
 
-    fn packet(&mut self, form: FormId) -> &Rc<Parcel> {
-        let known = self.encoded.iter().position(|(known, _)| *known == form);
+    /// The publication in that form; `says`: with its position, where clients of that form hear it.
+    fn packet(&mut self, form: FormId, says: bool) -> &Rc<Parcel> {
+        let says = says || self.ack.is_some() || !self.shard.forms.borrow().get(form).0.says_positions();
+        let known = self.encoded.iter().position(|(known, saying, _)| (*known, *saying) == (form, says));
         let index = known.unwrap_or_else(|| {
             let forms = self.shard.forms.borrow();
             let (variant, namespace) = forms.get(form);
             let begin = || Journey::new(self.delivery.asked, self.shard.metrics.latency().clone());
             let journey = self.journey.get_or_insert_with(begin);
-            let mark = self.shard.mark(self.delivery.app);
+            let mark = self.shard.mark(self.delivery.app).filter(|_| says);
             let parcel = variant.publication(namespace, self.ack, self.delivery, mark).travelling(journey);
-            self.encoded.push((form, parcel));
+            self.encoded.push((form, says, parcel));
             self.encoded.len() - 1
         });
-        &self.encoded[index].1
+        &self.encoded[index].2
     }
 }

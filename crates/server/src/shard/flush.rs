@@ -9,7 +9,6 @@ use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use smallvec::SmallVec;
 
-use crate::observe::metrics::Dropped;
 use crate::session::{Fault, Link, Reason, Session};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Queued};
@@ -60,13 +59,14 @@ impl Shard {
                 return;
             }
         }
-        let queued = session.outbox.borrow_mut().push(packet, budget);
+        let queued = session.outbox.borrow_mut().push(packet, budget, &mut |parcel, reason| {
+            if let Some(origin) = parcel.origin() {
+                self.metrics.drops.count(origin, reason, 1);
+            }
+        });
         match queued {
             Queued::Kept => {}
-            Queued::DroppedOldest(count) => {
-                self.metrics.dropped(Dropped::SlowConsumer, count);
-                self.metrics.limited(Limit::Outbox);
-            }
+            Queued::GaveUp => self.metrics.limited(Limit::Outbox),
             Queued::Hopeless => self.close(session, Reason { code: Code::SlowConsumer, word: "transport close" }),
         }
     }
@@ -80,7 +80,7 @@ impl Shard {
             std::mem::take(&mut line.pending)
         };
         for parcel in self.turn.borrow().parcels(pending) {
-            session.outbox.borrow_mut().push(parcel, usize::MAX);
+            session.outbox.borrow_mut().insist(parcel);
         }
     }
 
@@ -176,11 +176,8 @@ impl Shard {
         let line = &mut self.lines.borrow_mut()[brought.slot as usize];
         line.direct = false;
         line.blocked = true;
-        let mut outbox = session.outbox.borrow_mut();
-        for parcel in self.turn.borrow().parcels(brought.sequence) {
-            outbox.push(parcel, usize::MAX);
-        }
-        outbox.advance(count, |parcel| parcel.bytes(line.deflate).len());
+        let parcels = self.turn.borrow().parcels(brought.sequence);
+        session.outbox.borrow_mut().take_over(parcels, count, |parcel| parcel.bytes(line.deflate).len());
     }
 
     /// Writes what waits in a session's outbox, as far as its transport takes it now.

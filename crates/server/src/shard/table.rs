@@ -222,12 +222,12 @@ impl Shard {
         let version = session.dialog.version();
         match &*session.link.borrow() {
             Link::WebSocket { .. } => {
-                session.outbox.borrow_mut().push(Parcel::frame(frame::close(reason.code)), usize::MAX);
+                session.outbox.borrow_mut().insist(Parcel::frame(frame::close(reason.code)));
             }
             Link::Polling(polling) => {
                 // A client that said goodbye itself only needs its waiting GET released.
                 if reason != Fault::Closed.into() {
-                    session.outbox.borrow_mut().push(Parcel::engine(PacketType::Close, "", version), usize::MAX);
+                    session.outbox.borrow_mut().insist(Parcel::engine(PacketType::Close, "", version));
                 }
                 polling.wake();
                 if reason.code == Code::PingTimeout {

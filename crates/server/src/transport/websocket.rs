@@ -196,7 +196,7 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
         if let Some(end) = socket.end {
             return Err(end);
         }
-        if socket.resume(|pong| shard.queue(session, Parcel::frame(pong))) {
+        if socket.resume(|pong| shard.queue(session, Parcel::beat(pong))) {
             continue;
         }
         let heard = poll_fn(|cx| poll_input(cx, shard, session, socket)).await?;
@@ -225,7 +225,7 @@ fn poll_input(
         match socket.stream.try_read_all(&mut scratch) {
             Ok(0) => return Poll::Ready(Err(Fault::Closed)),
             Ok(count) => {
-                socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::frame(pong)));
+                socket.take(&mut scratch[..count], |pong| shard.queue(session, Parcel::beat(pong)));
                 return Poll::Ready(Ok(count));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -113,7 +113,10 @@ enum Receipts {
 /// The lanes, as the API's document shows them.
 fn priority() -> Object {
     let names = Priority::ALL.map(Priority::name);
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).default(Some(json!("normal"))).build()
+    let object = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).default(Some(json!("normal")));
+    object
+        .description(Some("The lane in which it waits for clients that read too slowly; urgent ones overtake."))
+        .build()
 }
 
 /// How long to wait for acknowledgements.
