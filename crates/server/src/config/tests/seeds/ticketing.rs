@@ -48,6 +48,16 @@ fn rights_follow_the_token() {
 }
 
 #[test]
+fn own_role_department_and_ticket_channels_are_remembered() {
+    let app = app("ticketing");
+    assert_eq!(app.recovery.expect("recovery is on").window.as_secs(), 120);
+    for channel in ["user:u1", "role:agent", "department:tech", "ticket:9"] {
+        assert_eq!(app.policy.history(channel).map(|history| history.last), Some(1000), "{channel}");
+    }
+    assert!(app.policy.history("ai:analysis:completed").is_none());
+}
+
+#[test]
 fn one_denial_does_not_spoil_the_rest() {
     let expect = json!([
         ["subscribed", {"channels": ["role:agent"], "timestamp": AT}],
