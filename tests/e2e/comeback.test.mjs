@@ -74,8 +74,8 @@ const say = (server, to, n, event = 'item') => server.publish(to, event, { n });
 const gone = (server) => eventually(async () => (await server.api('/api/v1/connections')).json.connections.length === 0, 'it is cut off');
 
 /** A client that has heard item 0 and been cut off before item 1: what it shows when it comes back. */
-async function cutOff(t, server) {
-  const first = await client(t, server);
+async function cutOff(t, server, auth) {
+  const first = await client(t, server, auth);
   const { pid, sid } = await first.hears('40');
   await eventually(async () => (await server.api('/api/v1/connections')).json.connections[0]?.channels.length === 2);
   await say(server, 'news', 0);
@@ -143,4 +143,146 @@ test('who missed more than may wait for a client hears of a gap, however short e
   assert.equal((await back.hears('42'))[0], 'gap');
   await say(server, 'news', 999);
   await back.heard.take('packet', (text) => text.includes('"n":999'));
+});
+
+test('what a session is told by its id while it is away comes among the rest', async (t) => {
+  const server = await serving(t);
+  const shown = await cutOff(t, server);
+  await say(server, shown.sid, 2);
+  await say(server, 'news', 3);
+  const back = await client(t, server, shown);
+  assert.deepEqual(await back.hears('40'), { sid: shown.sid, pid: shown.pid });
+  assert.deepEqual(back.items(), [1, 2, 3]);
+});
+
+test('what a session is told by its id reaches it once and in order, however often it comes back meanwhile', async (t) => {
+  const server = await serving(t);
+  const first = await client(t, server);
+  const { pid, sid } = await first.hears('40');
+  let said = 0;
+  let on = true;
+  const talking = (async () => { for (; on; said += 1) await say(server, said % 2 ? sid : 'news', said); })();
+  let now = first;
+  const all = [];
+  for (let round = 0; round < 20; round += 1) {
+    await now.heard.take('packet', (text) => text.startsWith('42["item"'));
+    const offset = now.events().at(-1).at(-1);
+    all.push(...now.items());
+    // Every other time its old connection is still there, and the server finds out by its return.
+    if (round % 2) now.ws.terminate();
+    now = await client(t, server, { pid, offset });
+    assert.equal((await now.hears('40')).sid, sid);
+  }
+  on = false;
+  await talking;
+  await say(server, sid, said);
+  await now.heard.take('packet', (text) => text.includes(`"n":${said}}`));
+  all.push(...now.items());
+  assert.deepEqual(all, Array.from({ length: said + 1 - all[0] }, (_, index) => all[0] + index));
+});
+
+test('what wanted an answer while a client was away is a gap; what was answered is none', async (t) => {
+  const server = await serving(t);
+  const ask = (to) => server.publish(to, 'question', {}, { ack: { timeout_ms: 5000 } });
+  for (const [to, channels] of [['news', ['news']], [(sid) => sid, []]]) {
+    const shown = await cutOff(t, server);
+    await server.publish(typeof to === 'string' ? to : to(shown.sid), 'question', {}, { ack: { timeout_ms: 1 } });
+    const back = await client(t, server, shown);
+    assert.notEqual((await back.hears('40')).sid, shown.sid);
+    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', { channels }]);
+    await back.cut();
+    await gone(server);
+  }
+  const here = await client(t, server);
+  const { pid, sid } = await here.hears('40');
+  for (const to of ['news', sid]) {
+    const asked = ask(to);
+    const question = await here.heard.take('packet', (text) => /^42\d+\["question"/.test(text));
+    here.ws.send(`43${question.match(/^42(\d+)/)[1]}["yes"]`);
+    assert.deepEqual((await asked).answers, ['yes']);
+  }
+  await here.cut();
+  await gone(server);
+  await say(server, 'news', 7);
+  const back = await client(t, server, { pid });
+  assert.equal((await back.hears('40')).sid, sid);
+  assert.deepEqual(back.items(), [7]);
+});
+
+for (const by of ['user', 'session', 'channel']) {
+  test(`who is taken out of a channel while away does not come back into it: by ${by}`, async (t) => {
+    const server = await serving(t);
+    const shown = await cutOff(t, server);
+    await say(server, 'staff', 2);
+    const who = { user: 'ann', session: shown.sid, channel: 'staff' }[by];
+    assert.equal((await server.api('/api/v1/unsubscribe', { body: { [by]: who, channels: ['news'] } })).status, 200);
+    const back = await client(t, server, shown);
+    assert.equal((await back.hears('40')).sid, shown.sid);
+    await say(server, 'news', 3);
+    await say(server, 'staff', 4);
+    await back.heard.take('packet', (text) => text.includes('"n":4'));
+    assert.deepEqual(back.items(), [2, 4]);
+  });
+
+  test(`who is disconnected while away begins anew: by ${by}`, async (t) => {
+    const server = await serving(t);
+    const shown = await cutOff(t, server);
+    const who = { user: 'ann', session: shown.sid, channel: 'staff' }[by];
+    assert.equal((await server.api('/api/v1/disconnect', { body: { [by]: who } })).status, 200);
+    const back = await client(t, server, shown);
+    assert.notEqual((await back.hears('40')).sid, shown.sid);
+    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', { channels: [] }]);
+    await say(server, 'news', 3);
+    await back.heard.take('packet', (text) => text.includes('"n":3'));
+    assert.deepEqual(back.items(), [3]);
+  });
+}
+
+test('who is put into a channel while away gets what is said there from then on', async (t) => {
+  const server = await serving(t, { news: '[[app.desk.channel]]\nname = "late"\nsubscribe = false\nhistory = 10' });
+  const shown = await cutOff(t, server);
+  await say(server, 'late', 2);
+  assert.equal((await server.api('/api/v1/subscribe', { body: { user: 'ann', channels: ['late'] } })).status, 200);
+  await say(server, 'late', 3);
+  const back = await client(t, server, shown);
+  assert.equal((await back.hears('40')).sid, shown.sid);
+  await say(server, 'late', 4);
+  await back.heard.take('packet', (text) => text.includes('"n":4'));
+  assert.deepEqual(back.items(), [1, 3, 4]);
+});
+
+test('a token that is revoked while its client is away brings nobody back; a new one of the same user does', async (t) => {
+  const server = await serving(t);
+  const old = token({ sub: 'ann' }, { jwtid: 'lost' });
+  const shown = await cutOff(t, server, { token: old });
+  assert.equal((await server.api('/api/v1/revoke', { body: { token_id: 'lost' } })).status, 200);
+  const refused = await client(t, server, { ...shown, token: old });
+  assert.match((await refused.hears('44')).message, /./);
+  await refused.cut();
+  const back = await client(t, server, { ...shown, token: token({ sub: 'ann' }, { jwtid: 'new' }) });
+  assert.deepEqual(await back.hears('40'), { sid: shown.sid, pid: shown.pid });
+  assert.deepEqual(back.items(), [1]);
+});
+
+test('who is cut off while a backend is still asked about a new rule is asked about again', async (t) => {
+  let deny;
+  const denied = new Promise((resolve) => { deny = () => resolve({ body: { allow: false } }); });
+  const backend = await service(t, () => denied);
+  const server = await serving(t);
+  const first = await client(t, server);
+  const { pid, sid } = await first.hears('40');
+  await eventually(async () => (await server.api('/api/v1/connections')).json.connections[0]?.channels.length === 2);
+  await server.change({ staff: `{ ask = "${backend.url}/may", cache = "0s", timeout = "20s" }` });
+  await eventually(() => backend.calls.length > 0, 'the backend is asked');
+  await first.cut();
+  await gone(server);
+  await say(server, 'staff', 1);
+  await say(server, 'news', 2);
+  deny();
+  const back = await client(t, server, { pid });
+  assert.equal((await back.hears('40')).sid, sid);
+  await say(server, 'staff', 3);
+  await say(server, 'news', 4);
+  await back.heard.take('packet', (text) => text.includes('"n":4'));
+  assert.deepEqual(back.items(), [2, 4]);
 });

@@ -361,6 +361,29 @@ describe('an inbox that counts heartbeats', () => {
   });
 });
 
+test('who is cut off and recovers hears what is durable once, with the rest of what was missed', async (t) => {
+  const config = CONFIG().replace('inbox = "{id}"', 'inbox = "{id}"\nhistory = 100');
+  const stage = { server: await serving(t, `${config}[app.desk.recovery]\nwindow = "30s"\n`), sockets: [] };
+  t.after(() => stage.sockets.forEach((socket) => socket.disconnect()));
+  const ann = somebody();
+  const { socket, messages, live } = await device(stage, ann);
+  await durable(stage, ann, 0);
+  await until(socket, 'notification', () => messages.length === 1);
+  const gone = next(socket, 'disconnect');
+  socket.io.engine.transport.ws.terminate();
+  await gone;
+  await durable(stage, ann, 1);
+  await stage.server.publish(`user:${ann}`, 'note', { n: 5 });
+  const counted = next(socket, 'unread-count');
+  socket.connect();
+  await counted;
+  assert.equal(socket.recovered, true);
+  assert.deepEqual(live.map(([event, { n }]) => [event, n]), [['note', 5]], 'the durable one is not among what is recovered');
+  assert.deepEqual(messages.map(([, { n }]) => n), [0, 0, 1], 'what was not acknowledged comes again');
+  const other = await device(stage, ann, { answer: () => [] });
+  assert.deepEqual(other.n(), [0, 1]);
+});
+
 test('a data directory is what it was after the server was killed', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'oyez-inbox-'));
   t.after(() => rmSync(dir, { recursive: true }));

@@ -28,8 +28,9 @@ async function client(t, server, auth) {
     if (self.over) return;
     const text = String(data);
     heard.put('packet', text);
-    if (!text.startsWith('42')) return;
-    const event = JSON.parse(text.slice(2));
+    const [, said] = text.match(/^42\d*(\[.*)$/s) ?? [];
+    if (!said) return;
+    const event = JSON.parse(said);
     self.events.push(event);
     if (typeof event.at(-1) === 'string') self.offset = event.at(-1);
     heard.put(...event);
@@ -59,6 +60,21 @@ async function say(server, to, event, count, more = {}, data = {}) {
   const commands = range(0, count).map((n) => ({ publish: { to, event, data: { n, ...data }, ...more } }));
   const { json } = await server.api('/api/v1/batch', { body: { commands } });
   assert.ok(json.results.length === count && json.results.every(({ id }) => id), JSON.stringify(json).slice(0, 500));
+}
+
+/** Lets a slow client answer the next ping, and then go without having heard more. */
+async function answeringOnly(t, server, slow) {
+  // Whoever came later is pinged later.
+  const clock = await client(t, server, { token: user('clock') });
+  await clock.heard.take('packet', (text) => text === '2');
+  slow.ws.on('message', (data) => {
+    if (String(data) !== '2' || slow.over) return;
+    slow.over = true;
+    slow.ws.send('3');
+    slow.ws.close();
+  });
+  slow.ws.resume();
+  await slow.heard.take('close');
 }
 
 const LIMITS = (outbox) => `outbox = "${outbox}"`;
@@ -176,17 +192,7 @@ describe('a client that is cut off while it lags behind', () => {
   test('has not heard what its answer to a ping overtook', async (t) => {
     const slow = await congested(t, server, 'pinged');
     await say(server, 'user:pinged', 'item', 100);
-    // Whoever came later is pinged later.
-    const clock = await client(t, server, { token: user('clock') });
-    await clock.heard.take('packet', (text) => text === '2');
-    slow.ws.on('message', (data) => {
-      if (String(data) !== '2' || slow.over) return;
-      slow.over = true;
-      slow.ws.send('3');
-      slow.ws.close();
-    });
-    slow.ws.resume();
-    await slow.heard.take('close');
+    await answeringOnly(t, server, slow);
     assert.deepEqual(slow.numbers('item'), [], 'the ping came first');
     const { pid, offset } = slow;
     const back = await client(t, server, { token: user('pinged'), pid, offset });
@@ -195,4 +201,16 @@ describe('a client that is cut off while it lags behind', () => {
     await back.heard.take('item', ({ n }) => n === 100);
     hasAll([slow, back], 101);
   });
+});
+
+test('an answer to a ping acknowledges nothing durable that it overtook', async (t) => {
+  const durable = config('').replace('name = "user:{id}"', 'name = "user:{id}"\ninbox = "{id}"').replace('[app.feed.socketio]', '[app.feed.socketio]\nping_interval = "3s"');
+  const server = await serving(t, `${durable}[[app.feed.event]]\nname = "item"\ndelivery = "durable"\n[app.feed.inbox]\nacknowledge = "heartbeat"\n`);
+  const slow = await congested(t, server, 'keeper');
+  await say(server, 'user:keeper', 'item', 5);
+  await answeringOnly(t, server, slow);
+  assert.deepEqual(slow.numbers('item'), [], 'the ping came first');
+  const back = await client(t, server, { token: user('keeper') });
+  await back.heard.take('item', ({ n }) => n === 4);
+  assert.deepEqual(back.numbers('item'), range(0, 5));
 });

@@ -28,9 +28,18 @@ export async function open(t, url, options, greeting) {
 /** The first arguments of every `event` that `socket` has heard so far. */
 export const heard = (socket, event) => socket.heard.filter(([name]) => name === event).map(([, data]) => data);
 
-/** Everything sent to the members of `channel` so far has arrived at `socket`, and `event` was `times` times among it. */
-export async function heardExactly(server, socket, channel, event, times) {
-  await fence(server, socket, channel);
+/** What an event brings a page that knows nothing of acknowledgements: durable ones come with a callback. */
+export const said = (args) => args.filter((arg) => typeof arg !== 'function');
+
+/** For a fence: its marker goes through the store, and comes behind all that is durable and was published before. */
+export const DURABLE = { delivery: 'durable' };
+
+/**
+ * Everything sent to the members of `channel` so far has arrived at `socket`, and `event` was `times` times among it.
+ * `more` is said with the fence's marker, see `DURABLE`.
+ */
+export async function heardExactly(server, socket, channel, event, times, more) {
+  await fence(server, socket, channel, more);
   assert.equal(heard(socket, event).length, times, `"${event}" heard ${JSON.stringify(heard(socket, event))}`);
 }
 

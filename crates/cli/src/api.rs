@@ -36,8 +36,17 @@ pub(crate) struct Api {
 impl Api {
     /// Asks for `what` (a verb) with this JSON and gives the answer's text.
     pub(crate) fn post(&self, what: &str, path: &str, body: Vec<u8>) -> Result<String, Failure> {
+        self.ask(what, Method::Post, path, body)
+    }
+
+    /// Asks for `what` (a verb) and gives the answer's text.
+    pub(crate) fn get(&self, what: &str, path: &str) -> Result<String, Failure> {
+        self.ask(what, Method::Get, path, Vec::new())
+    }
+
+    fn ask(&self, what: &str, method: Method, path: &str, body: Vec<u8>) -> Result<String, Failure> {
         let request = FetchRequest {
-            method: Method::Post,
+            method,
             url: format!("{}{path}", self.url.trim_end_matches('/')),
             headers: vec![
                 ("authorization".to_owned(), format!("Bearer {}", self.key(what)?)),

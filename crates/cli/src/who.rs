@@ -80,7 +80,8 @@ fn claim(text: &str) -> Result<(String, Value), String> {
     Ok((name.to_owned(), value))
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+/// A time with its unit.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
     const YEAR: u64 = 366 * 86_400;
     let wrong = "write a number and s, m, h or d, such as 1h, of at most a year";
     let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));

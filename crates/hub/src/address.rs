@@ -14,7 +14,7 @@ pub struct AppId(pub u16);
 /// that Socket.IO's adapters expect of an id).
 ///
 /// Any thread that reads such a name knows whom to forward to; the random part makes it unguessable.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// The node that owns the session.
     pub node: u16,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use crate::address::{Address, AppId};
+use crate::command::Select;
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
 use crate::inbox::rules::{EventRule, InboxRules};
@@ -15,7 +16,7 @@ use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Now, Policy};
-use crate::recovery::Recovery;
+use crate::recovery::{Change, Log, Order, Recovery};
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -238,10 +239,16 @@ impl App {
         self.events.iter().find(|rule| rule.fits(event, channel))
     }
 
-    /// Where a session lives that came back under this name; none for all others.
+    /// The shard of a session: one that came back under the name that it had may be on another than that says.
     #[must_use]
-    pub fn home(&self, name: Address) -> Option<Address> {
-        self.recovery.as_ref()?.home(name)
+    pub fn shard_of(&self, name: Address) -> u8 {
+        self.recovery.as_ref().and_then(|recovery| recovery.home(name)).unwrap_or(name).shard
+    }
+
+    /// Has a command reach those who are away, and whoever is cut off until the order is dropped.
+    pub(crate) fn order(&self, select: &Select, change: impl FnOnce(&Log) -> Change) -> Option<Order<'_>> {
+        let recovery = self.recovery.as_ref()?;
+        Some(recovery.ghosts.order(select.clone(), change(&recovery.log)))
     }
 
     /// The same app under the rules of `self`, with what it had learnt under those of `old`: which tokens are revoked,

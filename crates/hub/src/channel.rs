@@ -41,6 +41,15 @@ pub fn roster_of(channel: &str) -> Arc<str> {
     format!("*#{channel}").into()
 }
 
+/// The channel on whose right it depends who may stay in this one: itself, or that of the roster; `None`: nobody's.
+#[must_use]
+pub fn ruled_by(name: &str) -> Option<&str> {
+    match name.strip_prefix("*#") {
+        None if is_own(name) => None,
+        channel => Some(channel.unwrap_or(name)),
+    }
+}
+
 /// A channel's name with its hash, by which all tables find it: computed once for all of them by [`Channels::key`].
 #[derive(Debug, Clone, Copy)]
 pub struct Key<'a> {

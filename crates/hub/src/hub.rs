@@ -24,7 +24,7 @@ use crate::command::{
 };
 use crate::inbox::Inboxes;
 use crate::presence::Presence;
-use crate::recovery::Pids;
+use crate::recovery::{Change, Pids};
 pub(crate) use publish::{Saying, priority};
 
 /// How much of a name that is too long is shown, in characters.
@@ -175,7 +175,7 @@ impl Hub {
     /// # Errors
     /// [`CommandError`]: nothing was changed.
     pub async fn execute(&self, app: AppId, command: Command) -> Result<Outcome, CommandError> {
-        match self.at_home(app, command) {
+        match command {
             Command::Publish(publish) => {
                 self.publish(app, publish, None).await.map(|(published, _)| Outcome::Published(published))
             }
@@ -183,19 +183,25 @@ impl Hub {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
             Command::Join(select, channels) => {
-                let channels = names(&self.app(app), &channels)?;
-                self.control_all(&select, |select| Control::Join(app, select, channels.clone()));
+                let known = self.app(app);
+                let channels = names(&known, &channels)?;
+                let _away = known.order(&select, |log| Change::Join(log.all_from_now(&channels)));
+                self.control_all(app, &select, |select| Control::Join(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let channels = names(&self.app(app), &channels)?;
-                self.control_all(&select, |select| Control::Leave(app, select, channels.clone()));
+                let known = self.app(app);
+                let channels = names(&known, &channels)?;
+                let _away = known.order(&select, |_| Change::Leave(channels.clone()));
+                self.control_all(app, &select, |select| Control::Leave(app, select, channels.clone()));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
             Command::Disconnect(select, how) => {
-                self.control_all(&select, |select| Control::Disconnect(app, select, how));
+                let known = self.app(app);
+                let _away = known.order(&select, |_| Change::Forget);
+                self.control_all(app, &select, |select| Control::Disconnect(app, select, how));
                 self.settled(app, &select).await;
                 Ok(Outcome::Done)
             }
@@ -211,29 +217,15 @@ impl Hub {
                 Box::pin(self.dismiss(&self.app(app), &channel, users)).await.map(Outcome::Rostered)
             }
             Command::Recheck => {
-                self.control_all(&Select::Everyone, |_| Control::Recheck(app));
+                self.control_all(app, &Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
             Command::Reform(rules) => {
                 let old = self.reform(app, *rules);
-                self.control_all(&Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
+                self.control_all(app, &Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
                 Ok(Outcome::Done)
             }
         }
-    }
-
-    /// The command about where a session is that came back under the name that it had.
-    fn at_home(&self, app: AppId, mut command: Command) -> Command {
-        if let Command::Join(select, _)
-        | Command::Leave(select, _)
-        | Command::Disconnect(select, _)
-        | Command::Describe(select) = &mut command
-            && let Select::Socket(address) = select
-            && let Some(home) = self.app(app).home(*address)
-        {
-            *address = home;
-        }
-        command
     }
 
     /// Puts other rules in the place of an app's; returns the app as it was.
@@ -251,10 +243,10 @@ impl Hub {
     }
 
     /// Hands a control to every shard that `select` can concern.
-    pub(crate) fn control_all(&self, select: &Select, make: impl Fn(Select) -> Control) {
+    pub(crate) fn control_all(&self, app: AppId, select: &Select, make: impl Fn(Select) -> Control) {
         if let Select::Socket(address) = select {
             if address.node == self.inner.node {
-                self.control(address.shard, make(select.clone()));
+                self.control(self.app(app).shard_of(*address), make(select.clone()));
             }
             return;
         }
@@ -268,14 +260,14 @@ impl Hub {
     pub(crate) async fn settled(&self, app: AppId, select: &Select) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let nobody = Select::Channels { to: Vec::new(), except: Vec::new() };
-        self.control_all(select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
+        self.control_all(app, select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
         drop(sender);
         while receiver.recv().await.is_some() {}
     }
 
     pub(crate) async fn describe(&self, app: AppId, select: &Select) -> Vec<SocketInfo> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        self.control_all(select, |select| Control::Describe(app, select, sender.clone()));
+        self.control_all(app, select, |select| Control::Describe(app, select, sender.clone()));
         drop(sender);
         let mut found = Vec::new();
         while let Some(some) = receiver.recv().await {

@@ -78,7 +78,7 @@ codes! {
     NotAMember        116 "not_a_member"          "Join the channel first"                  403 1008 false false;
     LimitReached      117 "limit_reached"         "A limit has been reached"                429 4502 false false;
     InboxFull         119 "inbox_full"            "The inbox is full"                       409 1008 false false;
-    StoreFull         120 "store_full"            "The disk of the store is full"           507 1011 true  false;
+    StoreFull         120 "store_full"            "The store is full"                       507 1011 true  false;
     StoreFailed       121 "store_failed"          "The store does not answer"               503 1011 true  false;
     Internal          118 "internal"              "Internal error"                          500 1011 true  false;
 

@@ -155,7 +155,9 @@ mod tests {
     fn an_app_goes_on_with_the_log_that_it_began_with() {
         for (was, is) in [("1s", ""), ("", "1s"), ("1s", "2s")] {
             let with = |window: &str| {
-                let recovery = format!("[app.a.recovery]\nwindow = \"{window}\"\n");
+                let recovery = format!(
+                    "[app.a.recovery]\nwindow = \"{window}\"\n[[app.a.channel]]\nname = \"news\"\nhistory = 1\n"
+                );
                 config(&[app("a", "http://a"), if window.is_empty() { String::new() } else { recovery }].concat())
             };
             let (old, new) = (with(was), with(is));

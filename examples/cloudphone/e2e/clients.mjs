@@ -1,6 +1,7 @@
 // The clients of seeds/004 as their code opens them, and the tokens that its user-service signs.
 import { randomUUID } from 'node:crypto';
 import { connect, connected, token } from '../../../tests/e2e/harness.mjs';
+import { said } from '../../../tests/e2e/steps.mjs';
 import { Inbox } from '../../../tests/e2e/waiting.mjs';
 
 export const CONFIG = 'examples/cloudphone/oyez.toml';
@@ -31,6 +32,9 @@ export const documentHook = (auth) => ({
 export const userContext = (auth) => ({ ...adminHook(auth), reconnectionAttempts: 10 });
 /** `services/notification.ts`: no token, the user's id on trust. */
 export const notificationService = (userId) => ({ query: { userId }, transports: ['websocket', 'polling'] });
+
+/** What a socket heard, as its page sees it, without the markers of fences and how much is unread. */
+export const heardBy = (socket) => socket.inbox.seen.filter(([name]) => name !== 'unread-count' && !name.startsWith('fence-')).map(said);
 
 /** Opens clients against one server; `close` after every test, so that tests do not hear each other. */
 export class Clients {

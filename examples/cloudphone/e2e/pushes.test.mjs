@@ -2,7 +2,8 @@
 import { after, afterEach, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { fence, serve } from '../../../tests/e2e/harness.mjs';
-import { ADMIN, CONFIG, Clients, adminHook, mint, newUser, productionHook, userContext } from './clients.mjs';
+import { DURABLE } from '../../../tests/e2e/steps.mjs';
+import { ADMIN, CONFIG, Clients, adminHook, heardBy, mint, newUser, productionHook, userContext } from './clients.mjs';
 import { rows } from './rows.mjs';
 
 let server;
@@ -12,8 +13,10 @@ before(async () => { server = await serve(CONFIG); clients = new Clients(server)
 afterEach(() => clients.close());
 after(async () => { await server?.stop(); });
 
-/** What a socket heard since its welcome, without the markers of fences. */
-const heard = (socket) => socket.inbox.seen.filter(([name]) => name !== 'welcome' && !name.startsWith('fence-'));
+/** What a socket heard since its welcome. */
+const heard = (socket) => heardBy(socket).filter(([name]) => name !== 'welcome');
+/** Everything published so far has arrived at a socket of this user. */
+const settled = (socket, user) => fence(server, socket, `user:${user}`, DURABLE);
 
 describe('every row of the event table', () => {
   for (const { key } of rows('')) {
@@ -31,8 +34,7 @@ describe('every row of the event table', () => {
       for (const [event, data] of admin) await server.publish('admin', event, data);
       for (const [event, data] of all) await server.publish('*', event, data);
       await Promise.all([
-        fence(server, web, `user:${users.owner}`), fence(server, phone, `user:${users.owner}`),
-        fence(server, boss, `user:${users.admin}`), fence(server, other, `user:${users.other}`),
+        settled(web, users.owner), settled(phone, users.owner), settled(boss, users.admin), settled(other, users.other),
       ]);
       assert.deepEqual(heard(web), [...user, ...all]);
       assert.deepEqual(heard(phone), [...user, ...all], 'every device of the user');
@@ -53,7 +55,7 @@ describe('the real hooks', () => {
     const data = { userId: user, quotaId: 'q1', usagePercent: 85, alertLevel: 'warning' };
     await server.publish(`user:${user}`, 'notification', { type: 'quota.alert', data });
     await server.publish('admin', 'message', { type: 'quota.updated', data });
-    await fence(server, socket, `user:${user}`);
+    await settled(socket, user);
     assert.deepEqual(read, [['quota.alert', user, 85], ['quota.updated', user, 85]]);
   });
 
@@ -62,7 +64,7 @@ describe('the real hooks', () => {
     const socket = await clients.as(user);
     const both = [{ id: 'n1', type: 'device', title: '设备已启动', message: '…' }, { type: 'device.status.changed', data: { deviceId: 'd1' } }];
     for (const body of both) await server.publish(`user:${user}`, 'notification', body);
-    await fence(server, socket, `user:${user}`);
+    await settled(socket, user);
     assert.deepEqual(heard(socket), both.map((body) => ['notification', body]));
   });
 });
@@ -72,7 +74,7 @@ describe('how a publication is delivered', () => {
     const user = newUser();
     const socket = await clients.as(user, ADMIN);
     await server.publish([`user:${user}`, 'admin', 'system'], 'notification', { type: 'critical', title: '配额严重告警' });
-    await fence(server, socket, `user:${user}`);
+    await settled(socket, user);
     assert.deepEqual(heard(socket), [['notification', { type: 'critical', title: '配额严重告警' }]]);
   });
 
@@ -80,7 +82,7 @@ describe('how a publication is delivered', () => {
     const user = newUser();
     const socket = await clients.as(user);
     for (let index = 0; index < 200; index += 1) await server.publish(`user:${user}`, 'notification', { index });
-    await fence(server, socket, `user:${user}`);
+    await settled(socket, user);
     assert.deepEqual(socket.inbox.all('notification').map(({ index }) => index), Array.from({ length: 200 }, (_, index) => index));
   });
 

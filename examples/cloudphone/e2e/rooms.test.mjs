@@ -2,7 +2,8 @@
 import { after, afterEach, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { fence, serve } from '../../../tests/e2e/harness.mjs';
-import { ADMIN, CONFIG, Clients, newUser } from './clients.mjs';
+import { DURABLE } from '../../../tests/e2e/steps.mjs';
+import { ADMIN, CONFIG, Clients, heardBy, newUser } from './clients.mjs';
 
 let server;
 let clients;
@@ -33,22 +34,26 @@ describe('what a client may say', () => {
     await socket.inbox.take('subscribed');
     await socket.inbox.take('subscribed');
     await server.publish(`user:${user}`, 'notification', { id: 1 });
-    await fence(server, socket, `user:${user}`);
+    await fence(server, socket, `user:${user}`, DURABLE);
     assert.deepEqual(socket.inbox.all('notification'), [{ id: 1 }]);
   });
 
-  test('unsubscribe {userId} is answered with unsubscribed, and stops the notifications', async () => {
+  test('unsubscribe {userId} is answered with unsubscribed, and stops what is not kept for the user', async () => {
     const user = newUser();
     const socket = await clients.as(user);
     socket.emit('unsubscribe', { userId: user });
     assert.deepEqual(await socket.inbox.take('unsubscribed'), { userId: user, message: '取消订阅成功' });
-    await server.publish(`user:${user}`, 'notification', { id: 'unheard' });
+    await server.publish(`user:${user}`, 'notification', { id: 'unheard' }, { delivery: 'live' });
     await fence(server, socket, 'system');
     assert.deepEqual(socket.inbox.all('notification').filter((body) => body.id === 'unheard'), []);
     socket.emit('subscribe', { userId: user });
     await socket.inbox.take('subscribed');
     await server.publish(`user:${user}`, 'notification', { id: 'heard' });
     assert.deepEqual(await socket.inbox.take('notification', (body) => body.id === 'heard'), { id: 'heard' });
+    socket.emit('unsubscribe', { userId: user });
+    await socket.inbox.take('unsubscribed');
+    await server.publish(`user:${user}`, 'notification', { id: 'kept' });
+    await socket.inbox.take('notification', (body) => body.id === 'kept');
   });
 
   test('join_room and leave_room are answered with room_joined and room_left', async () => {
@@ -81,10 +86,10 @@ describe('what a client may say', () => {
     const user = newUser();
     const socket = await clients.as(user);
     socket.emit('permissions', { a: 1 });
-    socket.emit('mark_read', 'n1');
+    socket.emit('get_status', 'n1');
     socket.emit('subscribe', { userId: user });
     await socket.inbox.take('subscribed');
-    assert.deepEqual(socket.inbox.seen.map(([name]) => name), ['welcome', 'subscribed']);
+    assert.deepEqual(heardBy(socket).map(([name]) => name), ['welcome', 'subscribed']);
   });
 
   test('two thousand events in a burst are all answered', async () => {
@@ -113,7 +118,7 @@ describe('what is refused (the original let everybody in)', () => {
     socket.emit('subscribe', { userId: victim });
     assertException(await socket.inbox.take('exception'));
     await server.publish(`user:${victim}`, 'notification', { secret: true });
-    await fence(server, socket, `user:${user}`);
+    await fence(server, socket, `user:${user}`, DURABLE);
     assert.deepEqual(socket.inbox.all('notification'), []);
     assert.deepEqual(socket.inbox.all('subscribed'), []);
   });
@@ -150,7 +155,7 @@ describe('what is refused (the original let everybody in)', () => {
       assertException(await socket.inbox.take('exception'));
       socket.emit('subscribe', { userId: user });
       assert.deepEqual(await socket.inbox.take('subscribed'), { userId: user, message: '订阅成功' });
-      assert.deepEqual(socket.inbox.seen.map(([heard]) => heard), ['welcome', 'exception', 'subscribed']);
+      assert.deepEqual(heardBy(socket).map(([heard]) => heard), ['welcome', 'exception', 'subscribed']);
     });
   }
 

@@ -69,5 +69,4 @@ export const rows = (u) => [
   { key: 'device-status-changed of the user site', user: [['device-status-changed', { deviceId: 'd1', deviceName: 'phone-1', status: 'running' }]] },
   { key: 'order-status-changed of the user site', user: [['order-status-changed', { orderNo: 'o1', status: 'paid' }]] },
   { key: 'payment-success of the user site', user: [['payment-success', { amount: 100 }]] },
-  { key: 'unread-count of the user site', user: [['unread-count', { count: 3 }]] },
 ];

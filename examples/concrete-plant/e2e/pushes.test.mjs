@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fence, next, serve } from '../../../tests/e2e/harness.mjs';
-import { ask, heard, heardExactly, unique, uniqueNumber, until } from '../../../tests/e2e/steps.mjs';
+import { DURABLE, ask, heard, heardExactly, said, unique, uniqueNumber, until } from '../../../tests/e2e/steps.mjs';
 import { CONFIG, login, own } from './plant.mjs';
 
 let server;
@@ -52,8 +52,8 @@ for (const event of ['alarm:new', 'alarm:update']) {
     const data = alarm({ siteId: socket.site });
     const received = next(socket, event);
     await server.publish([`site:${socket.site}`, 'alarms'], event, data);
-    assert.deepEqual(await received, [data]);
-    await heardExactly(server, socket, own(socket), event, 1);
+    assert.deepEqual(said(await received), [data]);
+    await heardExactly(server, socket, own(socket), event, 1, DURABLE);
   });
 
   for (const field of ['siteId', 'site_id']) {
@@ -87,8 +87,8 @@ test('notification:new to user:{id}: 用户私信通知 on every device of the n
   await ask(other, 'subscribed', 'subscribe:notifications');
   const received = Promise.all([next(desk, 'notification:new'), next(phone, 'notification:new')]);
   await server.publish(`user:${desk.user}`, 'notification:new', { id: 1, title: '任务', content: '请处理' });
-  assert.deepEqual(await received, [[{ id: 1, title: '任务', content: '请处理' }], [{ id: 1, title: '任务', content: '请处理' }]]);
-  await heardExactly(server, other, own(other), 'notification:new', 0);
+  assert.deepEqual((await received).map(said), [[{ id: 1, title: '任务', content: '请处理' }], [{ id: 1, title: '任务', content: '请处理' }]]);
+  await heardExactly(server, other, own(other), 'notification:new', 0, DURABLE);
 });
 
 test('notification:new to notifications: 全局广播通知 reaches its subscribers', async (t) => {

@@ -1,7 +1,7 @@
 // The @twcrm client: an Auth.js v5 session token (a JWE, minted by the real @auth/core) and a websocket-only socket.io-client.
 import { encode } from '@auth/core/jwt';
 import { SECRET } from '../../../tests/e2e/harness.mjs';
-import { open, unique } from '../../../tests/e2e/steps.mjs';
+import { barrier, open, unique } from '../../../tests/e2e/steps.mjs';
 
 export const COOKIE = 'authjs.session-token';
 export const SECURE_COOKIE = '__Secure-authjs.session-token';
@@ -26,10 +26,11 @@ export const session = (token, { secret = SECRET, salt = COOKIE, maxAge = 24 * 6
 /** The options of `useSocket()`: `io(WS_URL, {auth: {token: getSessionToken()}, transports: ['websocket']})`. */
 export const options = (token) => ({ auth: { token }, transports: ['websocket'] });
 
-/** Opens a socket as this user; `socket.user` and `socket.tenant` say who it is. */
+/** Opens a socket as this user, and waits until it is in its rooms; `socket.user` and `socket.tenant` say who it is. */
 export async function login(t, server, more = {}) {
   const who = claims(more);
   const socket = await open(t, server.url, options(await session(who)));
+  await barrier(socket);
   return Object.assign(socket, { user: who.id, tenant: who.tenantId });
 }
 

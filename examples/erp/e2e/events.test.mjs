@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fence, next, serve } from '../../../tests/e2e/harness.mjs';
-import { barrier, heard, heardExactly, unique } from '../../../tests/e2e/steps.mjs';
+import { DURABLE, barrier, heard, heardExactly, said, unique } from '../../../tests/e2e/steps.mjs';
 import { headquarters, login } from './erp.mjs';
 
 let server;
@@ -28,10 +28,10 @@ for (const [event, payload] of Object.entries(EVENTS)) {
     const data = { ...payload, mark: unique('mark') };
     const received = next(member, event);
     await server.publish(`tenant:${member.tenant}`, event, data);
-    assert.deepEqual(await received, [data], 'one argument, no envelope');
-    await heardExactly(server, member, `user:${member.user}`, event, 1);
-    await heardExactly(server, stranger, `user:${stranger.user}`, event, 0);
-    await fence(server, hq, 'platform');
+    assert.deepEqual(said(await received), [data], 'one argument, no envelope');
+    await heardExactly(server, member, `user:${member.user}`, event, 1, DURABLE);
+    await heardExactly(server, stranger, `user:${stranger.user}`, event, 0, DURABLE);
+    await fence(server, hq, 'platform', DURABLE);
     assert.deepEqual(heard(hq, event).filter(({ mark }) => mark === data.mark), [data]);
   });
 }
@@ -41,8 +41,8 @@ test('emitToPlatform: only headquarters hears the room platform', async (t) => {
   const data = { orderId: unique('o'), tenantId: member.tenant, amount: 99 };
   const received = next(hq, 'order:new');
   await server.publish('platform', 'order:new', data);
-  assert.deepEqual(await received, [data]);
-  await heardExactly(server, member, `user:${member.user}`, 'order:new', 0);
+  assert.deepEqual(said(await received), [data]);
+  await heardExactly(server, member, `user:${member.user}`, 'order:new', 0, DURABLE);
 });
 
 test('emitToUser: the person on every device, headquarters once, nobody else of the tenant', async (t) => {
@@ -65,7 +65,7 @@ test('headquarters hears once what reaches it through several rooms', async (t) 
   const hq = await headquarters(t, server);
   const event = unique('order:new');
   await server.publish([`tenant:${hq.tenant}`, `user:${hq.user}`, 'platform'], event, { orderId: 'o-2' });
-  await heardExactly(server, hq, 'platform', event, 1);
+  await heardExactly(server, hq, 'platform', event, 1, DURABLE);
 });
 
 test('platform needs the role platform_admin: isPlatform and platform_viewer do not suffice', async (t) => {
@@ -75,8 +75,8 @@ test('platform needs the role platform_admin: isPlatform and platform_viewer do 
   ]);
   const event = unique('order:new');
   await server.publish('platform', event, { orderId: 'o-3' });
-  await heardExactly(server, clerk, `user:${clerk.user}`, event, 0);
-  await heardExactly(server, viewer, `user:${viewer.user}`, event, 0);
+  await heardExactly(server, clerk, `user:${clerk.user}`, event, 0, DURABLE);
+  await heardExactly(server, viewer, `user:${viewer.user}`, event, 0, DURABLE);
 });
 
 test('broadcast to everybody', async (t) => {
@@ -102,8 +102,8 @@ test('no client joins a room by asking, and no client speaks for the server', as
   rogue.emit('order:new', { orderId: 'forged', tenantId: member.tenant, amount: 1 });
   await barrier(rogue);
   await server.publish(`tenant:${member.tenant}`, event, {});
-  await heardExactly(server, rogue, `user:${rogue.user}`, event, 0);
-  await heardExactly(server, member, `user:${member.user}`, 'order:new', 0);
+  await heardExactly(server, rogue, `user:${rogue.user}`, event, 0, DURABLE);
+  await heardExactly(server, member, `user:${member.user}`, 'order:new', 0, DURABLE);
   assert.ok(rogue.connected, 'unknown events are no reason to close');
 });
 
@@ -112,9 +112,9 @@ test("the hook's off('order:new') removes its listeners and nothing else", async
   let calls = 0;
   member.on('order:new', () => { calls += 1; });
   await server.publish(`tenant:${member.tenant}`, 'order:new', { orderId: 'o-4' });
-  await fence(server, member, `user:${member.user}`);
+  await fence(server, member, `user:${member.user}`, DURABLE);
   member.off('order:new');
   await server.publish(`tenant:${member.tenant}`, 'order:new', { orderId: 'o-5' });
-  await heardExactly(server, member, `user:${member.user}`, 'order:new', 2);
+  await heardExactly(server, member, `user:${member.user}`, 'order:new', 2, DURABLE);
   assert.equal(calls, 1);
 });

@@ -96,12 +96,13 @@ export class Pages {
 
   /**
    * Waits until everything published so far to `channel`, which the page hears, has arrived. What the page said before
-   * is settled first: the marker comes by another way and could overtake the page's joining.
+   * is settled first: the marker comes by another way and could overtake the page's joining. `more` is said with the
+   * marker, see `DURABLE`.
    */
-  async fence(page, channel) {
+  async fence(page, channel, more = {}) {
     await page.settled();
     const marker = `fence-${Math.random().toString(36).slice(2)}`;
-    await this.server.publish(channel, marker, {});
+    await this.server.publish(channel, marker, {}, more);
     await page.take(marker);
   }
 

@@ -18,8 +18,8 @@ const assertError = (frame) => {
   assert.ok(Number.isInteger(frame.content.code) && frame.content.code !== 0);
   assert.ok(frame.content.message.length > 0);
 };
-/** Frames other than those about who is online. */
-const heard = (page) => page.inbox.seen.map(([type]) => type).filter((type) => !['welcome', 'user_status', 'user_offline', 'pong'].includes(type));
+/** Frames other than those about who is online and how much is unread. */
+const heard = (page) => page.inbox.seen.map(([type]) => type).filter((type) => !['welcome', 'user_status', 'user_offline', 'pong', 'unread_count'].includes(type));
 
 describe('rooms', () => {
   const clients = { 'the enhanced client (room)': enhanced, 'the test page (content)': plain, 'the document (content, content.room)': documented };

@@ -2,6 +2,7 @@
 import { after, afterEach, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { serve } from '../../../tests/e2e/harness.mjs';
+import { DURABLE } from '../../../tests/e2e/steps.mjs';
 import { CONFIG, Pages, RFC3339_NANO, enhanced, mint, newUser } from './clients.mjs';
 
 let server;
@@ -47,8 +48,8 @@ for (const [type, content] of Object.entries(ROWS)) {
     for (const page of [desk, phone]) assertEnvelope(await page.take(type, fits(mine)), type, mine);
     assertEnvelope(await other.take(type, fits(theirs)), type, theirs);
     for (const page of [desk, phone, other]) assertEnvelope(await page.take(type, fits(all)), type, all);
-    await pages.fence(desk, `user:${ann}`);
-    await pages.fence(other, `user:${bob}`);
+    await pages.fence(desk, `user:${ann}`, DURABLE);
+    await pages.fence(other, `user:${bob}`, DURABLE);
     const marks = (page) => page.all(type).map((frame) => frame.content?.to_test).filter(Boolean);
     assert.deepEqual(marks(desk), [ann, '*']);
     assert.deepEqual(marks(other), [room, '*']);

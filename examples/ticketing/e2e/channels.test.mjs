@@ -116,12 +116,23 @@ test('unsubscribe is answered by unsubscribed and ends the delivery', async (t) 
   await isDeafTo(socket, channel);
 });
 
-test('subscriptions do not outlive the connection', async (t) => {
+test('subscriptions outlive a lost connection', async (t) => {
   const channel = `ticket:${unique('TKT')}`;
   const socket = await login(t, server);
   await ask(socket, 'subscribed', ...subscribe([channel]));
-  const greeted = next(socket, 'connected', 10_000);
+  const back = next(socket, 'connect', 10_000);
   socket.io.engine.close();
+  await back;
+  await hears(socket, channel);
+});
+
+test('subscriptions end when the client says goodbye', async (t) => {
+  const channel = `ticket:${unique('TKT')}`;
+  const socket = await login(t, server);
+  await ask(socket, 'subscribed', ...subscribe([channel]));
+  socket.disconnect();
+  const greeted = next(socket, 'connected');
+  socket.connect();
   await greeted;
   await isDeafTo(socket, channel);
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { connect, fence, next, serve, token } from '../../../tests/e2e/harness.mjs';
-import { ISO, ask, barrier, derive, drop, heard, open, refused, unique, until } from '../../../tests/e2e/steps.mjs';
+import { ISO, ask, barrier, derive, drop, heard, heardExactly, open, refused, unique, until } from '../../../tests/e2e/steps.mjs';
 import { CONFIG, claims, heartbeat, login, options, subscribe } from './ticketing.mjs';
 
 let server;
@@ -67,12 +67,15 @@ test('60 s without a heartbeat end the connection; neither pongs nor other event
   assert.ok(alive.connected);
 });
 
-test('after a lost connection the hook comes back by itself and is greeted again', async (t) => {
+test('after a lost connection the hook comes back by itself, as who it was', async (t) => {
   const socket = await login(t, server);
-  const greeted = next(socket, 'connected', 10_000);
+  const { id } = socket;
+  const back = next(socket, 'connect', 10_000);
   socket.io.engine.close();
-  await greeted;
-  await fence(server, socket, `user:${socket.user}`);
+  await back;
+  assert.equal(socket.recovered, true);
+  assert.equal(socket.id, id);
+  await heardExactly(server, socket, `user:${socket.user}`, 'connected', 1);
 });
 
 test('a client that the server disconnects is told so, and may connect again when it wants to', async (t) => {

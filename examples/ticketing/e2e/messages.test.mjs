@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fence, next, serve } from '../../../tests/e2e/harness.mjs';
-import { ISO, ask, heard, heardExactly, unique, until } from '../../../tests/e2e/steps.mjs';
-import { CONFIG, assertEnvelope, heartbeat, login, subscribe } from './ticketing.mjs';
+import { DURABLE, ISO, ask, heard, heardExactly, unique, until } from '../../../tests/e2e/steps.mjs';
+import { CONFIG, POSITION, assertEnvelope, heartbeat, login, subscribe } from './ticketing.mjs';
 
 let server;
 before(async () => { server = await serve(CONFIG); });
@@ -31,9 +31,10 @@ for (const [event, payload] of Object.entries(EVENTS)) {
     await ask(socket, 'subscribed', ...subscribe([channel]));
     const received = next(socket, event);
     await server.publish(channel, event, payload);
-    const args = await received;
-    assert.equal(args.length, 1);
-    assertEnvelope(args[0], event, payload);
+    const [message, position, ...more] = await received;
+    assertEnvelope(message, event, payload);
+    assert.match(position, POSITION, 'where it stands, for recovery');
+    assert.deepEqual(more, []);
     await heardExactly(server, socket, channel, event, 1);
   });
 }
@@ -44,7 +45,7 @@ test('sendNotificationToUser: every device of the one user, nobody else', async 
   const received = Promise.all([next(desk, 'notification'), next(phone, 'notification')]);
   await server.publish(`user:${desk.user}`, 'notification', EVENTS.notification);
   for (const [message] of await received) assertEnvelope(message, 'notification', EVENTS.notification);
-  await heardExactly(server, other, `user:${other.user}`, 'notification', 0);
+  await heardExactly(server, other, `user:${other.user}`, 'notification', 0, DURABLE);
 });
 
 test('broadcastToRole: who subscribed with the role, and only they', async (t) => {
@@ -118,7 +119,7 @@ test('POST /api/websocket/test-notification: administrators to anyone, others on
   const [admin, user, other] = await Promise.all([login(t, server, { roles: ['admin'] }), login(t, server), login(t, server)]);
   const denied = await testNotification(user.jwt, { userId: other.user });
   assert.equal(denied.status, 403);
-  await heardExactly(server, other, `user:${other.user}`, 'notification', 0);
+  await heardExactly(server, other, `user:${other.user}`, 'notification', 0, DURABLE);
   const received = next(other, 'notification');
   assert.equal((await testNotification(admin.jwt, { userId: other.user })).status, 200);
   await received;

@@ -33,6 +33,9 @@ export const unsubscribe = (channels) => ['unsubscribe', { type: 'unsubscribe', 
 /** The hook's heartbeat, which it sends every 30 s. */
 export const heartbeat = (socket) => socket.emit('heartbeat', { type: 'heartbeat', timestamp: new Date().toISOString(), clientId: socket.id });
 
+/** Where an event stands among all that the app remembers: the argument that recovery adds. */
+export const POSITION = /^[0-9a-f]+\.[0-9a-f]+$/;
+
 /** A push is `{type, payload, timestamp}` and nothing else: the hook reads `message.payload`. */
 export function assertEnvelope(message, type, payload) {
   const { timestamp, ...rest } = message;

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { ROOT, serve, token } from '../../e2e/harness.mjs';
 
-const CONFIG = `
+/** One app without a past. */
+export const PLAIN = `
 [key.backend]
 secret = { env = "OYEZ_API_KEY" }
 [app.desk]
@@ -44,10 +45,10 @@ ack = "data"
 `;
 
 /** The same with a past: rooms are remembered for who is cut off. */
-export const REMEMBERING = CONFIG.replace('name = "room:{id}"', '$&\nhistory = 10_000').concat('[app.desk.recovery]\n');
+export const REMEMBERING = PLAIN.replace('name = "room:{id}"', '$&\nhistory = 10_000').concat('[app.desk.recovery]\n');
 
 /** Starts it, quiet. */
-export async function desk(config = CONFIG) {
+export async function desk(config = PLAIN) {
   const folder = mkdtempSync(join(tmpdir(), 'oyez-siege-'));
   const path = join(folder, 'oyez.toml');
   writeFileSync(path, config);

@@ -178,16 +178,14 @@ fn debian(package: &str) -> Result<String, String> {
 }
 
 /// The ticketing example, with one shard and room for a load generator: all clients come from one address, say more
-/// than a person would, and no heartbeat of the app; with inboxes for users, if it is to keep something.
+/// than a person would, and no heartbeat of the app. Nothing is remembered, because the others do not remember either,
+/// unless it `keeps` what is durable: then it is as it is shipped.
 pub(super) fn ticketing(root: &Path, folder: &Path, server: &[(&str, &str)], keeps: bool) -> Result<PathBuf> {
     let example = "examples/ticketing/oyez.toml";
     let text = fs::read_to_string(root.join(example)).with_context(|| format!("cannot read {example}"))?;
     let path = folder.join("oyez.toml");
-    let mut file = derived(&text, server)?;
-    if keeps {
-        give_inboxes(&mut file)?;
-    }
-    fs::write(&path, file.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, derived(&text, server, keeps)?.to_string())
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
@@ -208,19 +206,11 @@ pub(super) fn data(folder: &Path) -> Result<PathBuf> {
     Ok(data)
 }
 
-/// The channel of a user is an inbox.
-fn give_inboxes(file: &mut Table) -> Result<()> {
-    let app = file.get_mut("app").and_then(|apps| apps.get_mut("ticketing")).and_then(Value::as_table_mut);
-    let app = app.context("the ticketing example has no app `ticketing`")?;
-    app.entry("inbox").or_insert_with(|| Table::new().into());
-    let channels = app.get_mut("channel").and_then(Value::as_array_mut).into_iter().flatten();
-    let user = channels.filter_map(Value::as_table_mut).find(|rule| rule["name"].as_str() == Some("user:{id}"));
-    let user = user.context("the ticketing example has no channel `user:{id}`")?;
-    user.insert("inbox".to_owned(), "{id}".into());
-    Ok(())
-}
+/// What the copy leaves out: tables of the app, and keys of its channels. With recovery a slow client would be
+/// disconnected where the others drop, and every event would carry its position.
+pub(super) const LEFT_OUT: (&[&str], &[&str]) = (&["recovery", "inbox", "event"], &["history", "inbox"]);
 
-fn derived(text: &str, server: &[(&str, &str)]) -> Result<Table> {
+fn derived(text: &str, server: &[(&str, &str)], keeps: bool) -> Result<Table> {
     let mut file: Table = text.parse().context("the ticketing example is no TOML")?;
     let place =
         file.get_mut("server").and_then(Value::as_table_mut).context("the ticketing example has no [server]")?;
@@ -229,6 +219,9 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<Table> {
     }
     let app = file.get_mut("app").and_then(|apps| apps.get_mut("ticketing")).and_then(Value::as_table_mut);
     let app = app.context("the ticketing example has no app `ticketing`")?;
+    if !keeps {
+        leave_out(app)?;
+    }
     for (table, key, value) in RAISED {
         let table = app.get_mut(*table).and_then(Value::as_table_mut);
         let place =
@@ -236,6 +229,18 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<Table> {
         *place = value.parse().map_or_else(|_| Value::String((*value).to_owned()), Value::Integer);
     }
     Ok(file)
+}
+
+fn leave_out(app: &mut Table) -> Result<()> {
+    let (tables, keys) = LEFT_OUT;
+    for table in tables {
+        app.remove(*table).with_context(|| format!("the example has no `{table}`"))?;
+    }
+    let channels = app.get_mut("channel").and_then(Value::as_array_mut).context("the example has no channels")?;
+    for channel in channels.iter_mut().filter_map(Value::as_table_mut) {
+        channel.retain(|key, _| !keys.iter().any(|gone| key == *gone));
+    }
+    Ok(())
 }
 
 /// The name of a server's certificate, which speaks for itself.
@@ -268,10 +273,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_of_the_example_differs_in_limits_only() {
+    fn the_copy_of_the_example_differs_in_limits_and_in_what_is_remembered() {
         let text = include_str!("../../../examples/ticketing/oyez.toml");
-        let mut copy: Table = derived(text, &[]).expect("it can be changed");
-        let example: Table = text.parse().expect("it is TOML");
+        let mut copy = derived(text, &[], false).expect("it can be changed");
+        let mut example: Table = text.parse().expect("it is TOML");
+        for gone in
+            ["[app.ticketing.recovery]", "[app.ticketing.inbox]", "[[app.ticketing.event]]", "history", "inbox "]
+        {
+            assert!(text.contains(gone) && !copy.to_string().contains(gone), "{gone}");
+        }
+        let whole = derived(text, &[], true).expect("it can be changed");
+        assert_eq!(whole["app"]["ticketing"]["inbox"], example["app"]["ticketing"]["inbox"]);
+        leave_out(example["app"]["ticketing"].as_table_mut().expect("a table")).expect("it can be left out");
         assert_ne!(copy, example);
         let app = |file: &Table, table: &str| file["app"]["ticketing"][table].clone();
         for (table, key, _) in RAISED {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::install::RAISED;
+use super::install::{LEFT_OUT, RAISED};
 use super::peer::{BARE, PEERS};
 use super::results::Results;
 use super::scenario::{SCENARIOS, Scenario};
@@ -53,8 +53,11 @@ fn files(results: &Results, source: &str) -> BTreeMap<String, String> {
     page += METHOD;
     let raised: Vec<String> = RAISED.iter().map(|(table, key, value)| format!("`{table}.{key} = {value}`")).collect();
     page += &format!(
-        "\nThe copy of the ticketing example that is measured differs from the shipped one in this only: {}.\n",
-        raised.join(", ")
+        "\nThe copy of the ticketing example that is measured differs from the shipped one in this only: {}; without {} \
+         and, of its channels, {}, because the others remember nothing either.\n",
+        raised.join(", "),
+        named(LEFT_OUT.0),
+        named(LEFT_OUT.1)
     );
     for scenario in SCENARIOS {
         if let Some(section) = Section::of(results, scenario) {
@@ -65,6 +68,11 @@ fn files(results: &Results, source: &str) -> BTreeMap<String, String> {
     page += &tail(results);
     files.insert(PAGE.to_owned(), page);
     files
+}
+
+/// Keys in a sentence.
+fn named(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn head(results: &Results, source: &str) -> String {

@@ -68,7 +68,8 @@ impl Section {
     pub(super) fn text(&self) -> String {
         let Scenario { title, about, .. } = self.scenario;
         let connections = grouped(f64::from(self.scenario.size(false).connections));
-        let mut text = format!("\n## {title}\n\n{about} {connections} connections.\n\n{}\n\n", self.image());
+        let who = if self.scenario.audience == Some(Audience::Away) { "users" } else { "connections" };
+        let mut text = format!("\n## {title}\n\n{about} {connections} {who}.\n\n{}\n\n", self.image());
         text += &self.table();
         if self.ratios().any(|ratio| ratio.is_none()) && self.ratios().any(|ratio| ratio.is_some()) {
             text += &format!("\n–: not measured in the same turns as {}.\n", self.measure_name());

@@ -12,6 +12,7 @@ pub(crate) mod reload;
 pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod token;
+pub(crate) mod trace;
 
 /// Where a server is looked for: where `oyez dev` listens.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:3001";

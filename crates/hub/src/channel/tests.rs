@@ -169,3 +169,11 @@ fn only_interested_shards_hear() {
         assert_eq!(node.channels.list(AppId(1)), [(b, 1)], "an app sees its own channels only");
     });
 }
+
+#[test]
+fn a_roster_is_ruled_by_its_channel() {
+    let roster = roster_of("team:red");
+    assert_eq!(ruled_by(&roster), Some("team:red"));
+    assert_eq!(ruled_by("team:red"), Some("team:red"));
+    assert_eq!((ruled_by(EVERYONE), ruled_by(&devices_of("#42"))), (None, None));
+}

@@ -11,12 +11,13 @@ use uuid::Uuid;
 use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
+use crate::channel::is_own;
 use crate::clock::unix_millis;
 use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::inbox::rules::Class;
-use crate::recovery::{History, Recovery};
+use crate::recovery::{DIRECT, History, Recovery, direct};
 
 /// The longest wait for acknowledgements.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -88,7 +89,7 @@ impl Hub {
         let Saying { publish, id, written: (message, native), to, except, asked } = saying;
         let when_slow = when_slow(app, publish);
         let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
-        let remembered = remembered(app, publish, &to, ack.is_some());
+        let remembered = remembered(app, publish, &to);
         let publication = Publication {
             app: app.id,
             id,
@@ -104,12 +105,13 @@ impl Hub {
             compress: publish.compress,
             stored: None,
         };
-        self.admit(publication, ack, asked, remembered).await
+        self.admit(app, publication, ack, asked, remembered).await
     }
 
     /// Takes a publication in when there is room for it, and hands it to the shards.
     pub(crate) async fn admit(
         &self,
+        app: &App,
         publication: Publication,
         ack: Option<AckRequest>,
         asked: Instant,
@@ -118,16 +120,18 @@ impl Hub {
         let permit = self.inner.door.enter(publication.size()).await.ok_or(CommandError::ShuttingDown)?;
         let publication = Arc::new(publication);
         let told = Arc::clone(&publication);
-        let push = |position| self.push(Delivery { publication: told, position, ack, asked, permit: Some(permit) });
+        let asks = ack.is_some();
+        let push =
+            |position| self.push(app, Delivery { publication: told, position, ack, asked, permit: Some(permit) });
         Ok(match remembered {
             Some((recovery, channels)) => {
-                recovery.log.append(&publication, channels, asked, |at| push(NonZeroU64::new(at)))
+                recovery.log.append(&publication, asks, channels, asked, |at| push(NonZeroU64::new(at)))
             }
             None => push(None),
         })
     }
 
-    fn push(&self, delivery: Delivery) -> usize {
+    fn push(&self, app: &App, delivery: Delivery) -> usize {
         let delivery = Arc::new(delivery);
         let mut pushed = 0;
         let mut push = |shard: u8| {
@@ -138,7 +142,7 @@ impl Hub {
         match &delivery.to {
             Target::Socket(address) => {
                 if address.node == self.inner.node {
-                    push(address.shard);
+                    push(app.shard_of(*address));
                 }
             }
             Target::Channels(heard) => {
@@ -155,7 +159,7 @@ impl Hub {
             && let Ok(address) = one.parse::<Address>()
             && address.node == self.inner.node
         {
-            return Ok(Target::Socket(app.home(address).unwrap_or(address)));
+            return Ok(Target::Socket(address));
         }
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
@@ -242,20 +246,23 @@ fn when_slow(app: &App, publish: &Publish) -> WhenSlow {
 /// Channels that remember a publication, with how much each keeps.
 pub(crate) type Histories = SmallVec<[(Arc<str>, History); 2]>;
 
-/// The channels that remember a publication, with how much they keep, and where. What may be missed and what wants an
-/// answer is remembered nowhere.
-fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target, asks: bool) -> Option<(&'a Recovery, Histories)> {
-    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile && !asks)?;
-    let Target::Channels(heard) = to else { return None };
+/// The channels that remember a publication, with how much they keep, and where. What may be missed is remembered
+/// nowhere, nor what is promised to those only who are connected.
+fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target) -> Option<(&'a Recovery, Histories)> {
+    let recovery = app.recovery.as_deref().filter(|_| !publish.volatile)?;
     let live = |channel: &str| match publish.promise.class {
         Some(class) => class == Class::Live,
         None => app.event(&publish.event, channel).is_some_and(|rule| rule.class == Some(Class::Live)),
     };
     let keeps = |heard: &Heard| {
-        let history = app.policy.history(&heard.channel)?;
-        (!live(&heard.channel)).then(|| (Arc::clone(&heard.channel), history))
+        let known = !is_own(&heard.channel) && !live(&heard.channel);
+        let history = app.policy.history(&heard.channel).filter(|_| known)?;
+        Some((Arc::clone(&heard.channel), history))
     };
-    let channels: Histories = heard.iter().filter_map(keeps).collect();
+    let channels: Histories = match to {
+        Target::Socket(name) => [(direct(*name), DIRECT)].into_iter().collect(),
+        Target::Channels(heard) => heard.iter().filter_map(keeps).collect(),
+    };
     (!channels.is_empty()).then_some((recovery, channels))
 }
 

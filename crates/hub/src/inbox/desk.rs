@@ -101,12 +101,12 @@ impl Hub {
         let roster = vec![roster_of(channel)];
         let select = Select::Channels { to: devices, except: Vec::new() };
         // First of all, so that whatever is put when they are on it reaches their devices.
-        self.control_all(&select, |select| Control::Join(app.id, select, roster.clone()));
+        self.control_all(app.id, &select, |select| Control::Join(app.id, select, roster.clone()));
         self.settled(app.id, &select).await;
         let new = inboxes.store.enroll(&app.name, channel, users).await;
         inboxes.note(&new);
         if new.is_err() {
-            self.control_all(&select, |select| Control::Leave(app.id, select, roster.clone()));
+            self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
         }
         Ok(new?)
     }
@@ -119,7 +119,7 @@ impl Hub {
         inboxes.note(&gone);
         let gone = gone?;
         let roster = vec![roster_of(channel)];
-        self.control_all(&select, |select| Control::Leave(app.id, select, roster.clone()));
+        self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
         Ok(gone)
     }
 

@@ -177,7 +177,7 @@ impl Hub {
     ) {
         let Some(stored) = places.iter().map(|(_, seq)| *seq).min() else { return };
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
-        let _ = self.admit(publication, None, asked, None).await;
+        let _ = self.admit(app, publication, None, asked, None).await;
         for (target, _) in places {
             if let Target::User(user) = target {
                 self.unread_changed(app, user);

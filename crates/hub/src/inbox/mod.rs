@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 use crate::Hub;
 use crate::address::AppId;
@@ -114,11 +115,18 @@ impl Inboxes {
     /// Notes how an operation went that writes.
     fn note<T>(&self, outcome: &Result<T, StoreError>) {
         match outcome {
-            Ok(_) => drop(self.trouble.lock().take()),
+            Ok(_) => {
+                if self.trouble.lock().take().is_some() {
+                    info!(event = "store_recovered", "durable messages are stored again");
+                }
+            }
             Err(error) => {
                 self.figures.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if error.is_trouble() {
-                    *self.trouble.lock() = Some(error.clone());
+                    let before = self.trouble.lock().replace(error.clone());
+                    if before.is_none_or(|before| before.word() != error.word()) {
+                        warn!(event = "store_trouble", reason = error.word(), %error, "nothing durable is stored");
+                    }
                 }
             }
         }

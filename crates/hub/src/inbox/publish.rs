@@ -102,7 +102,7 @@ fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>],
         to,
         deliver_at: promise.deliver_at,
         bound: rules.bound,
-        level: promise.level.unwrap_or(rules.level),
+        level: promise.level.unwrap_or(rules.level).max(Level::Stored),
     }
 }
 

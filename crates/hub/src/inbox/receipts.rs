@@ -1,5 +1,6 @@
 //! Tells publishers what became of a message: over a channel, or by the app's webhook.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,7 @@ use crate::command::Publish;
 use crate::hub::Inner;
 use crate::store::{ReceiptTo, State};
 
-/// Receipts that wait; more are lost, and counted.
+/// Receipts that wait, in all and for one webhook; more are lost, and counted.
 pub(super) const QUEUE: usize = 10_000;
 
 /// How long to wait before a webhook is tried again.
@@ -37,8 +38,30 @@ pub(super) struct Receipt {
     pub(super) at: u64,
 }
 
-/// Tells receipts in their order until the hub is gone.
+/// Tells receipts until the hub is gone: each app's webhook has a queue of its own, so that one which does not answer
+/// keeps nobody else waiting.
 pub(super) async fn run(hub: Weak<Inner>, mut receipts: mpsc::Receiver<Receipt>) {
+    let mut webhooks: HashMap<AppId, mpsc::Sender<Receipt>> = HashMap::new();
+    let (channels, inlet) = mpsc::channel(QUEUE);
+    tokio::spawn(tell_all(hub.clone(), inlet));
+    while let Some(receipt) = receipts.recv().await {
+        let queue = match receipt.to {
+            ReceiptTo::Channel(_) => &channels,
+            ReceiptTo::Webhook => webhooks.entry(receipt.app).or_insert_with(|| {
+                let (queue, inlet) = mpsc::channel(QUEUE);
+                tokio::spawn(tell_all(hub.clone(), inlet));
+                queue
+            }),
+        };
+        if queue.try_send(receipt).is_err() {
+            let Some(hub) = Hub::upgrade(&hub) else { return };
+            hub.inboxes().map(|inboxes| inboxes.figures().receipts_lost.fetch_add(1, Relaxed));
+        }
+    }
+}
+
+/// Tells receipts in their order.
+async fn tell_all(hub: Weak<Inner>, mut receipts: mpsc::Receiver<Receipt>) {
     while let Some(receipt) = receipts.recv().await {
         let Some(hub) = Hub::upgrade(&hub) else { return };
         let Some(inboxes) = hub.inboxes() else { return };

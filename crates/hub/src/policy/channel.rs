@@ -124,6 +124,16 @@ impl Pattern {
         self.captures.iter().map(|(name, _)| &**name)
     }
 
+    /// Whether every name that the other one matches fits, too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // No text of a pattern contains this, so it fits captures only; and those take any text in its place.
+        const ANYTHING: &str = "\0";
+        let captures = other.captures.iter().flat_map(|(_, text)| [ANYTHING, text]);
+        let any: String = std::iter::once(&*other.head).chain(captures).collect();
+        self.matches(&any).is_some()
+    }
+
     /// The captures, if the name fits.
     #[must_use]
     pub fn matches<'a>(&'a self, name: &'a str) -> Option<Captures<'a>> {
@@ -176,6 +186,25 @@ mod tests {
         check("{any}", "x", Some(&[("any", "x")]));
         check("{a}:end", "x:end:end", Some(&[("a", "x:end")]));
         check("站:{a}点{b}", "站:一点点二", Some(&[("a", "一"), ("b", "点二")]));
+    }
+
+    #[test]
+    fn patterns_cover_others() {
+        #[track_caller]
+        fn test(pattern: &str, other: &str, expect: bool) {
+            let [one, two] = [pattern, other].map(|source| Pattern::compile(source).expect("a pattern"));
+            assert_eq!(one.covers(&two), expect, "{pattern} covers {other}");
+        }
+        test("alarms", "alarms", true);
+        test("alarms", "alarms2", false);
+        test("room:{id}", "room:{name}", true);
+        test("room:{id}", "room:7", true);
+        test("room:7", "room:{id}", false);
+        test("{any}", "room:{id}", true);
+        test("{any}:end", "room:{id}", false);
+        test("t:{id}", "t:{a}:u:{b}", true);
+        test("t:{a}:u:{b}", "t:{id}", false);
+        test("t:{a}:u:{b}", "t:1:u:{b}", true);
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! What a node remembers of sessions that were cut off, for as long as they may come back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Wanted;
+use super::{Wanted, direct};
 use crate::address::Address;
+use crate::channel::EVERYONE;
+use crate::command::Select;
 use crate::policy::{Identity, Policy};
 
 /// A session that was cut off.
 #[derive(Debug, Clone)]
 pub struct Ghost {
-    /// Who it was; whoever comes back in its name must be the same user.
+    /// Who it was; whoever comes back in its name must be the same user. With the rights by which its channels were decided.
     pub identity: Arc<Identity>,
-    /// The rules under which it was there.
+    /// The rules by which they were.
     pub policy: Arc<Policy>,
-    /// Where it was, and of each channel up to where all that was said has certainly reached it or was not for it.
+    /// Where it was, by name, and of each channel up to where all that was said has certainly reached it or was not for it.
     pub channels: Vec<Wanted>,
     /// The same for all of them.
     pub confirmed: u64,
@@ -33,13 +35,49 @@ impl Ghost {
         EACH + self.channels.iter().map(|known| known.channel.len() + PER_CHANNEL).sum::<usize>()
     }
 
-    /// What it missed, if it says that it has everything up to `heard`.
+    /// What it missed in its channels and under its own name, if it says that it has everything up to `heard`.
     #[must_use]
-    pub fn wanted(&self, heard: u64) -> Vec<Wanted> {
+    pub fn wanted(&self, name: Address, heard: u64) -> Vec<Wanted> {
         let since = self.confirmed.max(heard);
         let wanted = |known: &Wanted| Wanted { channel: Arc::clone(&known.channel), since: known.since.max(since) };
-        self.channels.iter().map(wanted).collect()
+        self.channels.iter().map(wanted).chain([Wanted { channel: direct(name), since }]).collect()
     }
+
+    /// Whether it is in a channel.
+    #[must_use]
+    pub fn is_in(&self, channel: &str) -> bool {
+        self.channels.binary_search_by(|known| (*known.channel).cmp(channel)).is_ok()
+    }
+
+    /// It is in that channel, too.
+    fn join(&mut self, wanted: &Wanted) {
+        if let Err(at) = self.channels.binary_search_by(|known| known.channel.cmp(&wanted.channel)) {
+            self.channels.insert(at, wanted.clone());
+        }
+    }
+
+    /// Whether a command is about it.
+    fn is_meant(&self, name: Address, select: &Select) -> bool {
+        let within =
+            |channels: &[Arc<str>]| channels.iter().any(|channel| **channel == *EVERYONE || self.is_in(channel));
+        match select {
+            Select::Everyone => true,
+            Select::Channels { to, except } => within(to) && !within(except),
+            Select::Socket(address) => *address == name,
+            Select::User(user) => self.identity.user == *user,
+        }
+    }
+}
+
+/// What a command asks of sessions that are away.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// They are in these channels, too, and want what is said there from now on.
+    Join(Vec<Wanted>),
+    /// They are in these channels no more.
+    Leave(Vec<Arc<str>>),
+    /// They begin anew.
+    Forget,
 }
 
 /// All of an app. When there are too many, those that wait longest are forgotten.
@@ -52,42 +90,103 @@ pub struct Ghosts {
 
 #[derive(Debug, Default)]
 struct State {
-    ghosts: HashMap<Address, (Ghost, Instant)>,
+    ghosts: HashMap<Address, Kept>,
+    /// By their users.
+    users: BTreeSet<(Arc<str>, Address)>,
     /// By when they are forgotten. One that came back and was cut off again is in here twice, and only the later
     /// time is its own.
     ends: VecDeque<(Instant, Address)>,
     bytes: usize,
+    /// Commands that have not reached every shard yet, by number.
+    orders: Vec<(u64, Select, Change)>,
+    next_order: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    ghost: Ghost,
+    end: Instant,
+    /// Somebody is coming back as it, and may still fail to.
+    claimed: bool,
+}
+
+/// As long as it is there, a command is also about who is being cut off.
+#[derive(Debug)]
+#[must_use]
+pub struct Order<'a> {
+    ghosts: &'a Ghosts,
+    number: u64,
+}
+
+impl Drop for Order<'_> {
+    fn drop(&mut self) {
+        self.ghosts.state.lock().orders.retain(|(number, ..)| *number != self.number);
+    }
 }
 
 impl Ghosts {
     /// Nobody; at most so many, and of so many bytes, about.
     #[must_use]
     pub fn new(most: usize, most_bytes: usize) -> Self {
-        Self { most, most_bytes, state: Mutex::new(State::default()) }
+        Self { most, most_bytes, state: Mutex::default() }
     }
 
     /// Remembers a session for a while.
-    pub fn keep(&self, address: Address, ghost: Ghost, window: Duration, now: Instant) {
+    pub fn keep(&self, name: Address, ghost: Ghost, window: Duration, now: Instant) {
         let mut state = self.state.lock();
         state.forget(now);
         let is_full = |state: &State| state.ghosts.len() >= self.most || state.bytes > self.most_bytes;
+        state.remove(name);
         state.bytes += ghost.cost();
         while is_full(&state) && state.forget_oldest() {}
         let end = now + window;
-        if let Some((other, _)) = state.ghosts.insert(address, (ghost, end)) {
-            state.bytes -= other.cost();
-        }
-        // Apps have different windows, so this is not always the end of the line.
-        let at = state.ends.partition_point(|(other, _)| *other <= end);
-        state.ends.insert(at, (end, address));
+        state.users.insert((Arc::clone(&ghost.identity.user), name));
+        state.ghosts.insert(name, Kept { ghost, end, claimed: false });
+        state.ends_at(name, end);
+        let orders = std::mem::take(&mut state.orders);
+        orders.iter().for_each(|(_, select, change)| state.obey(name, select, change));
+        state.orders = orders;
     }
 
-    /// Takes back what is remembered of a session.
+    /// What is remembered of a session, for somebody who comes back as it: nobody else can, until that has succeeded
+    /// ([`Ghosts::settle`]) or failed ([`Ghosts::give_back`]).
     #[must_use]
-    pub fn take(&self, address: Address, now: Instant) -> Option<Ghost> {
+    pub fn claim(&self, name: Address, now: Instant) -> Option<Ghost> {
         let mut state = self.state.lock();
         state.forget(now);
-        state.remove(address)
+        let kept = state.ghosts.get_mut(&name).filter(|kept| !kept.claimed)?;
+        kept.claimed = true;
+        Some(kept.ghost.clone())
+    }
+
+    /// Who has claimed it is there again; gives what is left of it after what commands have changed meanwhile, or nothing
+    /// if one has ended it.
+    #[must_use]
+    pub fn settle(&self, name: Address) -> Option<Ghost> {
+        self.state.lock().remove(name)
+    }
+
+    /// Who has claimed it has not come back after all.
+    pub fn give_back(&self, name: Address, window: Duration, now: Instant) {
+        let mut state = self.state.lock();
+        let end = now + window;
+        if let Some(kept) = state.ghosts.get_mut(&name) {
+            (kept.claimed, kept.end) = (false, end);
+            state.ends_at(name, end);
+        }
+    }
+
+    /// Changes those who are away, and whoever is cut off until the order is dropped: so nobody slips through who goes or
+    /// comes back while the command is on its way to the shards.
+    pub fn order(&self, select: Select, change: Change) -> Order<'_> {
+        let mut state = self.state.lock();
+        for name in state.candidates(&select) {
+            state.obey(name, &select, &change);
+        }
+        let number = state.next_order;
+        state.next_order += 1;
+        state.orders.push((number, select, change));
+        Order { ghosts: self, number }
     }
 
     /// How many there are.
@@ -98,9 +197,46 @@ impl Ghosts {
 }
 
 impl State {
-    fn remove(&mut self, address: Address) -> Option<Ghost> {
-        let (ghost, _) = self.ghosts.remove(&address)?;
+    /// Those that a command may be about.
+    fn candidates(&self, select: &Select) -> Vec<Address> {
+        match select {
+            Select::Socket(name) => vec![*name],
+            Select::User(user) => {
+                let from = (Arc::clone(user), Address { node: 0, shard: 0, slot: 0, nonce: 0 });
+                self.users.range(from..).take_while(|(other, _)| other == user).map(|(_, name)| *name).collect()
+            }
+            Select::Everyone | Select::Channels { .. } => self.ghosts.keys().copied().collect(),
+        }
+    }
+
+    /// Does what a command asks, if it is about that one.
+    fn obey(&mut self, name: Address, select: &Select, change: &Change) {
+        let Some(Kept { ghost, .. }) = self.ghosts.get_mut(&name).filter(|kept| kept.ghost.is_meant(name, select))
+        else {
+            return;
+        };
         self.bytes -= ghost.cost();
+        match change {
+            Change::Join(channels) => channels.iter().for_each(|wanted| ghost.join(wanted)),
+            Change::Leave(channels) => ghost.channels.retain(|known| !channels.contains(&known.channel)),
+            Change::Forget => {}
+        }
+        self.bytes += ghost.cost();
+        if matches!(change, Change::Forget) {
+            self.remove(name);
+        }
+    }
+
+    /// Notes when its time is over. Apps have different windows over time, so this is not always the end of the line.
+    fn ends_at(&mut self, name: Address, end: Instant) {
+        let at = self.ends.partition_point(|(other, _)| *other <= end);
+        self.ends.insert(at, (end, name));
+    }
+
+    fn remove(&mut self, name: Address) -> Option<Ghost> {
+        let Kept { ghost, .. } = self.ghosts.remove(&name)?;
+        self.bytes -= ghost.cost();
+        self.users.remove(&(Arc::clone(&ghost.identity.user), name));
         Some(ghost)
     }
 
@@ -110,11 +246,11 @@ impl State {
         }
     }
 
-    /// Forgets whose time is over first; false when there is nobody.
+    /// Forgets whose time is over first; false when there is nobody. Who is claimed stays until that is decided.
     fn forget_oldest(&mut self) -> bool {
-        let Some((end, address)) = self.ends.pop_front() else { return false };
-        if self.ghosts.get(&address).is_some_and(|(_, own)| *own == end) {
-            self.remove(address);
+        let Some((end, name)) = self.ends.pop_front() else { return false };
+        if self.ghosts.get(&name).is_some_and(|kept| kept.end == end && !kept.claimed) {
+            self.remove(name);
         }
         true
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::is_direct;
 use crate::delivery::Publication;
 use crate::sync::Mutex;
 
@@ -141,6 +142,8 @@ struct Ring {
     history: History,
     /// The newest position that was in here and is not any more.
     lost: u64,
+    /// The newest position of what wanted an answer: it cannot be said again.
+    asked: u64,
     entries: VecDeque<Entry>,
 }
 
@@ -149,6 +152,8 @@ struct Entry {
     position: u64,
     at: Instant,
     publication: Arc<Publication>,
+    /// It wanted an answer.
+    asks: bool,
 }
 
 /// Bytes that a client is written, about.
@@ -182,10 +187,18 @@ impl Log {
         self.last.load(Ordering::Acquire)
     }
 
-    /// Gives a publication its place in these channels, and pushes it while nobody else can have one.
+    /// What will be said in these channels.
+    pub(crate) fn all_from_now(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
+        let since = self.last();
+        channels.iter().map(|channel| Wanted { channel: Arc::clone(channel), since }).collect()
+    }
+
+    /// Gives a publication its place in these channels, and pushes it while nobody else can have one. One that `asks` for
+    /// an answer is never replayed: it is a gap for who has missed it.
     pub fn append<R>(
         &self,
         publication: &Arc<Publication>,
+        asks: bool,
         channels: impl IntoIterator<Item = (Arc<str>, History)>,
         now: Instant,
         push: impl FnOnce(u64) -> R,
@@ -193,7 +206,7 @@ impl Log {
         let mut state = self.state.lock();
         let position = self.last() + 1;
         for (channel, history) in channels {
-            let entry = Entry { position, at: now, publication: Arc::clone(publication) };
+            let entry = Entry { position, at: now, publication: Arc::clone(publication), asks };
             state.add(channel, history, entry);
         }
         state.trim(self.bounds, now);
@@ -208,7 +221,7 @@ impl Log {
         let mut state = self.state.lock();
         let State { rings, order, bytes, .. } = &mut *state;
         rings.retain(|channel, ring| {
-            let kept = is_kept(channel);
+            let kept = is_direct(channel) || is_kept(channel);
             if !kept {
                 *bytes -= ring.forget(u64::MAX).bytes;
             }
@@ -224,7 +237,7 @@ impl Log {
     /// said.
     ///
     /// # Errors
-    /// [`Gap`]: some of it is not known any more, it is more than `budget` bytes on the wire, or the mark is of another
+    /// [`Gap`]: some of it is not known any more or wanted an answer, it is more than `budget` bytes on the wire, or the mark is of another
     /// life of this log. Nothing was pushed.
     pub fn replay<R>(
         &self,
@@ -241,7 +254,7 @@ impl Log {
         if epoch != self.epoch || wanted.iter().any(|wanted| wanted.since > last) {
             return Err(Gap { channels: Vec::new(), until });
         }
-        let lost = wanted.iter().filter(|wanted| state.has_lost(wanted, now));
+        let lost = wanted.iter().filter(|wanted| state.has_lost(wanted, now) || state.has_asked(wanted));
         let channels: Vec<_> = lost.map(|wanted| Arc::clone(&wanted.channel)).collect();
         if !channels.is_empty() {
             return Err(Gap { channels, until });
@@ -328,8 +341,12 @@ impl State {
         if let Some(waiter) = self.waiting.remove(&channel) {
             waiter.notify_waiters();
         }
-        let ring = self.rings.entry(channel).or_insert_with(|| Ring { history, lost, entries: VecDeque::new() });
+        let begin = || Ring { history, lost, asked: 0, entries: VecDeque::new() };
+        let ring = self.rings.entry(channel).or_insert_with(begin);
         ring.history = history;
+        if entry.asks {
+            ring.asked = entry.position;
+        }
         let now = entry.at;
         ring.entries.push_back(entry);
         let left = ring.trim(now);
@@ -377,6 +394,11 @@ impl State {
         let lost = wanted.since < ring.lost;
         self.note(left);
         lost
+    }
+
+    /// Whether something was said after that place which wanted an answer.
+    fn has_asked(&self, wanted: &Wanted) -> bool {
+        self.rings.get(&wanted.channel).is_some_and(|ring| wanted.since < ring.asked)
     }
 
     /// Forgets what is too old, or too much.

@@ -6,13 +6,14 @@ mod log;
 mod pid;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::address::Address;
 
-pub use ghost::{Ghost, Ghosts};
+pub use ghost::{Change, Ghost, Ghosts, Order};
 pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::Pids;
 
@@ -23,6 +24,24 @@ mod tests;
 const GHOSTS: usize = 100_000;
 /// And the bytes that they cost at most, about: each may be in hundreds of channels.
 const GHOST_BYTES: usize = 128 << 20;
+
+/// What a session is told by its own name is remembered like a channel, up to so much.
+pub const DIRECT: History = History { last: 1_000, time: Duration::MAX };
+
+/// The channel of what a session is told by its own name. No client could ask for it: it is no channel's name.
+#[must_use]
+pub fn direct(name: Address) -> Arc<str> {
+    format!("{SESSION}{}", name.encode()).into()
+}
+
+/// Whether that is such a channel.
+#[must_use]
+pub fn is_direct(channel: &str) -> bool {
+    channel.starts_with(SESSION)
+}
+
+/// How they begin.
+const SESSION: char = '\0';
 
 /// The recovery of one app.
 #[derive(Debug)]
@@ -49,6 +68,11 @@ impl Recovery {
         }
     }
 
+    /// A session comes back on that shard: what is said to it from now on goes there.
+    pub fn heads_for(&self, name: Address, shard: u8) {
+        self.moved(name, Address { shard, slot: u32::MAX, ..name });
+    }
+
     /// A session that came back lives there now.
     pub fn moved(&self, name: Address, home: Address) {
         self.homes.lock().insert(name, home);
@@ -59,7 +83,7 @@ impl Recovery {
         self.homes.lock().remove(&name);
     }
 
-    /// Where a session that came back lives; none for all others.
+    /// Where a session that came back, or is about to, lives; none for all others.
     #[must_use]
     pub fn home(&self, name: Address) -> Option<Address> {
         self.homes.lock().get(&name).copied()

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
-use super::{Bounds, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted};
+use super::{Bounds, Change, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted, direct};
 use crate::address::{Address, AppId};
+use crate::command::Select;
 use crate::delivery::{Priority, Publication, Target, WhenSlow};
+use crate::policy::Identity;
 use crate::sync::model::every_order;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,7 +40,12 @@ fn log(seconds: u32, bytes: usize) -> Log {
 
 fn say(log: &Log, now: Instant, text: &str, channels: &[(&str, History)]) -> u64 {
     let channels = channels.iter().map(|(name, history)| (Arc::from(*name), *history));
-    log.append(&publication(text), channels, now, |position| position)
+    log.append(&publication(text), false, channels, now, |position| position)
+}
+
+/// The same, of what wants an answer.
+fn ask(log: &Log, now: Instant, text: &str, channel: &str) -> u64 {
+    log.append(&publication(text), true, [(Arc::from(channel), ALL)], now, |position| position)
 }
 
 fn wanted(channels: &[(&str, u64)]) -> Vec<Wanted> {
@@ -152,6 +159,19 @@ fn what_is_too_much_for_the_wire_is_a_gap() {
 }
 
 #[test]
+fn what_wanted_an_answer_is_a_gap_for_who_has_missed_it() {
+    every_order(|| {
+        let (log, now) = (log(60, 100_000), Instant::now());
+        say(&log, now, "a", &[("x", ALL)]);
+        ask(&log, now, "b?", "x");
+        say(&log, now, "c", &[("x", ALL), ("y", ALL)]);
+        assert_eq!(replay(&log, now, &[("x", 1), ("y", 0)]), lost(&["x"]));
+        assert_eq!(replay(&log, now, &[("x", 2), ("y", 0)]), Ok("3:c".into()));
+        assert_eq!(log.read("x", Some(log.mark(0)), 10, now).publications.len(), 3, "who only reads is not asked");
+    });
+}
+
+#[test]
 fn another_life_and_the_future_are_gaps() {
     every_order(|| {
         let (log, now) = (log(60, 100_000), Instant::now());
@@ -171,7 +191,7 @@ fn a_comeback_is_before_or_after_a_publication_never_half() {
         let (speaker, mail) = (Arc::clone(&log), Arc::clone(&mailbox));
         let speaker = shuttle::thread::spawn(move || {
             let channels = [(Arc::from("x"), ALL)];
-            speaker.append(&publication("a"), channels, now, |_| mail.lock().push("a".to_owned()));
+            speaker.append(&publication("a"), false, channels, now, |_| mail.lock().push("a".to_owned()));
         });
         let marker = |missed: Missed, until| mailbox.lock().push(format!("marker after {until} with {}", missed.len()));
         log.replay(7, &wanted(&[("x", 0)]), 10_000, now, marker).expect("no gap");
@@ -213,9 +233,13 @@ fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     let (ghosts, now) = (Ghosts::new(2, usize::MAX), Instant::now());
     ghosts.keep(address(1), ghost(), SECOND, now);
     ghosts.keep(address(2), ghost(), SECOND * 5, now);
-    assert!(ghosts.take(address(1), now + SECOND).is_none());
-    assert!(ghosts.take(address(2), now + SECOND).is_some());
-    assert!(ghosts.take(address(2), now + SECOND).is_none());
+    assert!(ghosts.claim(address(1), now + SECOND).is_none());
+    assert!(ghosts.claim(address(2), now + SECOND).is_some());
+    assert!(ghosts.claim(address(2), now + SECOND).is_none(), "one at a time");
+    ghosts.give_back(address(2), SECOND * 5, now + SECOND);
+    assert!(ghosts.claim(address(2), now + SECOND * 5).is_some(), "its time has begun anew");
+    assert!(ghosts.settle(address(2)).is_some());
+    assert!(ghosts.claim(address(2), now + SECOND).is_none());
     for slot in 0..5 {
         ghosts.keep(address(slot), ghost(), SECOND * (10 - slot), now);
     }
@@ -223,9 +247,61 @@ fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     // Cut off again: only the later time is its own.
     let again = Ghosts::new(10, usize::MAX);
     again.keep(address(1), ghost(), SECOND, now);
-    assert!(again.take(address(1), now).is_some());
+    assert!(again.claim(address(1), now).is_some());
+    assert!(again.settle(address(1)).is_some());
     again.keep(address(1), ghost(), SECOND, now + SECOND / 2);
-    assert!(again.take(address(1), now + SECOND + SECOND / 4).is_some());
+    assert!(again.claim(address(1), now + SECOND + SECOND / 4).is_some());
+    assert!(again.claim(address(1), now + SECOND * 60).is_none());
+    assert!(again.settle(address(1)).is_some(), "who is coming back is not forgotten meanwhile");
+}
+
+#[test]
+fn commands_reach_who_is_away_who_is_coming_back_and_who_is_being_cut_off() {
+    #[track_caller]
+    fn check(ghosts: &Ghosts, slot: u32, expect: Option<&[&str]>) {
+        let left = ghosts.settle(address(slot));
+        let names = left.as_ref().map(|ghost| ghost.channels.iter().map(|known| &*known.channel).collect::<Vec<_>>());
+        assert_eq!(names.as_deref(), expect, "{slot}");
+    }
+    const fn address(slot: u32) -> Address {
+        Address { node: 0, shard: 0, slot, nonce: 0 }
+    }
+    let ghost = |user: &str, channels: &[(&str, u64)]| Ghost {
+        identity: Arc::new(Identity { user: user.into(), ..Identity::default() }),
+        policy: Arc::default(),
+        channels: wanted(channels),
+        confirmed: 0,
+    };
+    let (ghosts, now) = (Ghosts::new(10, usize::MAX), Instant::now());
+    let keep = |slot, user| ghosts.keep(address(slot), ghost(user, &[("a", 0), ("b", 0)]), SECOND, now);
+    let leave_a = || Change::Leave(vec!["a".into()]);
+    (1..=3).for_each(|slot| keep(slot, "ann"));
+    keep(4, "bob");
+    assert!(ghosts.claim(address(2), now).is_some());
+    let order = ghosts.order(Select::User("ann".into()), leave_a());
+    keep(5, "ann");
+    keep(6, "bob");
+    drop(order);
+    keep(7, "ann");
+    drop(ghosts.order(Select::Socket(address(3)), Change::Forget));
+    for (slot, expect) in [(1, Some(&["b"][..])), (2, Some(&["b"])), (3, None), (4, Some(&["a", "b"]))] {
+        check(&ghosts, slot, expect);
+    }
+    for (slot, expect) in [(5, Some(&["b"][..])), (6, Some(&["a", "b"])), (7, Some(&["a", "b"]))] {
+        check(&ghosts, slot, expect);
+    }
+    keep(1, "ann");
+    assert!(ghosts.claim(address(1), now).is_some());
+    drop(ghosts.order(Select::User("ann".into()), Change::Join(wanted(&[("aa", 3), ("b", 3)]))));
+    check(&ghosts, 1, Some(&["a", "aa", "b"]));
+    ghosts.keep(address(8), ghost("ann", &[("a", 0)]), SECOND, now);
+    ghosts.keep(address(9), ghost("ann", &[("a", 0), ("c", 0)]), SECOND, now);
+    let some = Select::Channels { to: vec!["a".into()], except: vec!["c".into()] };
+    drop(ghosts.order(some, Change::Forget));
+    drop(ghosts.order(Select::Channels { to: vec!["*".into()], except: Vec::new() }, leave_a()));
+    check(&ghosts, 8, None);
+    check(&ghosts, 9, Some(&["c"]));
+    assert_eq!(ghosts.count(), 0);
 }
 
 #[test]
@@ -239,7 +315,7 @@ fn ghosts_in_many_channels_count_for_more() {
         ghosts.keep(address(slot), ghost(), SECOND, now);
     }
     assert!((2..10).contains(&ghosts.count()), "{}", ghosts.count());
-    assert!(ghosts.take(address(49), now).is_some(), "the newest stays");
+    assert!(ghosts.settle(address(49)).is_some(), "the newest stays");
     ghosts.keep(address(49), ghost(), SECOND, now + SECOND * 2);
     assert_eq!(ghosts.count(), 1, "what is over counts no more");
 }
@@ -298,6 +374,8 @@ fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
         channels: wanted(&[("a", 0), ("b", 9)]),
         confirmed: 5,
     };
-    assert_eq!(ghost.wanted(3), wanted(&[("a", 5), ("b", 9)]));
-    assert_eq!(ghost.wanted(7), wanted(&[("a", 7), ("b", 9)]));
+    let name = Address { node: 1, shard: 2, slot: 3, nonce: 4 };
+    let own = direct(name);
+    assert_eq!(ghost.wanted(name, 3), wanted(&[("a", 5), ("b", 9), (&own, 5)]));
+    assert_eq!(ghost.wanted(name, 7), wanted(&[("a", 7), ("b", 9), (&own, 7)]));
 }

@@ -31,6 +31,14 @@ pub enum StoreError {
         /// What must stay free, in megabytes.
         needed: u64,
     },
+    /// A store in memory holds no more.
+    #[error(
+        "the store in memory is full ({most} MB); acknowledge or delete messages, or keep them on disk: --data-dir DIR"
+    )]
+    MemoryFull {
+        /// How much it holds, in megabytes.
+        most: u64,
+    },
     /// The directory cannot be written.
     #[error("{dir} cannot be written: {reason}; make it writable for the user that runs the server")]
     ReadOnly {
@@ -96,6 +104,7 @@ impl StoreError {
             Self::TooLong { .. } => "too_long",
             Self::NoTarget => "no_target",
             Self::DiskFull { .. } => "disk_full",
+            Self::MemoryFull { .. } => "memory_full",
             Self::ReadOnly { .. } => "read_only",
             Self::Missing { .. } => "missing",
             Self::NotEmpty { .. } => "not_empty",

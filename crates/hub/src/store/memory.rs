@@ -13,17 +13,48 @@ use crate::command::Level;
 
 type Records = BTreeMap<Vec<u8>, Bytes>;
 
-/// Records in a map.
-#[derive(Default)]
+/// Bytes of records that are kept, unless it is said otherwise.
+const BYTES: usize = 256 << 20;
+
+/// What a record costs beside its bytes, about.
+const OVERHEAD: usize = 96;
+
+/// Records in a map, so many bytes of them at most: then whatever would add to them is refused.
 pub struct Memory {
-    state: Mutex<(Records, Counters)>,
+    state: Mutex<State>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct State {
+    records: Records,
+    counters: Counters,
+    bytes: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(BYTES)
+    }
+}
+
+impl Memory {
+    /// An empty one that holds so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { state: Mutex::default(), most }
+    }
+}
+
+fn weight(key: &[u8], value: &[u8]) -> usize {
+    key.len() + value.len() + OVERHEAD
 }
 
 #[cfg(test)]
 impl Memory {
     /// How many records begin like this.
     pub(crate) fn records_in(&self, beginning: &[u8]) -> usize {
-        self.state.lock().0.keys().filter(|key| key.starts_with(beginning)).count()
+        self.state.lock().records.keys().filter(|key| key.starts_with(beginning)).count()
     }
 }
 
@@ -59,8 +90,17 @@ impl Engine for Memory {
         operation: impl FnOnce(&mut Transaction<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<(R, Level), StoreError> {
         let mut state = self.state.lock();
-        let (records, counters) = &mut *state;
+        let State { records, counters, bytes } = &mut *state;
+        let before = counters.clone();
         let (answer, writes) = Transaction::run(records, counters, operation)?;
+        let known = |key: &Vec<u8>| records.get(key).map_or(0, |value| weight(key, value));
+        let less: usize = writes.keys().map(known).sum();
+        let more: usize = writes.iter().map(|(key, value)| value.as_ref().map_or(0, |value| weight(key, value))).sum();
+        if more > less && *bytes + more - less > self.most {
+            *counters = before;
+            return Err(StoreError::MemoryFull { most: self.most as u64 >> 20 });
+        }
+        *bytes = *bytes + more - less;
         for (key, value) in writes {
             match value {
                 Some(value) => records.insert(key, value.into()),
@@ -74,12 +114,11 @@ impl Engine for Memory {
         &self,
         question: impl FnOnce(&dyn View) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        question(&self.state.lock().0)
+        question(&self.state.lock().records)
     }
 
     fn size(&self) -> Size {
-        let records = &self.state.lock().0;
-        let bytes = records.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        Size { records: records.len() as u64, bytes: bytes as u64 }
+        let state = self.state.lock();
+        Size { records: state.records.len() as u64, bytes: state.bytes as u64 }
     }
 }

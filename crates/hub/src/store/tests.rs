@@ -91,3 +91,23 @@ async fn what_is_lost_is_told_and_mended() {
     assert_eq!(store.release(9, NOW + 1).await.unwrap().len(), 1);
     assert_eq!(waiting(&store, &ann(), NOW + 1).await, "3 4");
 }
+
+#[tokio::test]
+async fn memory_is_bounded_and_has_room_again() {
+    let store = Ledger::new(Memory::new(16 << 10), Settings::default());
+    let mut ids = Vec::new();
+    let refused = loop {
+        let id = format!("m{}", ids.len());
+        match store.put(put(&id, &[user("ann")]), NOW).await {
+            Ok(_) => ids.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, StoreError::MemoryFull { most: 0 });
+    assert!(ids.len() > 20, "{}", ids.len());
+    assert_eq!(waiting(&store, &ann(), NOW).await, ids.join(" "), "what was there stays");
+    assert_eq!(store.verify().await.unwrap(), []);
+    store.delete(&ann(), ids.iter().take(20).map(|id| id.as_str().into()).collect(), NOW).await.unwrap();
+    store.maintain(NOW + 25 * HOUR).await.unwrap();
+    store.put(put("after", &[user("ann")]), NOW + 25 * HOUR).await.unwrap();
+}

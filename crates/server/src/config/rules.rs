@@ -19,14 +19,9 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
     let nodes = app.children("channel");
     let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, channel(app, node, user)?))).collect();
     for (index, (node, rule)) in rules.iter().enumerate() {
-        if rules[..index].iter().any(|(_, earlier)| earlier.pattern.source() == rule.pattern.source()) {
-            let help = "write one [[app.NAME.channel]] with the rights of both".to_owned();
-            node.problem(
-                format!("the channel `{}` is described twice; only the first counts", rule.pattern),
-                Some(help),
-            );
-        }
+        check_reachable(node, rule, &rules[..index]);
     }
+    check_remembered(app, &nodes);
     for (node, rule) in &rules {
         if rule.history.is_some() && !app.has("recovery") {
             let help = format!("write [{}.recovery], which says for how long", app.path);
@@ -35,6 +30,30 @@ pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
         check_references(node, rule, &rules);
     }
     rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// Of the rules that fit a name the first counts: one of them must leave something to this.
+fn check_reachable(node: &Node<'_>, rule: &ChannelRule, earlier: &[(&Node<'_>, ChannelRule)]) {
+    let Some((other, first)) = earlier.iter().find(|(_, earlier)| earlier.pattern.covers(&rule.pattern)) else {
+        return;
+    };
+    let (problem, help) = if first.pattern.source() == rule.pattern.source() {
+        let problem = format!("the channel `{}` is described twice; only the first counts", rule.pattern);
+        (problem, "write one [[app.NAME.channel]] with the rights of both".to_owned())
+    } else {
+        let problem =
+            format!("no name ever gets to `{}`: `{}` fits all of them and is first", rule.pattern, first.pattern);
+        (problem, format!("put it before line {}, or leave it out", other.line()))
+    };
+    node.problem(problem, Some(help));
+}
+
+/// A client that comes back would be told that it has missed nothing, whatever was said.
+fn check_remembered(app: &Node<'_>, channels: &[Node<'_>]) {
+    if let Some(recovery) = app.child("recovery").filter(|_| channels.iter().all(|channel| !channel.has("history"))) {
+        let help = "give those [[app.NAME.channel]] a `history` of which nothing may be missed".to_owned();
+        recovery.problem(format!("[{}] brings nothing back: no channel is remembered", recovery.path), Some(help));
+    }
 }
 
 /// What a channel says of other channels must be true of them.

@@ -12,12 +12,12 @@ use std::time::Instant;
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::{EVERYONE, is_own};
-use oyez_hub::command::Control;
+use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::dialect::Message;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Ghost, Mark, Missed, Recovery, Wanted};
+use oyez_hub::recovery::{Ghost, Mark, Missed, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::{Value, json};
@@ -52,20 +52,32 @@ pub(crate) struct Claim {
     name: Address,
     /// None: it has been made use of.
     ghost: Option<Ghost>,
+    /// The channels that it may not hear any more.
+    lost: Vec<Arc<str>>,
     heard: Mark,
 }
 
 impl Claim {
     /// What it missed.
     fn wanted(&self) -> Vec<Wanted> {
-        self.ghost.as_ref().map(|ghost| ghost.wanted(self.heard.position)).unwrap_or_default()
+        let Some(ghost) = &self.ghost else { return Vec::new() };
+        let mut wanted = ghost.wanted(self.name, self.heard.position);
+        wanted.retain(|wanted| !self.lost.contains(&wanted.channel));
+        wanted
+    }
+
+    /// Nothing is given back any more: it is there again, or begins anew.
+    fn settle(&mut self) -> Option<Ghost> {
+        self.ghost = None;
+        self.recovery.ghosts.settle(self.name)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Some(ghost) = self.ghost.take() {
-            self.recovery.ghosts.keep(self.name, ghost, self.recovery.window, Instant::now());
+        if self.ghost.is_some() {
+            self.recovery.left(self.name);
+            self.recovery.ghosts.give_back(self.name, self.recovery.window, Instant::now());
         }
     }
 }
@@ -87,11 +99,11 @@ impl Shard {
             return Return::No;
         };
         let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
-        let ghost = match recovery.ghosts.take(name, Instant::now()) {
+        let ghost = match recovery.ghosts.claim(name, Instant::now()) {
             Some(ghost) => Some(ghost),
             None => {
                 self.surrender(recovery, name, identity).await;
-                recovery.ghosts.take(name, Instant::now())
+                recovery.ghosts.claim(name, Instant::now())
             }
         };
         let Some(ghost) = ghost else { return Return::Forgotten };
@@ -101,7 +113,7 @@ impl Shard {
             // What is no position is of no life of the log that there was.
             Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
         };
-        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), heard };
+        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard };
         if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
     }
 
@@ -136,8 +148,8 @@ impl Shard {
         mut claim: Claim,
     ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
         let Guest { app, identity, .. } = &**guest;
-        if let Some(ghost) = &mut claim.ghost {
-            self.drop_lost(app, identity, ghost).await;
+        if let Some(ghost) = &claim.ghost {
+            claim.lost = self.lost(app, identity, ghost).await;
         }
         let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
         let budget = session.front.outbox_bytes;
@@ -191,17 +203,24 @@ impl Shard {
         comeback: Comeback,
     ) -> Result<(), Vec<Arc<str>>> {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
+        let name = match &comeback {
+            Comeback::Session { claim, .. } => Some(claim.name),
+            Comeback::Channel { .. } => None,
+        };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
         let sent = recovery.log.replay(epoch, wanted, budget, Instant::now(), |missed, until| {
-            for Wanted { channel, .. } in wanted {
+            for Wanted { channel, .. } in wanted.iter().filter(|wanted| !is_direct(&wanted.channel)) {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
+            }
+            if let Some(name) = name {
+                recovery.heads_for(name, self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
         });
         let Err(gap) = sent else { return Ok(()) };
         if let Some(Comeback::Session { claim, .. }) = &mut self.comebacks.borrow_mut().try_remove(ticket) {
             // It is a new client now.
-            claim.ghost = None;
+            let _ = claim.settle();
         }
         Err(gap.channels)
     }
@@ -226,7 +245,7 @@ impl Shard {
                 (member.app, vec![wanted])
             }
         };
-        for Wanted { channel, .. } in &heard {
+        for Wanted { channel, .. } in heard.iter().filter(|wanted| !is_direct(&wanted.channel)) {
             // Who has joined counts for itself now.
             self.hub.channels().leave(self.key(app, channel), self.id);
         }
@@ -243,18 +262,39 @@ impl Shard {
         if session.closed.get().is_some() {
             return;
         }
-        let wanted = claim.wanted();
+        let mut wanted = claim.wanted();
         let Some(ghost) = claim.ghost.take() else { return };
-        let trail = Trail::new(ghost.confirmed.max(claim.heard.position));
+        let confirmed = ghost.confirmed.max(claim.heard.position);
+        let trail = Trail::new(confirmed, Arc::clone(&guest.identity), Arc::clone(&guest.app.policy));
         let member = self.make_member(session, guest, Some((claim.name, trail)));
-        for Wanted { channel, .. } in &wanted {
+        // From here on commands find it; those before have changed what is left.
+        let Some(left) = claim.settle() else {
+            self.dismiss(&member, Goodbye::Transport);
+            let _ = done.send(member);
+            return;
+        };
+        wanted.retain(|known| is_direct(&known.channel) || left.is_in(&known.channel));
+        for Wanted { channel, .. } in wanted.iter().filter(|wanted| !is_direct(&wanted.channel)) {
             self.join(&member, self.key(member.app, channel));
         }
         if let Some(trail) = &member.trail {
             trail.resume(&wanted);
         }
+        // Where it was put after what it missed was looked up.
+        let names = left.channels.into_iter().map(|known| known.channel);
+        let added: Vec<_> = names.filter(|channel| !ghost.is_in(channel)).collect();
+        for channel in &added {
+            self.join(&member, self.key(member.app, channel));
+        }
         self.catch_up(session, &member, &wanted, missed);
         self.confirm(session, &member);
+        if !added.is_empty() {
+            self.tell_gap(session, &member, &guest.app, &added);
+        }
+        if !Arc::ptr_eq(&self.hub.app(guest.app.id).policy, &guest.app.policy) {
+            // The rules have become others since its channels were looked at.
+            self.reform(&guest.app, vec![Rc::clone(&member)]);
+        }
         let _ = done.send(member);
     }
 
@@ -272,36 +312,38 @@ impl Shard {
         }
     }
 
-    /// Leaves out the channels that the client might hear then and may not any more. One that it could not join by
-    /// itself, a backend has put it into; there it stays.
-    async fn drop_lost(&self, app: &App, identity: &Identity, ghost: &mut Ghost) {
-        let mut kept: Vec<Wanted> = Vec::with_capacity(ghost.channels.len());
-        let same = Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy);
-        for wanted in &ghost.channels {
-            let channel = &wanted.channel;
-            let may = same
-                || is_own(channel)
-                || match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel)) {
-                    (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
-                    (_, Verdict::Deny { .. }) => false,
-                    (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
-                };
-            if may {
-                kept.push(wanted.clone());
+    /// The channels that the client might hear then and may not any more. One that it could not join by itself, a backend
+    /// has put it into; there it stays.
+    async fn lost(&self, app: &App, identity: &Identity, ghost: &Ghost) -> Vec<Arc<str>> {
+        let mut lost = Vec::new();
+        if Arc::ptr_eq(&ghost.identity.rights, &identity.rights) && Arc::ptr_eq(&ghost.policy, &app.policy) {
+            return lost;
+        }
+        for Wanted { channel, .. } in ghost.channels.iter().filter(|wanted| !is_own(&wanted.channel)) {
+            let may = match (ghost.policy.subscribe(&ghost.identity, channel), app.policy.subscribe(identity, channel))
+            {
+                (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => true,
+                (_, Verdict::Deny { .. }) => false,
+                (_, Verdict::Ask(_)) => self.permit(app, identity, Action::Subscribe, channel).await.is_ok(),
+            };
+            if !may {
+                lost.push(Arc::clone(channel));
             }
         }
-        ghost.channels = kept;
+        lost
     }
 
-    /// Tells a client that it begins anew although it wanted to go on.
+    /// Tells a client that something is lost.
     pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
+        // What it was told by its name may be about anything.
+        let channels = if channels.iter().any(|channel| is_direct(channel)) { &[] } else { channels };
         let words = json!({ "channels": channels });
         let message = Message { event: "gap".to_owned(), args: Args::one(&words), whole: false };
         match &app.dialect {
             Some(dialect) => self.say(session, member, dialect, &message),
             None => {
                 let variant = Variant::of_member(session, member);
-                let mark = self.mark_for(session, member);
+                let mark = self.mark_to_say(session, member);
                 self.queue(session, variant.said(&member.namespace, &message.event, &message.args, mark));
             }
         }
@@ -313,8 +355,7 @@ impl Shard {
         let names = member.channels.borrow().names();
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
-        let identity = Arc::clone(&member.identity.borrow());
-        let policy = Arc::clone(&app.policy);
+        let (identity, policy) = trail.decided();
         let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed() };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
@@ -322,7 +363,6 @@ impl Shard {
 
 /// Whether a member would have heard it.
 fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], position: u64) -> bool {
-    let Target::Channels(heard) = &publication.to else { return false };
     let known = |channel: &Arc<str>| wanted.iter().find(|known| known.channel == *channel);
     let identity = member.identity.borrow();
     let hears = |heard: &Heard| {
@@ -331,5 +371,9 @@ fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], positio
     };
     // Nearly everything is for all: the name is written only where somebody is left out.
     let left_out = |name: &Arc<str>| known(name).is_some() || **name == *member.known_as.encode();
-    heard.iter().any(hears) && !publication.except.iter().any(left_out)
+    let is_meant = match &publication.to {
+        Target::Socket(name) => *name == member.known_as,
+        Target::Channels(heard) => heard.iter().any(hears),
+    };
+    is_meant && !publication.except.iter().any(left_out)
 }

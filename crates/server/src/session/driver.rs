@@ -58,9 +58,9 @@ impl Shard {
                 self.beat(session);
                 // Its client asks again only when it has heard the last answer, and what was written before that.
                 self.confirm_delivered(session);
-                self.ask_delivered(session);
                 self.sign_of_life(session);
                 self.queue(session, Parcel::engine(PacketType::Pong, "", version));
+                self.ask(session);
                 Ok(())
             }
             (PacketType::Pong, _) if version == Version::V4 => {

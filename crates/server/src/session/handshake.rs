@@ -358,7 +358,10 @@ impl Shard {
                 Member::new(address, app.id, namespace, session, Arc::clone(identity), lane, clock::unix_millis());
             let has_inbox = app.inbox.is_some() && !identity.user.is_empty();
             let member = if has_inbox { member.with_inbox() } else { member };
-            let begun = || Trail::new(self.mark(app.id).map_or(0, |mark| mark.position));
+            let begun = || {
+                let position = self.mark(app.id).map_or(0, |mark| mark.position);
+                Trail::new(position, Arc::clone(identity), Arc::clone(&self.hub.app(app.id).policy))
+            };
             let trail = before.map(|(_, trail)| trail);
             match session.dialog {
                 _ if can_recover => member.recoverable(known_as, trail.unwrap_or_else(begun)),

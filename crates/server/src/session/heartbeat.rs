@@ -117,7 +117,6 @@ impl Shard {
         let Some(due) = pulse.ping_at.filter(|at| *at <= now) else { return };
         let version = session.dialog.version();
         let heartbeat = Self::heartbeat(session);
-        self.ask_delivered(session);
         if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
             frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
@@ -125,22 +124,29 @@ impl Shard {
             pulse.ping_at = Some(now + heartbeat.interval);
         } else {
             self.queue(session, Parcel::engine(PacketType::Ping, "", version));
-            // It has overtaken what waits; if that has a position, the answer says nothing new.
-            if !session.outbox.borrow().has_placed() {
-                for member in session.members.borrow().iter() {
-                    if let (Some(trail), Some(mark)) = (&member.trail, self.mark(member.app)) {
-                        trail.asked(mark.position);
-                    }
-                }
-            }
             pulse.ping_at = None;
         }
+        self.ask(session);
         // As late as the ping is, so late may the answer be; but a timer's rounding is no gift to who says nothing.
         let late = now - due;
         if late > STALL {
             pulse.dead_at += late;
         }
         session.pulse.set(pulse);
+    }
+
+    /// A heartbeat was queued. Its answer will say that all that was written before it has arrived; but it overtakes what
+    /// waits, so where that matters the answer says nothing new.
+    pub(crate) fn ask(&self, session: &Session) {
+        if session.outbox.borrow().holds_promises() {
+            return;
+        }
+        self.ask_delivered(session);
+        for member in session.members.borrow().iter() {
+            if let (Some(trail), Some(mark)) = (&member.trail, self.mark(member.app)) {
+                trail.asked(mark.position);
+            }
+        }
     }
 
     fn heartbeat(session: &Session) -> &Heartbeat {

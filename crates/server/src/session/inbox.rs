@@ -39,6 +39,9 @@ const SENT_MAX: usize = 4_096;
 /// Messages of which the store is told, when a member goes, that they were sent.
 const NOTED_MAX: usize = 64;
 
+/// Messages that are marked at once, so that others who write do not wait long.
+const MARKED_AT_ONCE: usize = 256;
+
 /// How long to wait before a store is asked again that could not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -153,7 +156,7 @@ impl Shard {
         });
     }
 
-    /// Joins a member to those who hear what is durable in channels on whose rosters its user is.
+    /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
         let channels = loop {
             match inboxes.store().channels(of).await {
@@ -165,7 +168,14 @@ impl Shard {
             }
         };
         for channel in channels {
-            self.join(member, self.key(app.id, &roster_of(&channel)));
+            let identity = Arc::clone(&member.identity.borrow());
+            let allowed = self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok();
+            if !self.is_member(member) {
+                return;
+            }
+            if allowed {
+                self.join(member, self.key(app.id, &roster_of(&channel)));
+            }
         }
     }
 
@@ -270,11 +280,8 @@ impl Shard {
         true
     }
 
-    /// A heartbeat goes out. It overtakes what waits: then its answer would say nothing.
+    /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
-        if !session.outbox.borrow().is_empty() {
-            return;
-        }
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
             inbox.asked();
         }
@@ -299,9 +306,11 @@ impl Shard {
         let user = Arc::clone(&member.identity.borrow().user);
         let by = member.session.upgrade().map(|session| member.wire_address(&session));
         tokio::task::spawn_local(async move {
-            let marking = Marking { user, which: Which::Ids(ids), to, by };
-            if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
-                event::acknowledgement_lost(&hub.app(app), &error);
+            for ids in ids.chunks(MARKED_AT_ONCE) {
+                let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by };
+                if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
+                    event::acknowledgement_lost(&hub.app(app), &error);
+                }
             }
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::channel::is_own;
+use oyez_hub::channel::ruled_by;
 use oyez_hub::command::Goodbye;
 use oyez_hub::dialect::{Denial, Message};
 use oyez_hub::policy::grants::Action;
@@ -110,6 +110,9 @@ impl Shard {
         self.set_times(member);
         self.schedule(session);
         self.leave_lost(app, member, &identity).await;
+        if let Some(trail) = member.trail.as_ref().filter(|_| Arc::ptr_eq(&member.identity.borrow(), &identity)) {
+            trail.decided_for(&identity);
+        }
         if let Some(dialect) = &app.dialect {
             let facts = Facts::of(session, member);
             let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
@@ -126,22 +129,23 @@ impl Shard {
     async fn leave_lost(&self, app: &App, member: &Rc<Member>, identity: &Identity) {
         let channels = member.channels.borrow().names();
         let mut asked = Vec::new();
-        for channel in channels.iter().filter(|channel| !is_own(channel)) {
-            match app.policy.subscribe(identity, channel) {
+        for channel in &channels {
+            let Some(ruling) = ruled_by(channel) else { continue };
+            match app.policy.subscribe(identity, ruling) {
                 Verdict::Allow(_) => {}
                 Verdict::Deny { .. } => self.lose(app, member, channel),
-                Verdict::Ask(_) => asked.push(channel),
+                Verdict::Ask(_) => asked.push((channel, ruling)),
             }
         }
-        let answers = asked.iter().map(|channel| self.permit(app, identity, Action::Subscribe, channel));
-        for (channel, answer) in asked.iter().zip(join_all(answers).await) {
+        let answers = asked.iter().map(|(_, ruling)| self.permit(app, identity, Action::Subscribe, ruling));
+        for ((channel, _), answer) in asked.iter().zip(join_all(answers).await) {
             if answer.is_err() {
                 self.lose(app, member, channel);
             }
         }
     }
 
-    pub(crate) fn lose(&self, app: &App, member: &Rc<Member>, channel: &Arc<str>) {
+    pub(crate) fn lose(&self, app: &App, member: &Member, channel: &Arc<str>) {
         if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
         }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -102,6 +103,15 @@ impl Memberships {
     }
 }
 
+/// An answer that a publisher waits for.
+#[derive(Debug)]
+struct Owed {
+    request: AckRequest,
+    until: Instant,
+    /// The place of the question in the app's log, if it has one.
+    position: Option<NonZeroU64>,
+}
+
 /// One client in one namespace.
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -122,7 +132,7 @@ pub(crate) struct Member {
     /// Deadlines.
     pub times: Cell<Times>,
     /// Answers that publishers wait for, by ack id.
-    owed: RefCell<HashMap<u64, (AckRequest, Instant)>>,
+    owed: RefCell<HashMap<u64, Owed>>,
     /// Where embedding code hears of it.
     pub lane: Option<Lane>,
     /// What it hears says its position.
@@ -195,35 +205,38 @@ impl Member {
         self
     }
 
-    /// Expects an answer to `id`.
-    pub(crate) fn owe(&self, id: u64, request: &AckRequest) {
+    /// Expects an answer to `id`, a question with that place in the app's log.
+    pub(crate) fn owe(&self, id: u64, request: &AckRequest, position: Option<NonZeroU64>) {
         let now = Instant::now();
         let mut owed = self.owed.borrow_mut();
         if owed.len() >= OWED_MAX {
-            owed.retain(|_, (_, until)| *until > now);
+            owed.retain(|_, owed| owed.until > now);
         }
         if owed.len() >= OWED_MAX
             && let Some(oldest) = owed.keys().min().copied()
-            && let Some((request, _)) = owed.remove(&oldest)
+            && let Some(owed) = owed.remove(&oldest)
         {
-            let _ = request.answers.send(AckReport::Gone);
+            let _ = owed.request.answers.send(AckReport::Gone);
         }
-        owed.insert(id, (request.clone(), now + request.timeout));
+        owed.insert(id, Owed { request: request.clone(), until: now + request.timeout, position });
     }
 
     /// The client answered `id`; answers that nobody waits for are ignored, as in Node.
     pub(crate) fn answered(&self, id: u64, args: oyez_protocol::message::Args) {
-        if let Some((request, until)) = self.owed.borrow_mut().remove(&id)
-            && until > Instant::now()
-        {
+        let Some(Owed { request, until, position }) = self.owed.borrow_mut().remove(&id) else { return };
+        if let (Some(trail), Some(position)) = (&self.trail, position) {
+            // Whoever answers has everything that was written before the question.
+            trail.arrived(position.get());
+        }
+        if until > Instant::now() {
             let _ = request.answers.send(AckReport::Answer(args));
         }
     }
 
     /// The client is gone and will answer nothing.
     pub(crate) fn forgive(&self) {
-        for (_, (request, _)) in self.owed.borrow_mut().drain() {
-            let _ = request.answers.send(AckReport::Gone);
+        for (_, owed) in self.owed.borrow_mut().drain() {
+            let _ = owed.request.answers.send(AckReport::Gone);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use oyez_hub::app::App;
-use oyez_hub::channel::is_own;
+use oyez_hub::channel::ruled_by;
 use oyez_hub::policy::Verdict;
 use oyez_hub::policy::grants::Action;
 
@@ -21,29 +21,39 @@ const ASKING: usize = 64;
 type Doubt = (Rc<Member>, Arc<str>);
 
 impl Shard {
-    /// An app whose rules were `old` has others now: whoever could hear a channel under those and cannot under these
-    /// leaves it. (A channel that it could not join by itself, a backend has put it into; there it stays.)
-    pub(crate) fn reform(self: &Rc<Self>, old: &Arc<App>) {
+    /// An app whose rules were `old` has others now: whoever of these members could hear a channel under those and cannot
+    /// under these leaves it. (A channel that it could not join by itself, a backend has put it into; there it stays.)
+    pub(crate) fn reform(self: &Rc<Self>, old: &Arc<App>, members: Vec<Rc<Member>>) {
         let (shard, old) = (Rc::clone(self), Arc::clone(old));
         // A task of its own: meanwhile deliveries go on.
         tokio::task::spawn_local(async move {
             let app = shard.hub.app(old.id);
-            let mut doubts = Vec::new();
-            for member in shard.all_members().into_iter().filter(|member| member.app == app.id) {
+            let (mut doubts, mut doubtful) = (Vec::new(), Vec::new());
+            for member in members.into_iter().filter(|member| member.app == app.id) {
+                let before = doubts.len();
                 shard.weigh(&old, &app, &member, &mut doubts);
+                if doubts.len() > before {
+                    doubtful.push(member);
+                } else {
+                    decided(&member, &app);
+                }
                 shard.give_way(PER_MESSAGE).await;
             }
             let settle = stream::iter(doubts).for_each_concurrent(ASKING, |doubt| shard.settle_doubt(&app, doubt));
             settle.await;
+            doubtful.iter().for_each(|member| decided(member, &app));
         });
     }
 
     /// Has a member leave what the rules deny by themselves, and notes what the app's backend is to be asked.
     fn weigh(&self, old: &App, app: &App, member: &Rc<Member>, doubts: &mut Vec<Doubt>) {
         let identity = Arc::clone(&member.identity.borrow());
+        // Another reform may still be asking.
+        let before = member.trail.as_ref().map_or_else(|| Arc::clone(&old.policy), |trail| trail.decided().1);
         let channels = member.channels.borrow().names();
-        for channel in channels.into_iter().filter(|channel| !is_own(channel)) {
-            match (old.policy.subscribe(&identity, &channel), app.policy.subscribe(&identity, &channel)) {
+        for channel in channels {
+            let Some(ruling) = ruled_by(&channel) else { continue };
+            match (before.subscribe(&identity, ruling), app.policy.subscribe(&identity, ruling)) {
                 (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => {}
                 (_, Verdict::Deny { .. }) => self.lose(app, member, &channel),
                 (Verdict::Ask(was), Verdict::Ask(is)) if was.ask.url == is.ask.url && was.body == is.body => {}
@@ -54,8 +64,16 @@ impl Shard {
 
     async fn settle_doubt(&self, app: &App, (member, channel): Doubt) {
         let identity = Arc::clone(&member.identity.borrow());
-        if self.permit(app, &identity, Action::Subscribe, &channel).await.is_err() {
+        let Some(ruling) = ruled_by(&channel) else { return };
+        if self.permit(app, &identity, Action::Subscribe, ruling).await.is_err() {
             self.lose(app, &member, &channel);
         }
+    }
+}
+
+/// Its channels are what these rules let it have.
+fn decided(member: &Member, app: &App) {
+    if let Some(trail) = &member.trail {
+        trail.decided_by(&app.policy);
     }
 }

@@ -363,7 +363,7 @@ impl Shard {
 
     /// Says a message to one client, in its own protocol.
     pub(crate) fn say(&self, session: &Rc<Session>, member: &Member, dialect: &Dialect, message: &Message) {
-        let mark = self.mark_for(session, member);
+        let mark = self.mark_to_say(session, member);
         let parcel = match session.dialog {
             Dialog::Native => {
                 let id = Uuid::now_v7().to_string();

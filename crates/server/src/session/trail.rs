@@ -3,11 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use oyez_hub::policy::{Identity, Policy};
 use oyez_hub::recovery::Wanted;
 
-/// How far a member has come in its app's log.
+/// How far a member has come in its app's log, and by what its channels were decided.
 #[derive(Debug)]
 pub(crate) struct Trail {
+    /// The identity with which the member was last looked at whole: that it has another one, or that the rules are others,
+    /// takes a while to count, as its app's backend may be asked.
+    identity: RefCell<Arc<Identity>>,
+    /// The same for the rules.
+    policy: RefCell<Arc<Policy>>,
     /// All up to here was not for it, or has reached it.
     confirmed: Cell<u64>,
     /// The same, once it answers the ping that is under way.
@@ -18,8 +24,29 @@ pub(crate) struct Trail {
 
 impl Trail {
     /// Begins at that position.
-    pub(crate) fn new(position: u64) -> Self {
-        Self { confirmed: Cell::new(position), asked: Cell::new(position), joined: RefCell::default() }
+    pub(crate) fn new(position: u64, identity: Arc<Identity>, policy: Arc<Policy>) -> Self {
+        Self {
+            identity: RefCell::new(identity),
+            policy: RefCell::new(policy),
+            confirmed: Cell::new(position),
+            asked: Cell::new(position),
+            joined: RefCell::default(),
+        }
+    }
+
+    /// All channels were decided by that identity.
+    pub(crate) fn decided_for(&self, identity: &Arc<Identity>) {
+        self.identity.replace(Arc::clone(identity));
+    }
+
+    /// All channels were decided by those rules.
+    pub(crate) fn decided_by(&self, policy: &Arc<Policy>) {
+        self.policy.replace(Arc::clone(policy));
+    }
+
+    /// By what they were.
+    pub(crate) fn decided(&self) -> (Arc<Identity>, Arc<Policy>) {
+        (Arc::clone(&self.identity.borrow()), Arc::clone(&self.policy.borrow()))
     }
 
     /// A ping is queued behind everything up to that position.
@@ -29,7 +56,12 @@ impl Trail {
 
     /// The ping was answered, so what was written before it has arrived.
     pub(crate) fn answered(&self) {
-        self.confirmed.set(self.asked.get());
+        self.arrived(self.asked.get());
+    }
+
+    /// All up to that position has arrived.
+    pub(crate) fn arrived(&self, position: u64) {
+        self.confirmed.set(self.confirmed.get().max(position));
         let mut joined = self.joined.borrow_mut();
         joined.retain(|channel| channel.since > self.confirmed.get());
         if joined.is_empty() {

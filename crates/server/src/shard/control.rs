@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use oyez_hub::address::AppId;
+use oyez_hub::channel::ruled_by;
 use oyez_hub::command::{Control, Goodbye, Select, SocketInfo};
+use oyez_hub::policy::Verdict;
 use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;
 
@@ -22,7 +24,7 @@ impl Shard {
     pub(crate) fn control(self: &Rc<Self>, control: &Control) {
         match control {
             Control::Join(app, select, channels) => self.each(*app, select, |member| {
-                for name in channels {
+                for name in channels.iter().filter(|name| self.may_be_put_into(member, name)) {
                     self.join(member, self.key(member.app, name));
                 }
             }),
@@ -45,7 +47,7 @@ impl Shard {
                     self.dismiss_for(&member, how, REPLACED);
                 }
             }
-            Control::Reform(old) => self.reform(old),
+            Control::Reform(old) => self.reform(old, self.all_members()),
             Control::Reached(app, position) => self.reached(*app, *position),
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
@@ -58,6 +60,14 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Whether a backend's word is enough: it may put sessions into any channel, and users on any roster, but what is said
+    /// to a roster is heard by those only whom the rules do not deny it.
+    fn may_be_put_into(&self, member: &Member, name: &str) -> bool {
+        let Some(channel) = ruled_by(name).filter(|channel| *channel != name) else { return true };
+        let verdict = self.hub.app(member.app).policy.subscribe(&member.identity.borrow(), channel);
+        !matches!(verdict, Verdict::Deny { .. })
     }
 
     /// Ends one membership by command, or with the connection all of its memberships: each is told in its namespace.
@@ -88,7 +98,7 @@ impl Shard {
 
     fn each(&self, app: AppId, select: &Select, mut act: impl FnMut(&Rc<Member>)) {
         let found: Vec<Rc<Member>> = match select {
-            Select::Socket(address) => self.member(*address).into_iter().collect(),
+            Select::Socket(address) => self.member_known_as(app, *address).into_iter().collect(),
             Select::Everyone => self.all_members(),
             Select::User(user) => {
                 self.all_members().into_iter().filter(|member| member.identity.borrow().user == *user).collect()

@@ -57,7 +57,8 @@ impl Shard {
         fanout.mark_excepted();
         match &delivery.to {
             Target::Socket(address) => {
-                if let Some(member) = self.member(*address).filter(|member| member.app == delivery.app) {
+                let known = self.member_known_as(delivery.app, *address);
+                if let Some(member) = known.filter(|member| member.app == delivery.app) {
                     fanout.deliver(&[member.address.slot], None);
                 }
             }
@@ -87,7 +88,7 @@ impl Shard {
     }
 
     /// The position that an event for one client says: none where it may be overtaken by what says a later one.
-    pub(crate) fn mark_for(&self, session: &Session, member: &Member) -> Option<Mark> {
+    pub(crate) fn mark_to_say(&self, session: &Session, member: &Member) -> Option<Mark> {
         self.mark(member.app).filter(|_| !self.is_congested(session))
     }
 
@@ -178,7 +179,7 @@ impl Fanout<'_> {
         let says = self.delivery.position.is_some() || !self.shard.is_congested(session);
         let packet = Rc::clone(self.packet(form, says));
         if let (Some(id), Some(request)) = (self.ack, &self.delivery.ack) {
-            member.owe(id, request);
+            member.owe(id, request, self.delivery.position);
         }
         self.reached += 1;
         self.shard.queue_dirty(session, packet);
@@ -197,7 +198,7 @@ impl Fanout<'_> {
 
     /// The publication in that form; `says`: with its position, where clients of that form hear it.
     fn packet(&mut self, form: FormId, says: bool) -> &Rc<Parcel> {
-        let says = says || !self.shard.forms.borrow().get(form).0.says_positions();
+        let says = says || self.ack.is_some() || !self.shard.forms.borrow().get(form).0.says_positions();
         let known = self.encoded.iter().position(|(known, saying, _)| (*known, *saying) == (form, says));
         let index = known.unwrap_or_else(|| {
             let forms = self.shard.forms.borrow();

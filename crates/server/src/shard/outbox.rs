@@ -223,9 +223,10 @@ impl Outbox {
         self.main.is_empty() && self.side.as_deref().is_none_or(idle)
     }
 
-    /// Something waits that says how far its client has heard.
-    pub(crate) fn has_placed(&self) -> bool {
-        self.queue(Queue::Placed).is_some_and(|line| !line.is_empty())
+    /// A publication waits, not yet begun, that must not be lost.
+    pub(crate) fn holds_promises(&self) -> bool {
+        let mut waiting = Queue::ALL.into_iter().filter_map(|queue| self.queue(queue)).flatten();
+        waiting.any(|waiting| waiting.parcel.origin().is_some() && !waiting.parcel.is_expendable())
     }
 
     /// Packets that wait, in the order in which they leave.

@@ -98,7 +98,7 @@ fn what_other_languages_write_is_put_right() {
 #[test]
 #[rustfmt::skip] // a row a line
 fn what_is_missing_is_named_with_its_remedy() {
-    check("[app.desk.identity]", "[app.desk.recovery]\nwindow = \"2 minutes\"\n[app.desk.identity]", &["recovery.window must be a duration", "\n1 mistake"]);
+    check("[app.desk.identity]", "[app.desk.recovery]\nwindow = \"2 minutes\"\n[[app.desk.channel]]\nname = \"news\"\nhistory = 1\n[app.desk.identity]", &["recovery.window must be a duration", "\n1 mistake"]);
     check("[app.desk.identity]", "[app.desk.channel]\nname = \"x\"\n[app.desk.identity]", &["duplicate key", "[[app.NAME.channel]]"]);
     check("secret = { env = \"JWT_SECRET\" }", "jwks = \"login.example.com/jwks\"", &["oyez.toml:6:8: `login.example.com/jwks` is no URL", "https://"]);
     check("origins = [\"https://desk.example.com\"]", "", &["oyez.toml:1:1: app.desk.origins is missing", "write, for instance, origins = "]);
@@ -120,6 +120,8 @@ fn rules_that_cannot_work() {
     check("\"site:{data.siteId}\"", "\"sites:{data.siteId}\"", &["oyez.toml:18:8: no channel fits `sites:{data.siteId}`"]);
     check("[[app.desk.on]]", "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]", &["the event `subscribe` has two rules"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]", &["described twice"]);
+    check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:north:{id}\"\n[[app.desk.on]]", &["oyez.toml:16:1: no name ever gets to `site:north:{id}`: `site:{siteId}` fits all of them", "put it before line 12"]);
+    check("[app.desk.identity]", "[app.desk.recovery]\n[app.desk.identity]", &["oyez.toml:8:1: [app.desk.recovery] brings nothing back: no channel is remembered", "a `history` of which"]);
     check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
     check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
     check("[app.desk.identity]", "[app.desk.heartbeat]\ntimeout = \"60 s\"\n[app.desk.identity]", &["app.desk.heartbeat.timeout must be a duration"]);

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use oyez_protocol::code::Code;
+use oyez_protocol::message::Args;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -121,4 +122,12 @@ impl utoipa::ToSchema for Texts {}
 /// Any JSON, byte for byte; `null` is a value, not an absence.
 pub(super) fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// An event's arguments as JSON; one alone as it is. (They are valid, so that the last resort never comes.)
+pub(super) fn payload(args: &Args) -> Box<RawValue> {
+    match &args.split()[..] {
+        [one] => one.clone(),
+        _ => RawValue::from_string(format!("[{}]", args.text())).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    }
 }

@@ -85,8 +85,14 @@ pub(super) fn code_of(error: &StoreError) -> Code {
     match error {
         StoreError::InboxFull(_) => Code::InboxFull,
         StoreError::TooLong { .. } | StoreError::NoTarget => Code::BadRequest,
-        StoreError::DiskFull { .. } => Code::StoreFull,
+        StoreError::DiskFull { .. } | StoreError::MemoryFull { .. } => Code::StoreFull,
         _ => Code::StoreFailed,
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::new(code_of(&error), error.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use oyez_hub::app::App;
 use oyez_hub::delivery::{Publication, Target};
-use oyez_hub::policy::{Identity, Verdict};
+use oyez_hub::policy::Identity;
 use oyez_hub::recovery::{Log, Mark, Past};
 use oyez_protocol::code::Code;
 use serde::{Deserialize, Serialize};
@@ -19,12 +19,11 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::body::Params;
+use super::body::{Params, payload};
 use super::channel::check;
 use super::error::{ApiError, ErrorBody};
 use super::key::{Caller, Right, bearer};
-use super::user::{User, identify, query_token};
-use crate::clock;
+use super::user::{User, identify, may_subscribe, query_token};
 
 /// Most publications of one answer.
 const LIMIT_MAX: usize = 1_000;
@@ -144,15 +143,7 @@ async fn asker(
     let queried = query_token(uri);
     let user = identify(api, queried.as_deref().or_else(|| bearer(headers))).await;
     let User { app, identity } = user.map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))?;
-    let allowed = match app.policy.subscribe(&identity, channel) {
-        Verdict::Allow(_) => true,
-        Verdict::Deny { .. } => false,
-        Verdict::Ask(question) => match &app.backend {
-            Some(backend) => backend.allows(&question, clock::steady_seconds()).await,
-            None => question.ask.default,
-        },
-    };
-    if !allowed {
+    if !may_subscribe(&app, &identity, channel).await {
         return Err(ApiError::new(Code::Forbidden, format!("not allowed to subscribe to {channel}")));
     }
     Ok((app, Asker::User(identity)))
@@ -199,7 +190,7 @@ impl Query {
             let remembered = |(position, publication): &(u64, Arc<Publication>)| Remembered {
                 id: Arc::clone(&publication.id),
                 event: Arc::clone(&publication.event),
-                data: data(publication),
+                data: payload(&publication.args),
                 offset: Mark { position: *position, ..past.until }.to_string(),
             };
             axum::Json(History {
@@ -228,14 +219,4 @@ impl Query {
 
 fn tag(past: &Past) -> String {
     format!("\"{}\"", past.last)
-}
-
-/// The arguments as JSON; one alone as it is. (They are valid, so that the last resort never comes.)
-fn data(publication: &Publication) -> Box<RawValue> {
-    let values = publication.args.split();
-    match &values[..] {
-        [one] => (*one).to_owned(),
-        _ => RawValue::from_string(format!("[{}]", publication.args.text()))
-            .unwrap_or_else(|_| RawValue::NULL.to_owned()),
-    }
 }

@@ -180,6 +180,15 @@ impl Caller {
         self.deny(format!("the key `{key}` is not for the channel {foreign:?}: see `channels` of [key.{key}]"))
     }
 
+    /// Refuses a key that is for some channels only: what lies in an inbox comes from any.
+    pub(super) fn demand_all_channels(&self) -> Result<(), ApiError> {
+        if self.key.config.channels.is_none() {
+            return Ok(());
+        }
+        let name = &self.key.config.name;
+        self.deny(format!("the key `{name}` is for some channels only, and inboxes hold messages of all: see `channels` of [key.{name}]"))
+    }
+
     /// Whether the key is for this channel. Everybody is a channel only of keys that are for all.
     pub(super) fn covers(&self, channel: &str) -> bool {
         let fits = |pattern: &Pattern| channel != EVERYONE && pattern.matches(channel).is_some();

@@ -11,13 +11,16 @@ mod error;
 mod gateway;
 mod health;
 mod history;
+mod inbox;
 mod key;
+mod message;
 mod online;
 mod openapi;
 mod publish;
 mod reference;
 mod reload;
 mod revoke;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -214,6 +217,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(channel::show))
         .routes(routes!(channel::presence))
         .routes(routes!(history::history))
+        .routes(routes!(roster::show, roster::enroll, roster::dismiss))
+        .routes(routes!(inbox::list))
+        .routes(routes!(inbox::unread))
+        .routes(routes!(inbox::mark))
+        .routes(routes!(inbox::delete))
+        .routes(routes!(inbox::resend))
+        .routes(routes!(message::trace))
         .routes(routes!(online::online))
         .routes(routes!(online::user))
         .routes(routes!(connection::list))

@@ -16,6 +16,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
     tags(
         (name = "publish", description = "Tell the members of channels something"),
         (name = "channels", description = "Which channels there are and who is in them"),
+        (name = "inbox", description = "What users have, for them and for backends; who has it; what became of a message"),
         (name = "presence", description = "Who is online"),
         (name = "connections", description = "Look at connections, move them, end them"),
         (name = "tokens", description = "Tokens that are no longer wanted"),

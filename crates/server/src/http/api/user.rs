@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Uri;
 use oyez_hub::app::{App, Refusal};
-use oyez_hub::policy::Identity;
 use oyez_hub::policy::token::TokenError;
+use oyez_hub::policy::{Identity, Verdict};
 
 use super::Api;
 use crate::clock;
@@ -39,4 +39,16 @@ pub(super) async fn identify(api: &Api, token: Option<&str>) -> Result<User, Ref
 pub(super) fn query_token(uri: &Uri) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, value)| value.into_owned())
+}
+
+/// Whether a user may subscribe to a channel, asking the app's backend where the rule says so.
+pub(super) async fn may_subscribe(app: &App, identity: &Identity, channel: &str) -> bool {
+    match app.policy.subscribe(identity, channel) {
+        Verdict::Allow(_) => true,
+        Verdict::Deny { .. } => false,
+        Verdict::Ask(question) => match &app.backend {
+            Some(backend) => backend.allows(&question, clock::steady_seconds()).await,
+            None => question.ask.default,
+        },
+    }
 }

@@ -315,9 +315,9 @@ fn what_says_a_position_keeps_its_order_and_is_as_urgent_as_what_waits_behind_it
     outbox.insist(remembered("fire at 3", Priority::Urgent));
     outbox.insist(remembered("at 4", Priority::Low));
     assert_eq!(left(&outbox), ["at 1", "at 2", "fire at 3", "hint", "tick", "at 4"]);
-    assert!(outbox.has_placed());
+    assert!(outbox.holds_promises());
     outbox.advance(outbox.iter().take(5).map(|parcel| size(parcel)).sum::<usize>() + 1, size);
-    assert!(!outbox.has_placed(), "what is begun is not overtaken any more");
+    assert!(!outbox.holds_promises(), "what is begun is not overtaken any more");
     write_all(&mut outbox);
 }
 

@@ -53,12 +53,15 @@ fn chat_is_relayed_under_the_tokens_name() {
 #[test]
 fn status_and_read_marks_are_accepted() {
     let (mut session, _) = Session::open("erp", &zhang());
-    for (event, status) in
-        [("presence:offline", "offline"), ("presence:online", "online"), ("notification:read", "online")]
-    {
-        assert_eq!(session.say(event, "null"), Some((vec![], Some(json!({"ok": true})))));
+    let ok = Some((vec![], Some(json!({"ok": true}))));
+    for status in ["offline", "online"] {
+        assert_eq!(session.say(&format!("presence:{status}"), "null"), ok);
         assert_eq!(session.status.as_deref(), Some(status));
     }
+    assert_eq!(session.say("notification:read", r#"{"notificationId":"n-1"}"#), ok);
+    let missing = "notification:read: data.notificationId is missing";
+    let (heard, _) = session.say("notification:read", "{}").expect("a rule");
+    assert_eq!(heard, [json!(["exception", {"status": "error", "message": missing}])]);
     assert!(session.say("subscribe", "{}").is_none(), "there is nothing to subscribe with");
 }
 

@@ -1,6 +1,7 @@
 //! The API asked as a router, with a task in place of a shard.
 
 mod commands;
+mod inboxes;
 mod keys;
 mod publishing;
 mod questions;
@@ -68,6 +69,8 @@ fn app(id: u16, config: &AppConfig) -> App {
         policy: Arc::clone(&config.policy),
         dialect: Some(Arc::clone(&config.dialect)),
         native: config.websocket.is_some(),
+        inbox: config.inbox.clone().map(Arc::new),
+        events: config.events.clone(),
         ..App::embedded(AppId(id), &config.name, "/")
     }
 }

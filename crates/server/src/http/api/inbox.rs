@@ -1,0 +1,465 @@
+//! What lies in a user's inbox: for the user, who shows the token that they connect with, and for backends, which name
+//! the user. Somebody else's messages look like none at all.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, State};
+use http::request::Parts;
+use oyez_hub::app::App;
+use oyez_hub::command::{Command, Marking, Outcome};
+use oyez_hub::delivery::Priority;
+use oyez_hub::inbox::Inboxes;
+use oyez_hub::policy::Identity;
+use oyez_hub::policy::grants::Audience;
+use oyez_hub::store::{self, Item, Query, Seq, State as Reached, Target, Which};
+use oyez_protocol::code::Code;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::body::{Json, Params, Texts, payload};
+use super::connection::Done;
+use super::error::{ApiError, ErrorBody};
+use super::key::{Caller, Right, bearer};
+use super::user::{User, identify, may_subscribe, query_token};
+use crate::clock;
+
+/// Most messages of one page.
+const LIMIT_MAX: usize = 1_000;
+
+/// So many, unless the request says otherwise.
+const LIMIT: usize = 100;
+
+/// Most ids in one request.
+const IDS_MAX: usize = 1_000;
+
+/// Which inbox, and which part of it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParams {
+    /// The app; see `publish`. A user's token says it by itself.
+    app: Option<String>,
+    /// Whose. A user's token says it by itself.
+    user: Option<String>,
+    /// Only messages that have come so far: `pending`, `delivered`, `seen`, `read`, `archived`; several with commas.
+    #[param(example = "pending,delivered,seen")]
+    state: Option<String>,
+    /// `newest` first, unless `oldest` is given.
+    #[serde(default)]
+    #[param(value_type = Option<String>, example = "newest")]
+    order: Order,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// At most so many, 100 unless given, up to 1,000.
+    limit: Option<usize>,
+    /// A user's token, where no header can be sent.
+    #[expect(dead_code, reason = "it is read from the query where the user is identified")]
+    token: Option<String>,
+}
+
+/// Which comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Newest,
+    Oldest,
+}
+
+/// Which inbox.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OwnerParams {
+    /// The app; see `publish`. A user's token says it by itself.
+    app: Option<String>,
+    /// Whose. A user's token says it by itself.
+    user: Option<String>,
+    /// A user's token, where no header can be sent.
+    #[expect(dead_code, reason = "it is read from the query where the user is identified")]
+    token: Option<String>,
+}
+
+/// A page of an inbox.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InboxPage {
+    /// There may be fewer than asked for, even none, though more follow.
+    messages: Vec<Entry>,
+    /// Where the next page begins; without it, that was all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A message as its user has it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Entry {
+    #[schema(value_type = String)]
+    id: Arc<str>,
+    #[schema(value_type = String)]
+    event: Arc<str>,
+    /// The event's arguments as clients hear them; one alone is not in a list.
+    #[schema(value_type = Object)]
+    data: Box<RawValue>,
+    /// How far it has come: `pending`, `delivered`, `seen`, `read`, `archived`.
+    #[schema(value_type = String, example = "delivered")]
+    state: Reached,
+    #[schema(value_type = String, example = "normal")]
+    priority: Priority,
+    /// When it was published, in milliseconds since the Unix epoch.
+    created_at: u64,
+    /// From then on nobody gets it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    via: Via,
+}
+
+/// Through which inbox or channel a message came.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Via {
+    User(String),
+    Channel(String),
+}
+
+impl From<Target> for Via {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::User(user) => Self::User(user.to_string()),
+            Target::Channel(channel) => Self::Channel(channel.to_string()),
+        }
+    }
+}
+
+impl From<Item> for Entry {
+    fn from(item: Item) -> Self {
+        let store::Message { id, event, args, priority, created, expires_at, .. } = item.message;
+        let (data, via) = (payload(&args), item.via.into());
+        Self { id, event, data, state: item.state, priority, created_at: created, expires_at, via }
+    }
+}
+
+/// How many messages are not read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Unread {
+    /// Neither read nor archived. Of the user's own inbox and of each channel, at most 10,000 are counted.
+    count: u64,
+}
+
+/// What has happened to which messages: exactly one of `ids`, `up_to` and `all`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MarkBody {
+    /// The app; see `publish`. A user's token says it by itself.
+    app: Option<String>,
+    /// Whose. A user's token says it by itself.
+    user: Option<String>,
+    /// These, at most 1,000.
+    ids: Option<Texts>,
+    /// This one and all before it.
+    up_to: Option<String>,
+    /// All.
+    #[serde(default)]
+    all: bool,
+    /// `delivered`, `seen`, `read` or `archived`. A message only goes forward; one that is that far already stays.
+    #[schema(value_type = String, example = "read")]
+    state: Reached,
+}
+
+/// What a mark has changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MarkAnswer {
+    /// How many messages have come further.
+    changed: usize,
+    /// Ids of which the user has no message.
+    #[schema(value_type = Vec<String>)]
+    unknown: Vec<Arc<str>>,
+}
+
+/// What to take from a user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteBody {
+    /// The app; see `publish`. A user's token says it by itself.
+    app: Option<String>,
+    /// From whom. A user's token says it by itself.
+    user: Option<String>,
+    /// At most 1,000.
+    ids: Texts,
+}
+
+/// What is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeleteAnswer {
+    /// How many messages.
+    deleted: usize,
+    /// Ids of which the user has no message.
+    #[schema(value_type = Vec<String>)]
+    unknown: Vec<Arc<str>>,
+}
+
+/// What to give a user again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResendBody {
+    /// The app; see `publish`.
+    app: Option<String>,
+    /// To whom.
+    user: String,
+    /// The message's id.
+    id: String,
+}
+
+/// Who asks: known before anything else of the request is looked at.
+pub(super) enum Asker {
+    Backend(Caller),
+    User(User),
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker
+where
+    Api: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let api = Api::from_ref(state);
+        let shown = bearer(&parts.headers);
+        if let Some(caller) = shown.and_then(|secret| Caller::of(&api, secret)) {
+            return Ok(Self::Backend(caller));
+        }
+        let user = identify(&api, query_token(&parts.uri).as_deref().or(shown)).await;
+        user.map(Self::User).map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))
+    }
+}
+
+/// Whose inbox it is about.
+struct Inbox {
+    app: Arc<App>,
+    user: Arc<str>,
+    /// The user asks: they see what they may hear.
+    identity: Option<Arc<Identity>>,
+}
+
+impl Asker {
+    /// The inbox that a request is about, if who asks has the right.
+    fn inbox(self, right: Right, app: Option<&str>, user: Option<&str>) -> Result<Inbox, ApiError> {
+        match self {
+            Self::Backend(caller) => {
+                let user = user.ok_or_else(|| ApiError::bad("`user`: whose inbox? Name the user"))?;
+                caller.inbox(right, app, user)
+            }
+            Self::User(User { identity, .. }) if user.is_some_and(|named| *named != *identity.user) => {
+                let message = "`user`: this token is of another user, and opens their inbox only; leave `user` out";
+                Err(ApiError::new(Code::Forbidden, message))
+            }
+            Self::User(User { identity, .. }) if identity.user.is_empty() => {
+                Err(ApiError::new(Code::Forbidden, "who is nobody has no inbox: ask with the token of a user"))
+            }
+            Self::User(User { app, identity }) => {
+                Ok(Inbox { app, user: Arc::clone(&identity.user), identity: Some(identity) })
+            }
+        }
+    }
+}
+
+impl Caller {
+    /// The inbox of a user, for a backend that has the right.
+    fn inbox(&self, right: Right, app: Option<&str>, user: &str) -> Result<Inbox, ApiError> {
+        let app = self.app(right, app)?;
+        self.demand_all_channels()?;
+        if user.is_empty() {
+            return Err(ApiError::bad("`user`: nobody has that name; name a user"));
+        }
+        Ok(Inbox { app, user: user.into(), identity: None })
+    }
+}
+
+impl Inbox {
+    fn inboxes<'a>(&self, api: &'a Api) -> Result<&'a Inboxes, ApiError> {
+        Ok(api.hub.inboxes_of(&self.app)?)
+    }
+
+    /// Leaves out what the user who asks may not hear now, as on a connect.
+    async fn audible(&self, items: Vec<Item>) -> Vec<Item> {
+        let Some(identity) = &self.identity else { return items };
+        let mut known: Vec<(Target, bool)> = Vec::new();
+        let mut audible = Vec::with_capacity(items.len());
+        for item in items {
+            let allowed = match (&item.via, known.iter().find(|(via, _)| *via == item.via)) {
+                (Target::User(_), _) => true,
+                (_, Some((_, allowed))) => *allowed,
+                (Target::Channel(channel), None) => {
+                    let allowed = may_subscribe(&self.app, identity, channel).await;
+                    known.push((item.via.clone(), allowed));
+                    allowed
+                }
+            };
+            let admits =
+                |channel: &Arc<str>| self.app.policy.admits(&Audience::MayHear(channel.to_string()), &identity.rights);
+            if allowed && item.message.audience.as_ref().is_none_or(admits) {
+                audible.push(item);
+            }
+        }
+        audible
+    }
+}
+
+impl ListParams {
+    fn query(&self) -> Result<Query, ApiError> {
+        let limit = self.limit.unwrap_or(LIMIT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(ApiError::bad(format!("`limit`: {limit} is not within 1 to {LIMIT_MAX}")));
+        }
+        let state = |word: &str| {
+            serde_json::from_value::<Reached>(word.into()).map_err(|_| {
+                let message = "is no state; there are pending, delivered, seen, read, archived";
+                ApiError::bad(format!("`state`: {:?} {message}", word.chars().take(40).collect::<String>()))
+            })
+        };
+        Ok(Query {
+            states: self.state.iter().flat_map(|states| states.split(',')).map(state).collect::<Result<_, _>>()?,
+            newest_first: self.order == Order::Newest,
+            after: self.cursor.as_deref().map(|cursor| self.order.place(cursor)).transpose()?,
+            limit,
+        })
+    }
+}
+
+impl Order {
+    fn letter(self) -> char {
+        match self {
+            Self::Newest => 'n',
+            Self::Oldest => 'o',
+        }
+    }
+
+    /// A place as a cursor, which is good for this order only.
+    fn cursor(self, place: Seq) -> String {
+        format!("{}{place:x}", self.letter())
+    }
+
+    fn place(self, cursor: &str) -> Result<Seq, ApiError> {
+        let digits = cursor.strip_prefix(self.letter()).filter(|digits| !digits.starts_with('+'));
+        digits.and_then(|digits| Seq::from_str_radix(digits, 16).ok()).ok_or_else(|| {
+            ApiError::bad("`cursor`: not of this list; take `next` of a page in the same `order`, or begin without it")
+        })
+    }
+}
+
+/// List a user's messages. Needs a user's own token, or a key with the right `read`, for all channels.
+///
+/// A user sees what they may hear now, as on a connect.
+#[utoipa::path(get, path = "/api/v1/inbox", tag = "inbox", security(("api_key" = []), ("user_token" = [])), params(ListParams),
+    responses((status = 200, body = InboxPage), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    asker: Asker,
+    Params(params): Params<ListParams>,
+) -> Result<axum::Json<InboxPage>, ApiError> {
+    let inbox = asker.inbox(Right::Read, params.app.as_deref(), params.user.as_deref())?;
+    let inboxes = inbox.inboxes(&api)?;
+    let query = params.query()?;
+    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await?;
+    let messages = inbox.audible(page.items).await.into_iter().map(Entry::from).collect();
+    Ok(axum::Json(InboxPage { messages, next: page.next.map(|next| params.order.cursor(next)) }))
+}
+
+/// Count a user's unread messages. Needs a user's own token, or a key with the right `read`, for all channels.
+///
+/// Counting stops at 10,000, of the user's own inbox and of each channel.
+#[utoipa::path(get, path = "/api/v1/inbox/unread", tag = "inbox", security(("api_key" = []), ("user_token" = [])), params(OwnerParams),
+    responses((status = 200, body = Unread), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn unread(
+    State(api): State<Api>,
+    asker: Asker,
+    Params(params): Params<OwnerParams>,
+) -> Result<axum::Json<Unread>, ApiError> {
+    let inbox = asker.inbox(Right::Read, params.app.as_deref(), params.user.as_deref())?;
+    let store = inbox.inboxes(&api)?.store();
+    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await?;
+    Ok(axum::Json(Unread { count }))
+}
+
+/// Say how far messages have come. Needs a user's own token, or a key with the right `publish`, for all channels.
+///
+/// Everything from `delivered` on acknowledges. The user's devices hear what has been seen, read or archived.
+#[utoipa::path(post, path = "/api/v1/inbox/mark", tag = "inbox", security(("api_key" = []), ("user_token" = [])),
+    request_body(content = MarkBody, example = json!({"user": "42", "ids": ["order-7"], "state": "read"})),
+    responses((status = 200, body = MarkAnswer), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn mark(
+    State(api): State<Api>,
+    asker: Asker,
+    Json(body): Json<MarkBody>,
+) -> Result<axum::Json<MarkAnswer>, ApiError> {
+    let inbox = asker.inbox(Right::Publish, body.app.as_deref(), body.user.as_deref())?;
+    let to = body.state;
+    if to == Reached::Pending {
+        let message = "`state`: what is `pending` is not marked so; use delivered, seen, read, archived, or `resend`";
+        return Err(ApiError::bad(message));
+    }
+    let which = match (body.ids, body.up_to, body.all) {
+        (Some(ids), None, false) => Which::Ids(named(ids)?),
+        (None, Some(id), false) => Which::UpTo(id.into()),
+        (None, None, true) => Which::All,
+        _ => return Err(ApiError::bad("which messages? Give exactly one of `ids`, `up_to` and `\"all\": true`")),
+    };
+    let marking = Marking { user: inbox.user, which, to, by: None };
+    match api.execute(inbox.app.id, Command::Mark(marking)).await? {
+        Outcome::Marked(mut marked) => {
+            // One that came through an inbox and a channel is one message.
+            marked.changed.dedup_by(|change, before| change.id == before.id);
+            Ok(axum::Json(MarkAnswer { changed: marked.changed.len(), unknown: marked.unknown }))
+        }
+        _ => Err(super::unexpected()),
+    }
+}
+
+/// Take messages from a user. Needs a user's own token, or a key with the right `publish`, for all channels.
+///
+/// Other users keep theirs. The user's devices hear it.
+#[utoipa::path(post, path = "/api/v1/inbox/delete", tag = "inbox", security(("api_key" = []), ("user_token" = [])),
+    request_body(content = DeleteBody, example = json!({"user": "42", "ids": ["order-7"]})),
+    responses((status = 200, body = DeleteAnswer), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    asker: Asker,
+    Json(body): Json<DeleteBody>,
+) -> Result<axum::Json<DeleteAnswer>, ApiError> {
+    let inbox = asker.inbox(Right::Publish, body.app.as_deref(), body.user.as_deref())?;
+    match api.execute(inbox.app.id, Command::Delete(inbox.user, named(body.ids)?)).await? {
+        Outcome::Deleted(deleted) => {
+            Ok(axum::Json(DeleteAnswer { deleted: deleted.removed.len(), unknown: deleted.unknown }))
+        }
+        _ => Err(super::unexpected()),
+    }
+}
+
+/// Give a user a message again, as if it were new. Needs the right `publish`, for all channels.
+#[utoipa::path(post, path = "/api/v1/inbox/resend", tag = "inbox", security(("api_key" = [])),
+    request_body(content = ResendBody, example = json!({"user": "42", "id": "order-7"})),
+    responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn resend(
+    State(api): State<Api>,
+    caller: Caller,
+    Json(body): Json<ResendBody>,
+) -> Result<axum::Json<Done>, ApiError> {
+    let inbox = caller.inbox(Right::Publish, body.app.as_deref(), &body.user)?;
+    api.pace(&caller, &inbox.app)?;
+    match api.execute(inbox.app.id, Command::Resend(inbox.user, body.id.into())).await? {
+        Outcome::Resent(true) => Ok(axum::Json(Done::OK)),
+        Outcome::Resent(false) => {
+            let message = "the user has no such message: it was never theirs, or is gone; `oyez trace` says which";
+            Err(ApiError::new(Code::NotFound, message))
+        }
+        _ => Err(super::unexpected()),
+    }
+}
+
+fn named(ids: Texts) -> Result<Vec<Arc<str>>, ApiError> {
+    match ids.0.len() {
+        1..=IDS_MAX => Ok(ids.0.into_iter().map(Arc::from).collect()),
+        count => Err(ApiError::bad(format!("`ids`: {count} is not within 1 to {IDS_MAX}; send several requests"))),
+    }
+}

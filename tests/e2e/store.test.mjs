@@ -1,0 +1,166 @@
+// A data directory that cannot be used, and a disk that is full: what the server says, and what goes on all the same.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { API_KEY, SECRET, attach, binary } from './harness.mjs';
+import { CONFIG, ENV, device, directory, user } from './keeping.mjs';
+import { folder, run, serving } from './stage.mjs';
+import { eventually } from './waiting.mjs';
+
+const VARIABLES = { ...ENV, JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY, PATH: process.env.PATH };
+const MIB = 1024 * 1024;
+
+const starting = (t, dir) => ['serve', '--config', join(folder(t, { 'oyez.toml': CONFIG() }), 'oyez.toml'), '--listen', '127.0.0.1:0', '--data-dir', dir];
+
+/** `oyez ARGS` in a mount namespace of its own, after `script`: file systems of a test need no administrator. */
+function apart(script, args) {
+  const words = ['--user', '--mount', '--map-root-user', 'sh', '-c', `${script} && exec "$@"`, 'sh', binary(), ...args];
+  return spawn('unshare', words, { env: VARIABLES, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Why a test that needs one cannot have it here. */
+const apartFails = () => {
+  const { status, stderr } = spawnSync('unshare', ['--user', '--mount', '--map-root-user', 'true']);
+  return status === 0 ? false : `no user namespaces here (unshare: ${stderr ?? 'not found'})`;
+};
+
+const notice = (server, who, data) => server.publish(`user:${who}`, 'notice', data, { app: 'desk' });
+
+/** A directory that a server has written messages into. */
+async function used(t) {
+  const dir = directory(t);
+  const server = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
+  for (let n = 0; n < 20; n += 1) await notice(server, 'ann', { n });
+  assert.equal(await server.stop(), 0);
+  return dir;
+}
+
+/** The server does not start, and says why and what to do. */
+async function refused(t, dir, ...words) {
+  const { code, stdout, stderr } = await run(starting(t, dir), VARIABLES);
+  assert.equal(code, 1, stdout + stderr);
+  for (const word of words) assert.match(stderr, word);
+  assert.ok(!/panicked|RUST_BACKTRACE/.test(stderr), stderr);
+}
+
+const log = (dir) => readdirSync(join(dir, 'engine'), { recursive: true }).find((name) => name.endsWith('.jnl'));
+
+/** What is in a directory, to see that nothing of it was touched. */
+function contents(dir) {
+  const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+  return files.map((file) => [file.name, readFileSync(join(file.parentPath, file.name)).toString('base64')]).toSorted();
+}
+
+test('a directory that another server has is left to it', async (t) => {
+  const dir = directory(t);
+  const first = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
+  await refused(t, dir, /in use by another process; stop that one, or choose another --data-dir/);
+  await notice(first, 'ann', 1);
+  assert.equal((await first.api('/readyz', { token: null })).status, 200);
+});
+
+test('a directory of a newer version is left as it is', async (t) => {
+  const dir = await used(t);
+  const marker = join(dir, 'engine', 'version');
+  const bytes = readFileSync(marker);
+  bytes[3] = 99;
+  writeFileSync(marker, bytes);
+  const before = contents(dir);
+  await refused(t, dir, /newer version \(format 99, this one knows up to \d+\); run that version/);
+  assert.deepEqual(contents(dir), before);
+});
+
+test('a damaged log is told, left as it is, and repaired by the command that is told', async (t) => {
+  const dir = await used(t);
+  const path = join(dir, 'engine', log(dir));
+  const bytes = readFileSync(path);
+  const at = bytes.indexOf('"n":9');
+  assert.ok(at > 0, 'the payloads stand in the log');
+  bytes[at] ^= 1;
+  writeFileSync(path, bytes);
+  const before = contents(dir);
+  await refused(t, dir, /damaged/, /oyez store repair --data-dir /, /oyez store verify --data-dir /);
+  assert.deepEqual(contents(dir), before);
+  const repaired = await run(['store', 'repair', '--data-dir', dir]);
+  assert.equal(repaired.code, 0, repaired.stderr);
+  const server = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
+  const { messages } = (await server.api('/api/v1/inbox?order=oldest', { token: user('ann') })).json;
+  assert.deepEqual(messages.map(({ data }) => data.n), Array.from({ length: 20 }, (_, n) => n).filter((n) => n !== 9));
+});
+
+test('a path that is no directory is told', async (t) => {
+  const file = join(directory(t), 'file');
+  writeFileSync(file, '');
+  await refused(t, file, /cannot be written: .*; make it writable/);
+  await refused(t, join(file, 'below'), /cannot be written: .*; make it writable/);
+  for (const args of [['--store', 'embedded'], ['--store', 'memory', '--data-dir', directory(t)]]) {
+    const { code, stderr } = await run(starting(t, '').slice(0, -2).concat(args), VARIABLES);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /--data-dir/);
+  }
+});
+
+test('a directory that is read-only is told', { skip: apartFails() }, async (t) => {
+  const dir = await used(t);
+  const child = apart(`mount --bind ${dir} ${dir} && mount -o remount,bind,ro ${dir}`, starting(t, dir));
+  let stderr = '';
+  child.stderr.on('data', (text) => { stderr += text; });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /cannot be written: .*[Rr]ead-only.*; make it writable for the user that runs the server/);
+});
+
+test('without a directory the server says that it forgets', async (t) => {
+  const server = await serving(t, CONFIG(), { env: ENV });
+  assert.ok(server.logs.some((line) => /kept in memory, and lost.*--data-dir DIR/.test(line)), server.logs.join('\n'));
+  assert.equal((await notice(server, 'ann', 1)).level, 'accepted');
+});
+
+test('a disk that is full stops what is stored, and nothing else, until there is room', { skip: apartFails() }, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'oyez-data-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const server = await attach(apart(`mount -t tmpfs -o size=600m tmpfs ${dir}`, starting(t, dir)));
+  t.after(() => server.stop());
+  const inside = join('/proc', String(server.child.pid), 'root', dir);
+  const phone = await device(t, server, 'ann');
+  await notice(server, 'ann', 'before');
+  assert.equal(await phone.heard.take('notice'), 'before');
+
+  const { bavail, bsize } = statfsSync(inside);
+  const ballast = join(inside, 'ballast');
+  writeFileSync(ballast, Buffer.alloc(bavail * bsize - 200 * MIB));
+  const publish = (more) => server.api('/api/v1/publish', { body: { app: 'desk', to: 'user:ann', event: 'notice', data: 'full', ...more } });
+  const full = [507, 'store_full'];
+  for (const more of [{}, { level: 'synced' }, { deliver_at: Date.now() + 3_600_000 }]) {
+    const answer = await publish(more);
+    assert.deepEqual([answer.status, answer.json.error.code], full, answer.text);
+    assert.match(answer.json.error.message, /make room, and publishing goes on by itself/);
+  }
+  const mark = () => server.api('/api/v1/inbox/mark', { token: user('ann'), body: { all: true, state: 'read' } });
+  assert.deepEqual([(await mark()).status, (await mark()).json.error.code], full);
+  const readiness = await server.api('/readyz', { token: null });
+  assert.equal(readiness.status, 503);
+  assert.deepEqual(readiness.json.reasons.map(({ reason }) => reason), ['store']);
+  assert.match(readiness.json.reasons[0].message, /the disk of .* is full/);
+  assert.equal(server.logs.filter((line) => line.includes('store_trouble')).length, 1, 'it is logged once');
+  // What is not to be stored is said, what is stored is read, and who connects gets it.
+  await server.publish('user:ann', 'ping', 'live', { app: 'desk' });
+  assert.equal(await phone.heard.take('ping'), 'live');
+  await server.publish('user:ann', 'notice', 'also live', { app: 'desk', delivery: 'live' });
+  assert.equal(await phone.heard.take('notice'), 'also live');
+  const { messages } = (await server.api('/api/v1/inbox', { token: user('ann') })).json;
+  assert.deepEqual(messages.map(({ data }) => data), ['before']);
+  const late = await device(t, server, 'ann');
+  assert.equal(await late.heard.take('notice'), 'before');
+
+  rmSync(ballast);
+  await eventually(async () => (await server.api('/readyz', { token: null })).status === 200, 'ready again, by itself', 15_000);
+  await notice(server, 'ann', 'after');
+  assert.equal(await phone.heard.take('notice'), 'after');
+  assert.equal((await mark()).status, 200);
+  assert.equal(server.logs.filter((line) => line.includes('store_recovered')).length, 1);
+  assert.deepEqual(phone.heard.all('notice'), ['before', 'also live', 'after']);
+});
