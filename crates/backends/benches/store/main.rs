@@ -62,8 +62,8 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
 /// A message of 200 bytes for one user.
 fn put(id: &str, user: &str, level: Level) -> Put {
     let mut message = conformance::message(id);
-    let word = "x".repeat(200_usize.saturating_sub(id.len()));
-    message.args = conformance::payload(&word);
+    let length = 200_usize.saturating_sub(id.len());
+    message.args = conformance::payload(&format!("{id:x<length$}"));
     let bound = Bound { most: 1_000_000, ..Bound::default() };
     Put { app: "bench".into(), message, to: vec![Target::User(user.into())], deliver_at: None, bound, level }
 }
