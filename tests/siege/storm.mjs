@@ -5,12 +5,11 @@
 // which a tenth of the crowd has used before, and which has given back what they left: the code that clients have run and
 // the first page of each size of the allocator are in memory from then on, whether a thousand come or ten thousand. The
 // start is printed, too.
-import { fork } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, gather } from './lib/crowd.mjs';
 import { desk, user } from './lib/desk.mjs';
+import { honest } from './lib/honest.mjs';
 import { memory, metric, quantile, report } from './lib/watch.mjs';
-import { connect, connected } from '../e2e/harness.mjs';
 import { eventually } from '../e2e/waiting.mjs';
 
 const CLIENTS = Number(process.env.STORM_CLIENTS ?? 10_000);
@@ -22,19 +21,6 @@ const MEMORY_RATIO = 1.1;
 const MEMORY_S = 60;
 /** The server waits for 15 s before it gives memory back, for clients that come again. */
 const GIVEN_BACK_MS = 20_000;
-
-/** In a process of its own, so that its clock is not the crowd's: asks for echoes, and tells how long each took. */
-async function honest(url) {
-  const sockets = await Promise.all(Array.from({ length: 5 }, (_, index) => connected(connect(url, { transports: ['websocket'], auth: { token: user(index) } }))));
-  const took = [];
-  let losses = 0;
-  sockets.forEach((socket) => socket.on('disconnect', () => { losses += 1; }));
-  for (const socket of sockets) {
-    setInterval(() => { const asked = performance.now(); socket.emit('echo', 1, () => took.push(performance.now() - asked)); }, 20);
-  }
-  process.on('message', () => process.send({ took: took.splice(0), losses }));
-  process.send('ready');
-}
 
 /** Everybody has left for good: memory returns, and the honest do not notice. */
 async function givesBack(pid, { start, empty, full }, measured, { say, promise }) {
@@ -60,10 +46,8 @@ async function storm() {
   const { say, promise, end } = report();
   const server = await desk();
   const { pid } = server.child;
-  const child = fork(new URL(import.meta.url), [server.url]);
-  const told = () => new Promise((resolve) => { child.once('message', resolve); });
-  await told();
-  const measured = () => { const told_ = told(); child.send('tell'); return told_; };
+  const others = await honest(server.url);
+  const { measured } = others;
   await delay(2000);
   const start = memory(pid);
   let joined = 0;
@@ -112,9 +96,9 @@ async function storm() {
   say('honest p99 afterwards', quantile(after.took, 0.99), 'ms');
   promise(after.took.length > 0 && after.losses === 0, 'who stays and who comes is served as before');
   promise(await metric(server, 'oyez_handshakes_deferred_total') !== undefined, 'put-off handshakes are counted');
-  child.kill();
+  others.end();
   await server.stop();
   end();
 }
 
-await (process.argv[2] ? honest(process.argv[2]) : storm());
+await storm();

@@ -48,7 +48,7 @@ export class Client {
   #pid;
   #offset;
 
-  /** `seen` is told what happens: `back`, `cut` and `later` (503) of a client, and each event that it hears. */
+  /** `seen` is told what happens: `asks` (CONNECT), `back`, `cut` and `later` (503) of a client, and each event that it hears. */
   constructor({ port, token, polling = false, namespace = '', seen = {} }) {
     Object.assign(this, { port, token, polling, namespace, seen, joined: false });
   }
@@ -155,6 +155,7 @@ export class Client {
     if (packet === '1') { this.#socket?.destroy(); return undefined; }
     if (packet.startsWith('0')) {
       this.#sid = JSON.parse(packet.slice(1)).sid;
+      this.seen.asks?.(this);
       return say(`40${this.namespace}${JSON.stringify({ token: this.token, pid: this.#pid, offset: this.#offset })}`);
     }
     if (packet.startsWith('44')) { this.seen.refused?.(this, packet); return undefined; }

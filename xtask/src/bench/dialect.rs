@@ -29,6 +29,8 @@ pub(super) enum Audience {
     One,
     /// A channel that nobody is in.
     Nobody,
+    /// One user, who is away, and for whom it is kept.
+    Away,
 }
 
 const CLAIMS: &str = r#"{"userId":"user-{i}","username":"Zhang","roles":["agent"],"departments":[]}"#;
@@ -69,11 +71,12 @@ impl Dialect {
     pub(super) fn publish(self, address: &str, audience: Audience) -> Vec<String> {
         let channel = match audience {
             Audience::All => "ticket:bench",
-            Audience::One => "user:user-{i}",
+            Audience::One | Audience::Away => "user:user-{i}",
             Audience::Nobody => "ticket:nobody",
         };
         let url = |path: &str| format!("http://{address}{path}");
-        let json = |to: &str| format!(r#"{{"{to}":"{channel}","event":"tick","data":"{{data}}"}}"#);
+        let kept = if audience == Audience::Away { r#","delivery":"durable","level":"synced""# } else { "" };
+        let json = |to: &str| format!(r#"{{"{to}":"{channel}","event":"tick","data":"{{data}}"{kept}}}"#);
         let (url, body) = match self {
             Self::Oyez => (url("/api/v1/publish"), json("to")),
             Self::Desk | Self::Gorilla | Self::Centrifuge => (url("/publish"), json("channel")),

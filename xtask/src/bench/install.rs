@@ -54,6 +54,7 @@ fn version(root: &Path, install: Install) -> Result<String, String> {
         Install::Pip => pip(root),
         Install::Go(packages) => go(root, packages),
         Install::Nginx => nginx(),
+        Install::Engine => engine(root),
     }
 }
 
@@ -77,12 +78,7 @@ fn rust(root: &Path, package: Option<&str>) -> Result<String, String> {
     }
     let Some(package) = package else { return Ok("of this repository".to_owned()) };
     let lock = fs::read_to_string(folder.join("Cargo.lock")).map_err(|error| format!("bench/Cargo.lock: {error}"))?;
-    let lock: Table = lock.parse().map_err(|error| format!("bench/Cargo.lock: {error}"))?;
-    let packages = lock.get("package").and_then(Value::as_array).into_iter().flatten();
-    let version = packages
-        .filter(|entry| entry.get("name").and_then(Value::as_str) == Some(package))
-        .find_map(|entry| entry.get("version").and_then(Value::as_str));
-    Ok(format!("{package} {}, mimalloc", version.unwrap_or("?")))
+    Ok(format!("{package} {}, mimalloc", locked(&lock, package)?))
 }
 
 fn npm(root: &Path, runner: &str) -> Result<String, String> {
@@ -150,6 +146,21 @@ fn go(root: &Path, packages: &'static [&'static str]) -> Result<String, String> 
     Ok(format!("{name} {}, Go {go}", debian(packages[0])?))
 }
 
+fn engine(root: &Path) -> Result<String, String> {
+    let lock = told(fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock"))?;
+    Ok(format!("fjall {}", locked(&lock, "fjall")?))
+}
+
+/// The version of a package in a lock file.
+fn locked(lock: &str, package: &str) -> Result<String, String> {
+    let lock: Table = lock.parse().map_err(|error| format!("the lock file: {error}"))?;
+    let packages = lock.get("package").and_then(Value::as_array).into_iter().flatten();
+    let version = packages
+        .filter(|entry| entry.get("name").and_then(Value::as_str) == Some(package))
+        .find_map(|entry| entry.get("version").and_then(Value::as_str));
+    Ok(version.unwrap_or("?").to_owned())
+}
+
 fn nginx() -> Result<String, String> {
     if on_path("nginx").is_none() || !Path::new(NCHAN).exists() {
         apt("nginx")?;
@@ -167,12 +178,14 @@ fn debian(package: &str) -> Result<String, String> {
 }
 
 /// The ticketing example, with one shard and room for a load generator: all clients come from one address, say more
-/// than a person would, and no heartbeat of the app. Nothing is remembered, because the others do not remember either.
-pub(super) fn ticketing(root: &Path, folder: &Path, server: &[(&str, &str)]) -> Result<PathBuf> {
+/// than a person would, and no heartbeat of the app. Nothing is remembered, because the others do not remember either,
+/// unless it `keeps` what is durable: then it is as it is shipped.
+pub(super) fn ticketing(root: &Path, folder: &Path, server: &[(&str, &str)], keeps: bool) -> Result<PathBuf> {
     let example = "examples/ticketing/oyez.toml";
     let text = fs::read_to_string(root.join(example)).with_context(|| format!("cannot read {example}"))?;
     let path = folder.join("oyez.toml");
-    fs::write(&path, derived(&text, server)?).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, derived(&text, server, keeps)?.to_string())
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
@@ -184,11 +197,20 @@ pub(super) const RAISED: &[(&str, &str, &str)] = &[
     ("heartbeat", "timeout", "1d"),
 ];
 
+/// An empty directory for the store.
+pub(super) fn data(folder: &Path) -> Result<PathBuf> {
+    let data = folder.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+    }
+    Ok(data)
+}
+
 /// What the copy leaves out: tables of the app, and keys of its channels. With recovery a slow client would be
 /// disconnected where the others drop, and every event would carry its position.
 pub(super) const LEFT_OUT: (&[&str], &[&str]) = (&["recovery", "inbox", "event"], &["history", "inbox"]);
 
-fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
+fn derived(text: &str, server: &[(&str, &str)], keeps: bool) -> Result<Table> {
     let mut file: Table = text.parse().context("the ticketing example is no TOML")?;
     let place =
         file.get_mut("server").and_then(Value::as_table_mut).context("the ticketing example has no [server]")?;
@@ -197,14 +219,16 @@ fn derived(text: &str, server: &[(&str, &str)]) -> Result<String> {
     }
     let app = file.get_mut("app").and_then(|apps| apps.get_mut("ticketing")).and_then(Value::as_table_mut);
     let app = app.context("the ticketing example has no app `ticketing`")?;
-    leave_out(app)?;
+    if !keeps {
+        leave_out(app)?;
+    }
     for (table, key, value) in RAISED {
         let table = app.get_mut(*table).and_then(Value::as_table_mut);
         let place =
             table.and_then(|table| table.get_mut(*key)).with_context(|| format!("the example sets no `{key}`"))?;
         *place = value.parse().map_or_else(|_| Value::String((*value).to_owned()), Value::Integer);
     }
-    Ok(file.to_string())
+    Ok(file)
 }
 
 fn leave_out(app: &mut Table) -> Result<()> {
@@ -251,13 +275,15 @@ mod tests {
     #[test]
     fn the_copy_of_the_example_differs_in_limits_and_in_what_is_remembered() {
         let text = include_str!("../../../examples/ticketing/oyez.toml");
-        let mut copy: Table = derived(text, &[]).expect("it can be changed").parse().expect("it is TOML");
+        let mut copy = derived(text, &[], false).expect("it can be changed");
         let mut example: Table = text.parse().expect("it is TOML");
         for gone in
             ["[app.ticketing.recovery]", "[app.ticketing.inbox]", "[[app.ticketing.event]]", "history", "inbox "]
         {
             assert!(text.contains(gone) && !copy.to_string().contains(gone), "{gone}");
         }
+        let whole = derived(text, &[], true).expect("it can be changed");
+        assert_eq!(whole["app"]["ticketing"]["inbox"], example["app"]["ticketing"]["inbox"]);
         leave_out(example["app"]["ticketing"].as_table_mut().expect("a table")).expect("it can be left out");
         assert_ne!(copy, example);
         let app = |file: &Table, table: &str| file["app"]["ticketing"][table].clone();

@@ -1,7 +1,7 @@
 //! One load generator: `oyez bench --json --step`, which waits for its turn.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -14,6 +14,7 @@ use super::results::{Round, Setup};
 use super::scenario::Scenario;
 use super::server::{Server, pinned};
 use super::statistics::thin;
+use crate::test::cargo;
 
 /// The most latencies of one round that are kept.
 const SAMPLES: usize = 1_000;
@@ -48,7 +49,22 @@ impl Load {
             words.extend(["--ca".into(), peer.folder(root).join(CERTIFICATE)]);
         }
         words.extend(["--server-pid".into(), server.id().to_string().into(), "--json".into(), "--step".into()]);
-        let mut command = pinned(&core.to_string(), &words);
+        Self::begin(&core.to_string(), &words)
+    }
+
+    /// The engine of the store, which needs no server: the benchmark of the store steps as a load generator does.
+    pub(super) fn engine(root: &Path, cores: &str, scenario: &Scenario, quick: bool) -> Result<(Self, Setup)> {
+        let cargo = cargo::command(root).get_program().to_owned();
+        let manifest = root.join("Cargo.toml");
+        let mut words: Vec<PathBuf> = [cargo, "bench".into(), "--quiet".into()].map(Into::into).into();
+        words.extend(["--manifest-path".into(), manifest]);
+        words.extend(["--package", "oyez-backends", "--bench", "store", "--", "step"].map(Into::into));
+        words.push(scenario.size(quick).publishes.to_string().into());
+        Self::begin(cores, &words)
+    }
+
+    fn begin(cores: &str, words: &[PathBuf]) -> Result<(Self, Setup)> {
+        let mut command = pinned(cores, words);
         command
             .env("OYEZ_BENCH_JWT_SECRET", JWT_SECRET)
             .stdin(Stdio::piped())

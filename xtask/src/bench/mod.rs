@@ -73,7 +73,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let scenarios = chosen_scenarios(&options.scenario)?;
-    let peers = chosen_peers(&options.peers)?;
+    let needed = |peer: &&Peer| peer.name == peer::OYEZ || scenarios.iter().any(|scenario| scenario.suits(peer));
+    let peers: Vec<_> = chosen_peers(&options.peers)?.into_iter().filter(needed).collect();
     machine::raise_file_limit()?;
     let cores = machine::Cores::find()?;
     let mut results = Results::begin(root, options.quick)?;
@@ -181,8 +182,16 @@ mod tests {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             chosen_peers(&list).map(|chosen| chosen.iter().map(|it| it.name).collect::<Vec<_>>())
         };
-        let always = [peer::BARE, peer::BARE_MANY, peer::URING_MANY, peer::OYEZ, peer::OYEZ_MANY];
-        assert_eq!(names(&["nchan"]).expect("five"), [&always[..], &["nchan"]].concat());
+        let always = [
+            peer::BARE,
+            peer::BARE_MANY,
+            peer::URING_MANY,
+            peer::OYEZ,
+            peer::OYEZ_MANY,
+            peer::OYEZ_DURABLE,
+            peer::ENGINE,
+        ];
+        assert_eq!(names(&["nchan"]).expect("all of these"), [&always[..], &["nchan"]].concat());
         assert_eq!(names(&[]).expect("all").len(), PEERS.len());
         assert!(names(&["apache"]).is_err());
     }

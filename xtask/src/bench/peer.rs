@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::dialect::Dialect;
 use super::install;
@@ -18,6 +18,10 @@ pub(super) const OYEZ_TWO: &str = "oyez-two";
 pub(super) const OYEZ_TLS: &str = "oyez-tls";
 /// Oyez with many clients, where growth is measured.
 pub(super) const OYEZ_MANY: &str = "oyez-many";
+/// Oyez with a data directory, where publications are durable.
+pub(super) const OYEZ_DURABLE: &str = "oyez-durable";
+/// The engine of its store, and nothing around it.
+pub(super) const ENGINE: &str = "engine";
 /// The slowest of all.
 pub(super) const PYTHON: &str = "python";
 /// The name of the measure.
@@ -63,6 +67,8 @@ pub(super) enum Install {
     Go(&'static [&'static str]),
     /// Debian's nginx with nchan.
     Nginx,
+    /// The benchmark of the store, built when it is run.
+    Engine,
 }
 
 /// How a server is started; it is told its address.
@@ -76,6 +82,8 @@ pub(super) enum Start {
     Script(&'static str, &'static str),
     /// nginx with a configuration.
     Nginx,
+    /// No server: the benchmark of the store publishes by itself.
+    Engine,
 }
 
 const GORILLA: &[&str] = &["golang-github-gorilla-websocket-dev", "golang-github-golang-jwt-jwt-dev", "golang-go"];
@@ -149,6 +157,20 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Oyez(&[]),
     },
     Peer {
+        name: OYEZ_DURABLE,
+        title: "Oyez with a data directory",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[("shards", "2")]),
+    },
+    Peer {
+        name: ENGINE,
+        title: "the store's engine alone",
+        dialect: Dialect::Bare,
+        install: Install::Engine,
+        start: Start::Engine,
+    },
+    Peer {
         name: "socketioxide",
         title: "socketioxide",
         dialect: Dialect::Desk,
@@ -212,13 +234,16 @@ impl Peer {
         let built = root.join("target/bench");
         Ok(match self.start {
             Start::Oyez(server) => {
-                let config = install::ticketing(root, folder, server)?;
+                let config = install::ticketing(root, folder, server, self.keeps())?;
                 let oyez = root.join("target/release/oyez");
                 let mut words: Vec<PathBuf> =
                     [oyez, "serve".into(), "--config".into(), config, "--listen".into(), address.into()].into();
                 if self.is_encrypted() {
                     let [certificate, key] = install::certificate(folder)?;
                     words.extend(["--tls-cert".into(), certificate, "--tls-key".into(), key]);
+                }
+                if self.keeps() {
+                    words.extend(["--data-dir".into(), install::data(folder)?]);
                 }
                 words
             }
@@ -234,6 +259,7 @@ impl Peer {
                 let config = install::nginx_configuration(root, address, folder)?;
                 ["nginx".into(), "-p".into(), folder.into(), "-e".into(), "stderr".into(), "-c".into(), config].into()
             }
+            Start::Engine => bail!("it is no server"),
         })
     }
 
@@ -252,9 +278,14 @@ impl Peer {
         matches!(self.name, BARE_MANY | URING_MANY | OYEZ_MANY)
     }
 
-    /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop is the measure.
+    /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop, or the bare engine, is the measure.
     pub(super) fn is_always_there(&self) -> bool {
-        matches!(self.name, OYEZ | BARE) || self.has_many()
+        matches!(self.name, OYEZ | BARE | OYEZ_DURABLE | ENGINE) || self.has_many()
+    }
+
+    /// Whether publications are durable there.
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self.name, OYEZ_DURABLE | ENGINE)
     }
 
     /// Whether it is reached by `wss://` and `https://`.

@@ -183,6 +183,17 @@ impl Results {
         self.within_turns(scenario.name, (peer, other), |run, round| run.cost(scenario.unit, round))
     }
 
+    /// Publishes per second of a turn; the median of the turns.
+    pub(super) fn rate(&self, scenario: &str, peer: &str) -> Option<f64> {
+        let rounds = self.run(scenario, peer)?.counting();
+        median(&rounds.iter().filter_map(Round::rate).collect::<Vec<_>>())
+    }
+
+    /// Publishes per second, as a multiple of another peer's in the same turns.
+    pub(super) fn rate_beside(&self, scenario: &str, peer: &str, other: &str) -> Option<f64> {
+        self.within_turns(scenario, (peer, other), |_, round| round.rate())
+    }
+
     /// CPU of the busiest thread per delivery, as a multiple of another peer's in the same turns.
     pub(super) fn busiest_beside(&self, scenario: &Scenario, peer: &str, other: &str) -> Option<f64> {
         self.within_turns(scenario.name, (peer, other), |_, round| {
@@ -216,6 +227,12 @@ impl Results {
     pub(super) fn latency(&self, scenario: &str, peer: &str, percent: usize) -> Option<u64> {
         let rounds = self.run(scenario, peer)?.counting();
         percentile(&rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect::<Vec<_>>(), percent)
+    }
+}
+
+impl Round {
+    fn rate(&self) -> Option<f64> {
+        (self.wall_ns > 0).then(|| self.publishes as f64 * 1e9 / self.wall_ns as f64)
     }
 }
 

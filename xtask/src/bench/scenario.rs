@@ -83,6 +83,9 @@ const fn size(connections: u32, publishes: u32, rounds: u32) -> Size {
     Size { connections, publishes, rounds }
 }
 
+/// The scenario in which publications are kept.
+const DURABLE: &str = "durable";
+
 /// More connections than this, and only a few servers are alive at a time.
 const MANY: u32 = 2_000;
 /// So many, beside the bare loop.
@@ -270,6 +273,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         who: Dialect::is_socketio,
         ..fanout("", "")
     },
+    Scenario {
+        name: "durable",
+        title: "Durable publishes",
+        about: "64 publishers on a connection each publish to users who are away, and wait for each answer, which comes when \
+                the message is on the disk (`fdatasync`). Beside it the store's engine alone: 64 writers in its own process, \
+                a record a message, the same groups, no rules, no HTTP. Both have all cores, and share them with what \
+                publishes. The ticketing example is as it is shipped here, with its history and its inboxes.",
+        kind: DURABLE,
+        unit: Unit::Publish,
+        audience: Some(Audience::Away),
+        full: size(10_000, 40_000, 9),
+        quick: size(1_000, 5_000, 3),
+        more: &["--in-flight", "64"],
+        ..fanout("", "")
+    },
 ];
 
 const FEW_CHANNELS: &[&str] = &["--channels", "10", "--channel", "ticket:{seq}", "--in-flight", "32"];
@@ -317,6 +335,9 @@ impl Scenario {
     pub(super) fn suits(&self, peer: &Peer) -> bool {
         if self.many.is_some() || peer.has_many() {
             return self.many.is_some() && (peer.has_many() || matches!(peer.name, BARE | URING | OYEZ));
+        }
+        if self.kind == DURABLE || peer.keeps() {
+            return self.kind == DURABLE && peer.keeps();
         }
         let by_peer = match peer.name {
             OYEZ_TWO => self.kind == "saturation",

@@ -1,5 +1,6 @@
 //! A scenario in the report: a table and a picture.
 
+use super::dialect::Audience;
 use super::peer::{BARE, OYEZ, PEERS, Peer};
 use super::picture::{Bar, Role, bars};
 use super::results::{Again, Results};
@@ -29,6 +30,8 @@ struct Row {
     ratio: Option<f64>,
     /// p50 and p99 in milliseconds.
     latency: Option<(f64, f64)>,
+    /// Publishes per second, where that is what counts.
+    rate: Option<f64>,
 }
 
 /// The length of a bar, the stronger part of it, and the words at its end.
@@ -40,7 +43,8 @@ impl Section {
         let row = |peer: &'static Peer| {
             let latency = |percent| Some(results.latency(scenario.name, peer.name, percent)? as f64 / 1e6);
             let (cost, ratio) = (results.cost(scenario, peer.name)?, results.ratio(scenario, peer.name));
-            Some(Row { peer, cost, ratio, latency: latency(50).zip(latency(99)) })
+            let rate = results.rate(scenario.name, peer.name).filter(|_| scenario.audience == Some(Audience::Away));
+            Some(Row { peer, cost, ratio, latency: latency(50).zip(latency(99)), rate })
         };
         let rows: Vec<Row> = PEERS.iter().filter_map(row).collect();
         let runs = results.runs.iter().filter(|run| run.scenario == scenario.name);
@@ -64,7 +68,8 @@ impl Section {
     pub(super) fn text(&self) -> String {
         let Scenario { title, about, .. } = self.scenario;
         let connections = grouped(f64::from(self.scenario.size(false).connections));
-        let mut text = format!("\n## {title}\n\n{about} {connections} connections.\n\n{}\n\n", self.image());
+        let who = if self.scenario.audience == Some(Audience::Away) { "users" } else { "connections" };
+        let mut text = format!("\n## {title}\n\n{about} {connections} {who}.\n\n{}\n\n", self.image());
         text += &self.table();
         if self.ratios().any(|ratio| ratio.is_none()) && self.ratios().any(|ratio| ratio.is_some()) {
             text += &format!("\n–: not measured in the same turns as {}.\n", self.measure_name());
@@ -81,6 +86,8 @@ impl Section {
         columns.push(if memory { format!("KiB per {}", unit.name()) } else { format!("µs CPU per {}", unit.name()) });
         columns.extend(compared.then(|| format!("× {}", self.measure_name())));
         columns.extend((!memory).then(|| format!("{} per CPU-second", unit.plural())));
+        let rate = self.rows.iter().any(|row| row.rate.is_some());
+        columns.extend(rate.then(|| format!("{} per second", unit.plural())));
         columns.extend(latency.then(|| "p50".to_owned()));
         columns.extend(latency.then(|| "p99".to_owned()));
         let mut text = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
@@ -90,6 +97,7 @@ impl Section {
             cells.push(digits(if memory { row.cost / 1_024.0 } else { row.cost / 1_000.0 }));
             cells.extend(compared.then(|| row.ratio.map_or_else(|| "–".to_owned(), digits)));
             cells.extend((!memory).then(|| grouped(1e9 / row.cost)));
+            cells.extend(rate.then(|| row.rate.map_or_else(String::new, grouped)));
             let milliseconds = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2} ms"));
             cells.extend(latency.then(|| milliseconds(row.latency.map(|(p50, _)| p50))));
             cells.extend(latency.then(|| milliseconds(row.latency.map(|(_, p99)| p99))));

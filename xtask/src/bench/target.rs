@@ -1,6 +1,6 @@
 //! What Oyez set out to reach, and whether the results show it: a row a target.
 
-use super::peer::{BARE, BARE_MANY, OYEZ, OYEZ_EPOLL, OYEZ_MANY, OYEZ_TWO, URING, URING_MANY};
+use super::peer::{BARE, BARE_MANY, ENGINE, OYEZ, OYEZ_DURABLE, OYEZ_EPOLL, OYEZ_MANY, OYEZ_TWO, URING, URING_MANY};
 use super::results::Results;
 use super::scenario::Scenario;
 
@@ -130,6 +130,24 @@ const TARGETS: &[Target] = &[
         elsewhere: NOT_RUN,
     },
     Target {
+        what: "durable publishes, on the disk before the answer, 64 publishers over HTTP",
+        target: "≥ 20,000 per second, where the disk allows it",
+        measure: |results| least(results.rate("durable", OYEZ_DURABLE)?, 20_000.0, "per second"),
+        elsewhere: NOT_RUN,
+    },
+    Target {
+        what: "their latency then, p99 of the answer",
+        target: "≤ 10 ms, where the disk allows it",
+        measure: |results| most(milliseconds(results, "durable", OYEZ_DURABLE, 99)?, 10.0, "ms"),
+        elsewhere: NOT_RUN,
+    },
+    Target {
+        what: "the same, beside the engine's bare group commit within turns",
+        target: "≥ 0.5 × its rate",
+        measure: |results| durable(results, 0.5),
+        elsewhere: NOT_RUN,
+    },
+    Target {
         what: "allocations per delivery; locks on its path",
         target: "none",
         measure: |_| None,
@@ -207,6 +225,13 @@ fn growth(results: &Results, limit: f64) -> Option<Measured> {
     let bare: Vec<_> = bare.collect();
     let bare = if bare.is_empty() { String::new() } else { format!(" ({})", bare.join(", ")) };
     Some(Measured { text: format!("{} ×{bare}", digits(own)), met: own <= limit })
+}
+
+/// Durable publishes over HTTP beside the engine alone, and what that does.
+fn durable(results: &Results, limit: f64) -> Option<Measured> {
+    let ratio = results.rate_beside("durable", OYEZ_DURABLE, ENGINE)?;
+    let bare = grouped(results.rate("durable", ENGINE)?);
+    Some(Measured { text: format!("{} × (of {bare} per second)", digits(ratio)), met: ratio >= limit })
 }
 
 fn latencies(results: &Results, percent: usize) -> Option<f64> {

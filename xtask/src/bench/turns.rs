@@ -9,7 +9,7 @@ use rand::seq::SliceRandom as _;
 
 use super::load::Load;
 use super::machine::Cores;
-use super::peer::{BARE, OYEZ, OYEZ_TWO, Peer};
+use super::peer::{BARE, ENGINE, OYEZ, OYEZ_DURABLE, OYEZ_TWO, Peer};
 use super::results::{Results, Run};
 use super::scenario::{Scenario, Unit};
 use super::server::Server;
@@ -25,8 +25,8 @@ pub(super) struct Stage<'a> {
 /// A server with the clients it has.
 struct Actor {
     run: Run,
-    /// None when it failed. The clients leave before their server does.
-    pair: Option<(Load, Server)>,
+    /// None when it failed. The clients leave before their server does; the bare engine has none.
+    pair: Option<(Load, Option<Server>)>,
 }
 
 impl Stage<'_> {
@@ -60,10 +60,14 @@ impl Stage<'_> {
         let start = || {
             let cores = self.cores;
             let both = format!("{},{}", cores.server, cores.load);
-            let own = if peer.name == OYEZ_TWO { both } else { cores.server.to_string() };
+            if peer.name == ENGINE {
+                let (load, setup) = Load::engine(self.root, &both, scenario, self.quick)?;
+                return Ok((load, None, setup));
+            }
+            let own = if matches!(peer.name, OYEZ_TWO | OYEZ_DURABLE) { both } else { cores.server.to_string() };
             let server = Server::start(self.root, peer, &own)?;
             let (load, setup) = Load::start(self.root, self.cores.load, scenario, (peer, &server), self.quick)?;
-            anyhow::Ok((load, server, setup))
+            anyhow::Ok((load, Some(server), setup))
         };
         match start() {
             Ok((load, server, setup)) => Actor { run: Run { setup, ..run }, pair: Some((load, server)) },

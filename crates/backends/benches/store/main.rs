@@ -1,5 +1,6 @@
 //! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `inbox`,
-//! `growth`, `million` (takes minutes and 5 GB of disk; only when named).
+//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step PUBLISHES`, rounds on
+//! demand; `fill DIR USERS EACH`, a data directory of an app `bench` for `oyez serve`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may: it prints, and a panic is its failure")]
 
@@ -7,6 +8,7 @@ mod bare;
 mod growth;
 mod inbox;
 mod publish;
+mod steps;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,9 +28,18 @@ const NOW: u64 = 1_700_000_000_000;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words: Vec<&str> = asked.iter().map(String::as_str).collect();
     let wanted = |what: &str| asked.iter().any(|word| word == what) || (asked.is_empty() && what != "million");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
+        match words[..] {
+            ["step", publishes] => return steps::run(publishes.parse().unwrap()).await,
+            ["fill", dir, users, each] => {
+                let (users, each) = (users.parse().unwrap(), each.parse().unwrap());
+                return fill_from(&open(Path::new(dir)), 0, users, each, oyez_hub::clock::unix_millis()).await;
+            }
+            _ => {}
+        }
         if wanted("publish") {
             publish::run().await;
         }
@@ -51,8 +62,8 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
 /// A message of 200 bytes for one user.
 fn put(id: &str, user: &str, level: Level) -> Put {
     let mut message = conformance::message(id);
-    let word = "x".repeat(200_usize.saturating_sub(id.len()));
-    message.args = conformance::payload(&word);
+    let length = 200_usize.saturating_sub(id.len());
+    message.args = conformance::payload(&format!("{id:x<length$}"));
     let bound = Bound { most: 1_000_000, ..Bound::default() };
     Put { app: "bench".into(), message, to: vec![Target::User(user.into())], deliver_at: None, bound, level }
 }

@@ -1,6 +1,7 @@
 //! Durable publishes with `fdatasync` before each answer, from 64 publishers, against the bare engine in turns.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use oyez_hub::command::Level;
@@ -22,7 +23,7 @@ pub(crate) async fn run() {
     for turn in 0..TURNS {
         let one = bare.clone();
         engine.push(
-            rate(move |publisher, number| {
+            rate(Limit::Time(TURN), move |publisher, number| {
                 let bare = one.clone();
                 async move { bare.put(format!("{turn}-{publisher}-{number}").into_bytes(), vec![b'x'; 260]).await }
             })
@@ -30,7 +31,7 @@ pub(crate) async fn run() {
         );
         let one = Arc::clone(&store);
         ours.push(
-            rate(move |publisher, number| {
+            rate(Limit::Time(TURN), move |publisher, number| {
                 let store = Arc::clone(&one);
                 async move {
                     let user = format!("user-{}", (publisher * 31 + number) % 10_000);
@@ -41,33 +42,57 @@ pub(crate) async fn run() {
             .await,
         );
     }
-    engine.sort_unstable_by(|a: &Turn, b: &Turn| a.rate.total_cmp(&b.rate));
-    ours.sort_unstable_by(|a: &Turn, b: &Turn| a.rate.total_cmp(&b.rate));
+    engine.sort_unstable_by(|a: &Turn, b: &Turn| a.rate().total_cmp(&b.rate()));
+    ours.sort_unstable_by(|a: &Turn, b: &Turn| a.rate().total_cmp(&b.rate()));
     let (engine, ours) = (&engine[TURNS / 2], &ours[TURNS / 2]);
     println!("synced publishes, {PUBLISHERS} publishers, 200 bytes, median of {TURNS} turns of {TURN:?} each:");
     for (name, turn) in [("bare engine", engine), ("store", ours)] {
-        let Turn { rate, p50, p99, cpu } = turn;
+        let at = |percent: usize| turn.times[turn.times.len() * percent / 100];
+        let (rate, p50, p99, cpu) = (turn.rate(), at(50), at(99), turn.cpu);
         println!("  {name:12} {rate:>7.0}/s  p50 {p50:.0?}  p99 {p99:.0?}  {cpu:.1} µs of CPU each");
     }
-    println!("  ratio        {:.2}", ours.rate / engine.rate);
+    println!("  ratio        {:.2}", ours.rate() / engine.rate());
 }
 
-struct Turn {
-    rate: f64,
-    p50: Duration,
-    p99: Duration,
+/// How much a turn is.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Time(Duration),
+    Publishes(usize),
+}
+
+/// What a turn came to.
+pub(crate) struct Turn {
+    /// From question to answer, the shortest first.
+    pub(crate) times: Vec<Duration>,
+    pub(crate) took: Duration,
     /// Microseconds of the whole process for each message.
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
-async fn rate<F: Future<Output = ()> + Send>(publish: impl Fn(usize, usize) -> F + Clone + Send + 'static) -> Turn {
+impl Turn {
+    /// Messages a second.
+    fn rate(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// A turn: each publisher waits for its answer before it publishes again.
+pub(crate) async fn rate<F: Future<Output = ()> + Send>(
+    limit: Limit,
+    publish: impl Fn(usize, usize) -> F + Clone + Send + 'static,
+) -> Turn {
     let (began, before) = (Instant::now(), crate::cpu());
+    let begun = Arc::new(AtomicUsize::new(0));
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|publisher| {
-            let publish = publish.clone();
+            let (publish, begun) = (publish.clone(), Arc::clone(&begun));
             tokio::spawn(async move {
                 let mut times = Vec::new();
-                while began.elapsed() < TURN {
+                while match limit {
+                    Limit::Time(time) => began.elapsed() < time,
+                    Limit::Publishes(most) => begun.fetch_add(1, Ordering::Relaxed) < most,
+                } {
                     let asked = Instant::now();
                     publish(publisher, times.len()).await;
                     times.push(asked.elapsed());
@@ -82,7 +107,6 @@ async fn rate<F: Future<Output = ()> + Send>(publish: impl Fn(usize, usize) -> F
     }
     let took = began.elapsed();
     times.sort_unstable();
-    let rate = times.len() as f64 / took.as_secs_f64();
     let cpu = (crate::cpu() - before) * 1e6 / times.len() as f64;
-    Turn { rate, cpu, p50: times[times.len() / 2], p99: times[times.len() * 99 / 100] }
+    Turn { times, took, cpu }
 }

@@ -1,4 +1,4 @@
-//! The load: all subscribers, the publisher and one event loop that serves them.
+//! The load: all subscribers, the publishers and one event loop that serves them.
 
 use std::io::{self, BufRead as _};
 use std::sync::Arc;
@@ -19,8 +19,6 @@ use super::wire::Wire;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// The publisher's events.
-pub(super) const PUBLISHER: Token = Token(usize::MAX - 1);
 /// A line on stdin.
 const WAKER: Token = Token(usize::MAX);
 /// How many events are taken at once.
@@ -35,6 +33,11 @@ const LOOK: Duration = Duration::from_millis(2);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// When nothing comes for so long, nothing more is on its way.
 const QUIET: Duration = Duration::from_millis(20);
+
+/// The events of a publisher.
+pub(super) const fn token_of(publisher: usize) -> Token {
+    Token(WAKER.0 - 1 - publisher)
+}
 
 /// Where and how subscribers connect.
 #[derive(Debug)]
@@ -66,8 +69,8 @@ pub(super) struct Load {
     closed: usize,
     /// What they share.
     pub(super) shared: Shared,
-    /// Who publishes.
-    pub(super) publisher: Option<Publisher>,
+    /// Who publishes; their tokens count down from the waker's.
+    pub(super) publishers: Vec<Publisher>,
     /// The server's process.
     process: Option<Process>,
     /// How long nothing may happen while something is expected.
@@ -85,7 +88,7 @@ impl Load {
     pub(super) fn new(
         doorway: Doorway,
         shared: Shared,
-        publisher: Option<Publisher>,
+        publishers: Vec<Publisher>,
         (process, patience, beat): (Option<Process>, Duration, Duration),
         progress: Progress,
     ) -> io::Result<Self> {
@@ -100,7 +103,7 @@ impl Load {
             closed: 0,
             beat: shared.script.heartbeat.is_some().then_some((beat, now)),
             shared,
-            publisher,
+            publishers,
             process,
             patience,
             moved: now,
@@ -225,7 +228,12 @@ impl Load {
 
     /// Publishes number `number` of a stream to so many receivers; `at` is when it was due.
     pub(super) fn publish(&mut self, to: usize, number: u32, receivers: usize, at: u64) -> Result<(), Failure> {
-        let Some(publisher) = &mut self.publisher else {
+        self.publish_by(0, to, number, receivers, at)
+    }
+
+    /// The same, by one of several publishers.
+    fn publish_by(&mut self, by: usize, to: usize, number: u32, receivers: usize, at: u64) -> Result<(), Failure> {
+        let Some(publisher) = self.publishers.get_mut(by) else {
             return Err(Failure::new("how to publish is not said").help("see --publish-url"));
         };
         let publication = self.shared.tally.publish(at, receivers);
@@ -237,14 +245,23 @@ impl Load {
 
     /// Requests that are not answered yet.
     pub(super) fn unanswered(&self) -> usize {
-        self.publisher.as_ref().map_or(0, |publisher| publisher.unanswered)
+        self.publishers.iter().map(|publisher| publisher.unanswered).sum()
+    }
+
+    /// Publishes to `to` by a publisher who waits for the answer, whose latency is taken; false: all of them wait.
+    pub(super) fn ask(&mut self, to: usize) -> Result<bool, Failure> {
+        let Some(by) = self.publishers.iter().position(|publisher| publisher.unanswered == 0) else {
+            return Ok(false);
+        };
+        let now = self.now();
+        self.publish_by(by, to, 0, 0, now)?;
+        self.publishers[by].asked = Some(now);
+        Ok(true)
     }
 
     /// Serves whatever happens, for at most this long or until anything has happened.
     pub(super) fn turn(&mut self, timeout: Duration) -> Result<(), Failure> {
-        if let Some(publisher) = &mut self.publisher {
-            publisher.flush()?;
-        }
+        self.publishers.iter_mut().try_for_each(Publisher::flush)?;
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 return Err(Failure::new(format!("cannot wait for events: {error}")));
@@ -261,18 +278,26 @@ impl Load {
     fn serve(&mut self, event: &Event) -> Result<(), Failure> {
         match event.token() {
             WAKER => Ok(()),
-            PUBLISHER => {
-                let Some(publisher) = &mut self.publisher else { return Ok(()) };
-                if event.is_writable() {
-                    publisher.writable()?;
-                }
-                if event.is_readable() && publisher.readable()? > 0 {
-                    self.moved();
-                }
-                Ok(())
+            Token(number) if number >= token_of(self.publishers.len()).0 => {
+                self.serve_publisher(token_of(0).0 - number, event)
             }
             Token(number) => self.serve_client(number, event),
         }
+    }
+
+    fn serve_publisher(&mut self, number: usize, event: &Event) -> Result<(), Failure> {
+        let publisher = &mut self.publishers[number];
+        if event.is_writable() {
+            publisher.writable()?;
+        }
+        if event.is_readable() && publisher.readable()? > 0 {
+            let asked = publisher.asked.take();
+            self.moved();
+            if let Some(asked) = asked {
+                self.shared.tally.sample(self.now().saturating_sub(asked));
+            }
+        }
+        Ok(())
     }
 
     fn serve_client(&mut self, number: usize, event: &Event) -> Result<(), Failure> {

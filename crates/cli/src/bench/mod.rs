@@ -33,7 +33,7 @@ pub(crate) use self::token::Tokens;
 
 use self::asks::Asks;
 use self::client::Shared;
-use self::load::{Doorway, Load, PUBLISHER};
+use self::load::{Doorway, Load, token_of};
 use self::marker::Marker;
 use self::process::Process;
 use self::publisher::{Publisher, Request};
@@ -133,6 +133,8 @@ pub(crate) struct Publish {
     pub(crate) headers: Vec<String>,
     /// The body.
     pub(crate) body: Template,
+    /// What every answer must hold.
+    pub(crate) reply: Option<String>,
 }
 
 /// Runs a benchmark and reports it.
@@ -155,7 +157,7 @@ pub(crate) fn run(plan: &Plan, cast: Cast) -> Result<(), Failure> {
 fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     let began = Instant::now();
     let (cpu, before) = (load.cpu()?, load.memory());
-    if plan.scenario != Scenario::Connect {
+    if plan.scenario.begins_connected() {
         load.connect(plan.connections, plan.slow)?;
     }
     let wall = began.elapsed();
@@ -197,11 +199,14 @@ fn assemble(plan: &Plan, cast: Cast) -> Result<Load, Failure> {
         last: Vec::new(),
     };
     let doorway = Doorway { address, path, headers, polling: plan.scenario == Scenario::Polling, handshakes };
-    let publisher = publish.map(|Publish { address, path, headers, body }| {
-        Publisher::new(Request { address, path, headers, body }, PUBLISHER)
+    let publishers = publish.map_or_else(Vec::new, |publish| {
+        let Publish { address, path, headers, body, reply } = publish;
+        let request = Request { address, path, headers, body, reply };
+        let many = if plan.scenario == Scenario::Durable { plan.in_flight } else { 1 };
+        (0..many).map(|number| Publisher::new(request.clone(), token_of(number))).collect()
     });
     let process = plan.server.map(Process::new).transpose()?;
     let progress = Progress::new(!plan.json);
-    let load = Load::new(doorway, shared, publisher, (process, plan.patience, plan.beat), progress);
+    let load = Load::new(doorway, shared, publishers, (process, plan.patience, plan.beat), progress);
     load.map_err(|error| Failure::new(format!("cannot start: {error}")))
 }

@@ -1,4 +1,4 @@
-//! The publisher: one keep-alive HTTP connection on which requests may be pipelined.
+//! A publisher: one keep-alive HTTP connection on which requests may be pipelined.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 const READ: usize = 16 * 1024;
 
 /// How one publishes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Request {
     /// The server.
     pub(super) address: Address,
@@ -24,6 +24,8 @@ pub(super) struct Request {
     pub(super) headers: Vec<String>,
     /// The body.
     pub(super) body: Template,
+    /// What every answer must hold.
+    pub(super) reply: Option<String>,
 }
 
 /// A publisher.
@@ -36,12 +38,14 @@ pub(super) struct Publisher {
     body: Vec<u8>,
     /// Requests that are not answered yet.
     pub(super) unanswered: usize,
+    /// When the only one was sent, where its answer is waited for.
+    pub(super) asked: Option<u64>,
 }
 
 impl Publisher {
     /// A publisher that connects when it is needed.
     pub(super) fn new(request: Request, token: Token) -> Self {
-        Self { request, token, wire: None, rest: Vec::new(), body: Vec::new(), unanswered: 0 }
+        Self { request, token, wire: None, rest: Vec::new(), body: Vec::new(), unanswered: 0, asked: None }
     }
 
     /// Connects, if it is not connected.
@@ -117,6 +121,12 @@ impl Publisher {
             let Some(response) = response else { break };
             if !(200..300).contains(&response.status) {
                 return Err(Failure::new(format!("publishing: the server answered {}", response.summary())));
+            }
+            if let Some(reply) = &self.request.reply
+                && memchr::memmem::find(&response.body, reply.as_bytes()).is_none()
+            {
+                let summary = response.summary();
+                return Err(Failure::new(format!("publishing: the server answered {summary}, and not `{reply}`")));
             }
             used += response.length;
             answered += 1;

@@ -54,7 +54,8 @@ pub(super) struct Report {
 impl Report {
     /// Nothing is measured yet.
     pub(super) fn new(plan: &Plan) -> Self {
-        let mut title = format!("{}: {} connections", plan.scenario.name(), grouped(plan.connections as u64));
+        let who = if plan.scenario == Scenario::Durable { "users who are away" } else { "connections" };
+        let mut title = format!("{}: {} {who}", plan.scenario.name(), grouped(plan.connections as u64));
         if plan.slow > 0 {
             title += &format!(", of which {} read nothing", grouped(plan.slow as u64));
         }
@@ -128,7 +129,7 @@ impl Report {
     fn unit(&self) -> (&'static str, &'static str, fn(&Round) -> u64) {
         let operations: fn(&Round) -> u64 = |round| round.operations.unwrap_or(0);
         match self.scenario {
-            Scenario::Channels => ("publish", "publishes", |round| round.publishes),
+            Scenario::Channels | Scenario::Durable => ("publish", "publishes", |round| round.publishes),
             Scenario::Connect => ("connection", "connections", operations),
             Scenario::Joins | Scenario::Echo => ("answer", "answers", operations),
             Scenario::Ping | Scenario::Idle => ("heartbeat", "heartbeats", operations),
@@ -158,7 +159,7 @@ impl Report {
     fn latency(&self) -> Option<String> {
         let mut samples: Vec<u64> = self.rounds.iter().flat_map(|round| round.latency_ns.iter().copied()).collect();
         let of = match self.scenario {
-            Scenario::Joins | Scenario::Echo => "of the answer",
+            Scenario::Joins | Scenario::Echo | Scenario::Durable => "of the answer",
             Scenario::Unicast => "of the receiver",
             _ => "of the last receiver",
         };

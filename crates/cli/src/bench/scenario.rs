@@ -43,6 +43,8 @@ pub(crate) enum Scenario {
     Polling,
     /// Clients say something and wait for the acknowledgement
     Echo,
+    /// Publish to users who are not connected; each publisher has a connection, and waits for each answer
+    Durable,
 }
 
 impl Scenario {
@@ -54,6 +56,11 @@ impl Scenario {
     /// How many rounds there are where nothing else is said.
     pub(super) fn rounds(self) -> u32 {
         if matches!(self, Self::Idle | Self::Ping) { 1 } else { 5 }
+    }
+
+    /// Whether clients are connected before the first round.
+    pub(super) fn begins_connected(self) -> bool {
+        !matches!(self, Self::Connect | Self::Durable)
     }
 
     /// Whether there is anything to publish.
@@ -116,6 +123,7 @@ pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number:
         Scenario::Saturation => fan_out(load, plan, numbers, plan.in_flight)?,
         Scenario::Unicast => unicast(load, plan, numbers)?,
         Scenario::Channels => unheard(load, plan)?,
+        Scenario::Durable => durable(load, plan)?,
         Scenario::Latency | Scenario::Slow => paced(load, plan, numbers)?,
         Scenario::Connect | Scenario::Idle | Scenario::Ping | Scenario::Joins | Scenario::Echo => {
             publishes = 0;
@@ -210,6 +218,20 @@ fn unheard(load: &mut Load, plan: &Plan) -> Result<(), Failure> {
             left -= 1;
         }
         load.turn(TICK)?;
+        load.check(|load| format!("{} publishes are not answered", load.unanswered()))?;
+    }
+    Ok(())
+}
+
+/// Publishes to users at random, who are away; every publisher waits for the answer to one before the next.
+fn durable(load: &mut Load, plan: &Plan) -> Result<(), Failure> {
+    let mut left = plan.publishes;
+    while left > 0 || load.unanswered() > 0 {
+        while left > 0 && load.ask(rand::random_range(0..plan.connections))? {
+            left -= 1;
+        }
+        load.turn(TICK)?;
+        load.progress.show(|| format!("{left} publishes left"));
         load.check(|load| format!("{} publishes are not answered", load.unanswered()))?;
     }
     Ok(())

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How much")]
 struct LoadOptions {
-    /// How many clients
+    /// How many clients; of durable, how many users
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// How many rounds [default: 5; 1 for idle and ping; with --step, as many as there are lines]
@@ -45,7 +45,7 @@ struct LoadOptions {
     /// Publishes (or questions) per round
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     publishes: u32,
-    /// Publishes under way at once (saturation, unicast, channels), or questions of one client (joins)
+    /// Publishes under way at once (saturation, unicast, channels), publishers (durable), or questions of one client (joins)
     #[arg(long, value_name = "P", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
     /// Length of the payload
@@ -121,7 +121,7 @@ struct ClientOptions {
     /// What leaves it
     #[arg(long, value_name = "TEXT")]
     leave: Option<String>,
-    /// What an answer to either holds [default: 43{seq}[ for echo, subscribed for joins]
+    /// What an answer holds [default: 43{seq}[ for echo, subscribed for joins, "level":"synced" for durable]
     #[arg(long, value_name = "TEXT")]
     reply: Option<String>,
 }
@@ -180,6 +180,9 @@ struct Dev {
     host: String,
     secrets: Secrets,
 }
+
+/// What a durable publication's answer holds when it is on the disk.
+const SYNCED: &str = r#""level":"synced""#;
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -266,7 +269,7 @@ fn subscribers(
     };
     let templates = |texts: &[String]| texts.iter().map(|text| Template::new(text)).collect();
     let (mut hello, mut ready) = (clients.hello.clone(), clients.ready.clone());
-    let needs_channel = !matches!(scenario, Scenario::Unicast | Scenario::Joins | Scenario::Echo);
+    let needs_channel = !matches!(scenario, Scenario::Unicast | Scenario::Joins | Scenario::Echo | Scenario::Durable);
     if dev.is_some() && hello.is_empty() && needs_channel {
         hello.push(r#"42["subscribe",{"channels":[{channels}]}]"#.to_owned());
         ready.push("subscribed".to_owned());
@@ -302,17 +305,21 @@ fn publish(
         (None, _, Some(dev)) => {
             headers.push(format!("Authorization: Bearer {}", dev.secrets.env("OYEZ_API_KEY").unwrap_or_default()));
             let to = match options.scenario {
-                Scenario::Unicast => "user:bench-{i}",
+                Scenario::Unicast | Scenario::Durable => "user:bench-{i}",
                 Scenario::Channels => "demo:nobody",
                 _ => "{channel}",
             };
             let url = format!("http://{}/api/v1/publish", dev.host);
-            (url, format!(r#"{{"to":"{to}","event":"bench","data":"{{data}}"}}"#))
+            let durable = options.scenario == Scenario::Durable;
+            let more = if durable { r#","delivery":"durable","level":"synced""# } else { "" };
+            (url, format!(r#"{{"to":"{to}","event":"bench","data":"{{data}}"{more}}}"#))
         }
         (None, _, None) => return Ok(None),
     };
     let (address, path) = Address::of(&url, trust)?;
-    Ok(Some(Publish { address, path: Template::new(&path), headers, body: Template::new(&body) }))
+    let reply = || options.clients.reply.clone().unwrap_or_else(|| SYNCED.to_owned());
+    let reply = (options.scenario == Scenario::Durable).then(reply);
+    Ok(Some(Publish { address, path: Template::new(&path), headers, body: Template::new(&body), reply }))
 }
 
 /// What clients ask, and what the answers hold.
