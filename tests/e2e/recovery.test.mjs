@@ -116,6 +116,15 @@ describe('recovery', () => {
     }
   });
 
+  test('several are named by their ids, beside channels, and each hears it once', async () => {
+    const [one, two, other] = [await client(stage, 'named-1'), await client(stage, 'named-2'), await client(stage, 'named-3')];
+    await stage.server.publish([one.socket.id, two.socket.id, one.socket.id, 'news'], 'named', { n: 1 });
+    await stage.server.publish([two.socket.id, one.socket.id], 'named', { n: 2 });
+    for (const { socket } of [one, two, other]) await stage.server.publish(socket.id, 'end', {});
+    for (const { heard } of [one, two, other]) await heard.take('end');
+    assert.deepEqual([one, two, other].map(({ heard }) => heard.all('named').map(({ n }) => n)), [[1, 2], [1, 2], [1]]);
+  });
+
   test('needs no event before the cut', async () => {
     const { heard, ws, hears } = await bare(stage, { token: user('early') });
     const { sid, pid } = JSON.parse(await hears('40'));

@@ -1,5 +1,6 @@
 //! A publication on its way in: whom it is for, what it promises, who remembers it, its place in the order.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,8 +54,41 @@ impl Hub {
         Ok(collect(published.id, shards, receiver, wait).await)
     }
 
-    /// Stores a publication where that is promised, fixes its order and hands it to the shards; returns how many.
+    /// Publishes to channels, and to sessions by their ids. Those that are named beside others are told apart from them,
+    /// so that one that is in a channel, too, hears it once.
     pub(crate) async fn publish(
+        &self,
+        app: AppId,
+        mut publish: Publish,
+        ack: Option<AckRequest>,
+    ) -> Result<(Published, usize), CommandError> {
+        if publish.to.len() < 2 || !publish.to.iter().any(|name| self.session_named(name).is_some()) {
+            return self.publish_alike(app, publish, ack).await;
+        }
+        let id = publish.id.get_or_insert_with(|| Uuid::now_v7().to_string()).clone();
+        let (sessions, channels): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut publish.to).into_iter().partition(|name| self.session_named(name).is_some());
+        let mut published = Published { id: id.into(), level: Level::Accepted, duplicate: false };
+        let mut shards = 0;
+        if !channels.is_empty() {
+            let except = publish.except.iter().chain(&sessions).cloned().collect();
+            let publish = Publish { to: channels, except, ..publish.clone() };
+            (published, shards) = Box::pin(self.publish_alike(app, publish, ack.clone())).await?;
+        }
+        for session in sessions.into_iter().collect::<BTreeSet<_>>() {
+            let publish = Publish { to: vec![session], promise: Promise::default(), ..publish.clone() };
+            shards += Box::pin(self.publish_alike(app, publish, ack.clone())).await?.1;
+        }
+        Ok((published, shards))
+    }
+
+    /// The session of this node that has this id.
+    fn session_named(&self, name: &str) -> Option<Address> {
+        name.parse::<Address>().ok().filter(|address| address.node == self.inner.node)
+    }
+
+    /// Stores a publication where that is promised, fixes its order and hands it to the shards; returns how many.
+    async fn publish_alike(
         &self,
         app: AppId,
         publish: Publish,
@@ -156,8 +190,7 @@ impl Hub {
     /// and with its own word on who may hear it.
     fn target(&self, app: &App, publish: &Publish) -> Result<Target, CommandError> {
         if let [one] = &publish.to[..]
-            && let Ok(address) = one.parse::<Address>()
-            && address.node == self.inner.node
+            && let Some(address) = self.session_named(one)
         {
             return Ok(Target::Socket(address));
         }
