@@ -92,6 +92,15 @@ describe('an administrator who is away', () => {
     assert.deepEqual((await opened(user)).inbox.all('notification'), [], 'a user finds nothing');
   });
 
+  test('finds once what is for them as user and as administrator', async () => {
+    const boss = newUser();
+    await opened(boss, ADMIN);
+    clients.close();
+    const body = critical();
+    await server.publish([`user:${boss}`, 'admin'], 'notification', body);
+    assert.equal((await opened(boss, ADMIN)).inbox.all('notification').filter(({ message }) => message === body.message).length, 1);
+  });
+
   test('finds nothing, if they are none any more', async () => {
     const boss = newUser();
     await opened(boss, ADMIN);
