@@ -33,6 +33,7 @@ algorithms = ["HS256"]
 secret = { env = "JWT_SECRET" }
 [app.desk.identity]
 user = "claims.sub"
+attributes = { rooms = "claims.rooms" }
 [[app.desk.channel]]
 name = "user:{id}"
 inbox = "{id}"
@@ -40,10 +41,15 @@ subscribe = "id == user.id || user.id == 'boss'"
 [[app.desk.channel]]
 name = "site:{id}"
 roster = "subscribe"
-subscribe = "user.id != 'stranger'"
+subscribe = "!('none' in user.rooms)"
 [[app.desk.channel]]
 name = "team"
 subscribe = true
+[[app.desk.channel]]
+name = "all-sites"
+roster = "subscribe"
+subscribe = true
+audience = "site:{data.site}"
 [app.desk.connect]
 join = ["user:{user.id}", "team"]
 [[app.desk.event]]
@@ -54,6 +60,10 @@ priority = "urgent"
 name = "notification"
 to = "user:{id}"
 delivery = "durable"
+[[app.desk.event]]
+name = "order"
+delivery = "durable"
+id = "data.orderId"
 [[app.desk.on]]
 event = "watch"
 join = "{data}"
@@ -89,7 +99,7 @@ const somebody = () => `u${users += 1}`;
  * leaves it open. It is given when it has caught up: the number of unread messages is told last.
  */
 async function device(stage, sub, { answer, ...options } = {}) {
-  const socket = connect(stage.server.url, { auth: { token: user(sub) }, transports: ['websocket'], ...options });
+  const socket = connect(stage.server.url, { auth: { token: user(sub, sub === 'stranger' ? ['none'] : []) }, transports: ['websocket'], ...options });
   stage.sockets.push(socket);
   const messages = [];
   const [told, live] = [[], []];
@@ -255,6 +265,45 @@ describe('an inbox', () => {
     await stage.server.publish(site, 'alarm:new', { n: 3 });
     await until(back.socket, 'alarm:new', () => back.messages.length >= 3);
     assert.deepEqual((await device(stage, ann)).n(), [], 'who has unsubscribed has nothing of it any more');
+  });
+
+  test('keeps each place’s own audience, also of one that is named later', async () => {
+    const stranger = await device(stage, 'stranger');
+    await stranger.socket.emitWithAck('watch', 'all-sites');
+    const ann = somebody();
+    const insider = await device(stage, ann);
+    await insider.socket.emitWithAck('watch', 'all-sites');
+    const heard = next(insider.socket, 'alarm:new');
+    await stage.server.publish([`user:${ann}`, 'all-sites'], 'alarm:new', { n: 1, site: 5 });
+    await heard;
+    await stage.server.publish('user:stranger', 'alarm:own', { n: 2 });
+    await until(stranger.socket, 'alarm:own', () => stranger.messages.length > 0);
+    assert.deepEqual(stranger.n(), [2], 'may not hear site:5');
+    assert.deepEqual((await device(stage, 'stranger')).n(), [2]);
+    assert.deepEqual((await device(stage, ann)).n(), [1], 'once, though it lies in two places');
+  });
+
+  test('takes off a roster who unsubscribes on another device, and puts on it again who subscribes again', async () => {
+    const ann = somebody();
+    const site = `site:again-${ann}`;
+    const [one, two] = [await device(stage, ann), await device(stage, ann)];
+    await one.socket.emitWithAck('watch', site);
+    await two.socket.emitWithAck('unwatch', site);
+    const away = async (n) => {
+      await stage.server.publish(site, 'alarm:new', { n });
+      return (await device(stage, ann)).n();
+    };
+    assert.deepEqual(await away(1), []);
+    await one.socket.emitWithAck('watch', site);
+    assert.deepEqual(await away(2), [2]);
+  });
+
+  test('takes an id from the data where a rule says so', async () => {
+    const ann = somebody();
+    const publish = (n) => stage.server.publish(`user:${ann}`, 'order', { n, orderId: 7_000_000 + Number(ann.slice(1)) });
+    assert.equal((await publish(1)).id, String(7_000_000 + Number(ann.slice(1))));
+    assert.equal((await publish(2)).duplicate, true);
+    assert.deepEqual((await device(stage, ann)).n(), [1]);
   });
 
   test('delivers later, and not at all when it is too late', async () => {

@@ -13,7 +13,8 @@ use crate::who::{Which, Who};
 /// Print what a client hears, an event to a line.
 ///
 /// Connects as a client does, subscribes, and prints {"event", "args"} as JSON for each event; connects again when the
-/// connection breaks. What asks for an acknowledgement gets none, so that nothing is taken from the user's own clients.
+/// connection breaks. What asks for an acknowledgement gets none; but it answers heartbeats as every device of the user does, and where the app
+/// counts those (`acknowledge = "heartbeat"`), messages of the inbox are then delivered.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Options {

@@ -16,11 +16,14 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use crate::configuration::set;
 use throttle::Throttle;
 
+/// What the store's engine tells of its own work is for those who work on it.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 /// Starts logging. `OYEZ_LOG`, else `RUST_LOG`, filters as `tracing_subscriber::EnvFilter` has it (`warn`,
 /// `oyez_server=debug`); without them, `default`.
 pub(crate) fn start(default: &str) {
     let wanted = ["OYEZ_LOG", "RUST_LOG"].into_iter().find_map(set);
-    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(default));
+    let filter = EnvFilter::builder().parse_lossy(wanted.unwrap_or_else(|| format!("{default},{QUIET}")));
     let throttle = Throttle::default();
     let lines = lines(io::stderr, io::stderr().is_terminal());
     let telling = throttle.clone();

@@ -101,7 +101,7 @@ impl Hub {
         let app = self.app(app);
         let to = self.target(&app, &publish)?;
         let except = names(&app, &publish.except)?.into();
-        let id: Arc<str> = publish.id.as_deref().map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let id: Arc<str> = id_of(&app, &publish).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let durable = self.durable(&app, &publish, &to, ack.is_some())?;
         let written = written(&app, &publish, &id);
         let saying = Saying { publish: &publish, id, written, to, except, asked };
@@ -210,19 +210,24 @@ impl Hub {
         Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }
 
-    /// The channels in which a publication is durable, each named by its publisher.
+    /// The channels in which a publication is durable: those that its publisher names, or a rule, which may mean echoes,
+    /// too.
     fn durable(&self, app: &App, publish: &Publish, to: &Target, asks: bool) -> Result<Vec<Arc<str>>, CommandError> {
         let promise = &publish.promise;
-        let named = match to {
-            Target::Channels(heard) => &heard[..publish.to.len().min(heard.len())],
-            Target::Socket(_) => &[],
+        let (named, echoes) = match to {
+            Target::Channels(heard) => heard.split_at(publish.to.len().min(heard.len())),
+            Target::Socket(_) => (&[][..], &[][..]),
         };
-        let ruled = |channel: &str| app.event(&publish.event, channel).and_then(|rule| rule.class);
-        let is_durable = |heard: &&Heard| match promise.class {
-            Some(class) => class == Class::Durable,
-            None => !asks && ruled(&heard.channel) == Some(Class::Durable),
+        let ruled = |heard: &&Heard| {
+            let rule = app.event(&publish.event, &heard.channel);
+            rule.and_then(|rule| rule.class) == Some(Class::Durable)
         };
-        let durable: Vec<Arc<str>> = named.iter().filter(is_durable).map(|heard| Arc::clone(&heard.channel)).collect();
+        let durable: Vec<&Heard> = match promise.class {
+            Some(Class::Durable) => named.iter().chain(echoes.iter().filter(ruled)).collect(),
+            None if !asks => named.iter().chain(echoes).filter(ruled).collect(),
+            Some(Class::Live | Class::Recoverable) | None => Vec::new(),
+        };
+        let durable: Vec<Arc<str>> = durable.into_iter().map(|heard| Arc::clone(&heard.channel)).collect();
         if promise.class == Some(Class::Recoverable) {
             let forgets = |heard: &&Heard| app.recovery.is_none() || app.policy.history(&heard.channel).is_none();
             if let Some(heard) = named.iter().find(forgets) {
@@ -262,6 +267,13 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
         _ => return Ok(()),
     };
     Err(CommandError::BadPromise(fault))
+}
+
+/// What its publisher says its id is, or else the rule of its event in its first channel.
+fn id_of(app: &App, publish: &Publish) -> Option<String> {
+    let data = || publish.args.first().map_or("null", |first| first.get());
+    let ruled = || app.event(&publish.event, publish.to.first()?)?.id_of(&publish.event, data());
+    publish.id.clone().or_else(ruled)
 }
 
 /// What it overtakes: what its publisher says, or else the rule of its event in its first channel.

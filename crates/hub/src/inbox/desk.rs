@@ -61,7 +61,7 @@ impl Hub {
             let mut ids: Vec<_> = changed.iter().map(|change| Arc::clone(&change.id)).collect();
             ids.dedup();
             for ids in ids.chunks(IDS_PER_NOTICE) {
-                self.tell_devices(app, user, &rules.words.state, json!({ "ids": ids, "state": to }), by).await;
+                self.tell_devices(app, user, rules.words.state.as_ref(), json!({ "ids": ids, "state": to }), by).await;
             }
         }
         if changed.iter().any(|change| change.from < State::Read && change.to >= State::Read) {
@@ -77,7 +77,7 @@ impl Hub {
         let deleted = deleted?;
         if let Some(rules) = app.inbox.as_deref().filter(|_| !deleted.removed.is_empty()) {
             let words = json!({ "ids": deleted.removed, "state": "deleted" });
-            self.tell_devices(app, user, &rules.words.state, words, None).await;
+            self.tell_devices(app, user, rules.words.state.as_ref(), words, None).await;
             self.unread_changed(app, user);
         }
         Ok(deleted)
@@ -134,7 +134,8 @@ impl Hub {
     /// Notes that the number of unread messages may have changed; the user's devices hear what it is then.
     pub fn unread_changed(&self, app: &App, user: &Arc<str>) {
         let Some(inboxes) = self.inboxes() else { return };
-        if self.channels().members(app.id, &devices_of(user)) == 0 {
+        let told = app.inbox.as_ref().is_some_and(|rules| rules.words.unread.is_some());
+        if !told || self.channels().members(app.id, &devices_of(user)) == 0 {
             return;
         }
         let mut uncounted = inboxes.uncounted.lock();
@@ -162,20 +163,21 @@ impl Hub {
             let app = self.app(app);
             if let (Some(rules), Ok(count)) = (&app.inbox, inboxes.store.unread(&app.owner(&user), unix_millis()).await)
             {
-                self.tell_devices(&app, &user, &rules.words.unread, json!({ "count": count }), None).await;
+                self.tell_devices(&app, &user, rules.words.unread.as_ref(), json!({ "count": count }), None).await;
             }
         }
     }
 
-    /// Tells all devices of a user something that nobody keeps.
+    /// Tells all devices of a user something that nobody keeps, if the app has a word for it.
     async fn tell_devices(
         &self,
         app: &App,
         user: &str,
-        event: &str,
+        event: Option<&Arc<str>>,
         words: serde_json::Value,
         except: Option<Address>,
     ) {
+        let Some(event) = event.map(|event| &**event) else { return };
         let args = Args::one(&words);
         let id: Arc<str> = Uuid::now_v7().to_string().into();
         let publish = Publish::new(Vec::new(), event, args.clone());

@@ -188,16 +188,16 @@ impl Hub {
     /// A stored message as it is published to those in whose inboxes it lies.
     #[must_use]
     pub fn publication_of(&self, app: &App, message: &Message, places: &[(Target, Seq)]) -> Publication {
-        let audience = message.audience.as_ref().map(|channel| {
+        let audience = |channel: &Arc<str>| {
             let (policy, wanted) = (Arc::clone(&app.policy), Wanted::MayHear(channel.to_string()));
             Arc::new(move |rights: &Arc<_>| policy.admits(&wanted, rights)) as crate::delivery::Audience
-        });
+        };
         let heard = |(target, _): &(Target, Seq)| {
             let channel = match target {
                 Target::User(user) => devices_of(user),
                 Target::Channel(channel) => roster_of(channel),
             };
-            Heard { channel, audience: audience.clone() }
+            Heard { channel, audience: message.audience.of(target).map(audience) }
         };
         let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| {
             let event = message.event.to_string();

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oyez_protocol::message::Args;
-
 use super::rules::{InboxRules, Keeper};
 use crate::Hub;
 use crate::app::App;
-use crate::channel::{devices_of, roster_of};
+use crate::channel::{EVERYONE, devices_of, roster_of};
 use crate::clock::unix_millis;
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::hub::{Saying, priority};
-use crate::policy::grants::Audience;
-use crate::store::{Message, Outcome, Put, Target};
+use crate::policy::grants::Audience as Wanted;
+use crate::store::{Audience, Message, Outcome, Put, Target};
 
 impl Hub {
     /// Has a publication stored for those to whom it is durable in these channels, and tells it to the others. Returns
@@ -26,10 +24,10 @@ impl Hub {
     ) -> Result<(Published, usize), CommandError> {
         let inboxes = self.inboxes_of(app)?;
         let rules = app.inbox.as_deref().ok_or_else(|| CommandError::NoInbox(app.name.clone()))?;
-        let to = self.keepers(app, &durable).await?;
+        let (to, audience) = self.keepers(app, saying.publish, &durable).await?;
         let (mut level, mut places) = (Level::Accepted, Vec::new());
         if !to.is_empty() {
-            let put = put(app, rules, &saying, &durable, to);
+            let put = put(app, rules, &saying, &durable, to, audience);
             let stored = inboxes.take_in(put, saying.publish.compress, saying.asked).await?;
             level = stored.level;
             if stored.outcome != Outcome::Stored {
@@ -51,34 +49,61 @@ impl Hub {
         }
     }
 
-    /// In whose inboxes, and in which logs, what is durable in these channels lies.
-    async fn keepers(&self, app: &App, channels: &[Arc<str>]) -> Result<Vec<Target>, CommandError> {
-        let (mut to, mut unkept) = (Vec::new(), Vec::new());
+    /// In whose inboxes, and in which logs, what is durable in these channels lies, and who may have it there.
+    async fn keepers(
+        &self,
+        app: &App,
+        publish: &Publish,
+        channels: &[Arc<str>],
+    ) -> Result<(Vec<Target>, Audience), CommandError> {
+        let (mut audience, mut unkept, mut elsewhere) = (Audience::default(), Vec::new(), Vec::new());
         for channel in channels {
+            let admitted = admitted(app, publish, channel);
             match app.policy.keeper(channel) {
-                Some(Keeper::User(user)) => to.push(Target::User(user)),
-                Some(Keeper::Roster) => to.push(Target::Channel(Arc::clone(channel))),
-                None => unkept.push(Arc::clone(channel)),
+                Some(Keeper::User(user)) => audience.at.push((Target::User(user), admitted)),
+                Some(Keeper::Roster) => audience.at.push((Target::Channel(Arc::clone(channel)), admitted)),
+                None => {
+                    unkept.push(Arc::clone(channel));
+                    elsewhere.push(admitted);
+                }
             }
         }
-        if unkept.is_empty() {
-            return Ok(to);
+        let mut to: Vec<Target> = audience.at.iter().map(|(target, _)| target.clone()).collect();
+        if elsewhere.iter().any(|admitted| *admitted != elsewhere[0]) {
+            let fault = "these channels have different audiences: publish to each of them by itself";
+            return Err(CommandError::BadPromise(fault));
         }
-        let select = if unkept.iter().any(|channel| **channel == *crate::channel::EVERYONE) {
-            Select::Everyone
-        } else {
-            Select::Channels { to: unkept, except: Vec::new() }
-        };
-        let present = self.describe(app.id, &select).await;
-        to.extend(present.into_iter().filter(|one| !one.user.is_empty()).map(|one| Target::User(one.user)));
+        audience.elsewhere = elsewhere.pop().flatten();
+        if audience.elsewhere.is_none() {
+            audience.at.retain(|(_, admitted)| admitted.is_some());
+        }
+        to.extend(self.present(app, unkept).await);
         to.sort_unstable();
         to.dedup();
-        if to.len() > USERS_PER_MESSAGE { Err(CommandError::TooManyUsers(to.len())) } else { Ok(to) }
+        if to.len() > USERS_PER_MESSAGE { Err(CommandError::TooManyUsers(to.len())) } else { Ok((to, audience)) }
+    }
+
+    /// The users who hear one of these channels now.
+    async fn present(&self, app: &App, channels: Vec<Arc<str>>) -> impl Iterator<Item = Target> + use<> {
+        let select = if channels.iter().any(|channel| **channel == *EVERYONE) {
+            Select::Everyone
+        } else {
+            Select::Channels { to: channels.clone(), except: Vec::new() }
+        };
+        let present = if channels.is_empty() { Vec::new() } else { self.describe(app.id, &select).await };
+        present.into_iter().filter(|one| !one.user.is_empty()).map(|one| Target::User(one.user))
     }
 }
 
 /// What is put into the store.
-fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>], to: Vec<Target>) -> Put {
+fn put(
+    app: &App,
+    rules: &InboxRules,
+    saying: &Saying<'_>,
+    durable: &[Arc<str>],
+    to: Vec<Target>,
+    audience: Audience,
+) -> Put {
     let Saying { publish, id, written: (words, _), .. } = saying;
     let promise = &publish.promise;
     let now = unix_millis();
@@ -96,7 +121,7 @@ fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>],
             created: now,
             expires_at,
             whole: words.whole,
-            audience: audience(app, publish, durable),
+            audience,
             receipt: promise.receipt.clone(),
         },
         to,
@@ -106,13 +131,13 @@ fn put(app: &App, rules: &InboxRules, saying: &Saying<'_>, durable: &[Arc<str>],
     }
 }
 
-/// The channel to which its readers must be able to subscribe, where the rule of its first channel wants that.
-fn audience(app: &App, publish: &Publish, durable: &[Arc<str>]) -> Option<Arc<str>> {
-    let data = Args::first(&publish.args).map_or("null", |first| first.get());
-    match app.policy.audience(&publish.event, durable.first()?, data)? {
-        Audience::MayHear(channel) => Some(channel.into()),
+/// The channel to which one must be able to subscribe who hears a publication in `channel`, where its rule wants that.
+fn admitted(app: &App, publish: &Publish, channel: &str) -> Option<Arc<str>> {
+    let data = publish.args.first().map_or("null", |first| first.get());
+    match app.policy.audience(&publish.event, channel, data)? {
+        Wanted::MayHear(channel) => Some(channel.into()),
         // Rules know no others.
-        Audience::Having(_) | Audience::When(_) => None,
+        Wanted::Having(_) | Wanted::When(_) => None,
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::command::Level;
 use crate::policy::channel::Pattern;
-use crate::store::{Bound, Priority};
+use crate::policy::expression::{Scope, Shape, Term};
+use crate::store::{Bound, NAME_MAX, Priority};
 
 /// What the delivery of a publication promises (DESIGN 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,15 +39,19 @@ pub enum Acknowledge {
 pub struct Words {
     /// A client acknowledges with it.
     pub ack: Arc<str>,
-    /// A user's other devices hear it when a message has been seen, read, archived.
-    pub state: Arc<str>,
-    /// How many messages are unread now.
-    pub unread: Arc<str>,
+    /// A user's other devices hear it when a message has been seen, read, archived; none: they do not.
+    pub state: Option<Arc<str>>,
+    /// How many messages are unread now; none: they do not hear that.
+    pub unread: Option<Arc<str>>,
 }
 
 impl Default for Words {
     fn default() -> Self {
-        Self { ack: "notification:ack".into(), state: "notification:state".into(), unread: "unread-count".into() }
+        Self {
+            ack: "notification:ack".into(),
+            state: Some("notification:state".into()),
+            unread: Some("unread-count".into()),
+        }
     }
 }
 
@@ -101,7 +107,7 @@ impl Default for InboxRules {
 }
 
 /// One `[[app.NAME.event]]`: what publications of an event promise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EventRule {
     /// Which events; a trailing `*` stands for any ending.
     pub name: Arc<str>,
@@ -113,9 +119,23 @@ pub struct EventRule {
     pub priority: Option<Priority>,
     /// How long it is kept.
     pub ttl: Option<Duration>,
+    /// What its data says its id is, for publishers who do not.
+    pub id: Option<Shape>,
 }
 
 impl EventRule {
+    /// The id that the data of a publication says; `None`: it says none.
+    #[must_use]
+    pub fn id_of(&self, event: &str, data: &str) -> Option<String> {
+        let scope = Scope::new().with("event", Term::Text(event)).with("data", Term::Json(data));
+        match serde_json::from_str(&self.id.as_ref()?.json(&scope).ok()?).ok()? {
+            Value::String(id) => Some(id),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        }
+        .filter(|id| !id.is_empty() && id.len() <= NAME_MAX && !id.chars().any(char::is_control))
+    }
+
     /// Whether it is about that event in that channel.
     #[must_use]
     pub fn fits(&self, event: &str, channel: &str) -> bool {
@@ -154,7 +174,7 @@ mod tests {
         #[track_caller]
         fn check(name: &str, to: Option<&str>, event: &str, channel: &str, expect: bool) {
             let to = to.map(|to| Pattern::compile(to).expect("a pattern"));
-            let rule = EventRule { name: name.into(), to, class: None, priority: None, ttl: None };
+            let rule = EventRule { name: name.into(), to, class: None, priority: None, ttl: None, id: None };
             assert_eq!(rule.fits(event, channel), expect, "{rule:?} {event} {channel}");
         }
         check("alarm:*", None, "alarm:new", "anything", true);

@@ -342,11 +342,17 @@ impl Policy {
         }
     }
 
+    /// Whether some channel has a roster.
+    #[must_use]
+    pub fn has_rosters(&self) -> bool {
+        self.channels.iter().any(|rule| rule.roster.is_some())
+    }
+
     /// How this channel's roster comes about, if it has one.
     #[must_use]
     pub fn roster(&self, channel: &str) -> Option<Roster> {
         // Nearly all apps have none, and nothing is looked up for them.
-        if self.channels.iter().all(|rule| rule.roster.is_none()) {
+        if !self.has_rosters() {
             return None;
         }
         self.rule(channel)?.0.roster

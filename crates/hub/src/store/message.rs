@@ -71,10 +71,30 @@ pub struct Message {
     pub expires_at: Option<u64>,
     /// The one argument is the whole frame of a raw WebSocket.
     pub whole: bool,
-    /// Only those get it who may subscribe to this channel.
-    pub audience: Option<Arc<str>>,
+    /// Who may have it, if not everybody for whom it was put.
+    pub audience: Audience,
     /// Who wants to hear what becomes of it.
     pub receipt: Option<ReceiptTo>,
+}
+
+/// Who may have a message: those who may subscribe to a channel, which may be another one for each place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    /// Of these places, with `None` for everybody.
+    pub at: Vec<(Target, Option<Arc<str>>)>,
+    /// Of all others.
+    pub elsewhere: Option<Arc<str>>,
+}
+
+impl Audience {
+    /// The channel to which one must be able to subscribe who has the message from there.
+    #[must_use]
+    pub fn of(&self, via: &Target) -> Option<&Arc<str>> {
+        match self.at.iter().find(|(target, _)| target == via) {
+            Some((_, channel)) => channel.as_ref(),
+            None => self.elsewhere.as_ref(),
+        }
+    }
 }
 
 /// Where a publisher hears that a message was delivered, seen, read.

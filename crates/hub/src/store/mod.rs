@@ -31,8 +31,8 @@ pub use error::StoreError;
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo, Released,
-    Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
+    Audience, Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo,
+    Released, Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 
 /// The most bytes of a name or an id.

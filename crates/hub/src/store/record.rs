@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::key::show;
-use super::message::{Bound, Gone, Message, ReceiptTo, Seq, State, Target};
+use super::message::{Audience, Bound, Gone, Message, ReceiptTo, Seq, State, Target};
 use crate::delivery::Priority;
 
 /// What an entry begins with: enough to pass over it.
@@ -36,7 +36,7 @@ struct Body<'a> {
     text: &'a str,
     attachments: Vec<Bytes>,
     whole: bool,
-    audience: Option<Arc<str>>,
+    audience: Audience,
     receipt: Option<ReceiptTo>,
 }
 

@@ -7,7 +7,7 @@ use oyez_hub::delivery::Priority;
 use oyez_hub::dialect::{MarkRule, MarkWhich};
 use oyez_hub::inbox::rules::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Names;
+use oyez_hub::policy::expression::{Kind, Names};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;
 
@@ -23,8 +23,9 @@ pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
             let help = format!("as in {}", node.key(name).example);
             node.problem(format!("{} is no name for an event", node.full(name)), Some(help));
         }
-        event.into()
+        Arc::from(event)
     };
+    let told = |name: &str| Some(event(name)).filter(|event| **event != *"none");
     InboxRules {
         acknowledge: if word("acknowledge") == "heartbeat" { Acknowledge::Heartbeat } else { Acknowledge::Explicit },
         level: if word("level") == "synced" { Level::Synced } else { Level::Stored },
@@ -34,7 +35,7 @@ pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
         },
         ttl: node.has("ttl").then(|| node.duration("ttl")),
         first_cancels: node.boolean("first_cancels"),
-        words: Words { ack: event("ack_event"), state: event("state_event"), unread: event("unread_event") },
+        words: Words { ack: event("ack_event"), state: told("state_event"), unread: told("unread_event") },
         webhook: node.child("webhook").and_then(|node| webhook(&node)),
     }
 }
@@ -76,6 +77,7 @@ fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {
         class,
         priority: node.has("priority").then(|| named::<Priority>(node, "priority")).flatten(),
         ttl: node.has("ttl").then(|| node.duration("ttl")),
+        id: shape(node, "id", &Names::default().with([("event", Kind::Text), ("data", Kind::Any)])),
     })
 }
 

@@ -111,9 +111,13 @@ impl Inbox {
         self.sent.borrow().iter().any(|sent| *sent.id == *id)
     }
 
-    /// A heartbeat is sent after everything.
+    /// A heartbeat is sent after everything. While the answer to an earlier one is outstanding, it asks about no more:
+    /// answers have no numbers.
     pub(crate) fn asked(&self) {
-        self.sent.borrow_mut().iter_mut().for_each(|sent| sent.asked = true);
+        let mut sent = self.sent.borrow_mut();
+        if sent.front().is_none_or(|first| !first.asked) {
+            sent.iter_mut().for_each(|sent| sent.asked = true);
+        }
     }
 
     /// The heartbeat was answered: what was sent before it has arrived.

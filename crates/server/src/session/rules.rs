@@ -181,14 +181,11 @@ impl Shard {
                 }
                 Step::Leave(channel) => {
                     let name: Arc<str> = channel.as_str().into();
-                    let unlisted = if self.leave(member, self.key(member.app, &name)) {
+                    if self.leave(member, self.key(member.app, &name)) {
                         event::unsubscribed(&app, member, &channel);
-                        self.roster(&app, facts, &channel, Command::Dismiss).await
-                    } else {
-                        Ok(())
-                    };
+                    }
                     outcome.left.push(channel);
-                    unlisted
+                    Ok(())
                 }
                 Step::Publish(publication) => {
                     let published = Box::pin(self.relay(&app, member, facts, &publication, said.args)).await;
@@ -221,6 +218,10 @@ impl Shard {
                 }
             };
             outcome.denied.extend(result.err());
+        }
+        // Afterwards, so that nobody who hears what is live waits for the store.
+        if app.policy.has_rosters() {
+            Box::pin(self.keep_rosters(&app, facts, &mut outcome)).await;
         }
         outcome
     }
@@ -256,32 +257,31 @@ impl Shard {
         if new {
             self.metrics.subscribed(member.app);
             event::subscribed(app, member, &channel);
-            self.roster(app, facts, &channel, Command::Enroll).await?;
         }
         outcome.joined.push(channel);
         Ok(())
     }
 
-    /// Puts a user on the roster of a channel whose subscribers are on it, or takes them off.
-    async fn roster(
-        &self,
-        app: &App,
-        facts: &Facts,
-        channel: &str,
-        command: impl FnOnce(String, Vec<Arc<str>>) -> Command,
-    ) -> Result<(), Denial> {
+    /// Puts a user on the rosters of the channels that it has subscribed to, and takes it off those of the others, where
+    /// subscribing decides about that.
+    async fn keep_rosters(&self, app: &App, facts: &Facts, outcome: &mut Outcome) {
         let user = &facts.identity.user;
-        if user.is_empty() || app.policy.roster(channel) != Some(Roster::Subscribe) {
-            return Ok(());
+        if user.is_empty() {
+            return;
         }
-        let command = command(channel.to_owned(), vec![Arc::clone(user)]);
-        let outcome = Box::pin(self.hub.execute(app.id, command)).await;
-        outcome.map(drop).map_err(|error| Denial {
-            channel: Some(channel.to_owned()),
-            reason: error.to_string(),
-            code: 503,
-            limit: None,
-        })
+        let rostered = |channel: &&String| app.policy.roster(channel) == Some(Roster::Subscribe);
+        let users = || vec![Arc::clone(user)];
+        let enroll = |channel: &String| (channel.clone(), Command::Enroll(channel.clone(), users()));
+        let dismiss = |channel: &String| (channel.clone(), Command::Dismiss(channel.clone(), users()));
+        let commands: Vec<_> = outcome.left.iter().filter(rostered).map(dismiss).collect();
+        let commands = commands.into_iter().chain(outcome.joined.iter().filter(rostered).map(enroll));
+        let commands: Vec<_> = commands.collect();
+        for (channel, command) in commands {
+            if let Err(error) = self.hub.execute(app.id, command).await {
+                let reason = error.to_string();
+                outcome.denied.push(Denial { channel: Some(channel), reason, code: 503, limit: None });
+            }
+        }
     }
 
     /// Whether an identity may do that, asking the app's backend where the rule says so.

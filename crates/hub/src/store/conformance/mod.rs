@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use oyez_protocol::message::Args;
 
-use super::{Bound, Message, Owner, Page, Priority, Put, State, Store, Stored, Target};
+use super::{Audience, Bound, Message, Owner, Page, Priority, Put, State, Store, Stored, Target};
 use crate::command::Level;
 
 /// When the scenes begin: an hour's first moment.
@@ -78,7 +78,7 @@ pub fn message(id: &str) -> Message {
         created: NOW,
         expires_at: None,
         whole: false,
-        audience: None,
+        audience: Audience::default(),
         receipt: None,
     }
 }

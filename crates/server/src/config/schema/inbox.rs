@@ -12,6 +12,7 @@ pub(super) static EVENT: Section = Section {
         may("to", Text, r#""user:{userId}""#, "only in these channels"),
         may("delivery", Choice(&["live", "recoverable", "durable"]), r#""durable""#, "`live`: to those who are connected; `recoverable`: also to those who come back in time, in channels with a `history`; `durable`: stored first, and kept in the inbox of each user until it is acknowledged or expires. Without it, what the channel does"),
         may("priority", Choice(&["urgent", "high", "normal", "low"]), r#""urgent""#, "its lane to clients that read too slowly"),
+        may("id", Expression, r#""data.id""#, "where the data says the publication's id, for publishers who give none: what has the same id is taken for the same, for 24 hours"),
         may("ttl", Duration, r#""7d""#, "how long a durable one is kept that nobody acknowledges; without it, `ttl` of [app.NAME.inbox]"),
     ],
 };
@@ -28,8 +29,8 @@ pub(super) static INBOX: Section = Section {
         may("ttl", Duration, r#""30d""#, "how long a message is kept that nobody acknowledges; without it, for ever"),
         or("first_cancels", Bool, "false", "when one device acknowledges a message, the others hear `state_event` with `delivered`, so that they can take it back"),
         or("ack_event", Text, r#""notification:ack""#, "the event by which clients acknowledge, unless a rule names it: `{id | ids | upTo | all, state}`"),
-        or("state_event", Text, r#""notification:state""#, "what a user's other devices hear when messages were seen, read, archived, deleted: `{ids, state}`"),
-        or("unread_event", Text, r#""unread-count""#, "what a user's devices hear when the number of unread messages changes: `{count}`"),
+        or("state_event", Text, r#""notification:state""#, "what a user's other devices hear when messages were seen, read, archived, deleted: `{ids, state}`; `\"none\"`: nothing"),
+        or("unread_event", Text, r#""unread-count""#, "what a user's devices hear when the number of unread messages changes, and on connect: `{count}`; `\"none\"`: nothing"),
         may("webhook", Table(&WEBHOOK), "", "where receipts are posted"),
     ],
 };

@@ -298,7 +298,7 @@ impl Inbox {
             };
             let admits =
                 |channel: &Arc<str>| self.app.policy.admits(&Audience::MayHear(channel.to_string()), &identity.rights);
-            if allowed && item.message.audience.as_ref().is_none_or(admits) {
+            if allowed && item.message.audience.of(&item.via).is_none_or(admits) {
                 audible.push(item);
             }
         }
