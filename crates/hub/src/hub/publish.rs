@@ -108,6 +108,13 @@ impl Hub {
         self.admit(app, publication, ack, asked, remembered).await
     }
 
+    /// Whether nobody would hear it, and no channel remember it.
+    pub(crate) fn is_unheard(&self, app: &App, saying: &Saying<'_>) -> bool {
+        let Target::Channels(heard) = &saying.to else { return false };
+        heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
+            && remembered(app, saying.publish, &saying.to).is_none()
+    }
+
     /// Takes a publication in when there is room for it, and hands it to the shards.
     pub(crate) async fn admit(
         &self,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use oyez_protocol::message::Args;
 
+use super::intake::heard_in;
 use super::rules::{InboxRules, Keeper};
 use crate::Hub;
 use crate::app::App;
-use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::hub::{Saying, priority};
@@ -38,12 +38,11 @@ impl Hub {
             }
             places = stored.places;
         }
-        let kept = places.iter().map(|(target, _)| match target {
-            Target::User(user) => devices_of(user),
-            Target::Channel(channel) => roster_of(channel),
-        });
-        saying.except.extend(kept);
         let id = Arc::clone(&saying.id);
+        if !places.is_empty() && self.is_unheard(app, &saying) {
+            return Ok((Published { id, level, duplicate: false }, 0));
+        }
+        saying.except.extend(places.iter().map(|(target, _)| heard_in(target)));
         match self.say(app, saying, None).await {
             // It is stored: that those who are connected hear nothing now does not change it.
             Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((Published { id, level, duplicate: false }, 0)),
