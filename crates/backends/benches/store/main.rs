@@ -13,6 +13,7 @@ mod steps;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::UNIX_EPOCH;
 
 use oyez_backends::embedded::{Embedded, EmbeddedStore, Options};
 use oyez_hub::command::Level;
@@ -36,7 +37,8 @@ fn main() {
             ["step", publishes] => return steps::run(publishes.parse().unwrap()).await,
             ["fill", dir, users, each] => {
                 let (users, each) = (users.parse().unwrap(), each.parse().unwrap());
-                return fill_from(&open(Path::new(dir)), 0, users, each, oyez_hub::clock::unix_millis()).await;
+                let now = UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
+                return fill_from(&open(Path::new(dir)), 0, users, each, now).await;
             }
             _ => {}
         }
@@ -59,13 +61,21 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
     Arc::new(Embedded::store(dir, Options::default(), Settings::default(), Handle::current()).unwrap())
 }
 
-/// A message of 200 bytes for one user.
+/// A message of 200 bytes for one user, whose id was made for it.
 fn put(id: &str, user: &str, level: Level) -> Put {
     let mut message = conformance::message(id);
     let length = 200_usize.saturating_sub(id.len());
     message.args = conformance::payload(&format!("{id:x<length$}"));
     let bound = Bound { most: 1_000_000, ..Bound::default() };
-    Put { app: "bench".into(), message, to: vec![Target::User(user.into())], deliver_at: None, bound, level }
+    Put {
+        app: "bench".into(),
+        message,
+        fresh: true,
+        to: vec![Target::User(user.into())],
+        deliver_at: None,
+        bound,
+        level,
+    }
 }
 
 /// Many messages, quickly: 256 at a time.
