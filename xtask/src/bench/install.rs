@@ -238,7 +238,7 @@ fn leave_out(app: &mut Table) -> Result<()> {
     }
     let channels = app.get_mut("channel").and_then(Value::as_array_mut).context("the example has no channels")?;
     for channel in channels.iter_mut().filter_map(Value::as_table_mut) {
-        channel.retain(|key, _| !keys.contains(&key.as_str()));
+        channel.retain(|key, _| !keys.contains(&key));
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `inbox`,
-//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step PUBLISHES`, rounds on
+//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step bare|hub PUBLISHES`, rounds on
 //! demand; `fill DIR USERS EACH`, a data directory of an app `bench` for `oyez serve`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may: it prints, and a panic is its failure")]
 
 mod bare;
 mod growth;
+mod hub;
 mod inbox;
 mod publish;
 mod steps;
@@ -34,7 +35,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         match words[..] {
-            ["step", publishes] => return steps::run(publishes.parse().unwrap()).await,
+            ["step", what, publishes] => return steps::run(what, publishes.parse().unwrap()).await,
             ["fill", dir, users, each] => {
                 let (users, each) = (users.parse().unwrap(), each.parse().unwrap());
                 let now = UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
