@@ -100,6 +100,17 @@ describe('against a real server', () => {
     assert.equal(joins.operations, 5);
   });
 
+  test('durable waits for each answer, which must say what is certain', async (t) => {
+    const server = await serve(EXAMPLE);
+    t.after(() => server.stop());
+    const body = '{"to":"user:u{i}","event":"tick","data":"{data}","delivery":"durable"}';
+    const options = [...ROUNDS, '--in-flight', '3', ...ticketing(server).slice(0, -1), body];
+    const [{ connections }, round] = await bench('durable', '--reply', '"level":"stored"', ...options);
+    assert.deepEqual([connections, round.publishes, round.deliveries, round.latency_ns.length], [0, 5, 0, 5]);
+    assert.match((await server.api('/metrics', { token: '' })).text, /^oyez_inbox_stored_total\S* 10$/m);
+    await assert.rejects(bench('durable', ...options), /"level":"stored".*, and not `"level":"synced"`/);
+  });
+
   test('echo counts answers', async (t) => {
     const server = await serving(t, ECHO);
     const url = `${server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`;

@@ -59,7 +59,7 @@ async fn publishes() {
                     let to = vec![Target::User((number % USERS).to_string().into())];
                     let bound = Bound { most: 1_000_000, ..Bound::default() };
                     let message = conformance::message(&id);
-                    let put = Put { app: "app".into(), message, to, deliver_at: None, bound, level };
+                    let put = Put { app: "app".into(), message, fresh: false, to, deliver_at: None, bound, level };
                     let stored = store.put(put, NOW).await.unwrap();
                     let line = format!("{:?} {id}\n", stored.level);
                     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();

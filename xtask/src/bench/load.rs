@@ -52,13 +52,19 @@ impl Load {
         Self::begin(&core.to_string(), &words)
     }
 
-    /// The engine of the store, which needs no server: the benchmark of the store steps as a load generator does.
-    pub(super) fn engine(root: &Path, cores: &str, scenario: &Scenario, quick: bool) -> Result<(Self, Setup)> {
+    /// What needs no server: the benchmark of the store steps as a load generator does.
+    pub(super) fn in_process(
+        root: &Path,
+        cores: &str,
+        scenario: &Scenario,
+        what: &str,
+        quick: bool,
+    ) -> Result<(Self, Setup)> {
         let cargo = cargo::command(root).get_program().to_owned();
         let manifest = root.join("Cargo.toml");
         let mut words: Vec<PathBuf> = [cargo, "bench".into(), "--quiet".into()].map(Into::into).into();
         words.extend(["--manifest-path".into(), manifest]);
-        words.extend(["--package", "oyez-backends", "--bench", "store", "--", "step"].map(Into::into));
+        words.extend(["--package", "oyez-backends", "--bench", "store", "--", "step", what].map(Into::into));
         words.push(scenario.size(quick).publishes.to_string().into());
         Self::begin(cores, &words)
     }

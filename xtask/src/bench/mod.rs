@@ -189,6 +189,7 @@ mod tests {
             peer::OYEZ,
             peer::OYEZ_MANY,
             peer::OYEZ_DURABLE,
+            peer::HUB,
             peer::ENGINE,
         ];
         assert_eq!(names(&["nchan"]).expect("all of these"), [&always[..], &["nchan"]].concat());

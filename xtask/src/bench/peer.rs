@@ -20,6 +20,8 @@ pub(super) const OYEZ_TLS: &str = "oyez-tls";
 pub(super) const OYEZ_MANY: &str = "oyez-many";
 /// Oyez with a data directory, where publications are durable.
 pub(super) const OYEZ_DURABLE: &str = "oyez-durable";
+/// Its hub and its store in process, without HTTP.
+pub(super) const HUB: &str = "hub";
 /// The engine of its store, and nothing around it.
 pub(super) const ENGINE: &str = "engine";
 /// The slowest of all.
@@ -82,8 +84,8 @@ pub(super) enum Start {
     Script(&'static str, &'static str),
     /// nginx with a configuration.
     Nginx,
-    /// No server: the benchmark of the store publishes by itself.
-    Engine,
+    /// No server: the benchmark of the store publishes by itself, into this.
+    Bench(&'static str),
 }
 
 const GORILLA: &[&str] = &["golang-github-gorilla-websocket-dev", "golang-github-golang-jwt-jwt-dev", "golang-go"];
@@ -164,11 +166,18 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Oyez(&[("shards", "2")]),
     },
     Peer {
+        name: HUB,
+        title: "Oyez in process, without HTTP",
+        dialect: Dialect::Oyez,
+        install: Install::Engine,
+        start: Start::Bench("hub"),
+    },
+    Peer {
         name: ENGINE,
         title: "the store's engine alone",
         dialect: Dialect::Bare,
         install: Install::Engine,
-        start: Start::Engine,
+        start: Start::Bench("bare"),
     },
     Peer {
         name: "socketioxide",
@@ -259,7 +268,7 @@ impl Peer {
                 let config = install::nginx_configuration(root, address, folder)?;
                 ["nginx".into(), "-p".into(), folder.into(), "-e".into(), "stderr".into(), "-c".into(), config].into()
             }
-            Start::Engine => bail!("it is no server"),
+            Start::Bench(_) => bail!("it is no server"),
         })
     }
 
@@ -280,12 +289,12 @@ impl Peer {
 
     /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop, or the bare engine, is the measure.
     pub(super) fn is_always_there(&self) -> bool {
-        matches!(self.name, OYEZ | BARE | OYEZ_DURABLE | ENGINE) || self.has_many()
+        matches!(self.name, OYEZ | BARE | OYEZ_DURABLE | HUB | ENGINE) || self.has_many()
     }
 
     /// Whether publications are durable there.
     pub(super) fn keeps(&self) -> bool {
-        matches!(self.name, OYEZ_DURABLE | ENGINE)
+        matches!(self.name, OYEZ_DURABLE | HUB | ENGINE)
     }
 
     /// Whether it is reached by `wss://` and `https://`.

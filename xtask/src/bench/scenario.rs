@@ -278,8 +278,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Durable publishes",
         about: "64 publishers on a connection each publish to users who are away, and wait for each answer, which comes when \
                 the message is on the disk (`fdatasync`). Beside it the store's engine alone: 64 writers in its own process, \
-                a record a message, the same groups, no rules, no HTTP. Both have all cores, and share them with what \
-                publishes. The ticketing example is as it is shipped here, with its history and its inboxes.",
+                a record a message, the same groups, no rules, no HTTP; and the hub with its store, in process. All have all \
+                cores, and share them with what publishes. The ticketing example is as it is shipped here, with its history \
+                and its inboxes.",
         kind: DURABLE,
         unit: Unit::Publish,
         audience: Some(Audience::Away),

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom as _;
 
 use super::load::Load;
 use super::machine::Cores;
-use super::peer::{BARE, ENGINE, OYEZ, OYEZ_DURABLE, OYEZ_TWO, Peer};
+use super::peer::{BARE, OYEZ, OYEZ_DURABLE, OYEZ_TWO, Peer, Start};
 use super::results::{Results, Run};
 use super::scenario::{Scenario, Unit};
 use super::server::Server;
@@ -25,7 +25,7 @@ pub(super) struct Stage<'a> {
 /// A server with the clients it has.
 struct Actor {
     run: Run,
-    /// None when it failed. The clients leave before their server does; the bare engine has none.
+    /// None when it failed. The clients leave before their server does; what runs in process has none.
     pair: Option<(Load, Option<Server>)>,
 }
 
@@ -60,8 +60,8 @@ impl Stage<'_> {
         let start = || {
             let cores = self.cores;
             let both = format!("{},{}", cores.server, cores.load);
-            if peer.name == ENGINE {
-                let (load, setup) = Load::engine(self.root, &both, scenario, self.quick)?;
+            if let Start::Bench(what) = peer.start {
+                let (load, setup) = Load::in_process(self.root, &both, scenario, what, self.quick)?;
                 return Ok((load, None, setup));
             }
             let own = if matches!(peer.name, OYEZ_TWO | OYEZ_DURABLE) { both } else { cores.server.to_string() };

@@ -1,11 +1,12 @@
 //! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `inbox`,
-//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step PUBLISHES`, rounds on
+//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step bare|hub PUBLISHES`, rounds on
 //! demand; `fill DIR USERS EACH`, a data directory of an app `bench` for `oyez serve`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may: it prints, and a panic is its failure")]
 
 mod bare;
 mod growth;
+mod hub;
 mod inbox;
 mod publish;
 mod steps;
@@ -13,6 +14,7 @@ mod steps;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::UNIX_EPOCH;
 
 use oyez_backends::embedded::{Embedded, EmbeddedStore, Options};
 use oyez_hub::command::Level;
@@ -33,10 +35,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         match words[..] {
-            ["step", publishes] => return steps::run(publishes.parse().unwrap()).await,
+            ["step", what, publishes] => return steps::run(what, publishes.parse().unwrap()).await,
             ["fill", dir, users, each] => {
                 let (users, each) = (users.parse().unwrap(), each.parse().unwrap());
-                return fill_from(&open(Path::new(dir)), 0, users, each, oyez_hub::clock::unix_millis()).await;
+                let now = UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
+                return fill_from(&open(Path::new(dir)), 0, users, each, now).await;
             }
             _ => {}
         }
@@ -59,13 +62,21 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
     Arc::new(Embedded::store(dir, Options::default(), Settings::default(), Handle::current()).unwrap())
 }
 
-/// A message of 200 bytes for one user.
+/// A message of 200 bytes for one user, whose id was made for it.
 fn put(id: &str, user: &str, level: Level) -> Put {
     let mut message = conformance::message(id);
     let length = 200_usize.saturating_sub(id.len());
     message.args = conformance::payload(&format!("{id:x<length$}"));
     let bound = Bound { most: 1_000_000, ..Bound::default() };
-    Put { app: "bench".into(), message, to: vec![Target::User(user.into())], deliver_at: None, bound, level }
+    Put {
+        app: "bench".into(),
+        message,
+        fresh: true,
+        to: vec![Target::User(user.into())],
+        deliver_at: None,
+        bound,
+        level,
+    }
 }
 
 /// Many messages, quickly: 256 at a time.

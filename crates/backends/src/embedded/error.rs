@@ -29,7 +29,8 @@ pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             StoreError::DiskFull { dir: dir_shown, free: 0, needed: 1 }
         }
-        ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+        // A damaged table sends the engine to places that no file has.
+        ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
             damaged(dir, error.to_string(), "a file of the engine")
         }
         _ => StoreError::Failed(error.to_string()),

@@ -29,6 +29,8 @@ pub(crate) struct Saying<'a> {
     pub publish: &'a Publish,
     /// Its id.
     pub id: Arc<str>,
+    /// The id was made here, so that nobody can have used it.
+    pub fresh: bool,
     /// In the app's words, and as a frame for raw WebSockets.
     pub written: (Message, Option<String>),
     /// Whom it is for.
@@ -101,10 +103,12 @@ impl Hub {
         let app = self.app(app);
         let to = self.target(&app, &publish)?;
         let except = names(&app, &publish.except)?.into();
-        let id: Arc<str> = id_of(&app, &publish).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
+        let given = id_of(&app, &publish);
+        let fresh = given.is_none();
+        let id: Arc<str> = given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let durable = self.durable(&app, &publish, &to, ack.is_some())?;
         let written = written(&app, &publish, &id);
-        let saying = Saying { publish: &publish, id, written, to, except, asked };
+        let saying = Saying { publish: &publish, id, fresh, written, to, except, asked };
         if !durable.is_empty() {
             return Box::pin(self.publish_durable(&app, saying, durable)).await;
         }
@@ -120,7 +124,7 @@ impl Hub {
         saying: Saying<'_>,
         ack: Option<AckRequest>,
     ) -> Result<usize, CommandError> {
-        let Saying { publish, id, written: (message, native), to, except, asked } = saying;
+        let Saying { publish, id, written: (message, native), to, except, asked, .. } = saying;
         let when_slow = when_slow(app, publish);
         let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
         let remembered = remembered(app, publish, &to);
@@ -140,6 +144,13 @@ impl Hub {
             stored: None,
         };
         self.admit(app, publication, ack, asked, remembered).await
+    }
+
+    /// Whether nobody would hear it, and no channel remember it.
+    pub(crate) fn is_unheard(&self, app: &App, saying: &Saying<'_>) -> bool {
+        let Target::Channels(heard) = &saying.to else { return false };
+        heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
+            && remembered(app, saying.publish, &saying.to).is_none()
     }
 
     /// Takes a publication in when there is room for it, and hands it to the shards.

@@ -189,7 +189,15 @@ impl Hub {
         let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| dialect.native(&message, &id, now));
         let to = Audience::Channels([Heard { channel: devices_of(user), audience: None }].into_iter().collect());
         let except = except.iter().map(|address| Arc::from(address.encode())).collect();
-        let saying = Saying { publish: &publish, id, written: (message, native), to, except, asked: Instant::now() };
+        let saying = Saying {
+            publish: &publish,
+            id,
+            fresh: true,
+            written: (message, native),
+            to,
+            except,
+            asked: Instant::now(),
+        };
         // A node that goes down tells nothing any more.
         let _ = self.say(app, saying, None).await;
     }

@@ -164,6 +164,14 @@ impl Inboxes {
     }
 }
 
+/// Where those are in whose inbox, or log, something lies.
+pub(super) fn heard_in(target: &Target) -> Arc<str> {
+    match target {
+        Target::User(user) => devices_of(user),
+        Target::Channel(channel) => roster_of(channel),
+    }
+}
+
 impl Hub {
     /// Delivers what was stored to the devices of those in whose inboxes it lies. When the node goes down, they get it
     /// when they come back.
@@ -176,6 +184,10 @@ impl Hub {
         asked: Instant,
     ) {
         let Some(stored) = places.iter().map(|(_, seq)| *seq).min() else { return };
+        // Who comes later finds it in the store.
+        if !places.iter().any(|(target, _)| self.channels().members(app.id, &heard_in(target)) > 0) {
+            return;
+        }
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
         let _ = self.admit(app, publication, None, asked, None).await;
         for (target, _) in places {
@@ -192,12 +204,9 @@ impl Hub {
             let (policy, wanted) = (Arc::clone(&app.policy), Wanted::MayHear(channel.to_string()));
             Arc::new(move |rights: &Arc<_>| policy.admits(&wanted, rights)) as crate::delivery::Audience
         };
-        let heard = |(target, _): &(Target, Seq)| {
-            let channel = match target {
-                Target::User(user) => devices_of(user),
-                Target::Channel(channel) => roster_of(channel),
-            };
-            Heard { channel, audience: message.audience.of(target).map(audience) }
+        let heard = |(target, _): &(Target, Seq)| Heard {
+            channel: heard_in(target),
+            audience: message.audience.of(target).map(audience),
         };
         let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| {
             let event = message.event.to_string();

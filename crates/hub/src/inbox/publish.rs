@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::intake::heard_in;
 use super::rules::{InboxRules, Keeper};
 use crate::Hub;
 use crate::app::App;
-use crate::channel::{EVERYONE, devices_of, roster_of};
+use crate::channel::EVERYONE;
 use crate::clock::unix_millis;
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::hub::{Saying, priority};
@@ -36,12 +37,11 @@ impl Hub {
             }
             places = stored.places;
         }
-        let kept = places.iter().map(|(target, _)| match target {
-            Target::User(user) => devices_of(user),
-            Target::Channel(channel) => roster_of(channel),
-        });
-        saying.except.extend(kept);
         let id = Arc::clone(&saying.id);
+        if !places.is_empty() && self.is_unheard(app, &saying) {
+            return Ok((Published { id, level, duplicate: false }, 0));
+        }
+        saying.except.extend(places.iter().map(|(target, _)| heard_in(target)));
         match self.say(app, saying, None).await {
             // It is stored: that those who are connected hear nothing now does not change it.
             Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((Published { id, level, duplicate: false }, 0)),
@@ -124,6 +124,7 @@ fn put(
             audience,
             receipt: promise.receipt.clone(),
         },
+        fresh: saying.fresh,
         to,
         deliver_at: promise.deliver_at,
         bound: rules.bound,

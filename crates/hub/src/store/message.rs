@@ -147,6 +147,8 @@ pub struct Put {
     pub app: Arc<str>,
     /// What is said.
     pub message: Message,
+    /// Its id was made for it, so nobody has used it before: that need not be looked up.
+    pub fresh: bool,
     /// To whom.
     pub to: Vec<Target>,
     /// Not before then.

@@ -27,8 +27,15 @@ pub(super) async fn fill(dir: &Path) -> EmbeddedStore {
         let user = if number % 2 == 0 { "ann" } else { "bob" };
         let message = conformance::message(&format!("m{number}"));
         let to = vec![Target::User(user.into())];
-        let put =
-            Put { app: "app".into(), message, to, deliver_at: None, bound: Bound::default(), level: Level::Synced };
+        let put = Put {
+            app: "app".into(),
+            message,
+            fresh: false,
+            to,
+            deliver_at: None,
+            bound: Bound::default(),
+            level: Level::Synced,
+        };
         store.put(put, NOW).await.unwrap();
     }
     store

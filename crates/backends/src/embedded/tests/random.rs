@@ -79,7 +79,7 @@ async fn play(store: &dyn Store, op: &Op, now: u64) -> String {
             let when_full = if refuse { WhenFull::Refuse } else { WhenFull::DropOldest };
             let (bound, to) = (Bound { most, when_full }, to.into_iter().map(target).collect());
             let deliver_at = later.map(|hours| now + hours * HOUR);
-            let put = Put { app: "app".into(), message, to, deliver_at, bound, level: Level::Stored };
+            let put = Put { app: "app".into(), message, fresh: false, to, deliver_at, bound, level: Level::Stored };
             match store.put(put, now).await {
                 Ok(stored) => {
                     let places: Vec<_> = stored.places.iter().map(|(target, _)| target.to_string()).collect();

@@ -24,6 +24,9 @@ pub(super) async fn comes_out_as_it_went_in(store: &dyn Store, level: Level) {
     assert_eq!((page.items, page.next), (vec![item], None));
     let other = store.put(Put { message: message("m2"), ..put(Level::Stored) }, NOW).await.unwrap();
     assert!(other.level == level.min(Level::Stored) || other.level == Level::Synced, "{:?}", other.level);
+    let made = store.put(Put { message: message("m3"), fresh: true, ..put(Level::Stored) }, NOW).await.unwrap();
+    let again = store.put(Put { message: message("m3"), ..put(Level::Stored) }, NOW).await.unwrap();
+    assert_eq!((made.outcome, again.outcome), (Outcome::Stored, Outcome::Duplicate));
     sound(store).await;
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn put(id: &str, to: &[Target]) -> Put {
     Put {
         app: "app".into(),
         message: message(id),
+        fresh: false,
         to: to.to_vec(),
         deliver_at: None,
         bound: Bound::default(),

@@ -33,7 +33,7 @@ pub(super) fn put(
     put: Put,
     now: u64,
 ) -> Result<Stored, StoreError> {
-    let Put { app, message, mut to, deliver_at, bound, .. } = put;
+    let Put { app, message, fresh, mut to, deliver_at, bound, .. } = put;
     let id_key = key::id(&app, &message.id);
     let mut stored = Stored {
         outcome: Outcome::Duplicate,
@@ -43,7 +43,7 @@ pub(super) fn put(
         dropped: Vec::new(),
     };
     let from = upkeep::first_hour(&mut transaction.counters.hours, settings, now);
-    if let Some(known) = get::<IdRecord>(transaction, &id_key)? {
+    if !fresh && let Some(known) = get::<IdRecord>(transaction, &id_key)? {
         if upkeep::hour(known.at) >= from || upkeep::is_there(transaction, &app, &known)? {
             stored.places = known.places;
             return Ok(stored);

@@ -2,7 +2,6 @@
 //! `tests/e2e/desk.test.mjs`.
 
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::store::MemoryStore;
 use serde_json::json;
 
 use super::*;
@@ -45,9 +44,7 @@ fn desk() -> Node {
         key("elsewhere", "elsewhere", &["other"], &["*"]),
         some("teams", &["team:{id}"]),
     ];
-    let node = Node::new(&[configured(DESK)], keys);
-    node.hub.keep_in(Arc::new(MemoryStore::default()), false);
-    node
+    Node::new(&[configured(DESK)], keys)
 }
 
 const MARK: &str = "/api/v1/inbox/mark";
@@ -138,10 +135,11 @@ async fn who_is_nobody_has_no_inbox() {
 
 #[tokio::test]
 async fn an_app_without_inboxes_says_how_it_gets_them() {
-    let node = Node::desk();
-    node.hub.keep_in(Arc::new(MemoryStore::default()), false);
-    node.get("/api/v1/inbox?user=1").await.refused(409, "conflict", &["[app.ticketing.inbox]"]);
-    let jwt = token(json!({"userId": "1"}));
-    node.ask("GET", "/api/v1/inbox", &jwt, "").await.refused(409, "conflict", &["[app.ticketing.inbox]"]);
-    node.get("/api/v1/messages/m/trace?user=1").await.refused(409, "conflict", &["[app.ticketing.inbox]"]);
+    let keys = ["[app.desk.inbox]\n", "inbox = \"{id}\"\n", "roster = \"api\"\n", "delivery = \"durable\"\n"];
+    let without = keys.iter().fold(DESK.to_owned(), |text, key| text.replace(key, ""));
+    let node = Node::new(&[configured(&without)], vec![key("all", "key", &["*"], &["*"])]);
+    node.get("/api/v1/inbox?user=1").await.refused(409, "conflict", &["[app.desk.inbox]"]);
+    let jwt = token(json!({"sub": "1"}));
+    node.ask("GET", "/api/v1/inbox", &jwt, "").await.refused(409, "conflict", &["[app.desk.inbox]"]);
+    node.get("/api/v1/messages/m/trace?user=1").await.refused(409, "conflict", &["[app.desk.inbox]"]);
 }

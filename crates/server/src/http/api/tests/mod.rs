@@ -21,6 +21,7 @@ use oyez_hub::app::{App, Credentials};
 use oyez_hub::command::{Command, Control, Mail, Select, SocketInfo};
 use oyez_hub::delivery::Delivery;
 use oyez_hub::policy::token::{Algorithm, ClaimRules, JwtSpec, KeyMaterial, KeySpec, Verifier, VerifierSpec, mint};
+use oyez_hub::store::MemoryStore;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -94,6 +95,7 @@ impl Node {
         let (outbox, mail) = unbounded_channel();
         tokio::spawn(shard(inbox, outbox, sessions));
         let hub = Hub::new(apps, vec![mailbox], Handle::current());
+        hub.keep_in(Arc::new(MemoryStore::default()), false);
         let stop = CancellationToken::new();
         let router = router(ApiState {
             hub: hub.clone(),
