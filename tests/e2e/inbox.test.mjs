@@ -320,6 +320,15 @@ describe('an inbox', () => {
     assert.deepEqual((await device(stage, ann)).n(), [1, 2]);
   });
 
+  test('tells how much is unread when something expires', async () => {
+    const ann = somebody();
+    const here = await device(stage, ann);
+    await durable(stage, ann, 1, { ttl_ms: 300 });
+    await until(here.socket, 'unread-count', () => here.told.some(([, { count }]) => count === 1));
+    const gone = next(here.socket, 'unread-count', 15_000);
+    assert.deepEqual(await gone, [{ count: 0 }]);
+  });
+
   test('serves plain WebSockets and clients of version 2', async () => {
     const ann = somebody();
     const { id } = await durable(stage, ann, 1);

@@ -135,10 +135,19 @@ impl Trouble {
     }
 }
 
+/// Bytes that the kernel takes of a connection before it has sent them. More would wait there than the lanes of an outbox
+/// can put in order, where the way to a client is slow; less would have a fast one's connection wait for the next turn.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 << 10;
+
 /// What every connection needs of its socket.
 fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+    {
+        socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+        // What waits in the kernel cannot be overtaken any more.
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+    }
     // A small message that waits for a bigger one would be late.
     socket.set_tcp_nodelay(true)
 }

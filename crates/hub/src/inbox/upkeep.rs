@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Hub;
 use crate::clock::unix_millis;
 use crate::hub::Inner;
+use crate::store::Target;
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_secs(5);
@@ -26,6 +27,11 @@ pub(super) async fn run(hub: Weak<Inner>) {
             inboxes.note(&done);
             let Ok(done) = done else { break };
             inboxes.figures.expired.fetch_add(done.expired as u64, Relaxed);
+            for (app, target) in &done.expired_at {
+                if let (Ok(app), Target::User(user)) = (hub.find_app(app), target) {
+                    hub.unread_changed(&app, user);
+                }
+            }
             if !done.more {
                 break;
             }

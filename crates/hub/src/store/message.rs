@@ -355,10 +355,12 @@ pub struct Trace {
 }
 
 /// What one round of upkeep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upkeep {
     /// Messages whose time was over.
     pub expired: usize,
+    /// Whose they were: the app and the place, each once for neighbours.
+    pub expired_at: Vec<(Arc<str>, Target)>,
     /// Messages that were acknowledged long ago.
     pub trimmed: usize,
     /// Ids that are known no longer.

@@ -135,6 +135,9 @@ fn expire(transaction: &mut Transaction<'_>, now: u64, upkeep: &mut Upkeep) -> R
         transaction.put(head_key, &head);
         transaction.remove_raw(key);
         upkeep.expired += 1;
+        if upkeep.expired_at.last().is_none_or(|last| (&*last.0, &last.1) != (&app, &target)) {
+            upkeep.expired_at.push((app.into(), target));
+        }
     }
     transaction.counters.expiry_from = reached;
     Ok(())
