@@ -100,6 +100,7 @@ async fn settle(hub: &Hub, done: Done) -> Option<u64> {
         }
         Outcome::Scheduled => deliver_at,
         Outcome::Stored => {
+            inboxes.untroubled();
             inboxes.count(stored.places.len(), stored.refused.len(), stored.dropped.len());
             if let Ok(app) = hub.find_app(&app) {
                 hub.hand_over(&app, &message, &stored.places, compress, asked).await;

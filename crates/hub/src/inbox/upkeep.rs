@@ -26,6 +26,10 @@ pub(super) async fn run(hub: Weak<Inner>) {
             let done = inboxes.store.maintain(unix_millis()).await;
             inboxes.note(&done);
             let Ok(done) = done else { break };
+            match &done.full {
+                Some(full) => inboxes.troubled(full),
+                None => inboxes.untroubled(),
+            }
             inboxes.figures.expired.fetch_add(done.expired as u64, Relaxed);
             for (app, target) in &done.expired_at {
                 if let (Ok(app), Target::User(user)) = (hub.find_app(app), target) {
