@@ -256,6 +256,7 @@ describe('an inbox', () => {
     const heard = next(one.socket, 'alarm:new');
     await stage.server.publish(site, 'alarm:new', { n: 1 });
     assert.deepEqual((await heard)[0], { n: 1 });
+    await until(one.socket, 'unread-count', () => one.told.some(([, { count }]) => count === 1));
     const back = await device(stage, bob, { answer: () => [] });
     assert.deepEqual(back.n(), [1]);
     await stage.server.publish(site, 'alarm:new', { n: 2 });

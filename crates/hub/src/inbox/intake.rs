@@ -192,9 +192,7 @@ impl Hub {
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
         let _ = self.admit(app, publication, None, asked, None).await;
         for (target, _) in places {
-            if let Target::User(user) = target {
-                self.unread_changed(app, user);
-            }
+            self.unread_changed(app, target);
         }
     }
 

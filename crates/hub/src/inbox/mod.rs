@@ -25,7 +25,7 @@ use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
 use crate::command::CommandError;
-use crate::store::{Owner, Stats, Store, StoreError};
+use crate::store::{Owner, Stats, Store, StoreError, Target};
 use intake::Job;
 use receipts::Receipt;
 
@@ -67,10 +67,10 @@ pub struct Inboxes {
     figures: Figures,
 }
 
-/// Users whose devices are to hear how much is unread.
+/// Inboxes, and logs of channels, of whose users the devices are to hear how much is unread.
 #[derive(Debug, Default)]
 struct Uncounted {
-    users: HashSet<(AppId, Arc<str>)>,
+    places: HashSet<(AppId, Target)>,
     /// Somebody is telling them.
     told: bool,
 }

@@ -156,7 +156,7 @@ impl Shard {
             let of = app.owner(&user);
             shard.join_rosters(&app, inboxes, &of, &member).await;
             shard.catch_up_on(&app, inboxes, &of, &member).await;
-            hub.unread_changed(&app, &user);
+            hub.unread_changed(&app, &Target::User(user));
         });
     }
 
