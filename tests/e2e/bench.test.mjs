@@ -105,10 +105,10 @@ describe('against a real server', () => {
     t.after(() => server.stop());
     const body = '{"to":"user:u{i}","event":"tick","data":"{data}","delivery":"durable"}';
     const options = [...ROUNDS, '--in-flight', '3', ...ticketing(server).slice(0, -1), body];
-    const [{ connections }, round] = await bench('durable', '--reply', '"level":"stored"', ...options);
+    const [{ connections }, round] = await bench('durable', '--reply', '"level":"accepted"', ...options);
     assert.deepEqual([connections, round.publishes, round.deliveries, round.latency_ns.length], [0, 5, 0, 5]);
     assert.match((await server.api('/metrics', { token: '' })).text, /^oyez_inbox_stored_total\S* 10$/m);
-    await assert.rejects(bench('durable', ...options), /"level":"stored".*, and not `"level":"synced"`/);
+    await assert.rejects(bench('durable', ...options), /"level":"accepted".*, and not `"level":"synced"`/);
   });
 
   test('echo counts answers', async (t) => {
