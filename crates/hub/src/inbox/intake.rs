@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -19,7 +19,7 @@ use crate::delivery::{Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
 use crate::hub::Inner;
 use crate::policy::grants::Audience as Wanted;
-use crate::store::{Message, Outcome, Put, Seq, Store, StoreError, Stored, Target};
+use crate::store::{Message, Outcome, Put, Released, Seq, Store, StoreError, Stored, Target};
 
 /// Publications that wait to be stored; whoever comes then waits, in order of arrival.
 pub(super) const QUEUE: usize = 1_024;
@@ -41,8 +41,14 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Stored, StoreError>>,
 }
 
-/// The same, when the store has answered.
-struct Done {
+/// What the store has answered.
+enum Done {
+    Put(Answered),
+    Released(Result<Vec<Released>, StoreError>),
+}
+
+/// A publication when the store has answered.
+struct Answered {
     app: Arc<str>,
     message: Message,
     deliver_at: Option<u64>,
@@ -55,23 +61,29 @@ struct Done {
 /// Takes jobs in until the hub is gone.
 pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc::Receiver<Job>) {
     let mut under_way = FuturesOrdered::new();
-    let mut due = store.next_due().await.unwrap_or_default();
-    let mut open = true;
+    let mut due = next_due(&store).await;
+    let (mut open, mut releasing) = (true, false);
     while open || !under_way.is_empty() {
         tokio::select! {
             biased;
             Some(done) = under_way.next() => {
                 let Some(hub) = Hub::upgrade(&hub) else { return };
-                let scheduled = settle(&hub, done).await;
-                due = [due, scheduled].into_iter().flatten().min();
+                match done {
+                    Done::Put(answered) => due = [due, settle(&hub, answered).await].into_iter().flatten().min(),
+                    Done::Released(released) => {
+                        due = deliver_due(&hub, &store, released).await;
+                        releasing = false;
+                    }
+                }
             }
             job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
-                Some(job) => under_way.push_back(put(Arc::clone(&store), job)),
+                Some(job) => under_way.push_back(put(Arc::clone(&store), job).boxed()),
                 None => open = false,
             },
-            () = until(due) => {
-                let Some(hub) = Hub::upgrade(&hub) else { return };
-                due = release(&hub, &store).await;
+            () = until(due), if !releasing => {
+                // In the queue with the others, so that its turn to be delivered comes when it was stored.
+                under_way.push_back(release(Arc::clone(&store)).boxed());
+                releasing = true;
             }
         }
     }
@@ -81,13 +93,17 @@ async fn put(store: Arc<dyn Store>, job: Job) -> Done {
     let Job { put, compress, asked, reply } = job;
     let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
     let outcome = store.put(put, unix_millis()).await;
-    Done { app, message, deliver_at, compress, asked, reply, outcome }
+    Done::Put(Answered { app, message, deliver_at, compress, asked, reply, outcome })
+}
+
+async fn release(store: Arc<dyn Store>) -> Done {
+    Done::Released(store.release(RELEASED, unix_millis()).await)
 }
 
 /// Answers the publisher and delivers what was stored; returns when it is due, if it is not yet.
-async fn settle(hub: &Hub, done: Done) -> Option<u64> {
+async fn settle(hub: &Hub, answered: Answered) -> Option<u64> {
     let inboxes = hub.inboxes()?;
-    let Done { app, message, deliver_at, compress, asked, reply, outcome } = done;
+    let Answered { app, message, deliver_at, compress, asked, reply, outcome } = answered;
     inboxes.note(&outcome);
     let stored = outcome.as_ref().ok().cloned();
     // A publisher that has gone wants no answer.
@@ -111,27 +127,29 @@ async fn settle(hub: &Hub, done: Done) -> Option<u64> {
 }
 
 /// Delivers what has become due; returns when more will be.
-async fn release(hub: &Hub, store: &Arc<dyn Store>) -> Option<u64> {
+async fn deliver_due(hub: &Hub, store: &Arc<dyn Store>, released: Result<Vec<Released>, StoreError>) -> Option<u64> {
     let inboxes = hub.inboxes()?;
-    loop {
-        let released = store.release(RELEASED, unix_millis()).await;
-        inboxes.note(&released);
-        let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait"))
-        else {
-            return Some(unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default());
-        };
-        let count = released.len();
-        for due in released {
-            inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
-            // An app that is not in the file any more has nobody who is connected.
-            if let Ok(app) = hub.find_app(&due.app) {
-                hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;
-            }
-        }
-        if count < RELEASED {
-            return store.next_due().await.unwrap_or_default();
+    inboxes.note(&released);
+    let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait")) else {
+        return Some(after_a_nap());
+    };
+    for due in released {
+        inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
+        // An app that is not in the file any more has nobody who is connected.
+        if let Ok(app) = hub.find_app(&due.app) {
+            hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;
         }
     }
+    next_due(store).await
+}
+
+/// When the first of what waits is due; if the store cannot say it, it is asked again.
+async fn next_due(store: &Arc<dyn Store>) -> Option<u64> {
+    store.next_due().await.unwrap_or_else(|_| Some(after_a_nap()))
+}
+
+fn after_a_nap() -> u64 {
+    unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default()
 }
 
 /// Waits until a moment of the clock on the wall.

@@ -147,6 +147,11 @@ impl Shard {
             return;
         }
         let user = Arc::clone(&member.identity.borrow().user);
+        // One that was away may have been taken off a roster meanwhile. From here on, who puts it on one finds it.
+        let known = member.channels.borrow().names();
+        for roster in known.iter().filter(|name| is_roster(name)) {
+            self.leave(member, self.key(member.app, roster));
+        }
         self.join(member, self.key(member.app, &devices_of(&user)));
         let (shard, member) = (Rc::clone(self), Rc::clone(member));
         tokio::task::spawn_local(async move {
@@ -155,57 +160,60 @@ impl Shard {
             let Ok(inboxes) = hub.inboxes_of(&app) else { return };
             let of = app.owner(&user);
             shard.join_rosters(&app, inboxes, &of, &member).await;
-            shard.catch_up_on(&app, inboxes, &of, &member).await;
+            shard.catch_up_on(inboxes, &of, &member).await;
             hub.unread_changed(&app, &Target::User(user));
         });
     }
 
     /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
-        let channels = loop {
-            match inboxes.store().channels(of).await {
-                Ok(channels) => break channels,
-                Err(error) => self.wait_for_store(app, &error).await,
-            }
-            if !self.is_member(member) {
-                return;
-            }
-        };
-        let mut allowed = Vec::new();
-        for channel in channels {
+        let mut joined = Vec::new();
+        for channel in self.rosters_of(app, inboxes, of, member).await {
             let identity = Arc::clone(&member.identity.borrow());
-            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() {
-                allowed.push(roster_of(&channel));
+            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() && self.is_member(member) {
+                self.join(member, self.key(app.id, &roster_of(&channel)));
+                joined.push(channel);
             }
         }
-        if !self.is_member(member) {
+        if joined.is_empty() {
             return;
         }
-        // One that was away may have been taken off a roster meanwhile.
-        let known = member.channels.borrow().names();
-        for lost in known.iter().filter(|name| is_roster(name) && !allowed.contains(name)) {
-            self.leave(member, self.key(app.id, lost));
-        }
-        for roster in allowed {
-            self.join(member, self.key(app.id, &roster));
+        // Who took it off one while it was not there yet did not find it.
+        let rosters = self.rosters_of(app, inboxes, of, member).await;
+        for lost in joined.iter().filter(|channel| !rosters.contains(channel)) {
+            self.leave(member, self.key(app.id, &roster_of(lost)));
         }
     }
 
-    async fn catch_up_on(self: &Rc<Self>, app: &App, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
-        let Some(inbox) = &member.inbox else { return };
-        let (mut after, mut rights) = (None, Vec::new());
+    /// The channels on whose rosters a user is; none, if its member has gone.
+    async fn rosters_of(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) -> Vec<Arc<str>> {
         while self.is_member(member) {
+            match inboxes.store().channels(of).await {
+                Ok(channels) => return channels,
+                Err(error) => self.wait_for_store(app, &error).await,
+            }
+        }
+        Vec::new()
+    }
+
+    async fn catch_up_on(self: &Rc<Self>, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
+        let Some(inbox) = &member.inbox else { return };
+        let mut after = None;
+        while self.is_member(member) {
+            // Its rights, and the rules, may become others while it reads.
+            let (app, mut rights) = (self.hub.app(member.app), Vec::new());
             let page = match inboxes.store().pending(of, after, PAGE, clock::unix_millis()).await {
                 Ok(page) => page,
                 Err(error) => {
-                    self.wait_for_store(app, &error).await;
+                    self.wait_for_store(&app, &error).await;
                     continue;
                 }
             };
             let Page { items, next, horizon } = page;
             for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
-                match self.refusal(app, member, &item.via, &mut rights).await {
-                    None => self.send_again(app, inboxes, member, item),
+                match self.refusal(&app, member, &item.via, &mut rights).await {
+                    None if self.send_again(&app, inboxes, member, item).await => {}
+                    None => return,
                     Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason)),
                 }
             }
@@ -243,26 +251,33 @@ impl Shard {
         word
     }
 
-    /// Sends a message that waits in the store.
-    fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) {
-        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return };
+    /// Sends a message that waits in the store, as soon as there is room for it; false: its member has gone.
+    async fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) -> bool {
+        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return false };
         let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
         if let Audience::Channels(heard) = &publication.to
             && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
             && !audience(&member.identity.borrow().rights)
         {
             let of = app.owner(&member.identity.borrow().user);
-            return self.note(&of, &item.message.id, Step::Withheld("not in the channel's audience".to_owned()));
+            self.note(&of, &item.message.id, Step::Withheld("not in the channel's audience".to_owned()));
+            return true;
         }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
         let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
+        // Half of the room is for what others say meanwhile.
+        let crowded = session.outbox.borrow().is_full_with(&parcel, session.front.outbox_bytes / 2);
+        if crowded && !(self.drained(member).await && self.is_member(member)) {
+            return false;
+        }
         if let Some(inbox) = &member.inbox {
             inbox.sent(ack, &item.message.id);
         }
         inboxes.figures().redelivered.fetch_add(1, Relaxed);
         self.metrics.sent(app.id, 1);
         self.queue(&session, parcel);
+        true
     }
 
     /// Waits until a client has taken everything; false: it has gone.
@@ -276,7 +291,7 @@ impl Shard {
                 return session.closed.get().is_none();
             }
             let (sender, waiting) = oneshot::channel();
-            session.drained.replace(Some(sender));
+            session.drained.borrow_mut().push(sender);
             waiting
         };
         waiting.await.is_ok()

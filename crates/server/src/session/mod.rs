@@ -126,7 +126,7 @@ pub(crate) struct Session {
     /// Wakes the connection's task.
     pub waker: RefCell<Option<Waker>>,
     /// Who waits until its client has taken everything.
-    pub drained: RefCell<Option<oneshot::Sender<()>>>,
+    pub drained: RefCell<Vec<oneshot::Sender<()>>>,
     /// Why it ended, once it has.
     pub closed: Cell<Option<Reason>>,
     /// Its share of what the node has room for.
@@ -140,6 +140,13 @@ impl Session {
         match *self.link.borrow() {
             Link::WebSocket { .. } => "websocket",
             Link::Polling(_) => "polling",
+        }
+    }
+
+    /// Its client has taken everything.
+    pub(crate) fn tell_drained(&self) {
+        for waiting in self.drained.take() {
+            let _ = waiting.send(());
         }
     }
 

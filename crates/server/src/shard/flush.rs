@@ -200,9 +200,7 @@ impl Shard {
                 let line = &mut self.lines.borrow_mut()[session.address.slot as usize];
                 line.direct = plain;
                 line.blocked = false;
-                if let Some(waiting) = session.drained.borrow_mut().take() {
-                    let _ = waiting.send(());
-                }
+                session.tell_drained();
             }
             Flushed::Blocked => self.lines.borrow_mut()[session.address.slot as usize].blocked = true,
             Flushed::Broken => {

@@ -82,7 +82,10 @@ pub(super) struct PublishBody {
 
 /// A moment, as backends write one.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "neither milliseconds since the Unix epoch nor a moment such as \"2026-01-31T08:00:00Z\""
+)]
 enum Moment {
     Millis(u64),
     Text(String),
