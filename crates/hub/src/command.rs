@@ -279,7 +279,7 @@ pub enum CommandError {
     #[error("the server is shutting down")]
     ShuttingDown,
     /// The app keeps no messages.
-    #[error("the app {0} has no inbox: add [app.{0}.inbox] to the file, or publish with delivery = \"live\"")]
+    #[error("the app {0} has no inbox: add [app.{0}.inbox] to its file; what is live needs none")]
     NoInbox(String),
     /// A promise that cannot be kept.
     #[error("{0}")]
