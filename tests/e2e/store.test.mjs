@@ -143,6 +143,7 @@ test('a disk that is full stops what is stored, and nothing else, until there is
   }
   const mark = () => server.api('/api/v1/inbox/mark', { token: user('ann'), body: { all: true, state: 'read' } });
   assert.deepEqual([(await mark()).status, (await mark()).json.error.code], full);
+  assert.doesNotMatch((await mark()).text, /disk|data-/, 'a user hears nothing of the server\'s disks');
   const readiness = await server.api('/readyz', { token: null });
   assert.equal(readiness.status, 503);
   assert.deepEqual(readiness.json.reasons.map(({ reason }) => reason), ['store']);

@@ -302,6 +302,20 @@ pub enum CommandError {
     Store(#[from] StoreError),
 }
 
+/// All that a client hears of a store that fails: the server's disks are none of its business.
+pub const NOT_STORED: &str = "the store does not answer; try again later";
+
+impl CommandError {
+    /// What a client hears of it.
+    #[must_use]
+    pub fn for_client(&self) -> String {
+        match self {
+            Self::Store(error) if error.is_trouble() => NOT_STORED.to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// What the hub hands to shards, besides deliveries.
 #[derive(Debug)]
 pub enum Control {
