@@ -212,7 +212,7 @@ async fn a_directory_belongs_to_one_process_and_one_format() {
     assert_eq!(read(&store).await.unwrap().len(), MESSAGES);
     drop(store);
     let file = dir.path().join("oyez.lock");
-    assert!(matches!(open(&file), Err(StoreError::ReadOnly { .. })), "a file is no directory");
+    assert!(matches!(open(&file), Err(StoreError::NoDirectory { .. })), "a file is no directory");
     // The engine's marker, as a version that is not there yet would write it.
     fs::write(dir.path().join("engine/version"), b"FJL\x09").unwrap();
     let error = open(dir.path()).err().unwrap();
