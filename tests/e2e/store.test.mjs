@@ -96,8 +96,8 @@ test('a damaged log is told, left as it is, and repaired by the command that is 
 test('a path that is no directory is told', async (t) => {
   const file = join(directory(t), 'file');
   writeFileSync(file, '');
-  await refused(t, file, /cannot be written: .*; make it writable/);
-  await refused(t, join(file, 'below'), /cannot be written: .*; make it writable/);
+  await refused(t, file, /is no directory: .*; name one/);
+  await refused(t, join(file, 'below'), /is no directory: .*; name one/);
   for (const args of [['--store', 'embedded'], ['--store', 'memory', '--data-dir', directory(t)]]) {
     const { code, stderr } = await run(starting(t, '').slice(0, -2).concat(args), VARIABLES);
     assert.equal(code, 1, stderr);
