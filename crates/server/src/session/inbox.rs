@@ -66,8 +66,8 @@ enum Seam {
 struct Sent {
     ack: u64,
     id: Arc<str>,
-    /// A heartbeat was sent after it.
-    asked: bool,
+    /// The number of the first heartbeat that was sent after it.
+    asked: Option<u32>,
 }
 
 impl Inbox {
@@ -104,26 +104,24 @@ impl Inbox {
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
-        sent.push_back(Sent { ack, id: Arc::clone(id), asked: false });
+        sent.push_back(Sent { ack, id: Arc::clone(id), asked: None });
     }
 
     fn has(&self, id: &str) -> bool {
         self.sent.borrow().iter().any(|sent| *sent.id == *id)
     }
 
-    /// A heartbeat is sent after everything. While the answer to an earlier one is outstanding, it asks about no more:
-    /// answers have no numbers.
-    pub(crate) fn asked(&self) {
+    /// The heartbeat with that number is sent after everything.
+    fn asked(&self, beat: u32) {
         let mut sent = self.sent.borrow_mut();
-        if sent.front().is_none_or(|first| !first.asked) {
-            sent.iter_mut().for_each(|sent| sent.asked = true);
-        }
+        let new = sent.iter_mut().rev().take_while(|sent| sent.asked.is_none());
+        new.for_each(|sent| sent.asked = Some(beat));
     }
 
-    /// The heartbeat was answered: what was sent before it has arrived.
-    fn arrived(&self) -> Vec<Arc<str>> {
+    /// The heartbeat with that number was answered: what was sent before it has arrived.
+    fn arrived(&self, beat: u32) -> Vec<Arc<str>> {
         let mut sent = self.sent.borrow_mut();
-        let until = sent.iter().take_while(|sent| sent.asked).count();
+        let until = sent.iter().take_while(|sent| sent.asked.is_some_and(|asked| asked <= beat)).count();
         sent.drain(..until).map(|sent| sent.id).collect()
     }
 
@@ -310,17 +308,17 @@ impl Shard {
     /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
-            inbox.asked();
+            inbox.asked(session.beats.get());
         }
     }
 
-    /// A heartbeat was answered: where that counts, what was sent before it is acknowledged.
-    pub(crate) fn confirm_delivered(&self, session: &Session) {
+    /// The heartbeat with that number was answered: where that counts, what was sent before it is acknowledged.
+    pub(crate) fn confirm_delivered(&self, session: &Session, beat: u32) {
         for member in session.members.borrow().iter() {
             let Some(inbox) = &member.inbox else { continue };
             let app = self.hub.app(member.app);
             if app.inbox.as_ref().is_some_and(|rules| rules.acknowledge == Acknowledge::Heartbeat) {
-                let ids = inbox.arrived();
+                let ids = inbox.arrived(beat);
                 if !ids.is_empty() {
                     self.mark_later(member, ids, State::Delivered);
                 }
@@ -388,14 +386,15 @@ mod tests {
         let ids = |ids: Vec<Arc<str>>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         inbox.sent(1, &"a".into());
         inbox.sent(2, &"b".into());
-        inbox.asked();
+        inbox.asked(1);
         inbox.sent(3, &"c".into());
         assert_eq!(inbox.acknowledged(1).as_deref(), Some("a"));
         assert_eq!(inbox.acknowledged(1), None);
-        assert_eq!(ids(inbox.arrived()), "b");
-        assert_eq!(ids(inbox.arrived()), "", "c was sent after it");
-        inbox.asked();
+        inbox.asked(2);
+        assert_eq!(ids(inbox.arrived(0)), "", "an earlier one");
+        assert_eq!(ids(inbox.arrived(1)), "b");
+        assert_eq!(ids(inbox.arrived(1)), "", "c was sent after it");
         inbox.forget(&["c".into()]);
-        assert_eq!(ids(inbox.arrived()), "");
+        assert_eq!(ids(inbox.arrived(2)), "");
     }
 }

@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub chatter: Chatter,
     /// Heartbeat deadlines.
     pub pulse: Cell<Pulse>,
+    /// The number of the last heartbeat that was sent.
+    pub beats: Cell<u32>,
     /// A namespace must be joined by then; `None` once one was.
     pub connect_by: Cell<Option<Instant>>,
     /// Its client must have asked for something by then, or that is held against it; `None` once it has.
