@@ -80,6 +80,29 @@ describe('an inbox', () => {
     });
   }
 
+  test('has an urgent one overtake what comes faster than its client polls', async () => {
+    const who = unique('ann');
+    await notice(`user:${who}`, 0);
+    const url = `${stage.server.url}/socket.io/?EIO=4&transport=polling`;
+    const poll = async (query, options) => (await (await fetch(url + query, options)).text()).split('\x1e');
+    const [open] = await poll('');
+    const session = `&sid=${JSON.parse(open.slice(1)).sid}`;
+    await poll(session, { method: 'POST', body: `40${JSON.stringify({ token: user(who) })}` });
+    const heard = [];
+    // One answer takes fewer than these, so there is always something left.
+    const tick = () => stage.server.publish(`user:${who}`, 'tick', 0, { app: 'desk' });
+    const round = async () => {
+      await Promise.all(range(0, 30).map(tick));
+      heard.push(...await poll(session));
+    };
+    await round();
+    await round();
+    await stage.server.publish(`user:${who}`, 'notice', { n: 1 }, { app: 'desk', priority: 'urgent' });
+    for (const _ of range(0, 3)) await round();
+    const notices = heard.filter((packet) => packet.includes('"notice"')).map((packet) => packet.replace(/^42\d+/, ''));
+    assert.deepEqual(notices, ['["notice",{"n":0}]', '["notice",{"n":1}]']);
+  });
+
   test('is heard in the store’s order, also what becomes due', async (t) => {
     const who = unique('ann');
     const here = await device(t, stage.server, who);

@@ -265,7 +265,7 @@ impl Shard {
         let variant = Variant::of_member(&session, member);
         let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
         // Half of the room is for what others say meanwhile.
-        let crowded = session.outbox.borrow().is_full_with(&parcel, session.front.outbox_bytes / 2);
+        let crowded = session.outbox.borrow().owes_more_with(&parcel, session.front.outbox_bytes / 2);
         if crowded && !(self.drained(member).await && self.is_member(member)) {
             return false;
         }
@@ -278,14 +278,15 @@ impl Shard {
         true
     }
 
-    /// Waits until a client has taken everything; false: it has gone.
+    /// Waits until a client has taken all that must not be lost; false: it has gone. What may be lost there can always be
+    /// more of.
     async fn drained(&self, member: &Member) -> bool {
         let waiting = {
             let Some(session) = member.session.upgrade().filter(|session| session.closed.get().is_none()) else {
                 return false;
             };
             self.flush(&session);
-            if session.outbox.borrow().is_empty() {
+            if !session.outbox.borrow().holds_promises() {
                 return session.closed.get().is_none();
             }
             let (sender, waiting) = oneshot::channel();
