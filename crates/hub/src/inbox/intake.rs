@@ -43,7 +43,7 @@ pub(super) struct Job {
 
 /// What the store has answered.
 enum Done {
-    Put(Answered),
+    Put(Box<Answered>),
     Released(Result<Vec<Released>, StoreError>),
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
             Some(done) = under_way.next() => {
                 let Some(hub) = Hub::upgrade(&hub) else { return };
                 match done {
-                    Done::Put(answered) => due = [due, settle(&hub, answered).await].into_iter().flatten().min(),
+                    Done::Put(answered) => due = [due, settle(&hub, *answered).await].into_iter().flatten().min(),
                     Done::Released(released) => {
                         due = deliver_due(&hub, &store, released).await;
                         releasing = false;
@@ -77,12 +77,12 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 }
             }
             job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
-                Some(job) => under_way.push_back(put(Arc::clone(&store), job).boxed()),
+                Some(job) => under_way.push_back(put(Arc::clone(&store), job).left_future()),
                 None => open = false,
             },
             () = until(due), if !releasing => {
                 // In the queue with the others, so that its turn to be delivered comes when it was stored.
-                under_way.push_back(release(Arc::clone(&store)).boxed());
+                under_way.push_back(release(Arc::clone(&store)).right_future());
                 releasing = true;
             }
         }
@@ -93,7 +93,7 @@ async fn put(store: Arc<dyn Store>, job: Job) -> Done {
     let Job { put, compress, asked, reply } = job;
     let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
     let outcome = store.put(put, unix_millis()).await;
-    Done::Put(Answered { app, message, deliver_at, compress, asked, reply, outcome })
+    Done::Put(Box::new(Answered { app, message, deliver_at, compress, asked, reply, outcome }))
 }
 
 async fn release(store: Arc<dyn Store>) -> Done {

@@ -21,7 +21,7 @@ pub(super) struct User {
 pub(super) async fn identify(api: &Api, token: Option<&str>, named: Option<&str>) -> Result<User, Refusal> {
     let mut refused = None;
     let meant = |app: &Arc<App>| named.is_none_or(|named| app.name == named);
-    for app in api.hub.apps().into_iter().filter(meant) {
+    for app in api.hub.apps().filter(meant) {
         let Some(credentials) = &app.credentials else { continue };
         match credentials.identify(token, clock::now()).await {
             Ok(identity) => return Ok(User { app, identity }),
