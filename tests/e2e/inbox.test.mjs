@@ -370,6 +370,7 @@ describe('an inbox', () => {
     assert.match(await ask({ delivery: 'recoverable' }), /409 .*history/);
     assert.match(await ask({ delivery: 'durable', receipts: 'webhook' }), /400 .*webhook/);
     assert.match(await ask({ delivery: 'durable', deliver_at: 'soon' }), /400 .*2026-01-31/);
+    assert.match(await ask({ delivery: 'durable', ttl_ms: 0 }), /400 .*ttl_ms/);
     assert.match(await ask({ delivery: 'eternal' }), /400 /);
   });
 });
