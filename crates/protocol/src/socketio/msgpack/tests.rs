@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::decode::iso_date;
+use super::values::iso_date;
 use super::*;
 use crate::message::Args;
 use crate::socketio::{Error, Packet};
