@@ -162,9 +162,7 @@ fn message(kind: u64, data: Cursor<'_>, limits: &Limits) -> Result<Message, Erro
         }
         kind::JOIN => Message::Join { to: to()?, rooms: rooms()?, request: None },
         kind::LEAVE => Message::Leave { to: to()?, rooms: rooms()?, request: None },
-        kind::DISCONNECT => {
-            Message::Disconnect { to: to()?, close: close.is_some_and(Cursor::truthy), request: None }
-        }
+        kind::DISCONNECT => Message::Disconnect { to: to()?, close: close.is_some_and(Cursor::truthy), request: None },
         kind::FETCH => Message::Fetch { to: to()?, request: request.ok_or(Error::Field("requestId"))? },
         _ => {
             let event = packet.ok_or(Error::Field("packet"))?.event("packet", limits)?;

@@ -47,7 +47,17 @@ impl Handshake<'_> {
             return Args::none();
         };
         let Self { headers, address, xdomain, secure, issued, url, query, .. } = *self;
-        Args::one(&Wire { headers: Pairs(headers), time, address, xdomain, secure, issued, url, query: Pairs(query), auth })
+        Args::one(&Wire {
+            headers: Pairs(headers),
+            time,
+            address,
+            xdomain,
+            secure,
+            issued,
+            url,
+            query: Pairs(query),
+            auth,
+        })
     }
 }
 

@@ -131,9 +131,7 @@ fn response(message: Cursor<'_>, limits: &Limits) -> Result<Received, Error> {
         }
         (Some(unknown), None, None) => return Err(Error::UnknownType(unknown)),
         (_, Some(sockets), _) => Response::Sockets { request, sockets: cluster::read_sockets(sockets, limits)? },
-        (_, None, Some(rooms)) => {
-            Response::Rooms { request, rooms: Cursor::rooms("rooms", Some(rooms), limits)? }
-        }
+        (_, None, Some(rooms)) => Response::Rooms { request, rooms: Cursor::rooms("rooms", Some(rooms), limits)? },
         (None, None, None) => Response::Done { request },
     };
     Ok(Received { uid: None, content: Content::Response(response) })

@@ -18,7 +18,9 @@ pub fn encode(packet: &Packet) -> Encoded {
             None => without_data(0, nsp),
         },
         Packet::Disconnect { nsp } => without_data(1, nsp),
-        Packet::ConnectError { nsp, error } => finish(4, nsp, None, |out| push_value(out, &json(error.get()), &[], Integers::All)),
+        Packet::ConnectError { nsp, error } => {
+            finish(4, nsp, None, |out| push_value(out, &json(error.get()), &[], Integers::All))
+        }
     }
 }
 
@@ -177,7 +179,7 @@ fn push_number(out: &mut Vec<u8>, number: &Number, integers: Integers) {
 
 /// The integer that this is, if it is one and fits.
 #[expect(clippy::cast_possible_truncation, reason = "whole and within the range")]
-fn whole(float: f64) -> Option<i64> {
+pub(super) fn whole(float: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     (float.trunc() == float && float.abs() < LIMIT).then_some(float as i64)
 }

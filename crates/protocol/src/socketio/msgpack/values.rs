@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::encode::whole;
 use super::reader::{Reader, Token};
 use crate::json;
 use crate::message::Args;
@@ -69,8 +70,11 @@ impl Writer {
             Token::Bool(value) => self.text.push_str(if value { "true" } else { "false" }),
             Token::Unsigned(n) => self.text.push_str(itoa::Buffer::new().format(n)),
             Token::Signed(n) => self.text.push_str(itoa::Buffer::new().format(n)),
-            // What has no JSON is null, as JSON.stringify has it.
-            Token::Float(n) => self.text.push_str(&serde_json::Value::from(n).to_string()),
+            // JavaScript has one type of number. What has no JSON is null, as JSON.stringify has it.
+            Token::Float(n) => match whole(n) {
+                Some(n) => self.text.push_str(itoa::Buffer::new().format(n)),
+                None => self.text.push_str(&serde_json::Value::from(n).to_string()),
+            },
             Token::Text(text) => json::push_string(&mut self.text, &String::from_utf8_lossy(text)),
             Token::Date(ms) => match iso_date(ms) {
                 Some(date) => self.text.extend(["\"", &date, "\""]),
