@@ -218,6 +218,10 @@ impl<'a> Cursor<'a> {
             None => Ok(Args::none()),
             Some(Self::Json(raw)) => {
                 check(raw.get())?;
+                // As a list of one it is a level deeper.
+                if !json::is_within(raw.get(), json::MAX_DEPTH - 1) {
+                    return Err(Error::Data(socketio::Error::TooDeep));
+                }
                 Ok(Args::raw(raw))
             }
             Some(Self::Msgpack(mut reader)) => Ok(Writer::new(limits.attachments).args(&mut reader, 1)?),

@@ -93,7 +93,6 @@ pub struct Received {
 
 /// What a server was told.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "read once, taken apart at once")]
 pub enum Content {
     /// For all servers.
     Message(Message),

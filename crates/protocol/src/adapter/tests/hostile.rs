@@ -223,6 +223,22 @@ fn depth_is_limited() {
 }
 
 #[test]
+fn answers_are_no_deeper_than_they_can_be_passed_on() {
+    let sharded = Sharded::new(DEFAULT_PREFIX, "/", Mode::Dynamic);
+    let read = |levels| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        let text = format!(r#"{{"type":12,"data":{{"requestId":"q","packet":{open}{close}}},"nsp":"/"}}"#);
+        sharded.read(&text.into(), &Limits::default()).map(|read| read.unwrap().content)
+    };
+    let Ok(Content::Response(answer)) = read(126) else { panic!() };
+    let Publication { channel, payload } = Classic::new(DEFAULT_PREFIX, "/").write_response(None, &answer);
+    let place = Classic::new(DEFAULT_PREFIX, "/").place(channel.as_bytes());
+    let again = Classic::new(DEFAULT_PREFIX, "/").read(place.unwrap(), &payload, &Limits::default());
+    assert_eq!(again.map(|read| read.unwrap().content), Ok(Content::Response(answer)));
+    assert_eq!(read(127), Err(Error::Data(socketio::Error::TooDeep)));
+}
+
+#[test]
 fn sizes_and_counts_are_limited() {
     let limits = Limits { bytes: 100, attachments: 1, items: 2 };
     let classic = Classic::new(DEFAULT_PREFIX, "/");
