@@ -418,6 +418,32 @@ describe('an inbox that counts heartbeats', () => {
     await next(ws, 'ping');
     assert.deepEqual((await device(stage, ann)).n(), []);
   });
+
+  test('takes no pong of a plain WebSocket for the answer to a ping that it does not answer', async () => {
+    const ann = somebody();
+    await durable(stage, ann, 1);
+    const ws = new WebSocket(`${stage.server.ws}/ws?token=${user(ann)}`, { autoPong: false });
+    stage.ends.push(() => ws.terminate());
+    const frames = [];
+    ws.on('message', (text) => frames.push(JSON.parse(text)));
+    const pings = [];
+    ws.on('ping', (payload) => pings.push(payload));
+    await until(ws, 'message', () => frames.some(({ type }) => type === 'notification'));
+    pings.length = 0;
+    await until(ws, 'ping', () => pings.length > 1);
+    const answered = async (...payloads) => {
+      payloads.forEach((payload) => ws.pong(payload));
+      // Whatever is said afterwards is heard afterwards.
+      const known = next(ws, 'message');
+      ws.send(JSON.stringify({ type: 'notification:ack', id: 5 }));
+      await known;
+      return (await stage.server.api(`/api/v1/inbox?user=${ann}`)).json.messages.map(({ state }) => state);
+    };
+    assert.deepEqual(await answered('', 'alive', Buffer.alloc(4), Buffer.alloc(4, 255)), ['pending'], 'unasked');
+    let states = await answered(pings[1]);
+    while (states[0] === 'pending') states = await answered();
+    assert.deepEqual(states, ['delivered']);
+  });
 });
 
 test('who is cut off and recovers hears what is durable once, with the rest of what was missed', async (t) => {

@@ -103,14 +103,30 @@ impl Hub {
         let roster = vec![roster_of(channel)];
         let select = Select::Channels { to: devices, except: Vec::new() };
         // First of all, so that whatever is put when they are on it reaches their devices.
-        self.control_all(app.id, &select, |select| Control::Join(app.id, select, roster.clone()));
-        self.settled(app.id, &select).await;
-        let new = inboxes.store.enroll(&app.name, channel, users).await;
+        self.have_hear(app, &select, &roster).await;
+        let new = inboxes.store.enroll(&app.name, channel, users.clone()).await;
         inboxes.note(&new);
-        if new.is_err() {
-            self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
+        match &new {
+            Ok(0) => {}
+            // Who connected in between has found neither.
+            Ok(_) => self.have_hear(app, &select, &roster).await,
+            Err(_) => {
+                let mut to = Vec::new();
+                for user in &users {
+                    let before = inboxes.store.channels(&app.owner(user)).await.unwrap_or_default();
+                    to.extend((!before.iter().any(|name| **name == *channel)).then(|| devices_of(user)));
+                }
+                let select = Select::Channels { to, except: Vec::new() };
+                self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
+            }
         }
         Ok(new?)
+    }
+
+    /// Has sessions hear what is said to a roster; returns when they do.
+    async fn have_hear(&self, app: &App, select: &Select, roster: &[Arc<str>]) {
+        self.control_all(app.id, select, |select| Control::Join(app.id, select, roster.to_vec()));
+        self.settled(app.id, select).await;
     }
 
     /// Takes users off a channel's roster.

@@ -77,12 +77,12 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 }
             }
             job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
-                Some(job) => under_way.push_back(put(Arc::clone(&store), job).boxed()),
+                Some(job) => under_way.push_back(put(Arc::clone(&store), job).left_future()),
                 None => open = false,
             },
             () = until(due), if !releasing => {
                 // In the queue with the others, so that its turn to be delivered comes when it was stored.
-                under_way.push_back(release(Arc::clone(&store)).boxed());
+                under_way.push_back(release(Arc::clone(&store)).right_future());
                 releasing = true;
             }
         }

@@ -68,8 +68,8 @@ struct Sent {
     id: Arc<str>,
     /// When, in Unix milliseconds.
     at: u64,
-    /// A heartbeat was sent after it.
-    asked: bool,
+    /// The number of the first heartbeat that was sent after it.
+    asked: Option<u32>,
 }
 
 impl Inbox {
@@ -106,26 +106,24 @@ impl Inbox {
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
-        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: false });
+        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None });
     }
 
     fn has(&self, id: &str) -> bool {
         self.sent.borrow().iter().any(|sent| *sent.id == *id)
     }
 
-    /// A heartbeat is sent after everything. While the answer to an earlier one is outstanding, it asks about no more:
-    /// answers have no numbers.
-    pub(crate) fn asked(&self) {
+    /// The heartbeat with that number is sent after everything.
+    fn asked(&self, beat: u32) {
         let mut sent = self.sent.borrow_mut();
-        if sent.front().is_none_or(|first| !first.asked) {
-            sent.iter_mut().for_each(|sent| sent.asked = true);
-        }
+        let new = sent.iter_mut().rev().take_while(|sent| sent.asked.is_none());
+        new.for_each(|sent| sent.asked = Some(beat));
     }
 
-    /// The heartbeat was answered: what was sent before it has arrived.
-    fn arrived(&self) -> Vec<Arc<str>> {
+    /// The heartbeat with that number was answered: what was sent before it has arrived.
+    fn arrived(&self, beat: u32) -> Vec<Arc<str>> {
         let mut sent = self.sent.borrow_mut();
-        let until = sent.iter().take_while(|sent| sent.asked).count();
+        let until = sent.iter().take_while(|sent| sent.asked.is_some_and(|asked| asked <= beat)).count();
         sent.drain(..until).map(|sent| sent.id).collect()
     }
 
@@ -270,7 +268,7 @@ impl Shard {
         let variant = Variant::of_member(&session, member);
         let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
         // Half of the room is for what others say meanwhile.
-        let crowded = session.outbox.borrow().is_full_with(&parcel, session.front.outbox_bytes / 2);
+        let crowded = session.outbox.borrow().owes_more_with(&parcel, session.front.outbox_bytes / 2);
         if crowded && !(self.drained(member).await && self.is_member(member)) {
             return false;
         }
@@ -283,14 +281,15 @@ impl Shard {
         true
     }
 
-    /// Waits until a client has taken everything; false: it has gone.
+    /// Waits until a client has taken all that must not be lost; false: it has gone. What may be lost there can always be
+    /// more of.
     async fn drained(&self, member: &Member) -> bool {
         let waiting = {
             let Some(session) = member.session.upgrade().filter(|session| session.closed.get().is_none()) else {
                 return false;
             };
             self.flush(&session);
-            if session.outbox.borrow().is_empty() {
+            if !session.outbox.borrow().holds_promises() {
                 return session.closed.get().is_none();
             }
             let (sender, waiting) = oneshot::channel();
@@ -313,17 +312,17 @@ impl Shard {
     /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
-            inbox.asked();
+            inbox.asked(session.beats.get());
         }
     }
 
-    /// A heartbeat was answered: where that counts, what was sent before it is acknowledged.
-    pub(crate) fn confirm_delivered(&self, session: &Session) {
+    /// The heartbeat with that number was answered: where that counts, what was sent before it is acknowledged.
+    pub(crate) fn confirm_delivered(&self, session: &Session, beat: u32) {
         for member in session.members.borrow().iter() {
             let Some(inbox) = &member.inbox else { continue };
             let app = self.hub.app(member.app);
             if app.inbox.as_ref().is_some_and(|rules| rules.acknowledge == Acknowledge::Heartbeat) {
-                let ids = inbox.arrived();
+                let ids = inbox.arrived(beat);
                 if !ids.is_empty() {
                     self.mark_later(member, ids, State::Delivered);
                 }
@@ -391,14 +390,15 @@ mod tests {
         let ids = |ids: Vec<Arc<str>>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         inbox.sent(1, &"a".into());
         inbox.sent(2, &"b".into());
-        inbox.asked();
+        inbox.asked(1);
         inbox.sent(3, &"c".into());
         assert_eq!(inbox.acknowledged(1).as_deref(), Some("a"));
         assert_eq!(inbox.acknowledged(1), None);
-        assert_eq!(ids(inbox.arrived()), "b");
-        assert_eq!(ids(inbox.arrived()), "", "c was sent after it");
-        inbox.asked();
+        inbox.asked(2);
+        assert_eq!(ids(inbox.arrived(0)), "", "an earlier one");
+        assert_eq!(ids(inbox.arrived(1)), "b");
+        assert_eq!(ids(inbox.arrived(1)), "", "c was sent after it");
         inbox.forget(&["c".into()]);
-        assert_eq!(ids(inbox.arrived()), "");
+        assert_eq!(ids(inbox.arrived(2)), "");
     }
 }
