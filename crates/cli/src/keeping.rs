@@ -55,6 +55,12 @@ impl Keeping {
         }
     }
 
+    /// The same, and in memory where nothing else is said: for trying things.
+    pub(crate) fn or_memory(&self) -> Self {
+        let kind = if self.data_dir.is_some() { Kind::Embedded } else { Kind::Memory };
+        Self { store: Some(self.store.unwrap_or(kind)), ..self.clone() }
+    }
+
     /// Says that a restart forgets durable messages, where a configuration has them and nobody has said that this is meant.
     pub(crate) fn warn(&self, config: &Config) {
         let asked = self.data_dir.is_some() || self.store.is_some();
