@@ -256,6 +256,7 @@ describe('an inbox', () => {
     const heard = next(one.socket, 'alarm:new');
     await stage.server.publish(site, 'alarm:new', { n: 1 });
     assert.deepEqual((await heard)[0], { n: 1 });
+    await until(one.socket, 'unread-count', () => one.told.some(([, { count }]) => count === 1));
     const back = await device(stage, bob, { answer: () => [] });
     assert.deepEqual(back.n(), [1]);
     await stage.server.publish(site, 'alarm:new', { n: 2 });
@@ -369,6 +370,7 @@ describe('an inbox', () => {
     assert.match(await ask({ delivery: 'recoverable' }), /409 .*history/);
     assert.match(await ask({ delivery: 'durable', receipts: 'webhook' }), /400 .*webhook/);
     assert.match(await ask({ delivery: 'durable', deliver_at: 'soon' }), /400 .*2026-01-31/);
+    assert.match(await ask({ delivery: 'durable', ttl_ms: 0 }), /400 .*ttl_ms/);
     assert.match(await ask({ delivery: 'eternal' }), /400 /);
   });
 });

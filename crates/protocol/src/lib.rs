@@ -19,6 +19,8 @@ pub mod engineio;
 pub mod native;
 pub mod socketio;
 
+pub mod adapter;
+
 pub mod forwarded;
 pub mod proxy;
 

@@ -148,6 +148,7 @@ async fn settle(hub: &Hub, answered: Answered) -> Option<u64> {
         }
         Outcome::Scheduled => deliver_at,
         Outcome::Stored => {
+            inboxes.untroubled();
             inboxes.count(stored.places.len(), stored.refused.len(), stored.dropped.len());
             if let Ok(app) = hub.find_app(&app) {
                 hub.hand_over(&app, &message, &stored.places, compress, asked).await;
@@ -283,9 +284,7 @@ impl Hub {
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
         let _ = self.admit(app, publication, None, asked, None).await;
         for (target, _) in places {
-            if let Target::User(user) = target {
-                self.unread_changed(app, user);
-            }
+            self.unread_changed(app, target);
         }
     }
 

@@ -66,6 +66,8 @@ enum Seam {
 struct Sent {
     ack: u64,
     id: Arc<str>,
+    /// When, in Unix milliseconds.
+    at: u64,
     /// The number of the first heartbeat that was sent after it.
     asked: Option<u32>,
 }
@@ -104,7 +106,7 @@ impl Inbox {
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
-        sent.push_back(Sent { ack, id: Arc::clone(id), asked: None });
+        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None });
     }
 
     fn has(&self, id: &str) -> bool {
@@ -159,7 +161,7 @@ impl Shard {
             let of = app.owner(&user);
             shard.join_rosters(&app, inboxes, &of, &member).await;
             shard.catch_up_on(inboxes, &of, &member).await;
-            hub.unread_changed(&app, &user);
+            hub.unread_changed(&app, &Target::User(user));
         });
     }
 
@@ -212,7 +214,7 @@ impl Shard {
                 match self.refusal(&app, member, &item.via, &mut rights).await {
                     None if self.send_again(&app, inboxes, member, item).await => {}
                     None => return,
-                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason)),
+                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason), clock::unix_millis()),
                 }
             }
             if !self.drained(member).await {
@@ -258,7 +260,8 @@ impl Shard {
             && !audience(&member.identity.borrow().rights)
         {
             let of = app.owner(&member.identity.borrow().user);
-            self.note(&of, &item.message.id, Step::Withheld("not in the channel's audience".to_owned()));
+            let reason = "not in the channel's audience".to_owned();
+            self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis());
             return true;
         }
         let ack = self.take_ack_id();
@@ -353,16 +356,16 @@ impl Shard {
         let Some(inbox) = &member.inbox else { return };
         let of = app.owner(&member.identity.borrow().user);
         for sent in inbox.sent.borrow_mut().drain(..).rev().take(NOTED_MAX) {
-            self.note(&of, &sent.id, Step::Sent);
+            self.note(&of, &sent.id, Step::Sent, sent.at);
         }
     }
 
-    fn note(&self, of: &Owner, id: &Arc<str>, step: Step) {
+    fn note(&self, of: &Owner, id: &Arc<str>, step: Step, at: u64) {
         let (hub, of, id) = (self.hub.clone(), of.clone(), Arc::clone(id));
         self.hub.spawn(async move {
             if let Some(inboxes) = hub.inboxes() {
                 // It only tells who asks later; a store that fails is told elsewhere.
-                let _ = inboxes.store().note(&of, &id, step, clock::unix_millis()).await;
+                let _ = inboxes.store().note(&of, &id, step, at).await;
             }
         });
     }

@@ -290,6 +290,14 @@ impl Caller {
 }
 
 impl Inbox {
+    /// A refusal, as who asks may know it.
+    fn failed(&self, error: impl Into<ApiError>) -> ApiError {
+        match &self.identity {
+            Some(_) => error.into().for_user(),
+            None => error.into(),
+        }
+    }
+
     fn inboxes<'a>(&self, api: &'a Api) -> Result<&'a Inboxes, ApiError> {
         Ok(api.hub.inboxes_of(&self.app)?)
     }
@@ -374,7 +382,8 @@ pub(super) async fn list(
     let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let inboxes = inbox.inboxes(&api)?;
     let query = params.query()?;
-    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await?;
+    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await;
+    let page = page.map_err(|error| inbox.failed(error))?;
     let mut items = inbox.audible(page.items).await;
     // What came through an inbox and a channel lies side by side, and is one message.
     items.dedup_by(|item, before| item.message.id == before.message.id);
@@ -394,7 +403,8 @@ pub(super) async fn unread(
 ) -> Result<axum::Json<Unread>, ApiError> {
     let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let store = inbox.inboxes(&api)?.store();
-    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await?;
+    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await;
+    let count = count.map_err(|error| inbox.failed(error))?;
     Ok(axum::Json(Unread { count }))
 }
 
@@ -421,8 +431,8 @@ pub(super) async fn mark(
         (None, None, true) => Which::All,
         _ => return Err(ApiError::bad("which messages? Give exactly one of `ids`, `up_to` and `\"all\": true`")),
     };
-    let marking = Marking { user: inbox.user, which, to, by: None };
-    match api.execute(inbox.app.id, Command::Mark(marking)).await? {
+    let marking = Marking { user: Arc::clone(&inbox.user), which, to, by: None };
+    match api.execute(inbox.app.id, Command::Mark(marking)).await.map_err(|error| inbox.failed(error))? {
         Outcome::Marked(mut marked) => {
             // One that came through an inbox and a channel is one message.
             marked.changed.dedup_by(|change, before| change.id == before.id);
@@ -444,7 +454,8 @@ pub(super) async fn delete(
     Json(body): Json<DeleteBody>,
 ) -> Result<axum::Json<DeleteAnswer>, ApiError> {
     let inbox = asker.inbox(&api, Right::Publish, body.app.as_deref(), body.user.as_deref()).await?;
-    match api.execute(inbox.app.id, Command::Delete(inbox.user, named(body.ids)?)).await? {
+    let command = Command::Delete(Arc::clone(&inbox.user), named(body.ids)?);
+    match api.execute(inbox.app.id, command).await.map_err(|error| inbox.failed(error))? {
         Outcome::Deleted(deleted) => {
             Ok(axum::Json(DeleteAnswer { deleted: deleted.removed.len(), unknown: deleted.unknown }))
         }
