@@ -135,6 +135,21 @@ describe('an inbox', () => {
     }
   });
 
+  test('brings of a channel what was said between coming onto its roster and going off it, and nothing else', async (t) => {
+    const who = unique('ann');
+    const here = await device(t, stage.server, who, { teams: ['red'] });
+    const { heard, all } = hearing(here, 'notice', 'last');
+    for (const round of range(0, 100)) {
+      await notice('team:red', 'before');
+      await roster('PUT', who);
+      await notice('team:red', round);
+      await roster('DELETE', who);
+    }
+    await notice(`user:${who}`, 'last');
+    await all;
+    assert.deepEqual(heard, [...range(0, 100), 'last']);
+  });
+
   test('counts and shows a message once that lies in several places', async (t) => {
     const who = unique('ann');
     await roster('PUT', who);

@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
-use crate::command::{CommandError, Control, Marking, Publish, Select};
+use crate::command::{CommandError, Marking, Publish, Select};
 use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
 use crate::hub::{Saying, names};
@@ -98,47 +98,12 @@ impl Hub {
 
     /// Puts users on a channel's roster; their devices hear it from now on.
     pub(crate) async fn enroll(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
-        let inboxes = self.roster_in(app, channel)?;
-        let devices = users.iter().map(|user| devices_of(user)).collect();
-        let roster = vec![roster_of(channel)];
-        let select = Select::Channels { to: devices, except: Vec::new() };
-        // First of all, so that whatever is put when they are on it reaches their devices.
-        self.have_hear(app, &select, &roster).await;
-        let new = inboxes.store.enroll(&app.name, channel, users.clone()).await;
-        inboxes.note(&new);
-        match &new {
-            Ok(0) => {}
-            // Who connected in between has found neither.
-            Ok(_) => self.have_hear(app, &select, &roster).await,
-            Err(_) => {
-                let mut to = Vec::new();
-                for user in &users {
-                    let before = inboxes.store.channels(&app.owner(user)).await.unwrap_or_default();
-                    to.extend((!before.iter().any(|name| **name == *channel)).then(|| devices_of(user)));
-                }
-                let select = Select::Channels { to, except: Vec::new() };
-                self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
-            }
-        }
-        Ok(new?)
-    }
-
-    /// Has sessions hear what is said to a roster; returns when they do.
-    async fn have_hear(&self, app: &App, select: &Select, roster: &[Arc<str>]) {
-        self.control_all(app.id, select, |select| Control::Join(app.id, select, roster.to_vec()));
-        self.settled(app.id, select).await;
+        Ok(self.roster_in(app, channel)?.change_roster(app.id, channel, users, true).await?)
     }
 
     /// Takes users off a channel's roster.
     pub(crate) async fn dismiss(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
-        let inboxes = self.roster_in(app, channel)?;
-        let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
-        let gone = inboxes.store.dismiss(&app.name, channel, users).await;
-        inboxes.note(&gone);
-        let gone = gone?;
-        let roster = vec![roster_of(channel)];
-        self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
-        Ok(gone)
+        Ok(self.roster_in(app, channel)?.change_roster(app.id, channel, users, false).await?)
     }
 
     fn roster_in(&self, app: &App, channel: &str) -> Result<&Inboxes, CommandError> {

@@ -12,9 +12,11 @@ use tracing::warn;
 
 use super::Inboxes;
 use crate::Hub;
+use crate::address::AppId;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
+use crate::command::{Control, Select};
 use crate::delivery::{Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
 use crate::hub::Inner;
@@ -33,17 +35,33 @@ const RELEASED: usize = 64;
 /// The longest time for which the clock on the wall is not looked at: it may be put forward.
 const NAP: Duration = Duration::from_secs(5);
 
+/// What is to be done in the order in which it came.
+pub(super) enum Job {
+    Put(Box<Publishing>),
+    Roster(Roster),
+}
+
 /// A durable publication on its way into the store.
-pub(super) struct Job {
-    pub(super) put: Put,
-    pub(super) compress: bool,
-    pub(super) asked: Instant,
-    pub(super) reply: oneshot::Sender<Result<Stored, StoreError>>,
+pub(super) struct Publishing {
+    put: Put,
+    compress: bool,
+    asked: Instant,
+    reply: oneshot::Sender<Result<Stored, StoreError>>,
+}
+
+/// Users who come onto a channel's roster, or off it.
+pub(super) struct Roster {
+    pub(super) app: AppId,
+    pub(super) channel: Arc<str>,
+    pub(super) users: Vec<Arc<str>>,
+    pub(super) on: bool,
+    pub(super) reply: oneshot::Sender<Result<usize, StoreError>>,
 }
 
 /// What the store has answered.
 enum Done {
     Put(Box<Answered>),
+    Roster(Roster, Result<usize, StoreError>),
     Released(Result<Vec<Released>, StoreError>),
 }
 
@@ -70,6 +88,7 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 let Some(hub) = Hub::upgrade(&hub) else { return };
                 match done {
                     Done::Put(answered) => due = [due, settle(&hub, *answered).await].into_iter().flatten().min(),
+                    Done::Roster(roster, changed) => settle_roster(&hub, roster, changed).await,
                     Done::Released(released) => {
                         due = deliver_due(&hub, &store, released).await;
                         releasing = false;
@@ -77,23 +96,36 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 }
             }
             job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
-                Some(job) => under_way.push_back(put(Arc::clone(&store), job).left_future()),
+                Some(Job::Put(publishing)) => under_way.push_back(put(Arc::clone(&store), *publishing).boxed()),
+                Some(Job::Roster(roster)) => {
+                    let Some(app) = Hub::upgrade(&hub).map(|hub| hub.app(roster.app)) else { return };
+                    under_way.push_back(change_roster(Arc::clone(&store), app, roster).boxed());
+                }
                 None => open = false,
             },
             () = until(due), if !releasing => {
                 // In the queue with the others, so that its turn to be delivered comes when it was stored.
-                under_way.push_back(release(Arc::clone(&store)).right_future());
+                under_way.push_back(release(Arc::clone(&store)).boxed());
                 releasing = true;
             }
         }
     }
 }
 
-async fn put(store: Arc<dyn Store>, job: Job) -> Done {
-    let Job { put, compress, asked, reply } = job;
+async fn put(store: Arc<dyn Store>, publishing: Publishing) -> Done {
+    let Publishing { put, compress, asked, reply } = publishing;
     let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
     let outcome = store.put(put, unix_millis()).await;
     Done::Put(Box::new(Answered { app, message, deliver_at, compress, asked, reply, outcome }))
+}
+
+async fn change_roster(store: Arc<dyn Store>, app: Arc<App>, roster: Roster) -> Done {
+    let users = roster.users.clone();
+    let changed = match roster.on {
+        true => store.enroll(&app.name, &roster.channel, users).await,
+        false => store.dismiss(&app.name, &roster.channel, users).await,
+    };
+    Done::Roster(roster, changed)
 }
 
 async fn release(store: Arc<dyn Store>) -> Done {
@@ -124,6 +156,29 @@ async fn settle(hub: &Hub, answered: Answered) -> Option<u64> {
             None
         }
     }
+}
+
+/// Has the devices of users hear a roster, or no more: what was stored before has been delivered, what was stored later
+/// comes later.
+async fn settle_roster(hub: &Hub, roster: Roster, changed: Result<usize, StoreError>) {
+    let Some(inboxes) = hub.inboxes() else { return };
+    inboxes.note(&changed);
+    let Roster { app, channel, users, on, reply } = roster;
+    let Ok(count) = changed else {
+        let _ = reply.send(changed);
+        return;
+    };
+    let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
+    let channels = vec![roster_of(&channel)];
+    hub.control_all(app, &select, |select| match on {
+        true => Control::Join(app, select, channels.clone()),
+        false => Control::Leave(app, select, channels.clone()),
+    });
+    if on && count > 0 {
+        // Until they hear it, nothing is pushed to them.
+        hub.settled(app, &select).await;
+    }
+    let _ = reply.send(Ok(count));
 }
 
 /// Delivers what has become due; returns when more will be.
@@ -178,7 +233,26 @@ impl Inboxes {
     /// What the store says.
     pub(super) async fn take_in(&self, put: Put, compress: bool, asked: Instant) -> Result<Stored, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job { put, compress, asked, reply }).await.map_err(|_| StoreError::Closed)?;
+        self.queue(Job::Put(Box::new(Publishing { put, compress, asked, reply })), answer).await
+    }
+
+    /// Has users put on a roster, or taken off, behind all that came before.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn change_roster(
+        &self,
+        app: AppId,
+        channel: &str,
+        users: Vec<Arc<str>>,
+        on: bool,
+    ) -> Result<usize, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Roster(Roster { app, channel: channel.into(), users, on, reply }), answer).await
+    }
+
+    async fn queue<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
