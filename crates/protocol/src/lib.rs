@@ -19,8 +19,6 @@ pub mod engineio;
 pub mod native;
 pub mod socketio;
 
-pub mod adapter;
-
 pub mod forwarded;
 pub mod proxy;
 
