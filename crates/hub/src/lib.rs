@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod namespace;
 pub mod policy;
 pub mod presence;
+pub mod promise;
 pub mod recovery;
 pub mod socket;
 pub mod store;

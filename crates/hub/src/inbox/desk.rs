@@ -19,7 +19,7 @@ use crate::clock::unix_millis;
 use crate::command::{CommandError, Marking, Publish, Select};
 use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
-use crate::hub::{Saying, names};
+use crate::hub::{Rules, Saying, names};
 use crate::store::{Change, Deleted, Marked, State, Target};
 
 /// Ids in one notice to a user's devices.
@@ -191,6 +191,7 @@ impl Hub {
             fresh: true,
             written: (message, native),
             to,
+            rules: Rules::new(),
             except,
             asked: Instant::now(),
         };

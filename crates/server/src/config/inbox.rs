@@ -5,9 +5,9 @@ use std::sync::Arc;
 use oyez_hub::command::Level;
 use oyez_hub::delivery::Priority;
 use oyez_hub::dialect::{MarkRule, MarkWhich};
-use oyez_hub::inbox::rules::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Kind, Names};
+use oyez_hub::promise::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;
 

@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
-use oyez_hub::inbox::rules::{EventRule, InboxRules};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::identity::IdentityRule;
 use oyez_hub::policy::limits::Rate;
+use oyez_hub::promise::{EventRule, InboxRules};
 use toml::de::DeTable;
 
 use crate::forwarders::Forwarders;
