@@ -4,10 +4,12 @@
 //! interested shard under that lock, so all shards hear the same order; a join registers under the same lock, so a
 //! publication is either before it or after it, never half.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
 use crate::address::AppId;
@@ -101,11 +103,31 @@ impl Channel {
 
 type Stripe = HashTable<Channel>;
 
+/// A channel has its first member on this node, or none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interest {
+    /// Whose channel.
+    pub app: AppId,
+    /// Its name.
+    pub channel: Arc<str>,
+    /// Somebody here hears it.
+    pub wanted: bool,
+}
+
+/// Hears of each [`Interest`] in order, under the lock of the channel: it must not block.
+pub type Watcher = Box<dyn Fn(Interest) + Send + Sync>;
+
 /// The registry of all channels of a node.
-#[derive(Debug)]
 pub struct Channels {
     stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
+    watcher: OnceLock<Watcher>,
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Channels")
+    }
 }
 
 impl Default for Channels {
@@ -116,12 +138,23 @@ impl Default for Channels {
 
 impl Channels {
     fn new(hasher: RandomState) -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher }
+        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher, watcher: OnceLock::new() }
     }
 
     fn hash(&self, app: AppId, name: &str) -> u32 {
         // Half of it, as `Key::hash` says.
         (self.hasher.hash_one((app, name)) >> 32) as u32
+    }
+
+    /// From now on `watcher` hears which channels have members; once for all.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn tell(&self, app: AppId, channel: &Arc<str>, wanted: bool) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(Interest { app, channel: Arc::clone(channel), wanted });
+        }
     }
 
     /// The name with its hash.
@@ -136,6 +169,9 @@ impl Channels {
         let mut stripe = self.stripes[stripe_of(hash)].lock();
         let entry = stripe.entry(spread(hash), |known| known.is(app, name), |known| spread(known.hash));
         let fresh = || Channel { app, hash, name: Arc::clone(name), members: SmallVec::new(), sequence: 0 };
+        if matches!(entry, Entry::Vacant(_)) {
+            self.tell(app, name, true);
+        }
         let members = &mut entry.or_insert_with(fresh).into_mut().members;
         let shard = usize::from(shard);
         if members.len() <= shard {
@@ -155,12 +191,19 @@ impl Channels {
         }
         if found.get().count() == 0 {
             found.remove();
+            self.tell(key.app, key.name, false);
         }
     }
 
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while
-    /// the order cannot change. `push` must not block.
-    pub fn publish<'a>(&self, app: AppId, names: impl IntoIterator<Item = &'a Arc<str>>, mut push: impl FnMut(u8)) {
+    /// the order cannot change; then calls `elsewhere`. Neither must block.
+    pub fn publish<'a>(
+        &self,
+        app: AppId,
+        names: impl IntoIterator<Item = &'a Arc<str>>,
+        mut push: impl FnMut(u8),
+        elsewhere: impl FnOnce(),
+    ) {
         let keys: SmallVec<[Key<'a>; 4]> = names.into_iter().map(|name| self.key(app, name)).collect();
         let mut order: SmallVec<[usize; 4]> = keys.iter().map(|key| stripe_of(key.hash)).collect();
         // One global order of locking, so two publications to several channels cannot wait for each other.
@@ -190,6 +233,7 @@ impl Channels {
                 push(shard);
             }
         }
+        elsewhere();
     }
 
     /// Makes the tables as small as their contents.

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::address::Address;
 use crate::address::AppId;
 use crate::app::App;
-use crate::delivery::{Audience, Delivery, Priority};
+use crate::delivery::{Delivery, Priority};
 use crate::policy::channel::{MAX_NAME, name_fault};
+use crate::policy::grants::Audience as Wanted;
 use crate::policy::limits::Limit;
 use crate::promise::Class;
 use crate::recovery::Missed;
@@ -45,8 +46,8 @@ pub struct Publish {
     pub shape: bool,
     /// The one argument is the whole frame of a raw WebSocket already.
     pub whole: bool,
-    /// Who among the members may hear it.
-    pub audience: Option<Audience>,
+    /// Who among the members may hear it: all of this must admit them.
+    pub audience: Option<Arc<[Wanted]>>,
     /// What it overtakes on its way to clients that read too slowly.
     pub priority: Option<Priority>,
     /// Dropped for sessions whose connection is busy.
@@ -101,7 +102,7 @@ impl std::fmt::Debug for Publish {
 }
 
 /// Which sessions a command is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Select {
     /// All sessions of the app.
     Everyone,
@@ -119,7 +120,7 @@ pub enum Select {
 }
 
 /// How a session ends by command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goodbye {
     /// Leaves the namespace; the connection stays. Stock clients do not come back by themselves.
     Namespace,

@@ -14,11 +14,37 @@ use tokio::sync::mpsc;
 use crate::address::Address;
 use crate::address::AppId;
 use crate::admission::Permit;
-use crate::policy::Rights;
+use crate::policy::grants::Audience as Wanted;
+use crate::policy::{Policy, Rights};
 use crate::store::Seq;
 
-/// Decides per distinct set of rights, never per session, who among the members may hear a publication.
-pub type Audience = Arc<dyn Fn(&Arc<Rights>) -> bool + Send + Sync>;
+/// Who among a channel's members may hear a publication: all of what is wanted must admit them. Decided per distinct set of
+/// rights, never per session.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    policy: Arc<Policy>,
+    wanted: Arc<[Wanted]>,
+}
+
+impl Audience {
+    /// Those whom all of these admit, by the rules of an app.
+    #[must_use]
+    pub fn new(policy: &Arc<Policy>, wanted: impl Into<Arc<[Wanted]>>) -> Self {
+        Self { policy: Arc::clone(policy), wanted: wanted.into() }
+    }
+
+    /// Does somebody with these rights belong to it?
+    #[must_use]
+    pub fn admits(&self, rights: &Arc<Rights>) -> bool {
+        self.wanted.iter().all(|wanted| self.policy.admits(wanted, rights))
+    }
+
+    /// What it takes to belong to it.
+    #[must_use]
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+}
 
 /// A channel in which a publication is heard.
 #[derive(Clone)]

@@ -19,12 +19,13 @@ use crate::address::AppId;
 use crate::admission::{Door, PERMITS, Traffic};
 use crate::app::{App, Credentials};
 use crate::channel::{Channels, EVERYONE};
+use crate::cluster::{Cluster, Question};
 use crate::command::{
     CHANNELS_PER_COMMAND, Command, CommandError, Control, Mail, Outcome, Select, SocketInfo, is_channel_name,
 };
 use crate::inbox::Inboxes;
 use crate::presence::Presence;
-use crate::recovery::{Change, Pids};
+use crate::recovery::Pids;
 pub(crate) use publish::{Rules, Saying, priority};
 
 /// How much of a name that is too long is shown, in characters.
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     apps: Vec<RwLock<Arc<App>>>,
     /// What is durable; from when there is a store.
     pub(crate) inboxes: OnceLock<Inboxes>,
+    /// Other nodes; from when it has joined them.
+    pub(crate) cluster: OnceLock<Arc<Cluster>>,
     node: u16,
     channels: Channels,
     presence: Presence,
@@ -67,6 +70,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 apps: apps.into_iter().map(|app| RwLock::new(Arc::new(app))).collect(),
                 inboxes: OnceLock::new(),
+                cluster: OnceLock::new(),
                 node: rand::random(),
                 channels: Channels::default(),
                 presence: Presence::default(),
@@ -182,31 +186,19 @@ impl Hub {
             Command::PublishWithAck(publish, wait) => {
                 self.publish_with_ack(app, publish, wait).await.map(Outcome::Acked)
             }
+            // Boxed, like whatever is rare: a publication's future stays small.
             Command::Join(select, channels) => {
-                let known = self.app(app);
-                let channels = names(&known, &channels)?;
-                let _away = known.order(&select, |log| Change::Join(log.all_from_now(&channels)));
-                self.control_all(app, &select, |select| Control::Join(app, select, channels.clone()));
-                self.settled(app, &select).await;
-                Ok(Outcome::Done)
+                Box::pin(self.everywhere(app, Question::Join(select, channels))).await.map(|_| Outcome::Done)
             }
             Command::Leave(select, channels) => {
-                let known = self.app(app);
-                let channels = names(&known, &channels)?;
-                let _away = known.order(&select, |_| Change::Leave(channels.clone()));
-                self.control_all(app, &select, |select| Control::Leave(app, select, channels.clone()));
-                self.settled(app, &select).await;
-                Ok(Outcome::Done)
+                Box::pin(self.everywhere(app, Question::Leave(select, channels))).await.map(|_| Outcome::Done)
             }
             Command::Disconnect(select, how) => {
-                let known = self.app(app);
-                let _away = known.order(&select, |_| Change::Forget);
-                self.control_all(app, &select, |select| Control::Disconnect(app, select, how));
-                self.settled(app, &select).await;
-                Ok(Outcome::Done)
+                Box::pin(self.everywhere(app, Question::Disconnect(select, how))).await.map(|_| Outcome::Done)
             }
-            Command::Describe(select) => Ok(Outcome::Sockets(self.describe(app, &select).await)),
-            // Boxed, like whatever is rare: a publication's future stays small.
+            Command::Describe(select) => {
+                Box::pin(self.everywhere(app, Question::Describe(select))).await.map(Outcome::Sockets)
+            }
             Command::Mark(marking) => Box::pin(self.mark(&self.app(app), marking)).await.map(Outcome::Marked),
             Command::Delete(user, ids) => Box::pin(self.delete(&self.app(app), &user, ids)).await.map(Outcome::Deleted),
             Command::Resend(user, id) => Box::pin(self.resend(&self.app(app), &user, &id)).await.map(Outcome::Resent),

@@ -5,8 +5,10 @@
 pub mod address;
 pub mod admission;
 pub mod app;
+pub mod broker;
 pub mod channel;
 mod clock;
+pub mod cluster;
 pub mod command;
 pub mod delivery;
 pub mod dialect;

@@ -33,9 +33,14 @@ fn all_shards_hear_one_order() {
             let to = pair.map(|index| Arc::clone(&names[index]));
             scope.spawn(move || {
                 for number in 0..EACH {
-                    channels.publish(APP, &to, |shard| {
-                        let _ = mailboxes[usize::from(shard)].send((publisher, pair, number));
-                    });
+                    channels.publish(
+                        APP,
+                        &to,
+                        |shard| {
+                            let _ = mailboxes[usize::from(shard)].send((publisher, pair, number));
+                        },
+                        || {},
+                    );
                 }
             });
         }
@@ -67,7 +72,7 @@ fn whoever_has_joined_hears_what_is_published_next() {
             start.wait();
             let must = joined.load(Ordering::SeqCst);
             let mut heard = false;
-            channels.publish(APP, [&name], |shard| heard |= shard == 1);
+            channels.publish(APP, [&name], |shard| heard |= shard == 1, || {});
             (must, heard)
         });
         assert!(heard || !must, "a publication after the join was not heard");

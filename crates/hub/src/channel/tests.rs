@@ -22,11 +22,16 @@ impl Node {
     }
 
     fn publish(&self, to: &[&Arc<str>], word: &'static str) {
-        self.channels.publish(APP, to.iter().copied(), |shard| {
-            // A push takes its time: anything may happen between two of them.
-            thread::yield_now();
-            self.heard.lock().unwrap().entry(shard).or_default().push(word);
-        });
+        self.channels.publish(
+            APP,
+            to.iter().copied(),
+            |shard| {
+                // A push takes its time: anything may happen between two of them.
+                thread::yield_now();
+                self.heard.lock().unwrap().entry(shard).or_default().push(word);
+            },
+            || {},
+        );
     }
 
     fn join(&self, name: &Arc<str>, shard: u8) {

@@ -89,9 +89,10 @@ impl Hub {
         Ok((published, shards))
     }
 
-    /// The session of this node that has this id.
+    /// The session that has this id, of this node or of another one that is there.
     fn session_named(&self, name: &str) -> Option<Address> {
-        name.parse::<Address>().ok().filter(|address| address.node == self.inner.node)
+        let is_there = |node| node == self.inner.node || self.cluster().is_some_and(|others| others.knows(node));
+        name.parse::<Address>().ok().filter(|address| is_there(address.node))
     }
 
     /// Stores a publication where that is promised, fixes its order and hands it to the shards; returns how many.
@@ -155,7 +156,8 @@ impl Hub {
     /// Whether nobody would hear it, and no channel remember it.
     pub(crate) fn is_unheard(&self, app: &App, saying: &Saying<'_>) -> bool {
         let Target::Channels(heard) = &saying.to else { return false };
-        heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
+        self.is_alone()
+            && heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
             && remembered(app, saying.publish, &saying.to, &saying.rules).is_none()
     }
 
@@ -168,12 +170,48 @@ impl Hub {
         asked: Instant,
         remembered: Option<(&Recovery, Histories)>,
     ) -> Result<usize, CommandError> {
+        self.enter(app, publication, ack, asked, remembered, true).await
+    }
+
+    /// What another node says, for the sessions of this one; returns how many shards. `remembered`: the channels that keep
+    /// it.
+    pub(crate) async fn deliver_here(
+        &self,
+        app: &App,
+        publication: Publication,
+        ack: Option<AckRequest>,
+        remembered: &[Arc<str>],
+        asked: Instant,
+    ) -> usize {
+        let kept = |channel: &Arc<str>| Some((Arc::clone(channel), app.policy.history(channel)?));
+        let channels: Histories = remembered.iter().filter_map(kept).collect();
+        let remembered = app.recovery.as_deref().filter(|_| !channels.is_empty()).map(|recovery| (recovery, channels));
+        // Nothing is let in any more when the node goes down: then nobody is here who could hear it.
+        self.enter(app, publication, ack, asked, remembered, false).await.unwrap_or(0)
+    }
+
+    async fn enter(
+        &self,
+        app: &App,
+        publication: Publication,
+        ack: Option<AckRequest>,
+        asked: Instant,
+        remembered: Option<(&Recovery, Histories)>,
+        is_own: bool,
+    ) -> Result<usize, CommandError> {
         let permit = self.inner.door.enter(publication.size()).await.ok_or(CommandError::ShuttingDown)?;
         let publication = Arc::new(publication);
         let told = Arc::clone(&publication);
         let asks = ack.is_some();
-        let push =
-            |position| self.push(app, Delivery { publication: told, position, ack, asked, permit: Some(permit) });
+        let others = self.cluster().filter(|_| is_own);
+        let kept = match (&remembered, others) {
+            (Some((_, channels)), Some(_)) => channels.iter().map(|(channel, _)| Arc::clone(channel)).collect(),
+            _ => Vec::new(),
+        };
+        let push = |position| {
+            let delivery = Delivery { publication: told, position, ack, asked, permit: Some(permit) };
+            self.push(app, delivery, |delivery| others.map_or(0, |others| others.relay(delivery, kept)))
+        };
         Ok(match remembered {
             Some((recovery, channels)) => {
                 recovery.log.append(&publication, asks, channels, asked, |at| push(NonZeroU64::new(at)))
@@ -182,9 +220,11 @@ impl Hub {
         })
     }
 
-    fn push(&self, app: &App, delivery: Delivery) -> usize {
+    /// Hands a delivery to the shards that it concerns, and to `relay` what others may have to hear; returns from how many
+    /// of both a report comes.
+    fn push(&self, app: &App, delivery: Delivery, relay: impl FnOnce(&Arc<Delivery>) -> usize) -> usize {
         let delivery = Arc::new(delivery);
-        let mut pushed = 0;
+        let (mut pushed, mut told) = (0, 0);
         let mut push = |shard: u8| {
             if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
                 pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(&delivery))).is_ok());
@@ -194,13 +234,16 @@ impl Hub {
             Target::Socket(address) => {
                 if address.node == self.inner.node {
                     push(app.shard_of(*address));
+                } else {
+                    told = relay(&delivery);
                 }
             }
             Target::Channels(heard) => {
-                self.inner.channels.publish(delivery.app, heard.iter().map(|heard| &heard.channel), push);
+                let channels = heard.iter().map(|heard| &heard.channel);
+                self.inner.channels.publish(delivery.app, channels, push, || told = relay(&delivery));
             }
         }
-        pushed
+        pushed + told
     }
 
     /// Where a publication goes: a single session id is that session, everything else channels, each with its echoes
@@ -356,13 +399,8 @@ fn kept(when_slow: WhenSlow) -> WhenSlow {
 /// Who may hear a publication in one channel: both the app's rule and the publisher's wish must admit them.
 fn audience(app: &App, publish: &Publish, channel: &str, data: &str) -> Option<Audience> {
     let ruled = app.policy.audience(&publish.event, channel, data);
-    let wished = publish.audience.clone();
-    let policy = Arc::clone(&app.policy);
-    match (ruled, wished) {
-        (None, wished) => wished,
-        (Some(ruled), None) => Some(Arc::new(move |rights| policy.admits(&ruled, rights))),
-        (Some(ruled), Some(wished)) => Some(Arc::new(move |rights| wished(rights) && policy.admits(&ruled, rights))),
-    }
+    let wanted: Vec<_> = publish.audience.iter().flat_map(|wished| wished.iter().cloned()).chain(ruled).collect();
+    (!wanted.is_empty()).then(|| Audience::new(&app.policy, wanted))
 }
 
 /// The publication in the app's words, and as a frame for raw WebSockets where the app has them.

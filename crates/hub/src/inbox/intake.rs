@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
 use crate::command::{Control, Select};
-use crate::delivery::{Heard, Publication, Target as Audience, WhenSlow};
+use crate::delivery::{Audience as Admitted, Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
 use crate::hub::Inner;
 use crate::policy::grants::Audience as Wanted;
@@ -278,7 +278,8 @@ impl Hub {
     ) {
         let Some(stored) = places.iter().map(|(_, seq)| *seq).min() else { return };
         // Who comes later finds it in the store.
-        if !places.iter().any(|(target, _)| self.channels().members(app.id, &heard_in(target)) > 0) {
+        let is_here = |target| self.channels().members(app.id, &heard_in(target)) > 0;
+        if self.is_alone() && !places.iter().any(|(target, _)| is_here(target)) {
             return;
         }
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
@@ -291,10 +292,7 @@ impl Hub {
     /// A stored message as it is published to those in whose inboxes it lies.
     #[must_use]
     pub fn publication_of(&self, app: &App, message: &Message, places: &[(Target, Seq)]) -> Publication {
-        let audience = |channel: &Arc<str>| {
-            let (policy, wanted) = (Arc::clone(&app.policy), Wanted::MayHear(channel.to_string()));
-            Arc::new(move |rights: &Arc<_>| policy.admits(&wanted, rights)) as crate::delivery::Audience
-        };
+        let audience = |channel: &Arc<str>| Admitted::new(&app.policy, [Wanted::MayHear(channel.to_string())]);
         let heard = |(target, _): &(Target, Seq)| Heard {
             channel: heard_in(target),
             audience: message.audience.of(target).map(audience),

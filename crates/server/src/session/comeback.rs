@@ -367,7 +367,7 @@ fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], positio
     let identity = member.identity.borrow();
     let hears = |heard: &Heard| {
         let misses = known(&heard.channel).is_some_and(|known| known.since < position);
-        misses && heard.audience.as_ref().is_none_or(|audience| audience(&identity.rights))
+        misses && heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights))
     };
     // Nearly everything is for all: the name is written only where somebody is left out.
     let left_out = |name: &Arc<str>| known(name).is_some() || **name == *member.known_as.encode();

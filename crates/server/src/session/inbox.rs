@@ -257,7 +257,7 @@ impl Shard {
         let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
         if let Audience::Channels(heard) = &publication.to
             && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
-            && !audience(&member.identity.borrow().rights)
+            && !audience.admits(&member.identity.borrow().rights)
         {
             let of = app.owner(&member.identity.borrow().user);
             let reason = "not in the channel's audience".to_owned();

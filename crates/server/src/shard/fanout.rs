@@ -191,7 +191,7 @@ impl Fanout<'_> {
         if let Some((_, word)) = self.admitted.iter().find(|(known, _)| Arc::ptr_eq(known, &rights)) {
             return *word;
         }
-        let word = audience(&rights);
+        let word = audience.admits(&rights);
         self.admitted.push((rights, word));
         word
     }

@@ -213,7 +213,7 @@ impl Query {
     fn is_for(&self, publication: &Publication, asker: &Asker) -> bool {
         let (Asker::User(identity), Target::Channels(heard)) = (asker, &publication.to) else { return true };
         let mut here = heard.iter().filter(|heard| heard.channel == self.channel);
-        here.any(|heard| heard.audience.as_ref().is_none_or(|audience| audience(&identity.rights)))
+        here.any(|heard| heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights)))
     }
 }
 

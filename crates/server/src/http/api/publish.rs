@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::DateTime;
 use oyez_hub::app::App;
 use oyez_hub::command::{Acked, Command, CommandError, Level, Outcome, Promise, Publish, Published, is_channel_name};
-use oyez_hub::delivery::{self, Priority};
+use oyez_hub::delivery::Priority;
 use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
 use oyez_hub::policy::limits::Limit;
@@ -236,7 +236,7 @@ impl PublishBody {
             deliver_at: self.deliver_at.map(Moment::millis).transpose()?,
             receipt: self.receipts.map(|receipts| receipt_to(app, receipts)).transpose()?,
         };
-        let audience = self.audience.map(|audience| self::audience(app, &audience, user)).transpose()?;
+        let audience = self.audience.map(|audience| self::audience(&audience, user)).transpose()?;
         Ok(Publish {
             except: self.except.0,
             id: self.id,
@@ -269,7 +269,7 @@ fn receipt_to(app: &App, receipts: Receipts) -> Result<ReceiptTo, ApiError> {
 }
 
 /// Who may hear it, as a question about rights.
-fn audience(app: &App, wanted: &Value, user: &Kind) -> Result<delivery::Audience, ApiError> {
+fn audience(wanted: &Value, user: &Kind) -> Result<Arc<[Audience]>, ApiError> {
     let wrong = |message: &str| ApiError::bad(format!("`audience`: {message}"));
     if let (Value::Object(keys), Kind::Record(known)) = (wanted, user) {
         let lists = || known.iter().filter(|(_, kind)| *kind == Kind::List).map(|(name, _)| &**name);
@@ -278,7 +278,5 @@ fn audience(app: &App, wanted: &Value, user: &Kind) -> Result<delivery::Audience
             return Err(wrong(&format!("users have no list `{key}`; there are {}", names.join(", "))));
         }
     }
-    let parsed = Audience::parse(wanted, user).map_err(|error| wrong(&error.to_string()))?;
-    let policy = Arc::clone(&app.policy);
-    Ok(Arc::new(move |rights| parsed.iter().all(|audience| policy.admits(audience, rights))))
+    Ok(Audience::parse(wanted, user).map_err(|error| wrong(&error.to_string()))?.into())
 }

@@ -1,0 +1,120 @@
+//! Which other nodes there are: each says every [`BEAT`] that it lives, and is forgotten when that has not been heard for
+//! [`LEASE`].
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// How often a node says that it lives.
+pub const BEAT: Duration = Duration::from_millis(1_500);
+
+/// Who has not been heard for so long is gone.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// A node as the others know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its number in session ids.
+    pub node: u16,
+    /// Which of its lives: a process draws one when it starts.
+    pub life: u64,
+}
+
+/// What hearing somebody has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: it is known.
+    None,
+    /// It is new, or was gone.
+    Came,
+    /// Another one of this number was there before: it has been started anew, or two have drawn the same number.
+    Replaced(Peer),
+}
+
+/// The others.
+#[derive(Debug, Default)]
+pub struct Members {
+    known: HashMap<u16, (u64, Instant)>,
+}
+
+impl Members {
+    /// Somebody said something.
+    pub fn hear(&mut self, peer: Peer, now: Instant) -> Change {
+        match self.known.insert(peer.node, (peer.life, now)) {
+            None => Change::Came,
+            Some((life, _)) if life == peer.life => Change::None,
+            Some((life, _)) => Change::Replaced(Peer { life, ..peer }),
+        }
+    }
+
+    /// Somebody said that they go; false when nobody knew them.
+    pub fn leave(&mut self, peer: Peer) -> bool {
+        let there = self.known.get(&peer.node).is_some_and(|(life, _)| *life == peer.life);
+        if there {
+            self.known.remove(&peer.node);
+        }
+        there
+    }
+
+    /// Who has not been heard for too long; they are forgotten.
+    pub fn expire(&mut self, now: Instant) -> Vec<Peer> {
+        let is_over = |heard: &Instant| now.saturating_duration_since(*heard) >= LEASE;
+        let gone = self.known.iter().filter(|(_, (_, heard))| is_over(heard));
+        let gone: Vec<Peer> = gone.map(|(node, (life, _))| Peer { node: *node, life: *life }).collect();
+        self.known.retain(|_, (_, heard)| !is_over(heard));
+        gone
+    }
+
+    /// The numbers of all of them, in order.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<u16> {
+        let mut nodes: Vec<u16> = self.known.keys().copied().collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn has(&self, node: u16) -> bool {
+        self.known.contains_key(&node)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_heard_for_a_lease_is_gone() {
+        let (start, mut members) = (Instant::now(), Members::default());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let (a, b) = (Peer { node: 1, life: 10 }, Peer { node: 2, life: 20 });
+        assert_eq!(members.hear(a, at(0)), Change::Came);
+        assert_eq!(members.hear(b, at(1_000)), Change::Came);
+        assert_eq!(members.hear(a, at(1_500)), Change::None);
+        assert_eq!(members.nodes(), [1, 2]);
+        assert_eq!(members.expire(at(5_999)), []);
+        assert_eq!(members.expire(at(6_000)), [b]);
+        assert_eq!((members.nodes(), members.has(2), members.count()), (vec![1], false, 1));
+        assert_eq!(members.hear(b, at(6_001)), Change::Came, "who was only paused is back");
+    }
+
+    #[test]
+    fn another_life_takes_the_place_of_the_first_and_leaves_by_itself() {
+        let (now, mut members) = (Instant::now(), Members::default());
+        let (old, new) = (Peer { node: 1, life: 10 }, Peer { node: 1, life: 11 });
+        members.hear(old, now);
+        assert_eq!(members.hear(new, now), Change::Replaced(old));
+        assert!(!members.leave(old), "its goodbye comes late");
+        assert!(members.has(1));
+        assert!(members.leave(new));
+        assert!(!members.has(1));
+    }
+}

@@ -1,0 +1,228 @@
+//! A node among others: what it says to them goes through the broker, what they say becomes deliveries and controls here.
+//!
+//! `words` is what they say and how it is written, `members` knows who is there, `interest` which channels are heard here,
+//! `outbound` brings what is said here to the broker, `inbound` what is said elsewhere to the shards, `question` asks all of
+//! them for something and gathers the answers.
+//!
+//! A publication of this node takes its place in its channels' order here and, under the same lock, in the queue to the
+//! broker, so that all nodes hear what one node says in one order. It keeps its permit until the broker has it: a slow broker
+//! slows publishers down. One that is not reached slows nobody: what it could not be told is counted as lost, local delivery
+//! goes on, and the channels that remember tell their clients of a gap.
+
+mod inbound;
+mod interest;
+mod members;
+mod outbound;
+mod question;
+mod words;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+pub use members::{BEAT, Change, LEASE, Members, Peer};
+
+use crate::Hub;
+use crate::broker::{Broker, Inlet};
+use crate::delivery::{Delivery, Target};
+use interest::Interests;
+use outbound::Outbound;
+pub(crate) use words::Question;
+use words::{Answer, Letter, Words};
+
+/// What all nodes listen to.
+const ALL: &str = "@all";
+
+/// How long other nodes may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the answers to one question go, with who gave them.
+type Answers = mpsc::UnboundedSender<(u16, Answer)>;
+
+/// What has happened, for metrics.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Publications that other nodes were told.
+    pub said: AtomicU64,
+    /// Publications that other nodes could not be told.
+    pub unsaid: AtomicU64,
+    /// Publications of other nodes that were delivered here.
+    pub heard: AtomicU64,
+    /// Letters that could not be read.
+    pub unread: AtomicU64,
+    /// Questions that some node did not answer in time.
+    pub unanswered: AtomicU64,
+    /// How often the broker was lost.
+    pub lost: AtomicU64,
+}
+
+/// A node's place among the others.
+pub struct Cluster {
+    me: Peer,
+    members: Mutex<Members>,
+    /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
+    outbound: mpsc::UnboundedSender<Outbound>,
+    interests: Interests,
+    questions: Mutex<HashMap<u64, Answers>>,
+    numbers: AtomicU64,
+    reached: AtomicBool,
+    /// What has happened.
+    pub figures: Figures,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// By the clock that tests can hold.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The topic on which one node is spoken to.
+fn of_node(node: u16) -> Arc<str> {
+    format!("@{node:04x}").into()
+}
+
+/// The topic of a channel.
+fn of_channel(app: &str, channel: &str) -> Arc<str> {
+    format!("{app}#{channel}").into()
+}
+
+impl Hub {
+    /// Joins the nodes that share a broker; once, before anybody connects.
+    pub fn join_cluster(&self, broker: Arc<dyn Broker>, inlet: Inlet) {
+        let (outbound, said) = mpsc::unbounded_channel();
+        let (interests, wanted) = Interests::new();
+        let me = Peer { node: self.node(), life: rand::random() };
+        let cluster = Arc::new(Cluster {
+            me,
+            members: Mutex::default(),
+            outbound,
+            interests: interests.clone(),
+            questions: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            reached: AtomicBool::new(false),
+            figures: Figures::default(),
+        });
+        if self.inner.cluster.set(Arc::clone(&cluster)).is_err() {
+            return;
+        }
+        self.channels().watch(Box::new(move |interest| interests.note(interest)));
+        self.spawn(interest::keep(self.downgrade(), Arc::clone(&broker), wanted));
+        self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), broker, said));
+        self.spawn(inbound::hear(self.downgrade(), Arc::clone(&cluster), inlet));
+        self.spawn(beat(Arc::downgrade(&cluster)));
+    }
+
+    /// Its place among other nodes, if there are any.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.inner.cluster.get()
+    }
+
+    /// Waits until what other nodes say in channels that have been joined here reaches this node.
+    pub async fn reach(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.interests.settled().await;
+        }
+    }
+
+    /// Whether there are others who could hear something.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.cluster().is_none_or(|cluster| cluster.members.lock().count() == 0)
+    }
+}
+
+impl Cluster {
+    /// How many other nodes there are.
+    #[must_use]
+    pub fn others(&self) -> usize {
+        self.members.lock().count()
+    }
+
+    /// Whether the broker is reached now.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Relaxed)
+    }
+
+    /// Whether there is another node of that number.
+    #[must_use]
+    pub fn knows(&self, node: u16) -> bool {
+        self.members.lock().has(node)
+    }
+
+    /// Says goodbye: the others forget this node at once.
+    pub fn leave(&self) {
+        self.tell(ALL.into(), Words::Leave);
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    fn tell(&self, topic: Arc<str>, words: Words) {
+        let _ = self.outbound.send(Outbound::Words(topic, words));
+    }
+
+    fn letter(&self, words: Words) -> Letter {
+        Letter { from: self.me, words }
+    }
+
+    /// Has other nodes told of a delivery; `remembered` are the channels that keep it. Returns how many nodes will report
+    /// whom they reached, where that is asked. Never blocks: it is called under the locks of channels.
+    pub(crate) fn relay(&self, delivery: &Arc<Delivery>, remembered: Vec<Arc<str>>) -> usize {
+        let mut reports = 0;
+        let asks = delivery.ack.as_ref().map(|ack| {
+            let number = self.number();
+            reports = match &delivery.to {
+                Target::Channels(_) => self.others(),
+                Target::Socket(address) => usize::from(address.node != self.me.node),
+            };
+            self.questions.lock().insert(number, question::reports(ack));
+            (number, u64::try_from(ack.timeout.as_millis()).unwrap_or(u64::MAX))
+        });
+        let _ = self.outbound.send(Outbound::Relay { delivery: Arc::clone(delivery), remembered, asks });
+        reports
+    }
+
+    fn hears(&self, from: Peer, says: &str) {
+        let change = self.members.lock().hear(from, now());
+        match change {
+            Change::None => {}
+            Change::Came => {
+                info!(event = "node_came", node = from.node, says);
+                // It does not wait for the next beat to know of this node.
+                self.tell(of_node(from.node), Words::Beat);
+            }
+            Change::Replaced(_) => {
+                warn!(event = "node_replaced", node = from.node, "another process has this number now")
+            }
+        }
+    }
+}
+
+/// Says again and again that this node lives, and forgets those who do not.
+async fn beat(cluster: std::sync::Weak<Cluster>) {
+    let mut ticks = tokio::time::interval(BEAT);
+    loop {
+        ticks.tick().await;
+        let Some(cluster) = cluster.upgrade() else { return };
+        if cluster.is_reached() {
+            cluster.tell(ALL.into(), Words::Beat);
+        }
+        let gone = cluster.members.lock().expire(now());
+        for peer in gone {
+            warn!(event = "node_lost", node = peer.node, "it has not been heard for {LEASE:?}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What nodes say to each other, and how it is written (postcard, behind a byte that says which arrangement it is: nodes of
+//! another one do not understand each other, and say so).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oyez_protocol::message::Args;
+use serde::{Deserialize, Serialize};
+
+use super::members::Peer;
+use crate::app::App;
+use crate::command::{Goodbye, Select, SocketInfo};
+use crate::delivery::{Audience, Heard, Priority, Publication, Target, WhenSlow};
+use crate::policy::expression::{Condition, Kind, Names};
+use crate::policy::grants::Audience as Wanted;
+use crate::store::Seq;
+
+const POLLING: &str = "polling";
+const WEBSOCKET: &str = "websocket";
+
+/// The arrangement of what follows; any change of it is another number.
+const FORMAT: u8 = 1;
+
+/// Something that a node says.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Letter {
+    /// Who says it.
+    pub(crate) from: Peer,
+    pub(crate) words: Words,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Words {
+    /// I live.
+    Beat,
+    /// I go.
+    Leave,
+    /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics
+    /// is heard once.
+    Relay(u64, Box<Relay>),
+    /// Do this, and answer under that number.
+    Ask(u64, String, Question),
+    /// An answer to the question of that number.
+    Answer(u64, Answer),
+}
+
+/// What is asked of every node, or of the one that owns a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Question {
+    Join(Select, Vec<String>),
+    Leave(Select, Vec<String>),
+    Disconnect(Select, Goodbye),
+    Describe(Select),
+}
+
+impl Question {
+    /// The node that alone can do it.
+    pub(crate) fn owner(&self) -> Option<u16> {
+        let (Self::Join(select, _) | Self::Leave(select, _) | Self::Disconnect(select, _) | Self::Describe(select)) =
+            self;
+        match select {
+            Select::Socket(address) => Some(address.node),
+            Select::Everyone | Select::Channels { .. } | Select::User(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// It is done.
+    Done,
+    /// It was refused.
+    Refused(String),
+    /// Those are here.
+    Sockets(Vec<Session>),
+    /// So many sessions were sent what asks for acknowledgements.
+    Reached(u32),
+    /// One of them acknowledged.
+    Acknowledged(Wording),
+    /// One of them closed before it did.
+    Gone,
+}
+
+/// [`SocketInfo`] in words.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    id: String,
+    user: Arc<str>,
+    name: Option<Arc<str>>,
+    roles: Vec<Arc<str>>,
+    polling: bool,
+    address: Option<String>,
+    connected_at: u64,
+    channels: Vec<Arc<str>>,
+}
+
+impl From<SocketInfo> for Session {
+    fn from(info: SocketInfo) -> Self {
+        let SocketInfo { id, user, name, roles, transport, address, connected_at, channels } = info;
+        Self { id, user, name, roles, polling: transport == POLLING, address, connected_at, channels }
+    }
+}
+
+impl From<Session> for SocketInfo {
+    fn from(session: Session) -> Self {
+        let Session { id, user, name, roles, polling, address, connected_at, channels } = session;
+        let transport = if polling { POLLING } else { WEBSOCKET };
+        Self { id, user, name, roles, transport, address, connected_at, channels }
+    }
+}
+
+/// Arguments of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Wording {
+    text: String,
+    attachments: Vec<Bytes>,
+}
+
+impl From<&Args> for Wording {
+    fn from(args: &Args) -> Self {
+        Self { text: args.text().to_owned(), attachments: args.attachments().to_vec() }
+    }
+}
+
+impl Wording {
+    /// The arguments, if they are such.
+    pub(crate) fn args(self) -> Option<Args> {
+        let list = format!("[{}]", self.text);
+        serde_json::from_str::<Vec<serde::de::IgnoredAny>>(&list).ok()?;
+        Some(Args::from_validated(self.text, self.attachments))
+    }
+}
+
+/// Whom a publication is for.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum To {
+    /// Channels, each with what its members must be to hear it.
+    Channels(Vec<(Arc<str>, Vec<Want>)>),
+    Session(String),
+}
+
+/// [`Wanted`] in words.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Want {
+    MayHear(String),
+    Having(Vec<(String, Vec<String>)>),
+    When(String),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Slow {
+    DropOldest,
+    Conflate(Arc<str>),
+    ConflateOrDisconnect(Arc<str>),
+    Disconnect,
+}
+
+/// A publication on its way to other nodes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Relay {
+    pub(super) app: String,
+    pub(super) id: Arc<str>,
+    pub(super) to: To,
+    pub(super) except: Vec<Arc<str>>,
+    pub(super) event: Arc<str>,
+    pub(super) args: Wording,
+    pub(super) native: Option<String>,
+    pub(super) priority: Priority,
+    pub(super) volatile: bool,
+    pub(super) when_slow: Slow,
+    pub(super) compress: bool,
+    pub(super) stored: Option<Seq>,
+    /// Channels that remember it.
+    pub(super) remembered: Vec<Arc<str>>,
+    /// The number under which acknowledgements are awaited, and for how many milliseconds.
+    pub(super) asks: Option<(u64, u64)>,
+}
+
+impl Relay {
+    pub(super) fn of(app: &App, publication: &Publication) -> Self {
+        let to = match &publication.to {
+            Target::Channels(heard) => {
+                To::Channels(heard.iter().map(|heard| (Arc::clone(&heard.channel), wants(heard))).collect())
+            }
+            Target::Socket(address) => To::Session(address.encode()),
+        };
+        Self {
+            app: app.name.clone(),
+            id: Arc::clone(&publication.id),
+            to,
+            except: publication.except.to_vec(),
+            event: Arc::clone(&publication.event),
+            args: Wording::from(&publication.args),
+            native: publication.native.clone(),
+            priority: publication.priority,
+            volatile: publication.volatile,
+            when_slow: match &publication.when_slow {
+                WhenSlow::DropOldest => Slow::DropOldest,
+                WhenSlow::Conflate(key) => Slow::Conflate(Arc::clone(key)),
+                WhenSlow::ConflateOrDisconnect(key) => Slow::ConflateOrDisconnect(Arc::clone(key)),
+                WhenSlow::Disconnect => Slow::Disconnect,
+            },
+            compress: publication.compress,
+            stored: publication.stored,
+            remembered: Vec::new(),
+            asks: None,
+        }
+    }
+
+    /// The publication, for an app of this node; `None`: it is not one.
+    pub(super) fn publication(self, app: &App) -> Option<Publication> {
+        let to = match self.to {
+            To::Channels(heard) => {
+                let heard = heard.into_iter().map(|(channel, wants)| {
+                    let audience = audience(app, wants)?;
+                    Some(Heard { channel, audience })
+                });
+                Target::Channels(heard.collect::<Option<_>>()?)
+            }
+            To::Session(name) => Target::Socket(name.parse().ok()?),
+        };
+        let rule = match &to {
+            Target::Channels(heard) => heard.first().and_then(|heard| app.policy.pattern(&heard.channel)).cloned(),
+            Target::Socket(_) => None,
+        };
+        Some(Publication {
+            app: app.id,
+            id: self.id,
+            to,
+            except: self.except.into(),
+            event: self.event,
+            args: self.args.args()?,
+            native: self.native,
+            priority: self.priority,
+            volatile: self.volatile,
+            when_slow: match self.when_slow {
+                Slow::DropOldest => WhenSlow::DropOldest,
+                Slow::Conflate(key) => WhenSlow::Conflate(key),
+                Slow::ConflateOrDisconnect(key) => WhenSlow::ConflateOrDisconnect(key),
+                Slow::Disconnect => WhenSlow::Disconnect,
+            },
+            rule,
+            compress: self.compress,
+            stored: self.stored,
+        })
+    }
+}
+
+fn wants(heard: &Heard) -> Vec<Want> {
+    let want = |wanted: &Wanted| match wanted {
+        Wanted::MayHear(channel) => Want::MayHear(channel.clone()),
+        Wanted::Having(keys) => Want::Having(keys.clone()),
+        Wanted::When(condition) => Want::When(condition.source().to_string()),
+    };
+    heard.audience.iter().flat_map(|audience| audience.wanted().iter().map(want)).collect()
+}
+
+/// The audience again; `None`: it cannot be read, so that nobody is known to belong to it.
+fn audience(app: &App, wants: Vec<Want>) -> Option<Option<Audience>> {
+    let names = || Names::default().with([("user", Kind::Any)]);
+    let wanted = wants.into_iter().map(|want| match want {
+        Want::MayHear(channel) => Some(Wanted::MayHear(channel)),
+        Want::Having(keys) => Some(Wanted::Having(keys)),
+        Want::When(source) => Condition::compile(&source, &names()).ok().map(Wanted::When),
+    });
+    let wanted: Vec<Wanted> = wanted.collect::<Option<_>>()?;
+    Some((!wanted.is_empty()).then(|| Audience::new(&app.policy, wanted)))
+}
+
+/// Why a letter was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    #[error("it is of another version of this server")]
+    OtherFormat,
+    #[error("it is damaged")]
+    Damaged,
+}
+
+impl Letter {
+    pub(crate) fn write(&self) -> Bytes {
+        // Nothing here can fail: all types are plain, and the vector grows.
+        postcard::to_extend(self, vec![FORMAT]).unwrap_or_default().into()
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unread> {
+        match bytes.split_first() {
+            Some((&FORMAT, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((letter, [])) => Ok(letter),
+                _ => Err(Unread::Damaged),
+            },
+            Some(_) => Err(Unread::OtherFormat),
+            None => Err(Unread::Damaged),
+        }
+    }
+}
