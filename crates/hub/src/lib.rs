@@ -18,6 +18,7 @@ pub mod policy;
 pub mod presence;
 pub mod recovery;
 pub mod socket;
+pub mod source;
 pub mod store;
 mod sync;
 
