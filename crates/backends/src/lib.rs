@@ -3,3 +3,7 @@
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod http;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "rabbitmq")]
+mod retry;

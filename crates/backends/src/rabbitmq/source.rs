@@ -1,0 +1,190 @@
+//! Messages from a queue of this app's own, acknowledged once the hub has taken them.
+//!
+//! The connection is supervised here, not by the client library: whatever ends it, everything is declared anew on the next
+//! one, and the broker gives out again what was not acknowledged.
+
+use std::future::pending;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::uri::AMQPUri;
+use lapin::{Confirmation, Connection, ConnectionProperties, Consumer, Error};
+use oyez_hub::source::{Intake, Poison, Taken};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::fault::{Fault, Step, place};
+use super::message::{arrival, dead_letter, headers};
+use super::topology::{Channels, dead, declare, short, waiting};
+use crate::retry::Backoff;
+
+/// How long the broker may take to let us in and to make what is needed.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often it is asked how many messages wait.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long messages under way may take when the source ends; what is not done then comes again.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A connection that is silent for twice this many seconds is lost, unless the URL says otherwise.
+const HEARTBEAT: u16 = 10;
+
+/// AMQP's word for a good end.
+const GOODBYE: u16 = 200;
+
+/// What is read, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(super) uri: AMQPUri,
+    pub(super) exchange: String,
+    pub(super) keys: Vec<String>,
+    pub(super) queue: String,
+    pub(super) quorum: bool,
+    pub(super) prefetch: u16,
+}
+
+impl Options {
+    /// A durable queue, bound to an exchange by these keys, at the broker of this URL.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without showing it.
+    pub fn new(url: &str, exchange: &str, keys: &[String], queue: &str) -> Result<Self, String> {
+        let mut uri: AMQPUri = url.parse()?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        let (exchange, keys, queue) = (exchange.to_owned(), keys.to_vec(), queue.to_owned());
+        Ok(Self { uri, exchange, keys, queue, quorum: true, prefetch: 256 })
+    }
+
+    /// Whether the queue is replicated, and how many messages are under way at once.
+    #[must_use]
+    pub fn with(self, quorum: bool, prefetch: u16) -> Self {
+        Self { quorum, prefetch, ..self }
+    }
+}
+
+/// Reads until it is stopped.
+pub async fn run(options: Options, intake: Intake, stop: CancellationToken) {
+    let (app, source) = (intake.app_name(), intake.name().to_owned());
+    let mut backoff = Backoff::new();
+    loop {
+        let fault = tokio::select! {
+            () = stop.cancelled() => break,
+            opened = open(&options, &source) => match opened {
+                Ok((connection, channels, consumer)) => {
+                    info!(event = "source_connected", app, source, place = place(&options.uri), queue = options.queue);
+                    intake.figures().works();
+                    backoff = Backoff::new();
+                    let ended = read(&options, &intake, &channels, consumer, &stop).await;
+                    // A connection that is lost cannot be closed.
+                    let _ = timeout(GRACE, connection.close(GOODBYE, "bye".into())).await;
+                    match ended {
+                        Ok(()) => break,
+                        Err(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            },
+        };
+        intake.figures().fails(fault.trouble);
+        let wait = backoff.wait();
+        let Fault { trouble, said, help } = fault;
+        warn!(event = "source_failed", app, source, reason = trouble.word(), said, help, again_in = ?wait);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    intake.figures().stopped();
+    info!(event = "source_stopped", app, source);
+}
+
+/// Connects, declares and begins to consume.
+async fn open(options: &Options, source: &str) -> Result<(Connection, Channels, Consumer), Fault> {
+    let name = format!("oyez {source}");
+    let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
+    let connecting = timeout(PATIENCE, Connection::connect_uri(options.uri.clone(), properties));
+    let connection = match connecting.await {
+        Ok(connected) => connected.map_err(|error| Fault::of(&error, Step::Connect, options))?,
+        Err(_) => return Err(Fault::silence(Step::Connect, options)),
+    };
+    let declaring = async {
+        let channels = declare(&connection, options).await?;
+        let consuming = channels.inward.basic_consume(
+            short(&options.queue)?,
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let consumer = consuming.await.map_err(|error| Fault::of(&error, Step::Queue, options))?;
+        Ok((channels, consumer))
+    };
+    match timeout(PATIENCE, declaring).await {
+        Ok(declared) => declared.map(|(channels, consumer)| (connection, channels, consumer)),
+        Err(_) => Err(Fault::silence(Step::Read, options)),
+    }
+}
+
+/// Reads until the source is stopped, or something is wrong.
+async fn read(
+    options: &Options,
+    intake: &Intake,
+    channels: &Channels,
+    mut consumer: Consumer,
+    stop: &CancellationToken,
+) -> Result<(), Fault> {
+    let (queue, dead) = (short(&options.queue)?, dead(options)?);
+    let wrong = |error: Error| Fault::of(&error, Step::Read, options);
+    let mut under_way = FuturesUnordered::new();
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            delivery = consumer.next() => match delivery {
+                Some(Ok(delivery)) => under_way.push(settle(intake, channels, &dead, delivery)),
+                Some(Err(error)) => return Err(wrong(error)),
+                None => return Err(Fault::cancelled(options)),
+            },
+            Some(settled) = under_way.next() => settled.map_err(wrong)?,
+            _ = look.tick() => {
+                intake.figures().lags(waiting(channels, queue.clone()).await.map_err(wrong)?);
+            }
+        }
+    }
+    // No more come; who is under way may arrive.
+    let _ = channels.inward.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
+    let _ = timeout(GRACE, async { while under_way.next().await.is_some() {} }).await;
+    Ok(())
+}
+
+/// Sees one message through to its acknowledgement; or it stays the broker's.
+async fn settle(intake: &Intake, channels: &Channels, dead: &ShortString, delivery: Delivery) -> Result<(), Error> {
+    let headers = headers(&delivery);
+    match intake.take(&arrival(&delivery, &headers)).await {
+        Taken::Done => {}
+        Taken::Dead(poison) => bury(channels, dead, &delivery, &poison).await?,
+        Taken::Not => return pending().await,
+    }
+    delivery.ack(BasicAckOptions::default()).await.map(drop)
+}
+
+/// Puts a message with the dead letters; returns when the broker has it there.
+async fn bury(channels: &Channels, dead: &ShortString, delivery: &Delivery, poison: &Poison) -> Result<(), Error> {
+    let (key, properties) = (delivery.routing_key.clone(), dead_letter(delivery, poison));
+    loop {
+        let (dead, key, properties) = (dead.clone(), key.clone(), properties.clone());
+        let options = BasicPublishOptions::default();
+        let published = channels.aside.basic_publish(dead, key, options, &delivery.data, properties).await?;
+        match published.await? {
+            Confirmation::Ack(_) | Confirmation::NotRequested => return Ok(()),
+            // The broker has no room for it now.
+            Confirmation::Nack(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
