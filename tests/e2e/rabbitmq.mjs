@@ -84,8 +84,8 @@ export async function rabbitmq(t) {
       child = start(program('rabbitmq-server'), [], env);
       await says(child, /completed with \d+ plugins/);
     },
-    async kill() {
-      end(child, 'SIGKILL');
+    async kill(signal = 'SIGKILL') {
+      end(child, signal);
       await child.gone;
     },
     /** `rabbitmqctl ARGS`; gives what it prints. */

@@ -12,6 +12,9 @@ use super::{Bench, needs, stream};
 /// that do not end, `--test-force-exit`, loses results.)
 const TEST_MS: &str = "300000";
 
+/// In the names of test files that start a broker.
+const BROKERED: &str = "rabbitmq";
+
 /// Names of variables and the paths they hold.
 type Variables = Vec<(&'static str, PathBuf)>;
 
@@ -25,8 +28,14 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     if let Err(missing) = needs::node_packages(bench.root) {
         return Ok(Counts::missing(&files, missing));
     }
+    let (brokers, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| path.contains(BROKERED));
+    let missing = if brokers.is_empty() { None } else { needs::rabbitmq().err() };
     let programs = bench.programs()?;
-    test(bench.root, &files, 2, programs)
+    match missing {
+        None => test(bench.root, &[others, brokers].concat(), 2, programs),
+        Some(missing) if others.is_empty() => Ok(Counts::missing(&brokers, missing)),
+        Some(missing) => Ok(test(bench.root, &others, 2, programs)?.and(Counts::missing(&brokers, missing))),
+    }
 }
 
 /// What Node's runner is given.

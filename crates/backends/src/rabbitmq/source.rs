@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is asked how many messages wait.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long to wait before a dead letter is sent again that the broker refused.
+const NACKED: Duration = Duration::from_secs(1);
+
 /// How long messages under way may take when the source ends; what is not done then comes again.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -147,11 +150,11 @@ async fn read(
         tokio::select! {
             () = stop.cancelled() => break,
             delivery = consumer.next() => match delivery {
-                Some(Ok(delivery)) => under_way.push(settle(intake, channels, &dead, delivery)),
+                Some(Ok(delivery)) => under_way.push(settle(options, intake, channels, &dead, delivery)),
                 Some(Err(error)) => return Err(wrong(error)),
                 None => return Err(Fault::cancelled(options)),
             },
-            Some(settled) = under_way.next() => settled.map_err(wrong)?,
+            Some(settled) = under_way.next() => settled?,
             _ = look.tick() => {
                 intake.figures().lags(waiting(channels, queue.clone()).await.map_err(wrong)?);
             }
@@ -164,14 +167,25 @@ async fn read(
 }
 
 /// Sees one message through to its acknowledgement; or it stays the broker's.
-async fn settle(intake: &Intake, channels: &Channels, dead: &ShortString, delivery: Delivery) -> Result<(), Error> {
+async fn settle(
+    options: &Options,
+    intake: &Intake,
+    channels: &Channels,
+    dead: &ShortString,
+    delivery: Delivery,
+) -> Result<(), Fault> {
+    let wrong = |error: Error| Fault::of(&error, Step::Read, options);
     let headers = headers(&delivery);
     match intake.take(&arrival(&delivery, &headers)).await {
         Taken::Done => {}
-        Taken::Dead(poison) => bury(channels, dead, &delivery, &poison).await?,
+        Taken::Dead(poison) => {
+            // A broker that has just begun may forget to answer.
+            let buried = timeout(PATIENCE, bury(channels, dead, &delivery, &poison)).await;
+            buried.map_err(|_| Fault::silence(Step::DeadLetters, options))?.map_err(wrong)?;
+        }
         Taken::Not => return pending().await,
     }
-    delivery.ack(BasicAckOptions::default()).await.map(drop)
+    delivery.ack(BasicAckOptions::default()).await.map(drop).map_err(wrong)
 }
 
 /// Puts a message with the dead letters; returns when the broker has it there.
@@ -184,7 +198,7 @@ async fn bury(channels: &Channels, dead: &ShortString, delivery: &Delivery, pois
         match published.await? {
             Confirmation::Ack(_) | Confirmation::NotRequested => return Ok(()),
             // The broker has no room for it now.
-            Confirmation::Nack(_) => tokio::time::sleep(LOOK).await,
+            Confirmation::Nack(_) => tokio::time::sleep(NACKED).await,
         }
     }
 }
