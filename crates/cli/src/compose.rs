@@ -110,7 +110,10 @@ impl Node {
                     () = signals.end() => {}
                 }
                 // What they have read is delivered before anybody is sent away.
-                let _ = (&mut sources).await;
+                tokio::select! {
+                    _ = &mut sources => {}
+                    () = signals.end() => {}
+                }
                 stop.cancel();
                 signals.end().await;
             };

@@ -63,6 +63,8 @@ fn by_code(code: u16, step: Step) -> Trouble {
         // A virtual host that is not there, or not for this user.
         530 if step == Step::Connect => Trouble::Missing,
         404 => Trouble::Missing,
+        // Messages were under way for longer than the broker allows.
+        406 if step == Step::Read => Trouble::Lost,
         405 | 406 => Trouble::Conflict,
         320 => Trouble::Lost,
         _ => Trouble::Other,

@@ -161,8 +161,11 @@ async fn read(
         }
     }
     // No more come; who is under way may arrive.
-    let _ = channels.inward.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
-    let _ = timeout(GRACE, async { while under_way.next().await.is_some() {} }).await;
+    let rest = async {
+        let _ = channels.inward.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
+        while under_way.next().await.is_some() {}
+    };
+    let _ = timeout(GRACE, rest).await;
     Ok(())
 }
 
