@@ -5,5 +5,7 @@ pub mod embedded;
 pub mod http;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
-#[cfg(feature = "rabbitmq")]
-mod retry;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+mod supervise;

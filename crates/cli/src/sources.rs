@@ -1,7 +1,7 @@
 //! Where messages come from by themselves: one task for each source that has an address, started anew when its settings
 //! change. What becomes of the messages is the app's rules' affair, which change without that.
 
-use oyez_backends::rabbitmq;
+use oyez_backends::{rabbitmq, redis};
 use oyez_hub::Hub;
 use oyez_hub::source::{Intake, Trouble};
 use oyez_server::config::{Config, Door};
@@ -71,21 +71,24 @@ impl Sources {
         let Ok(known) = self.hub.find_app(app) else { return };
         let Some(intake) = Intake::new(self.hub.clone(), known.id, name) else { return };
         let stop = self.ending.child_token();
-        match rabbitmq(&door) {
-            Ok(options) => drop(self.tasks.spawn(rabbitmq::run(options, intake, stop.clone()))),
-            Err(why) => {
-                intake.figures().fails(Trouble::Other);
-                error!(
-                    event = "source_failed",
-                    app,
-                    source = name,
-                    reason = Trouble::Other.word(),
-                    said = why,
-                    help = "correct `url`"
-                );
-            }
+        if let Err(said) = self.read(&door, intake.clone(), stop.clone()) {
+            intake.figures().fails(Trouble::Other);
+            let reason = Trouble::Other.word();
+            error!(event = "source_failed", app, source = name, reason, said, help = "correct `url`");
         }
         self.running.push(Running { app: app.to_owned(), name: name.to_owned(), door, stop });
+    }
+
+    /// Has the vendor's reader run until it is stopped.
+    fn read(&self, door: &Door, intake: Intake, stop: CancellationToken) -> Result<(), String> {
+        match door.kind.as_str() {
+            "redis" => {
+                let options = redis::Options::new(&door.url, &door.from, door.prefetch)?;
+                self.tasks.spawn(redis::run(options, intake, stop));
+            }
+            _ => drop(self.tasks.spawn(rabbitmq::run(rabbitmq(door)?, intake, stop))),
+        }
+        Ok(())
     }
 }
 

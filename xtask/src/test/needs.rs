@@ -103,6 +103,11 @@ pub(super) fn rabbitmq() -> Result<(), String> {
     if there() { Ok(()) } else { Err("apt installed rabbitmq-server, but it is not there".to_owned()) }
 }
 
+/// Redis, which tests of sources start for themselves.
+pub(super) fn redis() -> Result<(), String> {
+    if on_path("redis-server").is_some() { Ok(()) } else { apt("redis-server") }
+}
+
 /// A C++ compiler, which libFuzzer is built with (not Oyez itself).
 pub(super) fn cxx() -> Result<(), String> {
     if env::var_os("CXX").is_some() || on_path("c++").is_some() { Ok(()) } else { apt("g++") }

@@ -5,16 +5,7 @@ use lapin::{Error, ErrorKind};
 use oyez_hub::source::Trouble;
 
 use super::source::Options;
-
-/// Why a source stopped reading.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) trouble: Trouble,
-    /// What the server, or the system, said.
-    pub(super) said: String,
-    /// What to do about it.
-    pub(super) help: String,
-}
+use crate::supervise::Fault;
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,33 +17,32 @@ pub(super) enum Step {
     Read,
 }
 
-impl Fault {
-    pub(super) fn of(error: &Error, step: Step, options: &Options) -> Self {
-        let (trouble, said) = match error.kind() {
-            ErrorKind::ProtocolError(error) => (by_code(error.get_id(), step), error.get_message().to_string()),
-            _ if step == Step::Connect => (Trouble::Unreachable, error.to_string()),
-            _ => (Trouble::Lost, error.to_string()),
-        };
-        Self { trouble, said, help: help(trouble, step, options) }
-    }
+/// What the client library says.
+pub(super) fn fault(error: &Error, step: Step, options: &Options) -> Fault {
+    let (trouble, said) = match error.kind() {
+        ErrorKind::ProtocolError(error) => (by_code(error.get_id(), step), error.get_message().to_string()),
+        _ if step == Step::Connect => (Trouble::Unreachable, error.to_string()),
+        _ => (Trouble::Lost, error.to_string()),
+    };
+    Fault { trouble, said, help: help(trouble, step, options) }
+}
 
-    /// The broker took too long.
-    pub(super) fn silence(step: Step, options: &Options) -> Self {
-        let trouble = if step == Step::Connect { Trouble::Unreachable } else { Trouble::Lost };
-        Self { trouble, said: "no answer in time".to_owned(), help: help(trouble, step, options) }
-    }
+/// The broker took too long.
+pub(super) fn silence(step: Step, options: &Options) -> Fault {
+    let trouble = if step == Step::Connect { Trouble::Unreachable } else { Trouble::Lost };
+    Fault { trouble, said: "no answer in time".to_owned(), help: help(trouble, step, options) }
+}
 
-    /// The broker took the queue away.
-    pub(super) fn cancelled(options: &Options) -> Self {
-        let (trouble, said) = (Trouble::Missing, format!("the queue {} was deleted", options.queue));
-        Self { trouble, said, help: "it is made again".to_owned() }
-    }
+/// The broker took the queue away.
+pub(super) fn cancelled(options: &Options) -> Fault {
+    let (trouble, said) = (Trouble::Missing, format!("the queue {} was deleted", options.queue));
+    Fault { trouble, said, help: "it is made again".to_owned() }
+}
 
-    /// What the file says cannot be.
-    pub(super) fn unfit(said: impl Into<String>) -> Self {
-        let help = "as in amqp://user:password@host:5672/vhost, and names of at most 255 bytes".to_owned();
-        Self { trouble: Trouble::Other, said: said.into(), help }
-    }
+/// What the file says cannot be.
+pub(super) fn unfit(said: impl Into<String>) -> Fault {
+    let help = "as in amqp://user:password@host:5672/vhost, and names of at most 255 bytes".to_owned();
+    Fault { trouble: Trouble::Other, said: said.into(), help }
 }
 
 /// The reply codes of AMQP.

@@ -16,12 +16,12 @@ use lapin::{Confirmation, Connection, ConnectionProperties, Consumer, Error};
 use oyez_hub::source::{Intake, Poison, Taken};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::fault::{Fault, Step, place};
+use super::fault::{Step, cancelled, fault, place, silence};
 use super::message::{arrival, dead_letter, headers};
 use super::topology::{Channels, dead, declare, short, waiting};
-use crate::retry::Backoff;
+use crate::supervise::{Fault, supervise};
 
 /// How long the broker may take to let us in and to make what is needed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -73,38 +73,23 @@ impl Options {
 
 /// Reads until it is stopped.
 pub async fn run(options: Options, intake: Intake, stop: CancellationToken) {
-    let (app, source) = (intake.app_name(), intake.name().to_owned());
-    let mut backoff = Backoff::new();
-    loop {
-        let fault = tokio::select! {
-            () = stop.cancelled() => break,
-            opened = open(&options, &source) => match opened {
-                Ok((connection, channels, consumer)) => {
-                    info!(event = "source_connected", app, source, place = place(&options.uri), queue = options.queue);
-                    intake.figures().works();
-                    backoff = Backoff::new();
-                    let ended = read(&options, &intake, &channels, consumer, &stop).await;
-                    // A connection that is lost cannot be closed.
-                    let _ = timeout(GRACE, connection.close(GOODBYE, "bye".into())).await;
-                    match ended {
-                        Ok(()) => break,
-                        Err(fault) => fault,
-                    }
-                }
-                Err(fault) => fault,
-            },
-        };
-        intake.figures().fails(fault.trouble);
-        let wait = backoff.wait();
-        let Fault { trouble, said, help } = fault;
-        warn!(event = "source_failed", app, source, reason = trouble.word(), said, help, again_in = ?wait);
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-    intake.figures().stopped();
-    info!(event = "source_stopped", app, source);
+    let (options, intake, stop) = (&options, &intake, &stop);
+    supervise(intake, stop, || session(options, intake, stop)).await;
+}
+
+/// One connection; `Ok` when the source is stopped.
+async fn session(options: &Options, intake: &Intake, stop: &CancellationToken) -> Result<(), Fault> {
+    let (connection, channels, consumer) = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        opened = open(options, intake.name()) => opened?,
+    };
+    let (app, source) = (intake.app_name(), intake.name());
+    info!(event = "source_connected", app, source, place = place(&options.uri), queue = options.queue);
+    intake.figures().works();
+    let ended = read(options, intake, &channels, consumer, stop).await;
+    // A connection that is lost cannot be closed.
+    let _ = timeout(GRACE, connection.close(GOODBYE, "bye".into())).await;
+    ended
 }
 
 /// Connects, declares and begins to consume.
@@ -113,8 +98,8 @@ async fn open(options: &Options, source: &str) -> Result<(Connection, Channels, 
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
     let connecting = timeout(PATIENCE, Connection::connect_uri(options.uri.clone(), properties));
     let connection = match connecting.await {
-        Ok(connected) => connected.map_err(|error| Fault::of(&error, Step::Connect, options))?,
-        Err(_) => return Err(Fault::silence(Step::Connect, options)),
+        Ok(connected) => connected.map_err(|error| fault(&error, Step::Connect, options))?,
+        Err(_) => return Err(silence(Step::Connect, options)),
     };
     let declaring = async {
         let channels = declare(&connection, options).await?;
@@ -124,12 +109,12 @@ async fn open(options: &Options, source: &str) -> Result<(Connection, Channels, 
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        let consumer = consuming.await.map_err(|error| Fault::of(&error, Step::Queue, options))?;
+        let consumer = consuming.await.map_err(|error| fault(&error, Step::Queue, options))?;
         Ok((channels, consumer))
     };
     match timeout(PATIENCE, declaring).await {
         Ok(declared) => declared.map(|(channels, consumer)| (connection, channels, consumer)),
-        Err(_) => Err(Fault::silence(Step::Read, options)),
+        Err(_) => Err(silence(Step::Read, options)),
     }
 }
 
@@ -142,7 +127,7 @@ async fn read(
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
     let (queue, dead) = (short(&options.queue)?, dead(options)?);
-    let wrong = |error: Error| Fault::of(&error, Step::Read, options);
+    let wrong = |error: Error| fault(&error, Step::Read, options);
     let mut under_way = FuturesUnordered::new();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,7 +137,7 @@ async fn read(
             delivery = consumer.next() => match delivery {
                 Some(Ok(delivery)) => under_way.push(settle(options, intake, channels, &dead, delivery)),
                 Some(Err(error)) => return Err(wrong(error)),
-                None => return Err(Fault::cancelled(options)),
+                None => return Err(cancelled(options)),
             },
             Some(settled) = under_way.next() => settled?,
             _ = look.tick() => {
@@ -177,14 +162,14 @@ async fn settle(
     dead: &ShortString,
     delivery: Delivery,
 ) -> Result<(), Fault> {
-    let wrong = |error: Error| Fault::of(&error, Step::Read, options);
+    let wrong = |error: Error| fault(&error, Step::Read, options);
     let headers = headers(&delivery);
     match intake.take(&arrival(&delivery, &headers)).await {
         Taken::Done => {}
         Taken::Dead(poison) => {
             // A broker that has just begun may forget to answer.
             let buried = timeout(PATIENCE, bury(channels, dead, &delivery, &poison)).await;
-            buried.map_err(|_| Fault::silence(Step::DeadLetters, options))?.map_err(wrong)?;
+            buried.map_err(|_| silence(Step::DeadLetters, options))?.map_err(wrong)?;
         }
         Taken::Not => return pending().await,
     }

@@ -6,8 +6,9 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Connection, Error, ExchangeKind};
 
-use super::fault::{Fault, Step};
+use super::fault::{Step, fault, unfit};
 use super::source::Options;
+use crate::supervise::Fault;
 
 /// How often a quorum queue gives a message out before it puts it with the dead letters itself: a message that ends the
 /// process each time would otherwise do so for ever.
@@ -23,7 +24,7 @@ pub(super) struct Channels {
 
 /// A name that the protocol can hold.
 pub(super) fn short(name: &str) -> Result<ShortString, Fault> {
-    ShortString::try_new(name).map_err(|error| Fault::unfit(error.to_string()))
+    ShortString::try_new(name).map_err(|error| unfit(error.to_string()))
 }
 
 /// The exchange of the dead letters, and their queue.
@@ -33,7 +34,7 @@ pub(super) fn dead(options: &Options) -> Result<ShortString, Fault> {
 
 /// Declares everything, idempotently.
 pub(super) async fn declare(connection: &Connection, options: &Options) -> Result<Channels, Fault> {
-    let at = |step| move |error: Error| Fault::of(&error, step, options);
+    let at = |step| move |error: Error| fault(&error, step, options);
     let inward = connection.create_channel().await.map_err(at(Step::Connect))?;
     let aside = connection.create_channel().await.map_err(at(Step::Connect))?;
     let (exchange, queue, dead) = (short(&options.exchange)?, short(&options.queue)?, dead(options)?);

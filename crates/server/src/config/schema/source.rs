@@ -8,12 +8,12 @@ pub(super) static SOURCE: Section = Section {
     path: "app.NAME.source",
     doc: "Messages that a broker brings are published by rules, and acknowledged to it only when they are taken: stored, if they are durable. What can never be published goes to the dead letters. A source that cannot be reached is tried again; nothing waits for it. See [sources.md](sources.md).",
     keys: &[
-        need("kind", Choice(&["rabbitmq"]), r#""rabbitmq""#, "what it is"),
-        need("url", Secrets, r#"{ env = "RABBITMQ_URL" }"#, "where it is, with the credentials: `amqp://user:password@host:5672/vhost`, or `amqps://`. The source is off while the environment variable is not set"),
-        need("from", Texts, r##"["quota.#", "device.*"]"##, "what is read: the routing keys to which the queue is bound, with `*` for one word and `#` for any"),
-        may("exchange", Text, r#""cloudphone.events""#, "the topic exchange, which must be there"),
-        may("queue", Text, r#""oyez.cloudphone.events""#, "the queue, which is made, durable, and this app's alone; `oyez.APP.SOURCE` without it"),
-        or("queue_type", Choice(&["quorum", "classic"]), r#""quorum""#, "`quorum` outlives the loss of a broker's node, and gives up on messages after 20 deliveries that nobody finished"),
+        need("kind", Choice(&["rabbitmq", "redis"]), r#""rabbitmq""#, "what it is"),
+        need("url", Secrets, r#"{ env = "RABBITMQ_URL" }"#, "where it is, with the credentials: `amqp://user:password@host:5672/vhost`, or `amqps://`; `redis://user:password@host:6379`, or `rediss://`. The source is off while the environment variable is not set"),
+        need("from", Texts, r##"["quota.#", "device.*"]"##, "what is read: with RabbitMQ the routing keys to which the queue is bound, with `*` for one word and `#` for any; with Redis the channels, or patterns such as `room:*`"),
+        may("exchange", Text, r#""cloudphone.events""#, "RabbitMQ: the topic exchange, which must be there"),
+        may("queue", Text, r#""oyez.cloudphone.events""#, "RabbitMQ: the queue, which is made, durable, and this app's alone; `oyez.APP.SOURCE` without it"),
+        or("queue_type", Choice(&["quorum", "classic"]), r#""quorum""#, "RabbitMQ: `quorum` outlives the loss of a broker's node, and gives up on messages after 20 deliveries that nobody finished"),
         or("prefetch", Count(within(1, 65_535)), "256", "messages that are under way at once"),
         may("data", Expression, r#""first(body.payload, body)""#, "where in the body the data is, from `body`, `address` and `headers`; without it, the body is"),
         or("drop", Texts, "[]", "fields that nobody gets to see, of the body and of the data: what traces carry, secrets"),
@@ -27,7 +27,7 @@ pub(super) static SOURCE: Section = Section {
 #[rustfmt::skip]
 static RULE: Section = Section {
     path: "app.NAME.source.NAME.rule",
-    doc: "One publication of each message that fits. Known: `address` (the routing key), the captures of `match`, `data`, `body`, `headers`, `message_id`, `sent` (in milliseconds), and the times. A message that no rule fits, or whose data names nobody in `to`, is acknowledged and counted.",
+    doc: "One publication of each message that fits. Known: `address` (the routing key, the channel), the captures of `match`, `data`, `body`, `headers`, `message_id`, `sent` (in milliseconds), and the times. A message that no rule fits, or whose data names nobody in `to`, is acknowledged and counted.",
     keys: &[
         need("match", Texts, r#""quota.{what}""#, "by which addresses; captures match as in the names of channels"),
         may("when", Condition, r#""data.usagePercent >= 95""#, "only when this holds; data that lacks what it asks for does not fit"),

@@ -1,0 +1,5 @@
+//! Redis.
+
+pub mod source;
+
+pub use source::{Options, run};
