@@ -74,7 +74,7 @@ class Scrape(unittest.TestCase):
             for sample in family.samples:
                 self.assertEqual(set(sample.labels) - {"le"}, labels, sample)
         # What nothing has happened for has no series yet.
-        self.assertEqual(set(shown) - set(self.families), {"oyez_connects_refused", "oyez_connect_errors", "oyez_disconnects", "oyez_tls_handshakes"})
+        self.assertEqual(set(shown) - set(self.families), {"oyez_messages_dropped", "oyez_connects_refused", "oyez_connect_errors", "oyez_disconnects", "oyez_tls_handshakes"})
 
     def test_figures_are_right(self):
         self.assertEqual([sample.value for sample in self.families["oyez_publications"].samples], [1])

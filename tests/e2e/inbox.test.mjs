@@ -256,6 +256,7 @@ describe('an inbox', () => {
     const heard = next(one.socket, 'alarm:new');
     await stage.server.publish(site, 'alarm:new', { n: 1 });
     assert.deepEqual((await heard)[0], { n: 1 });
+    await until(one.socket, 'unread-count', () => one.told.some(([, { count }]) => count === 1));
     const back = await device(stage, bob, { answer: () => [] });
     assert.deepEqual(back.n(), [1]);
     await stage.server.publish(site, 'alarm:new', { n: 2 });
@@ -369,6 +370,7 @@ describe('an inbox', () => {
     assert.match(await ask({ delivery: 'recoverable' }), /409 .*history/);
     assert.match(await ask({ delivery: 'durable', receipts: 'webhook' }), /400 .*webhook/);
     assert.match(await ask({ delivery: 'durable', deliver_at: 'soon' }), /400 .*2026-01-31/);
+    assert.match(await ask({ delivery: 'durable', ttl_ms: 0 }), /400 .*ttl_ms/);
     assert.match(await ask({ delivery: 'eternal' }), /400 /);
   });
 });
@@ -415,6 +417,32 @@ describe('an inbox that counts heartbeats', () => {
     await next(ws, 'ping');
     await next(ws, 'ping');
     assert.deepEqual((await device(stage, ann)).n(), []);
+  });
+
+  test('takes no pong of a plain WebSocket for the answer to a ping that it does not answer', async () => {
+    const ann = somebody();
+    await durable(stage, ann, 1);
+    const ws = new WebSocket(`${stage.server.ws}/ws?token=${user(ann)}`, { autoPong: false });
+    stage.ends.push(() => ws.terminate());
+    const frames = [];
+    ws.on('message', (text) => frames.push(JSON.parse(text)));
+    const pings = [];
+    ws.on('ping', (payload) => pings.push(payload));
+    await until(ws, 'message', () => frames.some(({ type }) => type === 'notification'));
+    pings.length = 0;
+    await until(ws, 'ping', () => pings.length > 1);
+    const answered = async (...payloads) => {
+      payloads.forEach((payload) => ws.pong(payload));
+      // Whatever is said afterwards is heard afterwards.
+      const known = next(ws, 'message');
+      ws.send(JSON.stringify({ type: 'notification:ack', id: 5 }));
+      await known;
+      return (await stage.server.api(`/api/v1/inbox?user=${ann}`)).json.messages.map(({ state }) => state);
+    };
+    assert.deepEqual(await answered('', 'alive', Buffer.alloc(4), Buffer.alloc(4, 255)), ['pending'], 'unasked');
+    let states = await answered(pings[1]);
+    while (states[0] === 'pending') states = await answered();
+    assert.deepEqual(states, ['delivered']);
   });
 });
 

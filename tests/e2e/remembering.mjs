@@ -51,7 +51,7 @@ ack = "{'joined': joined}"
 [[app.feed.on]]
 event = "watch"
 join = "room:{data.room}"
-since = "data.since"
+${recovery && 'since = "data.since"'}
 reply = { event = "watching", data = "joined" }
 ack = "joined"
 [[app.feed.on]]

@@ -61,7 +61,7 @@ impl Node {
         let (ending, access) = (CancellationToken::new(), Access::of(&config));
         let report = config.server.report;
         let live = server.live(config, access.clone());
-        let (reloads, lane) = Reloads::new(live, reading, runtime.handle().clone());
+        let (reloads, lane) = Reloads::new(live, reading, keeping.clone(), runtime.handle().clone());
         let state = ApiState {
             hub: server.hub().clone(),
             metrics: Arc::clone(server.metrics()),

@@ -48,16 +48,28 @@ impl Keeping {
             (Some(_), Some(Kind::Memory)) => {
                 Err(Failure::new("--data-dir and --store memory contradict each other").help("leave one of them out"))
             }
-            (None, kind) => {
-                if kind.is_none() && config.apps.iter().any(|app| app.inbox.is_some()) {
-                    warn!(
-                        event = "store",
-                        kind = "memory",
-                        "durable messages are kept in memory, and lost when this process ends: give it --data-dir DIR, or say --store memory if that is meant"
-                    );
-                }
+            (None, _) => {
+                self.warn(config);
                 Ok((Arc::new(MemoryStore::new(Default::default(), settings)), false))
             }
+        }
+    }
+
+    /// The same, and in memory where nothing else is said: for trying things.
+    pub(crate) fn or_memory(&self) -> Self {
+        let kind = if self.data_dir.is_some() { Kind::Embedded } else { Kind::Memory };
+        Self { store: Some(self.store.unwrap_or(kind)), ..self.clone() }
+    }
+
+    /// Says that a restart forgets durable messages, where a configuration has them and nobody has said that this is meant.
+    pub(crate) fn warn(&self, config: &Config) {
+        let asked = self.data_dir.is_some() || self.store.is_some();
+        if !asked && config.apps.iter().any(|app| app.inbox.is_some()) {
+            warn!(
+                event = "store",
+                kind = "memory",
+                "durable messages are kept in memory, and lost when this process ends: give it --data-dir DIR, or say --store memory if that is meant"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::compose;
 use crate::failure::Failure;
+use crate::keeping::Keeping;
 use crate::signals::Hangup;
 
 /// How the configuration is read, with what the command line adds to it.
@@ -21,6 +22,7 @@ const WAITING: usize = 8;
 pub(crate) struct Reloads {
     live: Live,
     reading: Reading,
+    keeping: Keeping,
     runtime: Handle,
     asked: mpsc::Receiver<oneshot::Sender<ReloadAnswer>>,
     current: watch::Sender<Config>,
@@ -29,14 +31,14 @@ pub(crate) struct Reloads {
 
 impl Reloads {
     /// For a node that runs with what `live` knows; the API asks by the lane that comes with it.
-    pub(crate) fn new(live: Live, reading: Reading, runtime: Handle) -> (Self, ReloadLane) {
+    pub(crate) fn new(live: Live, reading: Reading, keeping: Keeping, runtime: Handle) -> (Self, ReloadLane) {
         let (lane, asked) = mpsc::channel(WAITING);
         let current = watch::Sender::new(live.config().clone());
         let hangup = {
             let _runtime = runtime.enter();
             Hangup::new()
         };
-        (Self { live, reading, runtime, asked, current, hangup }, lane)
+        (Self { live, reading, keeping, runtime, asked, current, hangup }, lane)
     }
 
     /// The configuration that holds.
@@ -71,6 +73,7 @@ impl Reloads {
         let config = tokio::task::block_in_place(|| (self.reading)()).map_err(words)?;
         let fetch = compose::fetch(&config, &self.runtime).map_err(words)?;
         let restart = self.live.apply(config, fetch.as_ref()).await.map_err(|error| error.to_string())?;
+        self.keeping.warn(self.live.config());
         self.current.send_replace(self.live.config().clone());
         Ok(restart)
     }

@@ -279,7 +279,7 @@ pub enum CommandError {
     #[error("the server is shutting down")]
     ShuttingDown,
     /// The app keeps no messages.
-    #[error("the app {0} has no inbox: add [app.{0}.inbox] to the file, or publish with delivery = \"live\"")]
+    #[error("the app {0} has no inbox: add [app.{0}.inbox] to its file; what is live needs none")]
     NoInbox(String),
     /// A promise that cannot be kept.
     #[error("{0}")]
@@ -300,6 +300,20 @@ pub enum CommandError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// All that a client hears of a store that fails: the server's disks are none of its business.
+pub const NOT_STORED: &str = "the store does not answer; try again later";
+
+impl CommandError {
+    /// What a client hears of it.
+    #[must_use]
+    pub fn for_client(&self) -> String {
+        match self {
+            Self::Store(error) if error.is_trouble() => NOT_STORED.to_owned(),
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// What the hub hands to shards, besides deliveries.

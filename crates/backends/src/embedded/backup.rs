@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oyez_hub::store::{Damage, StoreError, verify as verify_records};
 
-use super::open::{engine, lock, open};
+use super::open::{engine, lock, make, open};
 use super::view::Moment;
 use super::{Options, error};
 
@@ -38,7 +38,8 @@ pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u
         bytes += more;
         progress(bytes);
     };
-    copy_all(&engine(from), &engine(to), &mut copied).map_err(|problem| error::io(to, &problem))?;
+    let done = make(to).and_then(|()| copy_all(&engine(from), &engine(to), &mut copied));
+    done.map_err(|problem| error::io(to, &problem))?;
     drop(open(to, options)?);
     Ok(bytes)
 }

@@ -22,10 +22,12 @@ pub(super) fn of(dir: &Path, error: fjall::Error) -> StoreError {
 pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
     let dir_shown = dir.display().to_string();
     match error.kind() {
-        ErrorKind::PermissionDenied
-        | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::NotADirectory
-        | ErrorKind::AlreadyExists => StoreError::ReadOnly { dir: dir_shown, reason: error.to_string() },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly { dir: dir_shown, reason: error.to_string() }
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            StoreError::NoDirectory { dir: dir_shown, reason: error.to_string() }
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             StoreError::DiskFull { dir: dir_shown, free: 0, needed: 1 }
         }

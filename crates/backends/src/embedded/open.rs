@@ -1,6 +1,6 @@
 //! Opening a data directory: one process at a time, and only what is whole.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -22,10 +22,18 @@ const WORKERS: usize = 2;
 /// The engine keeps as much of its log as this before it moves what is in it to its place.
 const LOG: u64 = 128 * MIB;
 
+/// Makes the directory, if it is not there: what people are told is for nobody but the server's user.
+pub(super) fn make(dir: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir)
+}
+
 /// Takes the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |problem: &std::io::Error| error::io(dir, problem);
-    fs::create_dir_all(dir).map_err(|problem| failed(&problem))?;
+    make(dir).map_err(|problem| failed(&problem))?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("oyez.lock"));
     let file = file.map_err(|problem| failed(&problem))?;
     match file.try_lock() {

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use fjall::{Iter, Readable, Snapshot};
-use oyez_hub::store::{Each, StoreError, View, Writes};
+use oyez_hub::store::{Each, StoreError, View, Writes, is_head};
 
 use super::{Shared, error};
 
@@ -47,24 +47,25 @@ impl View for Moment<'_> {
     }
 }
 
-/// Small records that were written lately, as they are now: the head of an inbox is read again for its next message.
+/// Heads of inboxes that were written lately, as they are now: each is read again for the next message.
 #[derive(Default)]
 pub(super) struct Recent(HashMap<Vec<u8>, Bytes>);
 
 impl Recent {
     /// Records that are remembered; then all are forgotten.
     const MOST: usize = 1 << 16;
-    /// The bytes of a small one.
-    const SMALL: usize = 32;
 
     /// Notes what has been committed.
     pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
-        match value.filter(|value| value.len() <= Self::SMALL) {
-            Some(small) => {
+        if !is_head(key) {
+            return;
+        }
+        match value {
+            Some(head) => {
                 if self.0.len() >= Self::MOST {
                     self.0.clear();
                 }
-                self.0.insert(key.to_vec(), Bytes::copy_from_slice(small));
+                self.0.insert(key.to_vec(), Bytes::copy_from_slice(head));
             }
             None => {
                 self.0.remove(key);

@@ -15,11 +15,17 @@ use super::{MIB, Shared, error as of_engine};
 /// Operations that wait for the writer; whoever comes then waits until there is room, in order of arrival.
 pub(super) const QUEUE: usize = 1_024;
 
+/// This part of what is kept free is touched by nothing.
+const LAST_RESERVE: u64 = 8;
+
 /// The most operations of one group: an answer waits for the whole group.
 const GROUP: usize = 512;
 
 type Answer = Box<dyn FnOnce(Result<Level, StoreError>) + Send>;
-type Runs = Box<dyn FnOnce(Result<(&dyn View, &mut Counters), StoreError>) -> Option<(Writes, Answer)> + Send>;
+type Runs = Box<dyn FnOnce(Result<Ground<'_>, StoreError>) -> Option<(Writes, Answer)> + Send>;
+
+/// What an operation runs on: what is there, the counters, and whether there is room for more messages.
+type Ground<'a> = (&'a dyn View, &'a mut Counters, Option<StoreError>);
 
 /// An operation that waits for its turn.
 pub(super) struct Job {
@@ -34,8 +40,8 @@ impl Job {
         operation: impl FnOnce(&mut Transaction<'_>) -> Result<R, StoreError> + Send + 'static,
         answer: impl FnOnce(Result<(R, Level), StoreError>) + Send + 'static,
     ) -> Self {
-        let run = move |may: Result<(&dyn View, &mut Counters), StoreError>| {
-            let ran = may.and_then(|(view, counters)| Transaction::run(view, counters, operation));
+        let run = move |may: Result<Ground<'_>, StoreError>| {
+            let ran = may.and_then(|(view, counters, full)| Transaction::run(view, counters, full, operation));
             match ran {
                 Ok((result, writes)) => {
                     let answer: Answer = Box::new(move |level| answer(level.map(|level| (result, level))));
@@ -87,7 +93,7 @@ impl Writer {
         let may = self.may_write();
         let mut group = Group { before: Now(&self.shared), recent: &self.recent, writes: Writes::new() };
         for job in jobs.drain(..) {
-            let ran = (job.run)(may.clone().map(|()| (&group as &dyn View, &mut self.counters)));
+            let ran = (job.run)(may.clone().map(|full| (&group as &dyn View, &mut self.counters, full)));
             let Some((writes, answer)) = ran else { continue };
             group.writes.extend(writes);
             level = level.max(job.level);
@@ -101,19 +107,21 @@ impl Writer {
         answers.into_iter().for_each(|answer| answer(reached.clone()));
     }
 
-    /// Whether there is room, and nothing has failed. To write into a full disk would end the engine; not to lets it go
-    /// on as soon as there is room.
-    fn may_write(&self) -> Result<(), StoreError> {
+    /// Whether nothing has failed, and why there is no room for more messages, if there is none. To write into a full disk
+    /// would end the engine; not to lets it go on as soon as there is room. What becomes of the messages that are there may
+    /// use the most of what is kept free, since it is little, and leads to room.
+    fn may_write(&self) -> Result<Option<StoreError>, StoreError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        let Ok(disk) = rustix::fs::statvfs(&self.shared.dir) else { return Ok(()) };
+        let Ok(disk) = rustix::fs::statvfs(&self.shared.dir) else { return Ok(None) };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < self.keep_free {
-            let dir = self.shared.dir.display().to_string();
-            return Err(StoreError::DiskFull { dir, free: free / MIB, needed: self.keep_free / MIB });
+        if free >= self.keep_free {
+            return Ok(None);
         }
-        Ok(())
+        let dir = self.shared.dir.display().to_string();
+        let full = StoreError::DiskFull { dir, free: free / MIB, needed: self.keep_free / MIB };
+        if free < self.keep_free / LAST_RESERVE { Err(full) } else { Ok(Some(full)) }
     }
 
     /// Into the log, to the disk if that is wanted, and then into memory, where readers find it: all or nothing.

@@ -43,7 +43,8 @@ pub(crate) enum Scenario {
     Polling,
     /// Clients say something and wait for the acknowledgement
     Echo,
-    /// Publish to users who are not connected; each publisher has a connection, and waits for each answer
+    /// Publish to users who are not connected, in an app with an inbox and a store on disk (`oyez dev --config FILE
+    /// --data-dir DIR`); each publisher has a connection, and waits for each answer
     Durable,
 }
 

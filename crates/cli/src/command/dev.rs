@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (None, Some(user), Some(admin), Some(key)) => Some(Demo { tokens: [user, admin], api_key: key.clone() }),
         _ => None,
     };
-    let mut node = Node::new(config, &options.keeping, Box::new(reading), demo)?;
+    let mut node = Node::new(config, &options.keeping.or_memory(), Box::new(reading), demo)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

@@ -59,7 +59,11 @@ fn commands() -> String {
     section(&mut out, "oyez", &program);
     let shown = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
     for command in program.get_subcommands().filter(shown) {
-        section(&mut out, &format!("oyez {}", command.get_name()), command);
+        let title = format!("oyez {}", command.get_name());
+        section(&mut out, &title, command);
+        for part in command.get_subcommands().filter(shown) {
+            section(&mut out, &format!("{title} {}", part.get_name()), part);
+        }
     }
     out
 }

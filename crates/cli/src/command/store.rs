@@ -24,7 +24,8 @@ pub(crate) struct Options {
 const AFTER: &str = "\
 Examples:
   oyez store stats --data-dir /var/lib/oyez
-  oyez store verify --data-dir /var/lib/oyez && oyez store backup --data-dir /var/lib/oyez /backup/oyez-monday
+  oyez store verify --data-dir /var/lib/oyez
+  oyez store backup --data-dir /var/lib/oyez /backup/oyez-monday
   oyez store restore --data-dir /var/lib/oyez /backup/oyez-monday
 
 A server has its directory for itself: stop it first. Exit codes: 0 done, and the store is good; 1 it is not, or it could \
@@ -172,7 +173,9 @@ fn repair(dir: &Path) -> Result<(), Failure> {
     let done = runtime.block_on(done);
     progress.clear();
     let done = done.map_err(|error| {
-        refused(&error).help("what the engine cannot even open is not to be saved: oyez store restore, from a backup")
+        let help = "what the engine cannot even open is not to be saved: move the directory away, and bring back a backup: oyez \
+                    store restore --data-dir";
+        refused(&error).help(format_args!("{help} {} BACKUP", dir.display()))
     })?;
     if done == embedded::Repaired::default() {
         say::line(format_args!("{} was good.", dir.display()));

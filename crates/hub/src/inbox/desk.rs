@@ -8,13 +8,15 @@ use oyez_protocol::message::Args;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Inboxes;
+use super::intake::heard_in;
 use super::receipts::Receipt;
 use crate::Hub;
 use crate::address::Address;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
-use crate::command::{CommandError, Control, Marking, Publish, Select};
+use crate::command::{CommandError, Marking, Publish, Select};
 use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
 use crate::hub::{Saying, names};
@@ -65,7 +67,7 @@ impl Hub {
             }
         }
         if changed.iter().any(|change| change.from < State::Read && change.to >= State::Read) {
-            self.unread_changed(app, user);
+            self.unread_changed(app, &Target::User(Arc::clone(user)));
         }
     }
 
@@ -78,7 +80,7 @@ impl Hub {
         if let Some(rules) = app.inbox.as_deref().filter(|_| !deleted.removed.is_empty()) {
             let words = json!({ "ids": deleted.removed, "state": "deleted" });
             self.tell_devices(app, user, rules.words.state.as_ref(), words, None).await;
-            self.unread_changed(app, user);
+            self.unread_changed(app, &Target::User(Arc::clone(user)));
         }
         Ok(deleted)
     }
@@ -96,34 +98,15 @@ impl Hub {
 
     /// Puts users on a channel's roster; their devices hear it from now on.
     pub(crate) async fn enroll(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
-        let inboxes = self.roster_in(app, channel)?;
-        let devices = users.iter().map(|user| devices_of(user)).collect();
-        let roster = vec![roster_of(channel)];
-        let select = Select::Channels { to: devices, except: Vec::new() };
-        // First of all, so that whatever is put when they are on it reaches their devices.
-        self.control_all(app.id, &select, |select| Control::Join(app.id, select, roster.clone()));
-        self.settled(app.id, &select).await;
-        let new = inboxes.store.enroll(&app.name, channel, users).await;
-        inboxes.note(&new);
-        if new.is_err() {
-            self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
-        }
-        Ok(new?)
+        Ok(self.roster_in(app, channel)?.change_roster(app.id, channel, users, true).await?)
     }
 
     /// Takes users off a channel's roster.
     pub(crate) async fn dismiss(&self, app: &App, channel: &str, users: Vec<Arc<str>>) -> Result<usize, CommandError> {
-        let inboxes = self.roster_in(app, channel)?;
-        let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
-        let gone = inboxes.store.dismiss(&app.name, channel, users).await;
-        inboxes.note(&gone);
-        let gone = gone?;
-        let roster = vec![roster_of(channel)];
-        self.control_all(app.id, &select, |select| Control::Leave(app.id, select, roster.clone()));
-        Ok(gone)
+        Ok(self.roster_in(app, channel)?.change_roster(app.id, channel, users, false).await?)
     }
 
-    fn roster_in(&self, app: &App, channel: &str) -> Result<&super::Inboxes, CommandError> {
+    fn roster_in(&self, app: &App, channel: &str) -> Result<&Inboxes, CommandError> {
         names(app, &[channel.to_owned()])?;
         if app.policy.roster(channel).is_none() {
             return Err(CommandError::NoRoster(channel.to_owned()));
@@ -131,15 +114,16 @@ impl Hub {
         self.inboxes_of(app)
     }
 
-    /// Notes that the number of unread messages may have changed; the user's devices hear what it is then.
-    pub fn unread_changed(&self, app: &App, user: &Arc<str>) {
+    /// Notes that the number of unread messages may have changed of a user, or of all on a roster; their devices hear what
+    /// it is then.
+    pub fn unread_changed(&self, app: &App, whose: &Target) {
         let Some(inboxes) = self.inboxes() else { return };
         let told = app.inbox.as_ref().is_some_and(|rules| rules.words.unread.is_some());
-        if !told || self.channels().members(app.id, &devices_of(user)) == 0 {
+        if !told || self.channels().members(app.id, &heard_in(whose)) == 0 {
             return;
         }
         let mut uncounted = inboxes.uncounted.lock();
-        uncounted.users.insert((app.id, Arc::clone(user)));
+        uncounted.places.insert((app.id, whose.clone()));
         if !std::mem::replace(&mut uncounted.told, true) {
             let hub = self.clone();
             self.spawn(async move { hub.tell_unread().await });
@@ -152,19 +136,31 @@ impl Hub {
         loop {
             let next = {
                 let mut uncounted = inboxes.uncounted.lock();
-                let next = uncounted.users.iter().next().cloned();
+                let next = uncounted.places.iter().next().cloned();
                 match &next {
-                    Some(next) => drop(uncounted.users.remove(next)),
+                    Some(next) => drop(uncounted.places.remove(next)),
                     None => uncounted.told = false,
                 }
                 next
             };
-            let Some((app, user)) = next else { return };
+            let Some((app, whose)) = next else { return };
             let app = self.app(app);
-            if let (Some(rules), Ok(count)) = (&app.inbox, inboxes.store.unread(&app.owner(&user), unix_millis()).await)
-            {
-                self.tell_devices(&app, &user, rules.words.unread.as_ref(), json!({ "count": count }), None).await;
+            match whose {
+                Target::User(user) => self.tell_unread_of(&app, inboxes, &user).await,
+                Target::Channel(channel) => {
+                    let select = Select::Channels { to: vec![roster_of(&channel)], except: Vec::new() };
+                    for one in self.describe(app.id, &select).await {
+                        self.unread_changed(&app, &Target::User(one.user));
+                    }
+                }
             }
+        }
+    }
+
+    async fn tell_unread_of(&self, app: &App, inboxes: &Inboxes, user: &Arc<str>) {
+        let Some(event) = app.inbox.as_ref().and_then(|rules| rules.words.unread.as_ref()) else { return };
+        if let Ok(count) = inboxes.store.unread(&app.owner(user), unix_millis()).await {
+            self.tell_devices(app, user, Some(event), json!({ "count": count }), None).await;
         }
     }
 

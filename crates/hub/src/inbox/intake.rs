@@ -5,21 +5,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::Inboxes;
 use crate::Hub;
+use crate::address::AppId;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::unix_millis;
+use crate::command::{Control, Select};
 use crate::delivery::{Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
 use crate::hub::Inner;
 use crate::policy::grants::Audience as Wanted;
-use crate::store::{Message, Outcome, Put, Seq, Store, StoreError, Stored, Target};
+use crate::store::{Message, Outcome, Put, Released, Seq, Store, StoreError, Stored, Target};
 
 /// Publications that wait to be stored; whoever comes then waits, in order of arrival.
 pub(super) const QUEUE: usize = 1_024;
@@ -33,16 +35,38 @@ const RELEASED: usize = 64;
 /// The longest time for which the clock on the wall is not looked at: it may be put forward.
 const NAP: Duration = Duration::from_secs(5);
 
-/// A durable publication on its way into the store.
-pub(super) struct Job {
-    pub(super) put: Put,
-    pub(super) compress: bool,
-    pub(super) asked: Instant,
-    pub(super) reply: oneshot::Sender<Result<Stored, StoreError>>,
+/// What is to be done in the order in which it came.
+pub(super) enum Job {
+    Put(Box<Publishing>),
+    Roster(Roster),
 }
 
-/// The same, when the store has answered.
-struct Done {
+/// A durable publication on its way into the store.
+pub(super) struct Publishing {
+    put: Put,
+    compress: bool,
+    asked: Instant,
+    reply: oneshot::Sender<Result<Stored, StoreError>>,
+}
+
+/// Users who come onto a channel's roster, or off it.
+pub(super) struct Roster {
+    pub(super) app: AppId,
+    pub(super) channel: Arc<str>,
+    pub(super) users: Vec<Arc<str>>,
+    pub(super) on: bool,
+    pub(super) reply: oneshot::Sender<Result<usize, StoreError>>,
+}
+
+/// What the store has answered.
+enum Done {
+    Put(Box<Answered>),
+    Roster(Roster, Result<usize, StoreError>),
+    Released(Result<Vec<Released>, StoreError>),
+}
+
+/// A publication when the store has answered.
+struct Answered {
     app: Arc<str>,
     message: Message,
     deliver_at: Option<u64>,
@@ -55,39 +79,63 @@ struct Done {
 /// Takes jobs in until the hub is gone.
 pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc::Receiver<Job>) {
     let mut under_way = FuturesOrdered::new();
-    let mut due = store.next_due().await.unwrap_or_default();
-    let mut open = true;
+    let mut due = next_due(&store).await;
+    let (mut open, mut releasing) = (true, false);
     while open || !under_way.is_empty() {
         tokio::select! {
             biased;
             Some(done) = under_way.next() => {
                 let Some(hub) = Hub::upgrade(&hub) else { return };
-                let scheduled = settle(&hub, done).await;
-                due = [due, scheduled].into_iter().flatten().min();
+                match done {
+                    Done::Put(answered) => due = [due, settle(&hub, *answered).await].into_iter().flatten().min(),
+                    Done::Roster(roster, changed) => settle_roster(&hub, roster, changed).await,
+                    Done::Released(released) => {
+                        due = deliver_due(&hub, &store, released).await;
+                        releasing = false;
+                    }
+                }
             }
             job = jobs.recv(), if open && under_way.len() < UNDER_WAY => match job {
-                Some(job) => under_way.push_back(put(Arc::clone(&store), job)),
+                Some(Job::Put(publishing)) => under_way.push_back(put(Arc::clone(&store), *publishing).boxed()),
+                Some(Job::Roster(roster)) => {
+                    let Some(app) = Hub::upgrade(&hub).map(|hub| hub.app(roster.app)) else { return };
+                    under_way.push_back(change_roster(Arc::clone(&store), app, roster).boxed());
+                }
                 None => open = false,
             },
-            () = until(due) => {
-                let Some(hub) = Hub::upgrade(&hub) else { return };
-                due = release(&hub, &store).await;
+            () = until(due), if !releasing => {
+                // In the queue with the others, so that its turn to be delivered comes when it was stored.
+                under_way.push_back(release(Arc::clone(&store)).boxed());
+                releasing = true;
             }
         }
     }
 }
 
-async fn put(store: Arc<dyn Store>, job: Job) -> Done {
-    let Job { put, compress, asked, reply } = job;
+async fn put(store: Arc<dyn Store>, publishing: Publishing) -> Done {
+    let Publishing { put, compress, asked, reply } = publishing;
     let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
     let outcome = store.put(put, unix_millis()).await;
-    Done { app, message, deliver_at, compress, asked, reply, outcome }
+    Done::Put(Box::new(Answered { app, message, deliver_at, compress, asked, reply, outcome }))
+}
+
+async fn change_roster(store: Arc<dyn Store>, app: Arc<App>, roster: Roster) -> Done {
+    let users = roster.users.clone();
+    let changed = match roster.on {
+        true => store.enroll(&app.name, &roster.channel, users).await,
+        false => store.dismiss(&app.name, &roster.channel, users).await,
+    };
+    Done::Roster(roster, changed)
+}
+
+async fn release(store: Arc<dyn Store>) -> Done {
+    Done::Released(store.release(RELEASED, unix_millis()).await)
 }
 
 /// Answers the publisher and delivers what was stored; returns when it is due, if it is not yet.
-async fn settle(hub: &Hub, done: Done) -> Option<u64> {
+async fn settle(hub: &Hub, answered: Answered) -> Option<u64> {
     let inboxes = hub.inboxes()?;
-    let Done { app, message, deliver_at, compress, asked, reply, outcome } = done;
+    let Answered { app, message, deliver_at, compress, asked, reply, outcome } = answered;
     inboxes.note(&outcome);
     let stored = outcome.as_ref().ok().cloned();
     // A publisher that has gone wants no answer.
@@ -100,6 +148,7 @@ async fn settle(hub: &Hub, done: Done) -> Option<u64> {
         }
         Outcome::Scheduled => deliver_at,
         Outcome::Stored => {
+            inboxes.untroubled();
             inboxes.count(stored.places.len(), stored.refused.len(), stored.dropped.len());
             if let Ok(app) = hub.find_app(&app) {
                 hub.hand_over(&app, &message, &stored.places, compress, asked).await;
@@ -109,28 +158,53 @@ async fn settle(hub: &Hub, done: Done) -> Option<u64> {
     }
 }
 
+/// Has the devices of users hear a roster, or no more: what was stored before has been delivered, what was stored later
+/// comes later.
+async fn settle_roster(hub: &Hub, roster: Roster, changed: Result<usize, StoreError>) {
+    let Some(inboxes) = hub.inboxes() else { return };
+    inboxes.note(&changed);
+    let Roster { app, channel, users, on, reply } = roster;
+    let Ok(count) = changed else {
+        let _ = reply.send(changed);
+        return;
+    };
+    let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
+    let channels = vec![roster_of(&channel)];
+    hub.control_all(app, &select, |select| match on {
+        true => Control::Join(app, select, channels.clone()),
+        false => Control::Leave(app, select, channels.clone()),
+    });
+    if on && count > 0 {
+        // Until they hear it, nothing is pushed to them.
+        hub.settled(app, &select).await;
+    }
+    let _ = reply.send(Ok(count));
+}
+
 /// Delivers what has become due; returns when more will be.
-async fn release(hub: &Hub, store: &Arc<dyn Store>) -> Option<u64> {
+async fn deliver_due(hub: &Hub, store: &Arc<dyn Store>, released: Result<Vec<Released>, StoreError>) -> Option<u64> {
     let inboxes = hub.inboxes()?;
-    loop {
-        let released = store.release(RELEASED, unix_millis()).await;
-        inboxes.note(&released);
-        let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait"))
-        else {
-            return Some(unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default());
-        };
-        let count = released.len();
-        for due in released {
-            inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
-            // An app that is not in the file any more has nobody who is connected.
-            if let Ok(app) = hub.find_app(&due.app) {
-                hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;
-            }
-        }
-        if count < RELEASED {
-            return store.next_due().await.unwrap_or_default();
+    inboxes.note(&released);
+    let Ok(released) = released.inspect_err(|error| warn!(event = "store", %error, "scheduled messages wait")) else {
+        return Some(after_a_nap());
+    };
+    for due in released {
+        inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
+        // An app that is not in the file any more has nobody who is connected.
+        if let Ok(app) = hub.find_app(&due.app) {
+            hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;
         }
     }
+    next_due(store).await
+}
+
+/// When the first of what waits is due; if the store cannot say it, it is asked again.
+async fn next_due(store: &Arc<dyn Store>) -> Option<u64> {
+    store.next_due().await.unwrap_or_else(|_| Some(after_a_nap()))
+}
+
+fn after_a_nap() -> u64 {
+    unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default()
 }
 
 /// Waits until a moment of the clock on the wall.
@@ -159,7 +233,26 @@ impl Inboxes {
     /// What the store says.
     pub(super) async fn take_in(&self, put: Put, compress: bool, asked: Instant) -> Result<Stored, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job { put, compress, asked, reply }).await.map_err(|_| StoreError::Closed)?;
+        self.queue(Job::Put(Box::new(Publishing { put, compress, asked, reply })), answer).await
+    }
+
+    /// Has users put on a roster, or taken off, behind all that came before.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn change_roster(
+        &self,
+        app: AppId,
+        channel: &str,
+        users: Vec<Arc<str>>,
+        on: bool,
+    ) -> Result<usize, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Roster(Roster { app, channel: channel.into(), users, on, reply }), answer).await
+    }
+
+    async fn queue<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -191,9 +284,7 @@ impl Hub {
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };
         let _ = self.admit(app, publication, None, asked, None).await;
         for (target, _) in places {
-            if let Target::User(user) = target {
-                self.unread_changed(app, user);
-            }
+            self.unread_changed(app, target);
         }
     }
 

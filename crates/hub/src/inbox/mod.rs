@@ -25,7 +25,7 @@ use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
 use crate::command::CommandError;
-use crate::store::{Owner, Stats, Store, StoreError};
+use crate::store::{Owner, Stats, Store, StoreError, Target};
 use intake::Job;
 use receipts::Receipt;
 
@@ -67,10 +67,10 @@ pub struct Inboxes {
     figures: Figures,
 }
 
-/// Users whose devices are to hear how much is unread.
+/// Inboxes, and logs of channels, of whose users the devices are to hear how much is unread.
 #[derive(Debug, Default)]
 struct Uncounted {
-    users: HashSet<(AppId, Arc<str>)>,
+    places: HashSet<(AppId, Target)>,
     /// Somebody is telling them.
     told: bool,
 }
@@ -114,21 +114,25 @@ impl Inboxes {
 
     /// Notes how an operation went that writes.
     fn note<T>(&self, outcome: &Result<T, StoreError>) {
-        match outcome {
-            Ok(_) => {
-                if self.trouble.lock().take().is_some() {
-                    info!(event = "store_recovered", "durable messages are stored again");
-                }
-            }
-            Err(error) => {
-                self.figures.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if error.is_trouble() {
-                    let before = self.trouble.lock().replace(error.clone());
-                    if before.is_none_or(|before| before.word() != error.word()) {
-                        warn!(event = "store_trouble", reason = error.word(), %error, "nothing durable is stored");
-                    }
-                }
-            }
+        let Err(error) = outcome else { return };
+        self.figures.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if error.is_trouble() {
+            self.troubled(error);
+        }
+    }
+
+    /// Messages cannot be stored, for this reason.
+    fn troubled(&self, error: &StoreError) {
+        let before = self.trouble.lock().replace(error.clone());
+        if before.is_none_or(|before| before.word() != error.word()) {
+            warn!(event = "store_trouble", reason = error.word(), %error, "nothing durable is stored");
+        }
+    }
+
+    /// Messages can be stored. (That others could be marked or deleted says nothing about it: that takes no room.)
+    fn untroubled(&self) {
+        if self.trouble.lock().take().is_some() {
+            info!(event = "store_recovered", "durable messages are stored again");
         }
     }
 }

@@ -9,7 +9,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Hub;
 use crate::clock::unix_millis;
 use crate::hub::Inner;
-use crate::store::Target;
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_secs(5);
@@ -26,10 +25,14 @@ pub(super) async fn run(hub: Weak<Inner>) {
             let done = inboxes.store.maintain(unix_millis()).await;
             inboxes.note(&done);
             let Ok(done) = done else { break };
+            match &done.full {
+                Some(full) => inboxes.troubled(full),
+                None => inboxes.untroubled(),
+            }
             inboxes.figures.expired.fetch_add(done.expired as u64, Relaxed);
             for (app, target) in &done.expired_at {
-                if let (Ok(app), Target::User(user)) = (hub.find_app(app), target) {
-                    hub.unread_changed(&app, user);
+                if let Ok(app) = hub.find_app(app) {
+                    hub.unread_changed(&app, target);
                 }
             }
             if !done.more {

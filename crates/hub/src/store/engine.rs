@@ -121,6 +121,7 @@ pub struct Transaction<'a> {
     writes: Writes,
     pub(crate) counters: &'a mut Counters,
     before: (Seq, Seq),
+    full: Option<StoreError>,
 }
 
 impl fmt::Debug for Transaction<'_> {
@@ -130,17 +131,19 @@ impl fmt::Debug for Transaction<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Runs `operation`; what it wrote is for the engine to write, before it runs another one.
+    /// Runs `operation`; what it wrote is for the engine to write, before it runs another one. `full`: there is no room for
+    /// more messages, only for what becomes of those that are there.
     ///
     /// # Errors
     /// What `operation` says; then it wrote nothing.
     pub fn run<R>(
         view: &'a dyn View,
         counters: &'a mut Counters,
+        full: Option<StoreError>,
         operation: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<(R, Writes), StoreError> {
         let before = (counters.next, counters.reserved);
-        let mut transaction = Self { view, writes: Writes::new(), counters, before };
+        let mut transaction = Self { view, writes: Writes::new(), counters, before, full };
         match operation(&mut transaction) {
             Ok(answer) => Ok((answer, transaction.writes)),
             Err(error) => {
@@ -161,6 +164,11 @@ impl<'a> Transaction<'a> {
         }
         self.counters.next += 1;
         self.counters.next
+    }
+
+    /// Whether there is room for one more message.
+    pub(crate) fn has_room(&self) -> Result<(), StoreError> {
+        self.full.clone().map_or(Ok(()), Err)
     }
 
     /// The records as they were before.

@@ -47,6 +47,14 @@ pub enum StoreError {
         /// What the system says.
         reason: String,
     },
+    /// Something else is in the directory's place.
+    #[error("{dir} is no directory: {reason}; name one, or a place where there is nothing yet")]
+    NoDirectory {
+        /// The data directory.
+        dir: String,
+        /// What the system says.
+        reason: String,
+    },
     /// No store there.
     #[error("there is no store in {dir}; name the directory that `oyez serve --data-dir` has")]
     Missing {
@@ -106,6 +114,7 @@ impl StoreError {
             Self::DiskFull { .. } => "disk_full",
             Self::MemoryFull { .. } => "memory_full",
             Self::ReadOnly { .. } => "read_only",
+            Self::NoDirectory { .. } => "no_directory",
             Self::Missing { .. } => "missing",
             Self::NotEmpty { .. } => "not_empty",
             Self::Locked { .. } => "locked",

@@ -33,6 +33,12 @@ pub(crate) enum Table {
     Expiry = 9,
 }
 
+/// Whether a record is read again for each message that comes to its inbox, or channel: worth to be remembered by an engine.
+#[must_use]
+pub fn is_head(key: &[u8]) -> bool {
+    key.first() == Some(&(Table::Head as u8))
+}
+
 impl Table {
     pub(crate) const ALL: [Self; 9] = [
         Self::Meta,

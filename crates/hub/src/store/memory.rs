@@ -92,7 +92,7 @@ impl Engine for Memory {
         let mut state = self.state.lock();
         let State { records, counters, bytes } = &mut *state;
         let before = counters.clone();
-        let (answer, writes) = Transaction::run(records, counters, operation)?;
+        let (answer, writes) = Transaction::run(records, counters, None, operation)?;
         let known = |key: &Vec<u8>| records.get(key).map_or(0, |value| weight(key, value));
         let less: usize = writes.keys().map(known).sum();
         let more: usize = writes.iter().map(|(key, value)| value.as_ref().map_or(0, |value| weight(key, value))).sum();

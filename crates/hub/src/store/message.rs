@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 
+use super::error::StoreError;
 use crate::command::Level;
 use crate::delivery::Priority;
 
@@ -365,6 +366,8 @@ pub struct Upkeep {
     pub trimmed: usize,
     /// Ids that are known no longer.
     pub forgotten: usize,
+    /// Why there is no room for more messages now.
+    pub full: Option<StoreError>,
     /// There is more to do now.
     pub more: bool,
 }

@@ -28,6 +28,7 @@ use async_trait::async_trait;
 pub use crate::delivery::Priority;
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
+pub use key::is_head;
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{

@@ -264,7 +264,7 @@ fn socketio(node: &Node<'_>) -> SocketIoConfig {
 }
 
 /// A time of nothing would keep a node busy with its own deadlines.
-fn positive(node: &Node<'_>, names: &[&str]) {
+pub(super) fn positive(node: &Node<'_>, names: &[&str]) {
     // What is no duration has been told of already.
     for name in names.iter().filter(|name| node.good_duration(name).is_some_and(|time| time.is_zero())) {
         node.problem(format!("{}.{name} is 0", node.path), Some("write a time such as \"25s\"".into()));

@@ -11,6 +11,7 @@ use oyez_hub::policy::expression::{Kind, Names};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;
 
+use super::app::positive;
 use super::reader::Node;
 use super::rules::{shape, url};
 
@@ -18,14 +19,16 @@ use super::rules::{shape, url};
 pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
     let word = |name: &str| node.choice(name).unwrap_or_default();
     let event = |name: &str| {
-        let event = node.text(name).map(|event| event.text).unwrap_or_default();
-        if !oyez_hub::command::is_event_name(&event) {
+        // What is no text has been told of already.
+        let event = node.text(name).map(|event| event.text);
+        if event.as_ref().is_some_and(|event| !oyez_hub::command::is_event_name(event)) {
             let help = format!("as in {}", node.key(name).example);
             node.problem(format!("{} is no name for an event", node.full(name)), Some(help));
         }
-        Arc::from(event)
+        Arc::from(event.unwrap_or_default())
     };
     let told = |name: &str| Some(event(name)).filter(|event| **event != *"none");
+    positive(node, &["ttl"]);
     InboxRules {
         acknowledge: if word("acknowledge") == "heartbeat" { Acknowledge::Heartbeat } else { Acknowledge::Explicit },
         level: if word("level") == "synced" { Level::Synced } else { Level::Stored },
@@ -41,6 +44,7 @@ pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
 }
 
 fn webhook(node: &Node<'_>) -> Option<Webhook> {
+    positive(node, &["timeout"]);
     Some(Webhook {
         timeout: node.duration("timeout"),
         secret: node.secrets("secret").into_iter().next(),
@@ -61,8 +65,14 @@ fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {
         };
         Pattern::compile(&text.text).map_err(wrong).ok()
     });
+    positive(node, &["ttl"]);
+    let name = node.text("name")?;
+    if name.text.strip_suffix('*').unwrap_or(&name.text).contains('*') {
+        let help = "as in \"alarm:*\"; for other names, write another [[app.NAME.event]]".to_owned();
+        node.doc.problem(name.span.start, "a `*` stands for any ending, and only at the end", Some(help));
+    }
     Some(EventRule {
-        name: node.text("name")?.text.into(),
+        name: name.text.into(),
         to,
         class: class(app, node),
         priority: node.has("priority").then(|| named::<Priority>(node, "priority")).flatten(),
@@ -100,7 +110,7 @@ pub(super) fn owner(app: &Node<'_>, node: &Node<'_>, pattern: &Pattern) -> Optio
         node.doc.problem(text.span.start, format!("`{pattern}` has no part {{{part}}}"), Some(help));
         return None;
     }
-    needs_inbox(app, node, "inbox");
+    needs_inbox(app, node, &node.full("inbox"));
     Some(part.into())
 }
 
@@ -114,20 +124,20 @@ pub(super) fn roster(app: &Node<'_>, node: &Node<'_>) -> Option<Roster> {
         let help = "a channel's durable messages are one user's, or those of all on its roster".to_owned();
         node.problem(format!("{} has both `inbox` and `roster`", node.path), Some(help));
     }
-    needs_inbox(app, node, "roster");
+    needs_inbox(app, node, &node.full("roster"));
     Some(roster)
 }
 
-fn needs_inbox(app: &Node<'_>, node: &Node<'_>, key: &str) {
+fn needs_inbox(app: &Node<'_>, node: &Node<'_>, what: &str) {
     if !app.has("inbox") {
         let help = format!("write [{}.inbox]", app.path);
-        node.problem(format!("{} is for durable messages", node.full(key)), Some(help));
+        node.problem(format!("{what} is for durable messages"), Some(help));
     }
 }
 
 /// `[app.NAME.on.mark]`.
 pub(super) fn mark(app: &Node<'_>, node: &Node<'_>, names: &Names) -> Option<MarkRule> {
-    needs_inbox(app, node, "state");
+    needs_inbox(app, node, &node.path);
     let which = match (node.has("ids"), node.has("up_to")) {
         (true, true) => {
             let help = "a message is named by its id, or as the last of several".to_owned();

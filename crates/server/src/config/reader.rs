@@ -88,6 +88,9 @@ impl<'d> Node<'d> {
             let place = if path.is_empty() { "the file".to_owned() } else { format!("[{path}]") };
             let words = section.keys.iter().map(|known| known.name);
             let help = match nearest(key.get_ref(), words.clone()) {
+                _ if path == "server" && matches!(key.get_ref().as_ref(), "data_dir" | "store") => {
+                    "the command line says it: oyez serve --data-dir DIR".to_owned()
+                }
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", words.collect::<Vec<_>>().join(", ")),
             };

@@ -209,6 +209,18 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     }
 }
 
+/// Where a client of a plain WebSocket goes on.
+fn since(app: &Node<'_>, node: &Node<'_>, names: &Names) -> Option<Shape> {
+    if !app.has("recovery") {
+        let help = format!("write [{}.recovery], and a `history` in the channels that are joined", app.path);
+        node.problem(format!("{} is for clients that come back", node.full("since")), Some(help));
+    } else if !node.has("join") {
+        let help = "write the channels to join: join = \"ticket:{data.ticket}\"".to_owned();
+        node.problem(format!("{} says nothing without `join`", node.full("since")), Some(help));
+    }
+    shape(node, "since", names)
+}
+
 fn connect(node: &Node<'_>, user: &Kind, channels: &Channels) -> Rule {
     let place = names(Place::Connect, user.clone());
     Rule {
@@ -226,7 +238,7 @@ fn rule(app: &Node<'_>, node: &Node<'_>, user: &Kind, channels: &Channels) -> Ru
     Rule {
         line: node.line(),
         join: channel_templates(node, "join", &said, channels),
-        since: if node.has("since") { shape(node, "since", &said) } else { None },
+        since: if node.has("since") { since(app, node, &said) } else { None },
         leave: templates(node, "leave", &said),
         publish: node.child("publish").and_then(|node| publish(&node, &said)),
         mark: node.child("mark").and_then(|node| mark(app, &node, &said)),

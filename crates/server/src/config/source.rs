@@ -7,6 +7,7 @@ use oyez_hub::policy::expression::{Filter, Kind, Names, Template};
 use oyez_hub::policy::limits::Rate;
 use oyez_hub::source::{Source, SourceRule, Storm, WhenStormy, body_names, names};
 
+use super::app::positive;
 use super::inbox::{class, named};
 use super::reader::{Located, Node};
 use super::rules::{described, shape};
@@ -105,6 +106,7 @@ fn storm(node: &Node<'_>) -> Option<Storm> {
 }
 
 fn rule(app: &Node<'_>, node: &Node<'_>) -> Option<SourceRule> {
+    positive(node, &["ttl"]);
     let addresses: Vec<Pattern> = node.texts("match").iter().filter_map(|text| address(node, text)).collect();
     // A capture is known where every address has it.
     let captures = addresses.first().map(|first| first.names().collect::<Vec<_>>()).unwrap_or_default();

@@ -29,7 +29,7 @@ impl Shard {
                 self.beat(session);
                 self.on_native(session, message).await
             }
-            (_, Message::Pong) => Ok(()),
+            (_, Message::Pong(_)) => Ok(()),
             (_, Message::Text(text)) => {
                 let packet = EnginePacket::decode_text(&text, version).map_err(bad)?;
                 self.on_packet(session, packet).await
@@ -57,7 +57,7 @@ impl Shard {
             (PacketType::Ping, _) if version == Version::V3 => {
                 self.beat(session);
                 // Its client asks again only when it has heard the last answer, and what was written before that.
-                self.confirm_delivered(session);
+                self.confirm_delivered(session, session.beats.get());
                 self.sign_of_life(session);
                 self.queue(session, Parcel::engine(PacketType::Pong, "", version));
                 self.ask(session);
@@ -65,7 +65,7 @@ impl Shard {
             }
             (PacketType::Pong, _) if version == Version::V4 => {
                 self.beat(session);
-                self.confirm_delivered(session);
+                self.confirm_delivered(session, session.beats.get());
                 self.schedule(session);
                 self.sign_of_life(session);
                 Ok(())
@@ -168,8 +168,10 @@ impl Shard {
     /// A message of a raw WebSocket. What cannot be understood is counted; the connection stays.
     async fn on_native(self: &Rc<Self>, session: &Rc<Session>, message: Message) -> Result<(), Fault> {
         self.sign_of_life(session);
-        if matches!(message, Message::Pong) {
-            self.confirm_delivered(session);
+        if let Message::Pong(beat) = message {
+            if let Some(beat) = beat.filter(|beat| *beat <= session.beats.get()) {
+                self.confirm_delivered(session, beat);
+            }
             return Ok(());
         }
         let member = session.member("").ok_or(Fault::State)?;
@@ -177,7 +179,7 @@ impl Shard {
         let field = session.front.native.as_ref().map_or(native::DEFAULT_TYPE_FIELD, |native| &native.type_field);
         let understood = match &message {
             Message::Text(text) => native::parse(text, field).ok().zip(serde_json::from_str::<&RawValue>(text).ok()),
-            Message::Binary(_) | Message::Pong => None,
+            Message::Binary(_) | Message::Pong(_) => None,
         };
         match understood {
             Some((frame, data)) => {

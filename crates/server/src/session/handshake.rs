@@ -134,6 +134,7 @@ impl Shard {
             decoder: RefCell::new(decoder),
             chatter: Chatter::default(),
             pulse: Cell::new(pulse),
+            beats: Cell::new(0),
             connect_by: Cell::new(connect_by),
             ask_by: Cell::new(ask_by),
             scheduled: Cell::new(None),

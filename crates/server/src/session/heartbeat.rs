@@ -117,9 +117,11 @@ impl Shard {
         let Some(due) = pulse.ping_at.filter(|at| *at <= now) else { return };
         let version = session.dialog.version();
         let heartbeat = Self::heartbeat(session);
+        let beat = session.beats.get().wrapping_add(1);
+        session.beats.set(beat);
         if session.dialog == Dialog::Native {
             let mut bytes = Vec::new();
-            frame::append(&mut bytes, frame::Opcode::Ping, false, &[]);
+            frame::append(&mut bytes, frame::Opcode::Ping, false, &beat.to_be_bytes());
             self.queue(session, Parcel::beat(bytes));
             pulse.ping_at = Some(now + heartbeat.interval);
         } else {

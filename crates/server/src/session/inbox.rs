@@ -66,8 +66,10 @@ enum Seam {
 struct Sent {
     ack: u64,
     id: Arc<str>,
-    /// A heartbeat was sent after it.
-    asked: bool,
+    /// When, in Unix milliseconds.
+    at: u64,
+    /// The number of the first heartbeat that was sent after it.
+    asked: Option<u32>,
 }
 
 impl Inbox {
@@ -104,26 +106,24 @@ impl Inbox {
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
-        sent.push_back(Sent { ack, id: Arc::clone(id), asked: false });
+        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None });
     }
 
     fn has(&self, id: &str) -> bool {
         self.sent.borrow().iter().any(|sent| *sent.id == *id)
     }
 
-    /// A heartbeat is sent after everything. While the answer to an earlier one is outstanding, it asks about no more:
-    /// answers have no numbers.
-    pub(crate) fn asked(&self) {
+    /// The heartbeat with that number is sent after everything.
+    fn asked(&self, beat: u32) {
         let mut sent = self.sent.borrow_mut();
-        if sent.front().is_none_or(|first| !first.asked) {
-            sent.iter_mut().for_each(|sent| sent.asked = true);
-        }
+        let new = sent.iter_mut().rev().take_while(|sent| sent.asked.is_none());
+        new.for_each(|sent| sent.asked = Some(beat));
     }
 
-    /// The heartbeat was answered: what was sent before it has arrived.
-    fn arrived(&self) -> Vec<Arc<str>> {
+    /// The heartbeat with that number was answered: what was sent before it has arrived.
+    fn arrived(&self, beat: u32) -> Vec<Arc<str>> {
         let mut sent = self.sent.borrow_mut();
-        let until = sent.iter().take_while(|sent| sent.asked).count();
+        let until = sent.iter().take_while(|sent| sent.asked.is_some_and(|asked| asked <= beat)).count();
         sent.drain(..until).map(|sent| sent.id).collect()
     }
 
@@ -147,6 +147,11 @@ impl Shard {
             return;
         }
         let user = Arc::clone(&member.identity.borrow().user);
+        // One that was away may have been taken off a roster meanwhile. From here on, who puts it on one finds it.
+        let known = member.channels.borrow().names();
+        for roster in known.iter().filter(|name| is_roster(name)) {
+            self.leave(member, self.key(member.app, roster));
+        }
         self.join(member, self.key(member.app, &devices_of(&user)));
         let (shard, member) = (Rc::clone(self), Rc::clone(member));
         tokio::task::spawn_local(async move {
@@ -155,58 +160,61 @@ impl Shard {
             let Ok(inboxes) = hub.inboxes_of(&app) else { return };
             let of = app.owner(&user);
             shard.join_rosters(&app, inboxes, &of, &member).await;
-            shard.catch_up_on(&app, inboxes, &of, &member).await;
-            hub.unread_changed(&app, &user);
+            shard.catch_up_on(inboxes, &of, &member).await;
+            hub.unread_changed(&app, &Target::User(user));
         });
     }
 
     /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
-        let channels = loop {
-            match inboxes.store().channels(of).await {
-                Ok(channels) => break channels,
-                Err(error) => self.wait_for_store(app, &error).await,
-            }
-            if !self.is_member(member) {
-                return;
-            }
-        };
-        let mut allowed = Vec::new();
-        for channel in channels {
+        let mut joined = Vec::new();
+        for channel in self.rosters_of(app, inboxes, of, member).await {
             let identity = Arc::clone(&member.identity.borrow());
-            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() {
-                allowed.push(roster_of(&channel));
+            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() && self.is_member(member) {
+                self.join(member, self.key(app.id, &roster_of(&channel)));
+                joined.push(channel);
             }
         }
-        if !self.is_member(member) {
+        if joined.is_empty() {
             return;
         }
-        // One that was away may have been taken off a roster meanwhile.
-        let known = member.channels.borrow().names();
-        for lost in known.iter().filter(|name| is_roster(name) && !allowed.contains(name)) {
-            self.leave(member, self.key(app.id, lost));
-        }
-        for roster in allowed {
-            self.join(member, self.key(app.id, &roster));
+        // Who took it off one while it was not there yet did not find it.
+        let rosters = self.rosters_of(app, inboxes, of, member).await;
+        for lost in joined.iter().filter(|channel| !rosters.contains(channel)) {
+            self.leave(member, self.key(app.id, &roster_of(lost)));
         }
     }
 
-    async fn catch_up_on(self: &Rc<Self>, app: &App, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
-        let Some(inbox) = &member.inbox else { return };
-        let (mut after, mut rights) = (None, Vec::new());
+    /// The channels on whose rosters a user is; none, if its member has gone.
+    async fn rosters_of(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) -> Vec<Arc<str>> {
         while self.is_member(member) {
+            match inboxes.store().channels(of).await {
+                Ok(channels) => return channels,
+                Err(error) => self.wait_for_store(app, &error).await,
+            }
+        }
+        Vec::new()
+    }
+
+    async fn catch_up_on(self: &Rc<Self>, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
+        let Some(inbox) = &member.inbox else { return };
+        let mut after = None;
+        while self.is_member(member) {
+            // Its rights, and the rules, may become others while it reads.
+            let (app, mut rights) = (self.hub.app(member.app), Vec::new());
             let page = match inboxes.store().pending(of, after, PAGE, clock::unix_millis()).await {
                 Ok(page) => page,
                 Err(error) => {
-                    self.wait_for_store(app, &error).await;
+                    self.wait_for_store(&app, &error).await;
                     continue;
                 }
             };
             let Page { items, next, horizon } = page;
             for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
-                match self.refusal(app, member, &item.via, &mut rights).await {
-                    None => self.send_again(app, inboxes, member, item),
-                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason)),
+                match self.refusal(&app, member, &item.via, &mut rights).await {
+                    None if self.send_again(&app, inboxes, member, item).await => {}
+                    None => return,
+                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason), clock::unix_millis()),
                 }
             }
             if !self.drained(member).await {
@@ -243,40 +251,49 @@ impl Shard {
         word
     }
 
-    /// Sends a message that waits in the store.
-    fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) {
-        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return };
+    /// Sends a message that waits in the store, as soon as there is room for it; false: its member has gone.
+    async fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) -> bool {
+        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return false };
         let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
         if let Audience::Channels(heard) = &publication.to
             && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
             && !audience(&member.identity.borrow().rights)
         {
             let of = app.owner(&member.identity.borrow().user);
-            return self.note(&of, &item.message.id, Step::Withheld("not in the channel's audience".to_owned()));
+            let reason = "not in the channel's audience".to_owned();
+            self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis());
+            return true;
         }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
         let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
+        // Half of the room is for what others say meanwhile.
+        let crowded = session.outbox.borrow().owes_more_with(&parcel, session.front.outbox_bytes / 2);
+        if crowded && !(self.drained(member).await && self.is_member(member)) {
+            return false;
+        }
         if let Some(inbox) = &member.inbox {
             inbox.sent(ack, &item.message.id);
         }
         inboxes.figures().redelivered.fetch_add(1, Relaxed);
         self.metrics.sent(app.id, 1);
         self.queue(&session, parcel);
+        true
     }
 
-    /// Waits until a client has taken everything; false: it has gone.
+    /// Waits until a client has taken all that must not be lost; false: it has gone. What may be lost there can always be
+    /// more of.
     async fn drained(&self, member: &Member) -> bool {
         let waiting = {
             let Some(session) = member.session.upgrade().filter(|session| session.closed.get().is_none()) else {
                 return false;
             };
             self.flush(&session);
-            if session.outbox.borrow().is_empty() {
+            if !session.outbox.borrow().holds_promises() {
                 return session.closed.get().is_none();
             }
             let (sender, waiting) = oneshot::channel();
-            session.drained.replace(Some(sender));
+            session.drained.borrow_mut().push(sender);
             waiting
         };
         waiting.await.is_ok()
@@ -295,17 +312,17 @@ impl Shard {
     /// A heartbeat goes out behind everything durable that was sent.
     pub(crate) fn ask_delivered(&self, session: &Session) {
         for inbox in session.members.borrow().iter().filter_map(|member| member.inbox.as_ref()) {
-            inbox.asked();
+            inbox.asked(session.beats.get());
         }
     }
 
-    /// A heartbeat was answered: where that counts, what was sent before it is acknowledged.
-    pub(crate) fn confirm_delivered(&self, session: &Session) {
+    /// The heartbeat with that number was answered: where that counts, what was sent before it is acknowledged.
+    pub(crate) fn confirm_delivered(&self, session: &Session, beat: u32) {
         for member in session.members.borrow().iter() {
             let Some(inbox) = &member.inbox else { continue };
             let app = self.hub.app(member.app);
             if app.inbox.as_ref().is_some_and(|rules| rules.acknowledge == Acknowledge::Heartbeat) {
-                let ids = inbox.arrived();
+                let ids = inbox.arrived(beat);
                 if !ids.is_empty() {
                     self.mark_later(member, ids, State::Delivered);
                 }
@@ -339,16 +356,16 @@ impl Shard {
         let Some(inbox) = &member.inbox else { return };
         let of = app.owner(&member.identity.borrow().user);
         for sent in inbox.sent.borrow_mut().drain(..).rev().take(NOTED_MAX) {
-            self.note(&of, &sent.id, Step::Sent);
+            self.note(&of, &sent.id, Step::Sent, sent.at);
         }
     }
 
-    fn note(&self, of: &Owner, id: &Arc<str>, step: Step) {
+    fn note(&self, of: &Owner, id: &Arc<str>, step: Step, at: u64) {
         let (hub, of, id) = (self.hub.clone(), of.clone(), Arc::clone(id));
         self.hub.spawn(async move {
             if let Some(inboxes) = hub.inboxes() {
                 // It only tells who asks later; a store that fails is told elsewhere.
-                let _ = inboxes.store().note(&of, &id, step, clock::unix_millis()).await;
+                let _ = inboxes.store().note(&of, &id, step, at).await;
             }
         });
     }
@@ -373,14 +390,15 @@ mod tests {
         let ids = |ids: Vec<Arc<str>>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         inbox.sent(1, &"a".into());
         inbox.sent(2, &"b".into());
-        inbox.asked();
+        inbox.asked(1);
         inbox.sent(3, &"c".into());
         assert_eq!(inbox.acknowledged(1).as_deref(), Some("a"));
         assert_eq!(inbox.acknowledged(1), None);
-        assert_eq!(ids(inbox.arrived()), "b");
-        assert_eq!(ids(inbox.arrived()), "", "c was sent after it");
-        inbox.asked();
+        inbox.asked(2);
+        assert_eq!(ids(inbox.arrived(0)), "", "an earlier one");
+        assert_eq!(ids(inbox.arrived(1)), "b");
+        assert_eq!(ids(inbox.arrived(1)), "", "c was sent after it");
         inbox.forget(&["c".into()]);
-        assert_eq!(ids(inbox.arrived()), "");
+        assert_eq!(ids(inbox.arrived(2)), "");
     }
 }

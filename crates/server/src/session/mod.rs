@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub chatter: Chatter,
     /// Heartbeat deadlines.
     pub pulse: Cell<Pulse>,
+    /// The number of the last heartbeat that was sent.
+    pub beats: Cell<u32>,
     /// A namespace must be joined by then; `None` once one was.
     pub connect_by: Cell<Option<Instant>>,
     /// Its client must have asked for something by then, or that is held against it; `None` once it has.
@@ -125,8 +127,8 @@ pub(crate) struct Session {
     pub members: RefCell<SmallVec<[Rc<Member>; 1]>>,
     /// Wakes the connection's task.
     pub waker: RefCell<Option<Waker>>,
-    /// Who waits until its client has taken everything.
-    pub drained: RefCell<Option<oneshot::Sender<()>>>,
+    /// Who waits until its client has taken all that must not be lost.
+    pub drained: RefCell<Vec<oneshot::Sender<()>>>,
     /// Why it ended, once it has.
     pub closed: Cell<Option<Reason>>,
     /// Its share of what the node has room for.
@@ -140,6 +142,16 @@ impl Session {
         match *self.link.borrow() {
             Link::WebSocket { .. } => "websocket",
             Link::Polling(_) => "polling",
+        }
+    }
+
+    /// Its client has taken something: tells those who wait for the end of what must not be lost.
+    pub(crate) fn tell_drained(&self) {
+        if self.drained.borrow().is_empty() || self.outbox.borrow().holds_promises() {
+            return;
+        }
+        for waiting in self.drained.take() {
+            let _ = waiting.send(());
         }
     }
 

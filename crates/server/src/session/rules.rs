@@ -278,7 +278,7 @@ impl Shard {
         let commands: Vec<_> = commands.collect();
         for (channel, command) in commands {
             if let Err(error) = self.hub.execute(app.id, command).await {
-                let reason = error.to_string();
+                let reason = error.for_client();
                 outcome.denied.push(Denial { channel: Some(channel), reason, code: 503, limit: None });
             }
         }
@@ -327,7 +327,8 @@ impl Shard {
             self.permit(app, &facts.identity, action, channel).await?;
         }
         let publish = composed(publication, said, facts.session);
-        let refused = |error: CommandError| Denial { channel: None, reason: error.to_string(), code: 400, limit: None };
+        let refused =
+            |error: CommandError| Denial { channel: None, reason: error.for_client(), code: 400, limit: None };
         self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
     }
 
@@ -341,7 +342,7 @@ impl Shard {
         match self.hub.execute(member.app, Command::Mark(marking)).await {
             Ok(hub::Outcome::Marked(marked)) => Ok(marked),
             Ok(_) => Ok(Marked::default()),
-            Err(error) => Err(Denial { channel: None, reason: error.to_string(), code: 503, limit: None }),
+            Err(error) => Err(Denial { channel: None, reason: error.for_client(), code: 503, limit: None }),
         }
     }
 

@@ -193,6 +193,7 @@ impl Shard {
             Link::WebSocket { stream, .. } if empty && stream.is_flushed() => return,
             Link::WebSocket { stream, deflate } => (write_out(session, stream, *deflate), stream.plain().is_some()),
         };
+        session.tell_drained();
         match flushed {
             // The slot of a session that is over may be somebody else's.
             Flushed::Everything | Flushed::Blocked if session.closed.get().is_some() => {}
@@ -200,9 +201,6 @@ impl Shard {
                 let line = &mut self.lines.borrow_mut()[session.address.slot as usize];
                 line.direct = plain;
                 line.blocked = false;
-                if let Some(waiting) = session.drained.borrow_mut().take() {
-                    let _ = waiting.send(());
-                }
             }
             Flushed::Blocked => self.lines.borrow_mut()[session.address.slot as usize].blocked = true,
             Flushed::Broken => {

@@ -57,6 +57,11 @@ impl Outbox {
         self.bytes + packet.len() > budget
     }
 
+    /// Whether what cannot be given up would be more than the budget with one more packet.
+    pub(crate) fn owes_more_with(&self, packet: &Parcel, budget: usize) -> bool {
+        self.owed > 0 && self.owed + packet.len() > budget
+    }
+
     /// Queues a packet. When the budget is exceeded, others that are not half written are given up, and `witness` hears of
     /// each: those of which a later one has the same key, and if that does not suffice, of the least urgent lane the
     /// oldest. A client that leaves more than the budget of what cannot be given up unread is given up itself.

@@ -207,7 +207,7 @@ impl Shard {
         if session.closed.replace(Some(reason)).is_some() {
             return;
         }
-        session.drained.borrow_mut().take();
+        session.drained.take();
         if let Some(limit) = Limit::behind(reason.code) {
             self.metrics.limited(limit);
         }

@@ -290,11 +290,7 @@ fn noop() -> PollAnswer {
 fn drain(session: &Session) -> PollAnswer {
     let version = session.dialog.version();
     let parcels = session.outbox.borrow_mut().take_some(PACKETS_PER_PAYLOAD);
-    if session.outbox.borrow().is_empty()
-        && let Some(waiting) = session.drained.borrow_mut().take()
-    {
-        let _ = waiting.send(());
-    }
+    session.tell_drained();
     let compress = parcels.iter().any(|parcel| parcel.compress());
     let mut packets = Vec::with_capacity(parcels.len());
     for parcel in &parcels {

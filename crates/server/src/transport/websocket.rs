@@ -42,8 +42,8 @@ pub(crate) enum Message {
     Text(String),
     /// A binary message.
     Binary(Bytes),
-    /// The answer to a WebSocket ping.
-    Pong,
+    /// The answer to a WebSocket ping, with that one's number; without it, nobody had asked.
+    Pong(Option<u32>),
 }
 
 impl Message {
@@ -51,7 +51,7 @@ impl Message {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
-            Self::Pong => 0,
+            Self::Pong(_) => 0,
         }
     }
 }
@@ -108,9 +108,9 @@ impl Socket {
             let message = match event {
                 Event::Text(text) => Message::Text(text.into_owned()),
                 Event::Binary(bytes) => Message::Binary(bytes),
-                Event::Pong(_) => {
+                Event::Pong(payload) => {
                     self.chatter.hear(1)?;
-                    Message::Pong
+                    Message::Pong(payload[..].try_into().ok().map(u32::from_be_bytes))
                 }
                 Event::Ping(payload) => {
                     self.chatter.hear(1)?;

@@ -25,20 +25,22 @@ pub(super) async fn fill(dir: &Path) -> EmbeddedStore {
     store.enroll("app", "ops", vec!["ann".into()]).await.unwrap();
     for number in 0..MESSAGES {
         let user = if number % 2 == 0 { "ann" } else { "bob" };
-        let message = conformance::message(&format!("m{number}"));
-        let to = vec![Target::User(user.into())];
-        let put = Put {
-            app: "app".into(),
-            message,
-            fresh: false,
-            to,
-            deliver_at: None,
-            bound: Bound::default(),
-            level: Level::Synced,
-        };
-        store.put(put, NOW).await.unwrap();
+        store.put(message(&format!("m{number}"), user), NOW).await.unwrap();
     }
     store
+}
+
+/// A message for somebody, on its way in.
+fn message(id: &str, user: &str) -> Put {
+    Put {
+        app: "app".into(),
+        message: conformance::message(id),
+        fresh: false,
+        to: vec![Target::User(user.into())],
+        deliver_at: None,
+        bound: Bound::default(),
+        level: Level::Synced,
+    }
 }
 
 /// What can be read, each message as it was put.
@@ -210,7 +212,7 @@ async fn a_directory_belongs_to_one_process_and_one_format() {
     assert_eq!(read(&store).await.unwrap().len(), MESSAGES);
     drop(store);
     let file = dir.path().join("oyez.lock");
-    assert!(matches!(open(&file), Err(StoreError::ReadOnly { .. })), "a file is no directory");
+    assert!(matches!(open(&file), Err(StoreError::NoDirectory { .. })), "a file is no directory");
     // The engine's marker, as a version that is not there yet would write it.
     fs::write(dir.path().join("engine/version"), b"FJL\x09").unwrap();
     let error = open(dir.path()).err().unwrap();
@@ -227,7 +229,14 @@ async fn a_full_disk_refuses_and_nothing_is_lost() {
     assert!(matches!(marked, Err(StoreError::DiskFull { .. })), "{marked:?}");
     assert_eq!(read(&store).await.unwrap().len(), MESSAGES);
     drop(store);
-    let store = open(dir.path()).unwrap();
+    let disk = rustix::fs::statvfs(dir.path()).unwrap();
+    let nearly = Options { keep_free: disk.f_bavail * disk.f_frsize * 2, ..Options::default() };
+    let store = Embedded::store(dir.path(), nearly, Settings::default(), Handle::current()).unwrap();
+    let refused = store.put(message("more", "ann"), NOW).await;
+    assert!(matches!(refused, Err(StoreError::DiskFull { .. })), "{refused:?}");
     let marked = store.mark(&Owner::new("app", "ann"), Which::All, State::Read, NOW).await.unwrap();
-    assert_eq!(marked.changed.len(), MESSAGES / 2, "there is room again");
+    assert_eq!(marked.changed.len(), MESSAGES / 2, "what becomes of messages may use what is kept free");
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    store.put(message("more", "ann"), NOW).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Random operations: the embedded store answers as the one in memory, also when it is closed and opened in between.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,10 +135,12 @@ async fn look(store: &dyn Store, now: u64) -> Vec<String> {
         let before = |least| all.iter().filter(move |item| item.state < least).cloned().collect::<Vec<_>>();
         let pending = pages(store, &of, vec![State::Pending], false, now).await;
         assert_eq!(pending, before(State::Delivered));
-        let unread = vec![State::Pending, State::Delivered, State::Seen];
-        assert_eq!(pages(store, &of, unread, false, now).await, before(State::Read));
+        let states = vec![State::Pending, State::Delivered, State::Seen];
+        assert_eq!(pages(store, &of, states, false, now).await, before(State::Read));
         assert_eq!(store.pending(&of, None, 1_000, now).await.unwrap().items, pending);
-        assert_eq!(store.unread(&of, now).await.unwrap(), before(State::Read).len() as u64);
+        // One that lies in several places is one message.
+        let unread: BTreeSet<_> = before(State::Read).into_iter().map(|item| item.message.id).collect();
+        assert_eq!(store.unread(&of, now).await.unwrap(), unread.len() as u64);
         for item in all {
             let args = &item.message.args;
             seen.push(format!("{} {:?} {args:?} {:?}", item.via, item.message, item.state));

@@ -45,6 +45,7 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     rosters::decide_who_has_a_channels_messages(&*make()).await;
     rosters::give_each_member_a_cursor(&*make()).await;
     rosters::mark_a_message_in_all_its_places(&*make()).await;
+    rosters::count_and_page_a_message_with_several_places_once(&*make()).await;
     rosters::take_a_message_from_all_its_places(&*make()).await;
     traces::tell_what_happened(&*make()).await;
     upkeep::expires_and_forgets(&*make()).await;

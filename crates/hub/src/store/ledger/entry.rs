@@ -67,6 +67,7 @@ pub(super) fn append(
     bound: Bound,
     now: u64,
 ) -> Result<Appended, StoreError> {
+    transaction.has_room()?;
     let key = key::head(app, target);
     let mut head: Head = get(transaction, &key)?.unwrap_or_default();
     let mut dropped = Vec::new();

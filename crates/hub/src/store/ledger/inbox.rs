@@ -1,14 +1,15 @@
 //! What a user has: their own inbox and the channels on whose rosters they are, as one list in the one order.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::entry::{receipt, walk};
+use super::entry::{places_of, receipt, walk};
 use super::roster;
 use crate::store::engine::{View, get};
 use crate::store::error::StoreError;
 use crate::store::key;
 use crate::store::message::{Item, Owner, Page, Query, Seq, State, Target};
-use crate::store::record::{Head, Progress, read_header, read_message};
+use crate::store::record::{Head, IdRecord, Progress, Receipt, read_header, read_message};
 
 /// The most entries of one target that are looked at for one page, or counted.
 const EXAMINED: usize = 10_000;
@@ -75,8 +76,36 @@ fn page(
     }
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = if more { items.last().map(|item| item.seq) } else { horizon };
+    let mut next = if more { items.last().map(|item| item.seq) } else { horizon };
+    if next.is_some() {
+        next = complete(view, of, &mut items, query, next)?;
+    }
     Ok(Page { items, next, horizon: last })
+}
+
+/// Puts the other places of the last message on its page, too, so that no message is on two; returns where that ends.
+fn complete(
+    view: &dyn View,
+    of: &Owner,
+    items: &mut Vec<Item>,
+    query: &Query,
+    end: Option<Seq>,
+) -> Result<Option<Seq>, StoreError> {
+    let Some(last) = items.last().cloned() else { return Ok(end) };
+    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, &last.message.id))? else { return Ok(end) };
+    let mut places = places_of(view, of, &record)?;
+    places.retain(|(_, seq)| if query.newest_first { *seq < last.seq } else { *seq > last.seq });
+    places.sort_unstable_by_key(|(_, seq)| if query.newest_first { Seq::MAX - seq } else { *seq });
+    let mut end = end;
+    for (via, seq) in places {
+        let Receipt { state, gone, .. } = receipt(view, &of.app, &via, seq, &of.user)?;
+        let is_there = gone.is_none() && view.get(key::entry(&of.app, &via, seq).bytes())?.is_some();
+        if is_there && (query.states.is_empty() || query.states.contains(&state)) {
+            items.push(Item { seq, via, message: last.message.clone(), state });
+        }
+        end = end.map(|end| if query.newest_first { end.min(seq) } else { end.max(seq) });
+    }
+    Ok(end)
 }
 
 /// Collects from one target; where it was broken off, if it was.
@@ -108,16 +137,20 @@ fn collect(
     Ok(horizon)
 }
 
-/// How much is not read.
+/// How much is not read. What lies in several places is one message.
 pub(super) fn unread(view: &dyn View, of: &Owner, now: u64) -> Result<u64, StoreError> {
-    let mut unread = 0;
-    for (target, progress) in targets(view, of)? {
+    let targets = targets(view, of)?;
+    let (mut unread, mut ids) = (0, HashSet::new());
+    for (target, progress) in &targets {
         let mut examined = 0;
-        walk(view, &of.app, &target, (progress.since.max(progress.read), Seq::MAX), false, &mut |entry| {
+        walk(view, &of.app, target, (progress.since.max(progress.read), Seq::MAX), false, &mut |entry| {
             examined += 1;
-            let receipt = receipt(view, &of.app, &target, entry.seq, &of.user)?;
+            let receipt = receipt(view, &of.app, target, entry.seq, &of.user)?;
             let counts = receipt.state < State::Read && receipt.gone.is_none();
-            unread += u64::from(counts && !read_header(entry.key, entry.bytes)?.is_over(now));
+            if counts && !read_header(entry.key, entry.bytes)?.is_over(now) {
+                let is_new = targets.len() == 1 || ids.insert(read_message(entry.key, entry.bytes)?.id);
+                unread += u64::from(is_new);
+            }
             Ok(if examined < EXAMINED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{Appended, append, locate, places_of, receipt, remove, walk};
+use super::entry::{Appended, append, places_of, receipt, remove, walk};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -36,8 +36,8 @@ pub(super) fn mark(
     let mut marked = Marked::default();
     let chosen = match which {
         Which::Ids(ids) => by_id(transaction, of, ids, now, &mut marked)?,
-        Which::UpTo(id) => match locate(transaction, of, id)? {
-            Some((_, until, _)) => up_to(transaction, of, until, to, now, &mut marked)?,
+        Which::UpTo(id) => match last_place(transaction, of, id)? {
+            Some(until) => up_to(transaction, of, until, to, now, &mut marked)?,
             None => {
                 marked.unknown.push(id.clone());
                 return Ok(marked);
@@ -60,6 +60,8 @@ pub(super) fn mark(
         }
     }
     marked.changed.sort_unstable_by_key(|change| change.seq);
+    // Its places are neighbours: one message, one change.
+    marked.changed.dedup_by(|change, before| change.id == before.id);
     for (target, new) in ahead {
         settle(transaction, of, &target, &new, now)?;
     }
@@ -82,9 +84,7 @@ fn by_id(
         for (target, seq) in places {
             if let Some(bytes) = entry_of(transaction, of, &target, seq, now)? {
                 let message = read_message(key::entry(&of.app, &target, seq).bytes(), &bytes)?;
-                // One message, one receipt.
-                let wanted = message.receipt.filter(|_| chosen.len() == before);
-                chosen.push((target, seq, id.clone(), wanted));
+                chosen.push((target, seq, id.clone(), message.receipt));
             }
         }
         if chosen.len() == before {
@@ -92,6 +92,12 @@ fn by_id(
         }
     }
     Ok(chosen)
+}
+
+/// The last place where a user has, or had, a message.
+fn last_place(view: &dyn View, of: &Owner, id: &str) -> Result<Option<Seq>, StoreError> {
+    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(None) };
+    Ok(places_of(view, of, &record)?.into_iter().map(|(_, seq)| seq).max())
 }
 
 /// All places where a user has a message now, with its bytes.

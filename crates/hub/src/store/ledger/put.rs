@@ -55,6 +55,7 @@ pub(super) fn put(
     let bytes = write_message(&message);
     let mut record = IdRecord { at: now, scheduled: None, places: Vec::new() };
     if let Some(due) = deliver_at.filter(|due| *due > now) {
+        transaction.has_room()?;
         let seq = transaction.next();
         let waiting = Waiting { app: app.clone(), id: message.id, to, bound, message: bytes.into() };
         transaction.put(key::scheduled(due, seq), &waiting);

@@ -20,7 +20,8 @@ pub(super) fn note(
     match step {
         Step::Sent => {
             let (first, times) = receipt.sent.unwrap_or((now, 0));
-            receipt.sent = Some((first, times.saturating_add(1)));
+            // Sessions tell of it when they end, the one that began first perhaps last.
+            receipt.sent = Some((first.min(now), times.saturating_add(1)));
         }
         Step::Withheld(reason) => receipt.withheld = Some((reason, now)),
     }

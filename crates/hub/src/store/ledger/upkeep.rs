@@ -102,7 +102,7 @@ pub(super) fn forget(transaction: &mut Transaction<'_>, app: &str, record: &IdRe
 
 /// One round.
 pub(super) fn maintain(transaction: &mut Transaction<'_>, settings: &Settings, now: u64) -> Result<Upkeep, StoreError> {
-    let mut upkeep = Upkeep::default();
+    let mut upkeep = Upkeep { full: transaction.has_room().err(), ..Upkeep::default() };
     expire(transaction, now, &mut upkeep)?;
     let from = first_hour(&mut transaction.counters.hours, settings, now);
     sweep_ids(transaction, from, &mut upkeep)?;

@@ -133,6 +133,33 @@ fn rules_that_cannot_work() {
 }
 
 #[test]
+fn what_says_nothing_of_durable_messages_is_a_mistake() {
+    let inbox = |more: &str, expect: &[&str]| {
+        check("[app.desk.identity]", &format!("[app.desk.inbox]\n{more}\n[app.desk.identity]"), expect);
+    };
+    inbox("ttl = \"0s\"", &["app.desk.inbox.ttl is 0", "\n1 mistake"]);
+    inbox("unread_event = false", &["unread_event must be text", "\n1 mistake"]);
+    inbox("[app.desk.inbox.webhook]\nurl = \"http://a/b\"\ntimeout = \"0s\"", &["webhook.timeout is 0", "\n1 mistake"]);
+    inbox("[[app.desk.event]]\nname = \"a*b\"", &["oyez.toml:10:8: a `*` stands for any ending", "\n1 mistake"]);
+    inbox("[[app.desk.event]]\nname = \"a*\"\nttl = \"0s\"", &["app.desk.event.ttl is 0", "\n1 mistake"]);
+    let on = |more: &str, expect: &[&str]| {
+        check("[app.desk.identity]", &format!("[[app.desk.on]]\nevent = \"m\"\n{more}\n[app.desk.identity]"), expect);
+    };
+    on("mark = { ids = \"data\" }", &["app.desk.on.mark is for durable messages", "write [app.desk.inbox]"]);
+    on("since = \"data\"", &["app.desk.on.since is for clients that come back", "write [app.desk.recovery]"]);
+    check(
+        "[app.desk.identity]",
+        "[app.desk.recovery]\n[[app.desk.channel]]\nname = \"news\"\nhistory = 1\n[[app.desk.on]]\nevent = \"m\"\nsince = \"data\"\n[app.desk.identity]",
+        &["app.desk.on.since says nothing without `join`", "\n1 mistake"],
+    );
+    check(
+        "[app.desk]",
+        "[server]\ndata_dir = \"/var/lib/oyez\"\n[app.desk]",
+        &["unknown key `data_dir` in [server]", "oyez serve --data-dir DIR"],
+    );
+}
+
+#[test]
 #[rustfmt::skip] // a row a line
 fn limits_are_numbers_within_their_bounds_or_none() {
     let limit = |line: &str| problems(&GOOD.replacen("[app.desk.identity]", &format!("[app.desk.limits]\n{line}\n[app.desk.identity]"), 1));

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
-use oyez_hub::command::CommandError;
+use oyez_hub::command::{CommandError, NOT_STORED};
 use oyez_hub::policy::token::RevokeError;
 use oyez_hub::store::StoreError;
 use oyez_protocol::code::Code;
@@ -42,6 +42,14 @@ impl ApiError {
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(Code::BadRequest, message)
+    }
+
+    /// What a user hears of it, who asks with a token of their own.
+    pub(super) fn for_user(self) -> Self {
+        match self.code {
+            Code::StoreFull | Code::StoreFailed => Self::new(self.code, NOT_STORED),
+            _ => self,
+        }
     }
 
     /// The body, for answers that hold several outcomes.

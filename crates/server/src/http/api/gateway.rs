@@ -39,7 +39,7 @@ impl Envelope {
 
 async fn asker(api: &Api, uri: &Uri, headers: &HeaderMap) -> Result<User, Refusal> {
     let queried = query_token(uri);
-    identify(api, queried.as_deref().or_else(|| bearer(headers))).await
+    identify(api, queried.as_deref().or_else(|| bearer(headers)), None).await
 }
 
 /// Before the upgrade, as the original's middleware refuses.

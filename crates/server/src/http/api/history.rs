@@ -37,7 +37,7 @@ const WAIT_MAX: u64 = 50;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryParams {
-    /// The app; see `publish`. A user's token says it by itself.
+    /// The app; see `publish`. A user's token says it by itself, unless several apps accept it.
     app: Option<String>,
     /// Only what was said after this `offset`; the newest without it.
     #[param(example = "5f3a9c01.1b")]
@@ -141,7 +141,7 @@ async fn asker(
         return Ok((app, Asker::Backend));
     }
     let queried = query_token(uri);
-    let user = identify(api, queried.as_deref().or_else(|| bearer(headers))).await;
+    let user = identify(api, queried.as_deref().or_else(|| bearer(headers)), params.app.as_deref()).await;
     let User { app, identity } = user.map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))?;
     if !may_subscribe(&app, &identity, channel).await {
         return Err(ApiError::new(Code::Forbidden, format!("not allowed to subscribe to {channel}")));

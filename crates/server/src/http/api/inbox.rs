@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts, State};
 use http::request::Parts;
-use oyez_hub::app::App;
+use oyez_hub::app::{App, Refusal};
 use oyez_hub::command::{Command, Marking, Outcome};
 use oyez_hub::delivery::Priority;
 use oyez_hub::inbox::Inboxes;
@@ -39,7 +39,7 @@ const IDS_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// The app; see `publish`. A user's token says it by itself.
+    /// The app; see `publish`. A user's token says it by itself, unless several apps accept it.
     app: Option<String>,
     /// Whose. A user's token says it by itself.
     user: Option<String>,
@@ -73,7 +73,7 @@ enum Order {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OwnerParams {
-    /// The app; see `publish`. A user's token says it by itself.
+    /// The app; see `publish`. A user's token says it by itself, unless several apps accept it.
     app: Option<String>,
     /// Whose. A user's token says it by itself.
     user: Option<String>,
@@ -151,7 +151,7 @@ pub(super) struct Unread {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MarkBody {
-    /// The app; see `publish`. A user's token says it by itself.
+    /// The app; see `publish`. A user's token says it by itself, unless several apps accept it.
     app: Option<String>,
     /// Whose. A user's token says it by itself.
     user: Option<String>,
@@ -181,7 +181,7 @@ pub(super) struct MarkAnswer {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteBody {
-    /// The app; see `publish`. A user's token says it by itself.
+    /// The app; see `publish`. A user's token says it by itself, unless several apps accept it.
     app: Option<String>,
     /// From whom. A user's token says it by itself.
     user: Option<String>,
@@ -214,7 +214,8 @@ pub(super) struct ResendBody {
 /// Who asks: known before anything else of the request is looked at.
 pub(super) enum Asker {
     Backend(Caller),
-    User(User),
+    /// With the token that they show.
+    User(User, Option<String>),
 }
 
 impl<S: Sync> FromRequestParts<S> for Asker
@@ -229,8 +230,9 @@ where
         if let Some(caller) = shown.and_then(|secret| Caller::of(&api, secret)) {
             return Ok(Self::Backend(caller));
         }
-        let user = identify(&api, query_token(&parts.uri).as_deref().or(shown)).await;
-        user.map(Self::User).map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))
+        let token = query_token(&parts.uri).or_else(|| shown.map(str::to_owned));
+        let user = identify(&api, token.as_deref(), None).await.map_err(unauthorized)?;
+        Ok(Self::User(user, token))
     }
 }
 
@@ -242,25 +244,36 @@ struct Inbox {
     identity: Option<Arc<Identity>>,
 }
 
+fn unauthorized(refusal: Refusal) -> ApiError {
+    ApiError::new(Code::Unauthorized, refusal.message)
+}
+
 impl Asker {
     /// The inbox that a request is about, if who asks has the right.
-    fn inbox(self, right: Right, app: Option<&str>, user: Option<&str>) -> Result<Inbox, ApiError> {
-        match self {
+    async fn inbox(self, api: &Api, right: Right, app: Option<&str>, user: Option<&str>) -> Result<Inbox, ApiError> {
+        let (asks, token) = match self {
             Self::Backend(caller) => {
                 let user = user.ok_or_else(|| ApiError::bad("`user`: whose inbox? Name the user"))?;
-                caller.inbox(right, app, user)
+                return caller.inbox(right, app, user);
             }
-            Self::User(User { identity, .. }) if user.is_some_and(|named| *named != *identity.user) => {
-                let message = "`user`: this token is of another user, and opens their inbox only; leave `user` out";
-                Err(ApiError::new(Code::Forbidden, message))
+            Self::User(asks, token) => (asks, token),
+        };
+        // The first app that accepts a token need not be the one that is meant.
+        let User { app, identity } = match app {
+            Some(named) if asks.app.name != named => {
+                identify(api, token.as_deref(), app).await.map_err(unauthorized)?
             }
-            Self::User(User { identity, .. }) if identity.user.is_empty() => {
-                Err(ApiError::new(Code::Forbidden, "who is nobody has no inbox: ask with the token of a user"))
-            }
-            Self::User(User { app, identity }) => {
-                Ok(Inbox { app, user: Arc::clone(&identity.user), identity: Some(identity) })
-            }
+            _ => asks,
+        };
+        if user.is_some_and(|named| *named != *identity.user) {
+            let message = "`user`: this token is of another user, and opens their inbox only; leave `user` out";
+            return Err(ApiError::new(Code::Forbidden, message));
         }
+        if identity.user.is_empty() {
+            let message = "who is nobody has no inbox: ask with the token of a user";
+            return Err(ApiError::new(Code::Forbidden, message));
+        }
+        Ok(Inbox { app, user: Arc::clone(&identity.user), identity: Some(identity) })
     }
 }
 
@@ -277,6 +290,14 @@ impl Caller {
 }
 
 impl Inbox {
+    /// A refusal, as who asks may know it.
+    fn failed(&self, error: impl Into<ApiError>) -> ApiError {
+        match &self.identity {
+            Some(_) => error.into().for_user(),
+            None => error.into(),
+        }
+    }
+
     fn inboxes<'a>(&self, api: &'a Api) -> Result<&'a Inboxes, ApiError> {
         Ok(api.hub.inboxes_of(&self.app)?)
     }
@@ -358,10 +379,11 @@ pub(super) async fn list(
     asker: Asker,
     Params(params): Params<ListParams>,
 ) -> Result<axum::Json<InboxPage>, ApiError> {
-    let inbox = asker.inbox(Right::Read, params.app.as_deref(), params.user.as_deref())?;
+    let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let inboxes = inbox.inboxes(&api)?;
     let query = params.query()?;
-    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await?;
+    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await;
+    let page = page.map_err(|error| inbox.failed(error))?;
     let mut items = inbox.audible(page.items).await;
     // What came through an inbox and a channel lies side by side, and is one message.
     items.dedup_by(|item, before| item.message.id == before.message.id);
@@ -379,9 +401,10 @@ pub(super) async fn unread(
     asker: Asker,
     Params(params): Params<OwnerParams>,
 ) -> Result<axum::Json<Unread>, ApiError> {
-    let inbox = asker.inbox(Right::Read, params.app.as_deref(), params.user.as_deref())?;
+    let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let store = inbox.inboxes(&api)?.store();
-    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await?;
+    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await;
+    let count = count.map_err(|error| inbox.failed(error))?;
     Ok(axum::Json(Unread { count }))
 }
 
@@ -396,7 +419,7 @@ pub(super) async fn mark(
     asker: Asker,
     Json(body): Json<MarkBody>,
 ) -> Result<axum::Json<MarkAnswer>, ApiError> {
-    let inbox = asker.inbox(Right::Publish, body.app.as_deref(), body.user.as_deref())?;
+    let inbox = asker.inbox(&api, Right::Publish, body.app.as_deref(), body.user.as_deref()).await?;
     let to = body.state;
     if to == Reached::Pending {
         let message = "`state`: what is `pending` is not marked so; use delivered, seen, read, archived, or `resend`";
@@ -408,8 +431,8 @@ pub(super) async fn mark(
         (None, None, true) => Which::All,
         _ => return Err(ApiError::bad("which messages? Give exactly one of `ids`, `up_to` and `\"all\": true`")),
     };
-    let marking = Marking { user: inbox.user, which, to, by: None };
-    match api.execute(inbox.app.id, Command::Mark(marking)).await? {
+    let marking = Marking { user: Arc::clone(&inbox.user), which, to, by: None };
+    match api.execute(inbox.app.id, Command::Mark(marking)).await.map_err(|error| inbox.failed(error))? {
         Outcome::Marked(mut marked) => {
             // One that came through an inbox and a channel is one message.
             marked.changed.dedup_by(|change, before| change.id == before.id);
@@ -430,8 +453,9 @@ pub(super) async fn delete(
     asker: Asker,
     Json(body): Json<DeleteBody>,
 ) -> Result<axum::Json<DeleteAnswer>, ApiError> {
-    let inbox = asker.inbox(Right::Publish, body.app.as_deref(), body.user.as_deref())?;
-    match api.execute(inbox.app.id, Command::Delete(inbox.user, named(body.ids)?)).await? {
+    let inbox = asker.inbox(&api, Right::Publish, body.app.as_deref(), body.user.as_deref()).await?;
+    let command = Command::Delete(Arc::clone(&inbox.user), named(body.ids)?);
+    match api.execute(inbox.app.id, command).await.map_err(|error| inbox.failed(error))? {
         Outcome::Deleted(deleted) => {
             Ok(axum::Json(DeleteAnswer { deleted: deleted.removed.len(), unknown: deleted.unknown }))
         }

@@ -82,7 +82,10 @@ pub(super) struct PublishBody {
 
 /// A moment, as backends write one.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "neither milliseconds since the Unix epoch nor a moment such as \"2026-01-31T08:00:00Z\""
+)]
 enum Moment {
     Millis(u64),
     Text(String),
@@ -229,7 +232,7 @@ impl PublishBody {
         let promise = Promise {
             class: self.delivery,
             level: self.level,
-            ttl: self.ttl_ms.map(Duration::from_millis),
+            ttl: self.ttl_ms.map(ttl).transpose()?,
             deliver_at: self.deliver_at.map(Moment::millis).transpose()?,
             receipt: self.receipts.map(|receipts| receipt_to(app, receipts)).transpose()?,
         };
@@ -243,6 +246,13 @@ impl PublishBody {
             promise,
             ..Publish::new(self.to.0, self.event, args)
         })
+    }
+}
+
+fn ttl(millis: u64) -> Result<Duration, ApiError> {
+    match millis {
+        0 => Err(ApiError::bad("`ttl_ms`: nothing is kept for 0 milliseconds; without it, as long as the file says")),
+        _ => Ok(Duration::from_millis(millis)),
     }
 }
 

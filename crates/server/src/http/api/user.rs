@@ -17,10 +17,11 @@ pub(super) struct User {
     pub(super) identity: Arc<Identity>,
 }
 
-/// Tries the token on each app in turn. When none accepts it, the first app's words say why.
-pub(super) async fn identify(api: &Api, token: Option<&str>) -> Result<User, Refusal> {
+/// Tries the token on each app in turn, or on the one that is named. When none accepts it, the first app's words say why.
+pub(super) async fn identify(api: &Api, token: Option<&str>, named: Option<&str>) -> Result<User, Refusal> {
     let mut refused = None;
-    for app in api.hub.apps() {
+    let meant = |app: &Arc<App>| named.is_none_or(|named| app.name == named);
+    for app in api.hub.apps().filter(meant) {
         let Some(credentials) = &app.credentials else { continue };
         match credentials.identify(token, clock::now()).await {
             Ok(identity) => return Ok(User { app, identity }),
@@ -31,7 +32,10 @@ pub(super) async fn identify(api: &Api, token: Option<&str>) -> Result<User, Ref
     }
     Err(refused.unwrap_or_else(|| Refusal {
         word: TokenError::Missing.word(),
-        message: "no app of this server takes tokens".to_owned(),
+        message: match named {
+            Some(_) => "`app`: there is none of that name that takes tokens".to_owned(),
+            None => "no app of this server takes tokens".to_owned(),
+        },
     }))
 }
 
