@@ -94,6 +94,8 @@ fn complete(
     let Some(last) = items.last().cloned() else { return Ok(end) };
     let Some(record) = get::<IdRecord>(view, &key::id(&of.app, &last.message.id))? else { return Ok(end) };
     let mut places = places_of(view, of, &record)?;
+    // What was put at once has places next to each other; what was sent again is elsewhere, with others in between.
+    places.retain(|(_, seq)| seq.abs_diff(last.seq) < record.places.len() as Seq);
     places.retain(|(_, seq)| if query.newest_first { *seq < last.seq } else { *seq > last.seq });
     places.sort_unstable_by_key(|(_, seq)| if query.newest_first { Seq::MAX - seq } else { *seq });
     let mut end = end;
