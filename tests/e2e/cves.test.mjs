@@ -72,16 +72,20 @@ const memory = () => Number(readFileSync(`/proc/${server.child.pid}/status`, 'la
 test('CVE-2016-10518: a pong holds what the ping held, and nothing of the memory behind it', async () => {
   // ws before 1.0.1 answered a ping by a buffer that it allocated by the payload's value, with old memory in it. Here the
   // payload is bytes that were read, copied into the answer.
-  const raw = new Raw(server.port);
-  await raw.write(upgrade(WEBSOCKET));
   const payloads = ['', '0', '100', '99999', '\0', ...Array.from({ length: 125 }, (_, length) => times(length, 'p'))];
-  for (const payload of payloads) await raw.write(frame(0x89, payload));
-  await raw.write(frame(0x88));
-  await raw.ended;
-  const answers = raw.text.slice(raw.text.indexOf('\r\n\r\n') + 4);
-  const expect = payloads.map((payload) => String.fromCharCode(0x8a, payload.length) + payload).join('');
-  assert.ok(answers.includes(expect), 'each pong is its ping');
-  raw.destroy();
+  const said = [Buffer.from(upgrade(WEBSOCKET)), ...payloads.map((payload) => frame(0x89, payload)), frame(0x88)];
+  // One by one, and with the request: what is answered to pings comes after what is answered to that, and before the end.
+  for (const writes of [said, [said[0], Buffer.concat(said.slice(1))], [Buffer.concat(said)]]) {
+    const raw = new Raw(server.port);
+    for (const bytes of writes) await raw.write(bytes);
+    await raw.ended;
+    const expect = payloads.map((payload) => String.fromCharCode(0x8a, payload.length) + payload).join('');
+    const [head, answers] = raw.text.split(/(?<=\r\n\r\n)/);
+    assert.match(head, /^HTTP\/1\.1 101 /);
+    assert.match(answers, /^\x81.0\{"sid":/, 'first the session is open');
+    assert.ok(answers.includes(`}${expect}\x88`), 'each pong is its ping');
+    raw.destroy();
+  }
 });
 
 test('CVE-2016-10542: a frame that announces gigabytes is refused by its header', async () => {

@@ -56,8 +56,7 @@ impl Node {
         let shards = config.server.shards.unwrap_or_else(default_shards);
         info!(event = "start", version = env!("CARGO_PKG_VERSION"), shards, apps = apps.len());
         let server = Server::new(apps, settings, shards, runtime.handle().clone());
-        let (store, lasts) = keeping.open(&config, runtime.handle())?;
-        server.hub().keep_in(store, lasts);
+        server.hub().keep_in(keeping.open(&config, runtime.handle())?);
         let (ending, access) = (CancellationToken::new(), Access::of(&config));
         let report = config.server.report;
         let live = server.live(config, access.clone());

@@ -33,15 +33,15 @@ enum Kind {
 }
 
 impl Keeping {
-    /// Opens the store, and whether it lasts. `runtime` answers its questions.
-    pub(crate) fn open(&self, config: &Config, runtime: &Handle) -> Result<(Arc<dyn Store>, bool), Failure> {
+    /// Opens the store. `runtime` answers its questions.
+    pub(crate) fn open(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn Store>, Failure> {
         let settings = Settings { keep_acknowledged: Some(KEEP_ACKNOWLEDGED), ..Settings::default() };
         match (&self.data_dir, self.store) {
             (Some(dir), None | Some(Kind::Embedded)) => {
                 let store = Embedded::store(dir, Engine::default(), settings, runtime.clone());
                 let store = store.map_err(|error| refused(&error, dir))?;
                 info!(event = "store", kind = "embedded", dir = %dir.display());
-                Ok((Arc::new(store), true))
+                Ok(Arc::new(store))
             }
             (None, Some(Kind::Embedded)) => Err(Failure::new("--store embedded needs a directory")
                 .help("add --data-dir, as in --data-dir /var/lib/oyez")),
@@ -50,7 +50,7 @@ impl Keeping {
             }
             (None, _) => {
                 self.warn(config);
-                Ok((Arc::new(MemoryStore::new(Default::default(), settings)), false))
+                Ok(Arc::new(MemoryStore::new(Default::default(), settings)))
             }
         }
     }

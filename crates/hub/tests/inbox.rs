@@ -42,7 +42,7 @@ fn node() -> (Hub, UnboundedReceiver<Mail>) {
     app.inbox = Some(Arc::new(InboxRules::default()));
     let (mailbox, mail) = unbounded_channel();
     let hub = Hub::new(vec![app], vec![mailbox], Handle::current());
-    hub.keep_in(Arc::new(MemoryStore::default()), false);
+    hub.keep_in(Arc::new(MemoryStore::default()));
     (hub, mail)
 }
 

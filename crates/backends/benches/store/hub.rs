@@ -39,7 +39,7 @@ pub(crate) fn open(dir: &Path) -> Hub {
     app.policy = Arc::new(Policy::new(vec![rule]));
     app.inbox = Some(Arc::new(InboxRules::default()));
     let hub = Hub::new(vec![app], Vec::new(), Handle::current());
-    hub.keep_in(crate::open(dir), true);
+    hub.keep_in(crate::open(dir));
     hub
 }
 

@@ -57,8 +57,6 @@ pub struct Figures {
 /// A node's store and what runs around it.
 pub struct Inboxes {
     store: Arc<dyn Store>,
-    /// What is stored is there after a restart.
-    lasts: bool,
     jobs: mpsc::Sender<Job>,
     receipts: mpsc::Sender<Receipt>,
     uncounted: Mutex<Uncounted>,
@@ -77,7 +75,7 @@ struct Uncounted {
 
 impl fmt::Debug for Inboxes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inboxes").field("lasts", &self.lasts).finish_non_exhaustive()
+        f.debug_struct("Inboxes").finish_non_exhaustive()
     }
 }
 
@@ -86,12 +84,6 @@ impl Inboxes {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
-    }
-
-    /// Whether what is stored survives the process.
-    #[must_use]
-    pub fn lasts(&self) -> bool {
-        self.lasts
     }
 
     /// What has happened since the start.
@@ -138,14 +130,13 @@ impl Inboxes {
 }
 
 impl Hub {
-    /// Keeps what is durable in `store` from now on; the first call counts. `lasts`: it survives the process. To be
+    /// Keeps what is durable in `store` from now on; the first call counts. To be
     /// called on a runtime's thread or with one entered, before anything is published.
-    pub fn keep_in(&self, store: Arc<dyn Store>, lasts: bool) {
+    pub fn keep_in(&self, store: Arc<dyn Store>) {
         let (jobs, inlet) = mpsc::channel(intake::QUEUE);
         let (receipts, told) = mpsc::channel(receipts::QUEUE);
         let inboxes = Inboxes {
             store: Arc::clone(&store),
-            lasts,
             jobs,
             receipts,
             uncounted: Mutex::default(),

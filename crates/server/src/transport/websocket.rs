@@ -192,8 +192,9 @@ async fn listen(shard: &Rc<Shard>, session: &Rc<Session>, socket: &mut Socket) -
         }
         // An idle connection keeps no room for what it might say.
         socket.inbox = VecDeque::new();
-        // Only now: what a client says right before its goodbye counts.
+        // Only now: what a client says right before its goodbye counts, and is answered.
         if let Some(end) = socket.end {
+            shard.flush(session);
             return Err(end);
         }
         if socket.resume(|pong| shard.queue(session, Parcel::beat(pong))) {

@@ -1,13 +1,13 @@
 //! In which order an outbox is emptied.
 //!
 //! One sentence each:
-//! - A sign of life leaves first, whatever waits.
+//! - While a barrier waits, everything leaves in the order in which it came.
+//! - Else a sign of life leaves first.
 //! - Then the most urgent lane leaves, each in the order in which its packets came; between equals the older leaves.
 //! - After [`MOST_AHEAD`] that overtook it, the oldest of all leaves.
 //! - Packets that say how far their client has heard keep their order among each other: one of them is as urgent as the
 //!   most urgent behind it.
-//! - An answer leaves when it is the oldest of all, and while a barrier waits, everything leaves in the order in which it
-//!   came.
+//! - An answer leaves when it is the oldest of all.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -139,12 +139,13 @@ impl Outbox {
     /// Which of the first of all queues leaves next; `ahead` have overtaken the oldest.
     fn choose<'a>(&self, heads: [Option<Head<'a>>; Queue::ALL.len()], ahead: &mut u8) -> Option<Head<'a>> {
         let heads = || heads.iter().flatten().copied();
-        if let Some(vital) = heads().find(|(_, waiting)| waiting.rank == Rank::VITAL) {
-            return Some(vital);
-        }
         let oldest = heads().min_by_key(|(_, waiting)| waiting.ticket)?;
         let is_oldest = |head: &Head| head.1.ticket == oldest.1.ticket;
-        let in_order = oldest.1.ticket < self.barrier || *ahead >= MOST_AHEAD;
+        let behind_barrier = oldest.1.ticket < self.barrier;
+        if !behind_barrier && let Some(vital) = heads().find(|(_, waiting)| waiting.rank == Rank::VITAL) {
+            return Some(vital);
+        }
+        let in_order = behind_barrier || *ahead >= MOST_AHEAD;
         let may_leave = |head: &Head| is_oldest(head) || !(in_order || head.1.patient);
         let chosen = heads().filter(may_leave).min_by_key(|(_, waiting)| (waiting.rank, waiting.ticket))?;
         *ahead = if is_oldest(&chosen) { 0 } else { *ahead + 1 };

@@ -303,7 +303,7 @@ fn an_answer_leaves_after_what_came_before_it_and_only_what_is_more_urgent_overt
 }
 
 #[test]
-fn nothing_overtakes_a_barrier_but_a_sign_of_life() {
+fn nothing_overtakes_a_barrier_not_even_a_sign_of_life() {
     let mut outbox = Outbox::default();
     for parcel in [in_lane("tick", Priority::Low), packet("news"), answer("connect").with(Standing::Barrier)] {
         outbox.insist(parcel);
@@ -311,7 +311,8 @@ fn nothing_overtakes_a_barrier_but_a_sign_of_life() {
     outbox.insist(packet("later"));
     outbox.insist(in_lane("fire", Priority::Urgent));
     outbox.insist(Parcel::native("ping".to_owned(), false).with(Standing::Vital));
-    assert_eq!(left(&outbox), ["ping", "tick", "news", "connect", "fire", "later"]);
+    outbox.insist(Parcel::native("pong".to_owned(), false).with(Standing::Vital));
+    assert_eq!(left(&outbox), ["tick", "news", "connect", "ping", "pong", "fire", "later"]);
     write_all(&mut outbox);
 }
 

@@ -95,7 +95,7 @@ impl Node {
         let (outbox, mail) = unbounded_channel();
         tokio::spawn(shard(inbox, outbox, sessions));
         let hub = Hub::new(apps, vec![mailbox], Handle::current());
-        hub.keep_in(Arc::new(MemoryStore::default()), false);
+        hub.keep_in(Arc::new(MemoryStore::default()));
         let stop = CancellationToken::new();
         let router = router(ApiState {
             hub: hub.clone(),
