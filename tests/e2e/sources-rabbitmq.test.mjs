@@ -190,6 +190,7 @@ describe('RabbitMQ', () => {
     const { server, source, queue } = await node(t);
     await working(server, source);
     for (let n = 0; n < 50; n++) await publish('device.started', { eventId: `${source}-${n}`, userId: 'fay', n });
+    await counted(server, 'received', source, 50);
     assert.equal(await server.stop(), 0);
     await logged(server, 'source_stopped');
     await publish('device.started', { eventId: `${source}-last`, userId: 'fay' });
