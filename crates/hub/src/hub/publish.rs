@@ -41,6 +41,16 @@ pub(crate) struct Saying<'a> {
     pub asked: Instant,
 }
 
+/// What is known of a publication before anything is done.
+pub(crate) struct Examined {
+    to: Target,
+    except: SmallVec<[Arc<str>; 1]>,
+    /// What its publisher, or a rule, says its id is.
+    pub id: Option<String>,
+    /// The channels in which it is durable.
+    pub durable: Vec<Arc<str>>,
+}
+
 impl Hub {
     pub(crate) async fn publish_with_ack(
         &self,
@@ -97,16 +107,10 @@ impl Hub {
         ack: Option<AckRequest>,
     ) -> Result<(Published, usize), CommandError> {
         let asked = Instant::now();
-        if !is_event_name(&publish.event) {
-            return Err(CommandError::BadEvent(publish.event));
-        }
         let app = self.app(app);
-        let to = self.target(&app, &publish)?;
-        let except = names(&app, &publish.except)?.into();
-        let given = id_of(&app, &publish);
+        let Examined { to, except, id: given, durable } = self.examine(&app, &publish, ack.is_some())?;
         let fresh = given.is_none();
         let id: Arc<str> = given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        let durable = self.durable(&app, &publish, &to, ack.is_some())?;
         let written = written(&app, &publish, &id);
         let saying = Saying { publish: &publish, id, fresh, written, to, except, asked };
         if !durable.is_empty() {
@@ -115,6 +119,17 @@ impl Hub {
         let id = Arc::clone(&saying.id);
         let shards = self.say(&app, saying, ack).await?;
         Ok((Published { id, level: Level::Accepted, duplicate: false }, shards))
+    }
+
+    /// Refuses what could never be published as it is; changes nothing. `asks`: the members are to answer.
+    pub(crate) fn examine(&self, app: &App, publish: &Publish, asks: bool) -> Result<Examined, CommandError> {
+        if !is_event_name(&publish.event) {
+            return Err(CommandError::BadEvent(publish.event.clone()));
+        }
+        let to = self.target(app, publish)?;
+        let except = names(app, &publish.except)?.into();
+        let durable = self.durable(app, publish, &to, asks)?;
+        Ok(Examined { to, except, id: id_of(app, publish), durable })
     }
 
     /// Tells those who are connected; returns how many shards.

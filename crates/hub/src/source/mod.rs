@@ -4,36 +4,21 @@
 //! The hub knows no vendor. Who reads from one holds an [`Intake`], gives it each message, and does what it says.
 
 mod figures;
+mod intake;
 mod rule;
 mod storm;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use oyez_protocol::json::MAX_DEPTH;
-use tracing::{debug, warn};
-
-use crate::address::AppId;
-use crate::app::App;
-use crate::clock::unix_millis;
-use crate::command::{Command, CommandError, Outcome, Publish};
 use crate::delivery::Priority;
-use crate::hub::Hub;
-use crate::inbox::rules::Class;
 use crate::policy::expression::{Fault, Shape};
-use crate::store::StoreError;
 
 pub use figures::{Figures, Trouble};
-pub use rule::{Plan, SourceRule, body_names, names};
+pub use intake::Intake;
+pub use rule::{Plan, Planned, SourceRule, body_names, names};
 pub use storm::{Storm, WhenStormy};
-
-/// The wait before the second attempt; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest reason that is kept with a dead letter, in characters.
 const REASON_MAX: usize = 400;
@@ -58,6 +43,7 @@ pub struct Source {
     /// What is counted.
     pub figures: Arc<Figures>,
     memory: Arc<storm::Memory>,
+    said: Arc<intake::Said>,
 }
 
 impl Source {
@@ -74,12 +60,14 @@ impl Source {
             rules: Vec::new(),
             figures: Arc::default(),
             memory: Arc::default(),
+            said: Arc::default(),
         }
     }
 
     /// The same with what was counted under other rules.
     pub(crate) fn succeed(&self, old: &Self) -> Self {
-        Self { figures: Arc::clone(&old.figures), memory: Arc::clone(&old.memory), ..self.clone() }
+        let (figures, memory, said) = (Arc::clone(&old.figures), Arc::clone(&old.memory), Arc::clone(&old.said));
+        Self { figures, memory, said, ..self.clone() }
     }
 }
 
@@ -125,6 +113,14 @@ impl Poison {
         Self { word, reason, attempts: 1 }
     }
 
+    /// The same of a message of whose publications some were taken before this one was refused.
+    fn after(self, taken: usize, of: usize) -> Self {
+        if taken == 0 {
+            return self;
+        }
+        Self { reason: format!("{} ({taken} of its {of} publications were taken before)", self.reason), ..self }
+    }
+
     fn fault(line: usize, fault: &Fault) -> Self {
         Self::new("data", format!("line {line} of the configuration: {fault}"))
     }
@@ -140,143 +136,4 @@ pub enum Taken {
     Dead(Poison),
     /// Keep it: the node, or the source, is about to end.
     Not,
-}
-
-/// Where a source's messages go in; clones are the same.
-#[derive(Debug, Clone)]
-pub struct Intake {
-    hub: Hub,
-    app: AppId,
-    name: Arc<str>,
-    figures: Arc<Figures>,
-}
-
-impl Intake {
-    /// For a source of an app; none when the app has no source of that name.
-    #[must_use]
-    pub fn new(hub: Hub, app: AppId, name: &str) -> Option<Self> {
-        let source = hub.app(app).source(name).cloned()?;
-        Some(Self { hub, app, name: Arc::clone(&source.name), figures: Arc::clone(&source.figures) })
-    }
-
-    /// The source's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The name of its app.
-    #[must_use]
-    pub fn app_name(&self) -> String {
-        self.hub.app(self.app).name.clone()
-    }
-
-    /// What is counted of it.
-    #[must_use]
-    pub fn figures(&self) -> &Figures {
-        &self.figures
-    }
-
-    /// Publishes what the rules make of a message; waits and tries again where that may help. When it is dropped meanwhile,
-    /// the message must come again.
-    pub async fn take(&self, arrival: &Arrival<'_>) -> Taken {
-        let app = self.hub.app(self.app);
-        let Some(source) = app.source(&self.name) else { return Taken::Not };
-        self.figures.count(|figures| &figures.received);
-        let levels = app.limits.json_depth.unwrap_or(MAX_DEPTH);
-        match source.plan(arrival, levels, unix_millis()) {
-            Ok(Plan::Publish(publications)) => {
-                for publish in publications {
-                    match self.publish(&app, source, publish).await {
-                        Taken::Done => {}
-                        Taken::Dead(poison) => return self.dead(&app, arrival, poison),
-                        Taken::Not => return Taken::Not,
-                    }
-                }
-            }
-            Ok(Plan::Unaddressed) => {
-                self.figures.count(|figures| &figures.unaddressed);
-                debug!(event = "source_unaddressed", app = %app.name, source = %self.name, address = shown(arrival.address), "its data names nobody");
-            }
-            Ok(Plan::Unmatched) => self.figures.count(|figures| &figures.unmatched),
-            Err(poison) => return self.dead(&app, arrival, poison),
-        }
-        Taken::Done
-    }
-
-    fn dead(&self, app: &App, arrival: &Arrival<'_>, poison: Poison) -> Taken {
-        self.figures.count(|figures| &figures.dead);
-        let Poison { word, reason, attempts } = &poison;
-        warn!(event = "source_dead_letter", app = %app.name, source = %self.name, address = shown(arrival.address), reason = word, attempts, "{reason}");
-        Taken::Dead(poison)
-    }
-
-    async fn publish(&self, app: &App, source: &Source, mut publish: Publish) -> Taken {
-        if let Some(storm) = source.storm {
-            self.calm(app, source, storm, &mut publish).await;
-            if publish.to.is_empty() {
-                return Taken::Done;
-            }
-        }
-        let mut attempts = 0;
-        let mut wait = FIRST_WAIT;
-        loop {
-            attempts += 1;
-            let error = match self.hub.execute(self.app, Command::Publish(publish.clone())).await {
-                Ok(Outcome::Published(published)) => {
-                    self.figures.count(|figures| &figures.published);
-                    if published.duplicate {
-                        self.figures.count(|figures| &figures.duplicates);
-                    }
-                    return Taken::Done;
-                }
-                Ok(_) => return Taken::Done,
-                Err(CommandError::ShuttingDown | CommandError::Store(StoreError::Closed)) => return Taken::Not,
-                Err(error) => error,
-            };
-            match error {
-                // What nothing can be stored for is not this message's fault: it waits until there is room.
-                CommandError::Store(ref trouble) if trouble.is_trouble() => {}
-                CommandError::Store(StoreError::InboxFull(_)) if attempts < source.attempts => {}
-                error => {
-                    let word = if attempts > 1 { "attempts" } else { "refused" };
-                    return Taken::Dead(Poison { attempts, ..Poison::new(word, error.to_string()) });
-                }
-            }
-            self.figures.count(|figures| &figures.retried);
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    /// Keeps a storm from the channels that are in it.
-    async fn calm(&self, app: &App, source: &Source, storm: Storm, publish: &mut Publish) {
-        let mut calm = Vec::with_capacity(publish.to.len());
-        for channel in std::mem::take(&mut publish.to) {
-            let (mut hears, mut counted) = (true, false);
-            while let Err(early) = source.memory.allows(&channel, storm.rate) {
-                if !counted {
-                    self.figures.count(|figures| &figures.limited);
-                    counted = true;
-                }
-                if storm.policy == WhenStormy::Defer {
-                    tokio::time::sleep(early).await;
-                    continue;
-                }
-                // What was promised is kept.
-                let ruled = || app.event(&publish.event, &channel).and_then(|rule| rule.class);
-                hears = publish.promise.class.or_else(ruled) == Some(Class::Durable);
-                break;
-            }
-            if hears {
-                calm.push(channel);
-            }
-        }
-        publish.to = calm;
-    }
-}
-
-/// As much of an address as stands in a log.
-fn shown(address: &str) -> String {
-    address.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).take(200).collect()
 }

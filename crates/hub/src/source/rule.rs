@@ -14,6 +14,7 @@ use crate::delivery::Priority;
 use crate::inbox::rules::Class;
 use crate::policy::channel::{Captures, Pattern};
 use crate::policy::expression::{Expanded, Fault, Filter, Kind, Names, Scope, Shape, Template, Term, plain};
+use crate::store::NAME_MAX;
 
 /// One `[[app.NAME.source.NAME.rule]]`. Every rule that fits a message makes one publication of it.
 #[derive(Debug, Clone)]
@@ -40,11 +41,20 @@ pub struct SourceRule {
     pub ttl: Option<Duration>,
 }
 
+/// One publication of a message.
+#[derive(Debug)]
+pub struct Planned {
+    /// The publication.
+    pub publish: Publish,
+    /// Its id where nothing else gives it one, made of the message's: who gets the message again makes the same.
+    pub id: Option<String>,
+}
+
 /// What becomes of a message.
 #[derive(Debug)]
 pub enum Plan {
     /// These publications.
-    Publish(Vec<Publish>),
+    Publish(Vec<Planned>),
     /// Rules fit, but its data names nobody who could hear it.
     Unaddressed,
     /// No rule fits.
@@ -98,14 +108,15 @@ impl Source {
         };
         let scope = scope.with("data", Term::Json(&data));
         let (mut publications, mut fits) = (Vec::new(), false);
-        for rule in &self.rules {
+        for (number, rule) in (1..).zip(&self.rules) {
             let Some(captures) = rule.captures(arrival.address) else { continue };
             let scope = captures.iter().fold(scope.clone(), |scope, (name, text)| scope.with(name, Term::Text(text)));
             if rule.when.as_ref().is_some_and(|when| !when.passes(&scope)) {
                 continue;
             }
             fits = true;
-            publications.extend(rule.publication(&scope, &data, arrival)?);
+            let id = arrival.id.map(|id| derived(id, number));
+            publications.extend(rule.publication(&scope, &data, arrival)?.map(|publish| Planned { publish, id }));
         }
         Ok(match (publications.is_empty(), fits) {
             (false, _) => Plan::Publish(publications),
@@ -164,9 +175,15 @@ impl SourceRule {
     }
 }
 
-/// An id as text; what is empty or no id at all says none.
+/// The id of what the rule of this number makes of the message of this id.
+fn derived(id: &str, number: usize) -> String {
+    format!("{id}#{number}")
+}
+
+/// An id as text; what is empty, or can be no id, says none.
 fn id_of(json: &str) -> Option<String> {
-    plain(&serde_json::from_str(json).ok()?).filter(|id| !id.is_empty())
+    plain(&serde_json::from_str(json).ok()?)
+        .filter(|id| !id.is_empty() && id.len() <= NAME_MAX && !id.chars().any(char::is_control))
 }
 
 /// The one JSON value that a body is; an empty one is `null`.

@@ -65,7 +65,7 @@ fn check(address: &str, body: &str, expect: &Value) {
     let found = match source.plan(&Arrival::new(address, body.as_bytes()), 8, 0) {
         Ok(Plan::Publish(publications)) => publications
             .iter()
-            .map(|publish| json!([publish.to, publish.event, publish.args.values(), publish.id]))
+            .map(|Planned { publish, .. }| json!([publish.to, publish.event, publish.args.values(), publish.id]))
             .collect(),
         Ok(Plan::Unaddressed) => json!("unaddressed"),
         Ok(Plan::Unmatched) => json!("unmatched"),
