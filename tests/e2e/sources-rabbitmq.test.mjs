@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT, serve } from './harness.mjs';
 import { CONFIG, ENV, device, directory } from './keeping.mjs';
 import { rabbitmq } from './rabbitmq.mjs';
+import { counted, figure, logged as loggedAfter, working } from './sources.mjs';
 import { folder, serving } from './stage.mjs';
 import { unique } from './steps.mjs';
 import { eventually } from './waiting.mjs';
@@ -42,23 +43,7 @@ id = "body.eventId"
 delivery = "durable"
 `;
 
-/** A figure of /metrics for the app's source. */
-async function figure(server, name, source, reason) {
-  const { text } = await server.api('/metrics');
-  const labels = `app="desk",source="${source}"${reason ? `,reason="${reason}"` : ''}`;
-  const line = text.split('\n').find((line) => [name, `${name}_total`].some((name) => line.startsWith(`oyez_source_${name}{${labels}}`)));
-  return line === undefined ? undefined : Number(line.split(' ').at(-1));
-}
-
-const counted = (server, name, source, expect, reason) => eventually(
-  async () => await figure(server, name, source, reason) === expect,
-  `oyez_source_${name} ${expect}`, 15_000,
-);
-const working = (server, source) => eventually(async () => await figure(server, 'working', source) === 1, `${source} is connected`, 30_000);
-const logged = (server, ...parts) => eventually(
-  () => server.logs.find((line) => parts.every((part) => line.includes(part))),
-  `a line with ${parts.join(', ')}`, 15_000,
-);
+const logged = (server, ...parts) => loggedAfter(server, 0, ...parts);
 
 describe('RabbitMQ', () => {
   const stage = { ends: [] };
@@ -159,7 +144,7 @@ describe('RabbitMQ', () => {
     await send(100, 200);
     await dan.heard.take('device', (data) => data.n === 199, 30_000);
     assert.deepEqual(dan.heard.all('device').map((data) => data.n), Array.from({ length: 200 }, (_, n) => n));
-    assert.ok(await figure(server, 'failures', source, 'lost') >= 1);
+    assert.ok(await figure(server, 'failures', source, { reason: 'lost' }) >= 1);
     await logged(server, 'source_failed', 'connected again by itself');
     await eventually(async () => await waiting(queue) === 0, 'all are acknowledged');
   });
@@ -242,7 +227,7 @@ describe('RabbitMQ', () => {
       const { server, source } = await node(t, options);
       const line = await logged(server, 'source_failed', reason, ...words);
       assert.ok(!line.includes('guest:guest') && !line.includes('hidden'), line);
-      assert.ok(await figure(server, 'failures', source, reason) >= 1);
+      assert.ok(await figure(server, 'failures', source, { reason }) >= 1);
       const kim = await device(t, server, 'kim');
       await server.publish('user:kim', 'hello', 1, { app: 'desk' });
       await kim.heard.take('hello');

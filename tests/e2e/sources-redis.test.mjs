@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { Redis } from 'ioredis';
 import { CONFIG, ENV, device } from './keeping.mjs';
 import { redis } from './redis.mjs';
+import { logged } from './sources.mjs';
 import { serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
 
@@ -23,10 +24,6 @@ data = "data.data"
 });
 
 const serveWith = (t, url) => serving(t, SOURCE, { env: { ...ENV, REDIS_URL: url } });
-const logged = (server, after, ...parts) => eventually(
-  () => server.logs.slice(after).find((line) => parts.every((part) => line.includes(part))),
-  `a line with ${parts.join(', ')}`, 30_000,
-);
 const body = (event, data) => JSON.stringify({ event, data, userId: 'ann', timestamp: Date.now() });
 
 test('channels and patterns are heard, also after the connection was cut and the server restarted', async (t) => {

@@ -13,6 +13,15 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest one.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// What to do about a server whose certificate nobody here believes.
+pub(crate) const BELIEVE: &str =
+    "name whom to believe in `ca`, and call the server by a name that stands in its certificate";
+
+/// Whether this was said of a certificate.
+pub(crate) fn unbelieved(said: &str) -> bool {
+    said.contains("certificate")
+}
+
 /// Why a source stopped reading.
 #[derive(Debug)]
 pub(crate) struct Fault {

@@ -81,10 +81,18 @@ impl Sources {
 
     /// Has the vendor's reader run until it is stopped.
     fn read(&self, door: &Door, intake: Intake, stop: CancellationToken) -> Result<(), String> {
+        let ca = door.ca.as_deref();
         match door.kind.as_str() {
             "redis" => {
-                let options = redis::Options::new(&door.url, &door.from, door.prefetch)?;
-                self.tasks.spawn(redis::run(options, intake, stop));
+                let server = redis::Server::new(&door.url, ca)?;
+                let options = redis::channels::Options::new(server, &door.from, door.prefetch);
+                self.tasks.spawn(redis::channels::run(options, intake, stop));
+            }
+            "redis-streams" => {
+                let server = redis::Server::new(&door.url, ca)?;
+                let options = redis::streams::Options::new(server, &door.from, &door.group).beginning(door.oldest);
+                let options = options.with(door.field.clone(), door.prefetch, door.claim_after);
+                self.tasks.spawn(redis::streams::run(options, intake, stop));
             }
             _ => drop(self.tasks.spawn(rabbitmq::run(rabbitmq(door)?, intake, stop))),
         }
@@ -95,5 +103,5 @@ impl Sources {
 fn rabbitmq(door: &Door) -> Result<rabbitmq::Options, String> {
     let exchange = door.exchange.as_deref().unwrap_or_default();
     let options = rabbitmq::Options::new(&door.url, exchange, &door.from, &door.queue)?;
-    Ok(options.with(door.quorum, door.prefetch))
+    Ok(options.with(door.quorum, door.prefetch).believing(door.ca.as_deref()))
 }

@@ -5,7 +5,7 @@ use lapin::{Error, ErrorKind};
 use oyez_hub::source::Trouble;
 
 use super::source::Options;
-use crate::supervise::Fault;
+use crate::supervise::{BELIEVE, Fault, unbelieved};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,12 @@ pub(super) enum Step {
 pub(super) fn fault(error: &Error, step: Step, options: &Options) -> Fault {
     let (trouble, said) = match error.kind() {
         ErrorKind::ProtocolError(error) => (by_code(error.get_id(), step), error.get_message().to_string()),
+        _ if unbelieved(&error.to_string()) => (Trouble::Credentials, error.to_string()),
         _ if step == Step::Connect => (Trouble::Unreachable, error.to_string()),
         _ => (Trouble::Lost, error.to_string()),
     };
-    Fault { trouble, said, help: help(trouble, step, options) }
+    let help = if unbelieved(&said) { BELIEVE.to_owned() } else { help(trouble, step, options) };
+    Fault { trouble, said, help }
 }
 
 /// The broker took too long.

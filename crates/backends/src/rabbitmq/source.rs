@@ -10,9 +10,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions};
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Confirmation, Connection, ConnectionProperties, Consumer, Error};
+use lapin::{Confirmation, Connection, ConnectionBuilder, ConnectionProperties, Consumer, Error};
 use oyez_hub::source::{Intake, Poison, Taken};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ pub struct Options {
     pub(super) queue: String,
     pub(super) quorum: bool,
     pub(super) prefetch: u16,
+    ca: Option<String>,
 }
 
 impl Options {
@@ -61,13 +63,19 @@ impl Options {
         let mut uri: AMQPUri = url.parse()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
         let (exchange, keys, queue) = (exchange.to_owned(), keys.to_vec(), queue.to_owned());
-        Ok(Self { uri, exchange, keys, queue, quorum: true, prefetch: 256 })
+        Ok(Self { uri, exchange, keys, queue, quorum: true, prefetch: 256, ca: None })
     }
 
     /// Whether the queue is replicated, and how many messages are under way at once.
     #[must_use]
     pub fn with(self, quorum: bool, prefetch: u16) -> Self {
         Self { quorum, prefetch, ..self }
+    }
+
+    /// With `amqps://`, the authorities in `ca`, in PEM, are believed, too.
+    #[must_use]
+    pub fn believing(self, ca: Option<&str>) -> Self {
+        Self { ca: ca.map(str::to_owned), ..self }
     }
 }
 
@@ -96,8 +104,10 @@ async fn session(options: &Options, intake: &Intake, stop: &CancellationToken) -
 async fn open(options: &Options, source: &str) -> Result<(Connection, Channels, Consumer), Fault> {
     let name = format!("oyez {source}");
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
-    let connecting = timeout(PATIENCE, Connection::connect_uri(options.uri.clone(), properties));
-    let connection = match connecting.await {
+    let tls = OwnedTLSConfig { identity: None, cert_chain: options.ca.clone() };
+    let builder = ConnectionBuilder::new().map_err(|error| fault(&error, Step::Connect, options))?;
+    let builder = builder.with_uri(options.uri.clone()).with_properties(properties).with_tls_config(tls);
+    let connection = match timeout(PATIENCE, builder.connect()).await {
         Ok(connected) => connected.map_err(|error| fault(&error, Step::Connect, options))?,
         Err(_) => return Err(silence(Step::Connect, options)),
     };

@@ -1,5 +1,10 @@
-//! Redis.
+//! Redis: channels, which keep nothing, and streams, which keep everything.
 
-pub mod source;
+pub mod channels;
+mod entry;
+mod fault;
+mod group;
+mod server;
+pub mod streams;
 
-pub use source::{Options, run};
+pub use server::Server;

@@ -29,7 +29,7 @@ macro_rules! troubles {
 troubles! {
     Unreachable "unreachable" "Nobody answers at its address.";
     Lost        "lost"        "The connection ended.";
-    Credentials "credentials" "It does not believe who we are.";
+    Credentials "credentials" "It does not believe who we are, or we do not believe it.";
     Forbidden   "forbidden"   "It knows us, but does not let us.";
     Missing     "missing"     "What is to be read is not there.";
     Conflict    "conflict"    "What is to be read is there, with other settings.";

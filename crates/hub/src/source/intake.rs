@@ -26,17 +26,24 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How many live publications are remembered, so that a message that comes again is not heard again.
 const SAID_MAX: usize = 10_000;
 
-/// The ids of live publications that were made of late, the oldest first.
+/// The ids of live publications that were made of late.
 #[derive(Debug, Default)]
-pub(super) struct Said(Mutex<(HashSet<Arc<str>>, VecDeque<Arc<str>>)>);
+pub(super) struct Said(Mutex<Ids>);
+
+#[derive(Debug, Default)]
+struct Ids {
+    known: HashSet<Arc<str>>,
+    /// The oldest first.
+    order: VecDeque<Arc<str>>,
+}
 
 impl Said {
     fn knows(&self, id: &str) -> bool {
-        self.0.lock().0.contains(id)
+        self.0.lock().known.contains(id)
     }
 
     fn note(&self, id: String) {
-        let (known, order) = &mut *self.0.lock();
+        let Ids { known, order } = &mut *self.0.lock();
         let id: Arc<str> = id.into();
         if !known.insert(Arc::clone(&id)) {
             return;
@@ -137,6 +144,12 @@ impl Intake {
             }
         }
         Taken::Done
+    }
+
+    /// What to tell the source of a message that is none: its reader found out why.
+    pub fn refuse(&self, arrival: &Arrival<'_>, word: &'static str, reason: impl Into<String>) -> Taken {
+        self.figures.count(|figures| &figures.received);
+        self.dead(&self.hub.app(self.app), arrival, Poison::new(word, reason))
     }
 
     fn dead(&self, app: &App, arrival: &Arrival<'_>, poison: Poison) -> Taken {

@@ -1,6 +1,7 @@
 //! What an app's file says of sources: where messages come from, and what becomes of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Filter, Kind, Names, Template};
@@ -38,8 +39,18 @@ pub struct Door {
     pub queue: String,
     /// The queue is replicated.
     pub quorum: bool,
+    /// The consumer group.
+    pub group: String,
+    /// The field of an entry that is the body.
+    pub field: Option<String>,
+    /// A group that is made begins with the oldest entry.
+    pub oldest: bool,
+    /// After which silence what a server had is taken over.
+    pub claim_after: Duration,
     /// Messages that are under way at once.
     pub prefetch: u16,
+    /// Whose certificates are believed, in PEM; none: whom the system believes.
+    pub ca: Option<String>,
 }
 
 impl std::fmt::Debug for Door {
@@ -71,7 +82,8 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
 }
 
 /// How it is reached; `Some(None)`: it is off, `None`: something is wrong, which has been noted.
-fn door(node: &Node<'_>, queue: &str) -> Option<Option<Door>> {
+fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
+    positive(node, &["claim_after"]);
     let kind = node.choice("kind")?;
     let from = node.plain_texts("from");
     if from.is_empty() && node.has("from") {
@@ -87,12 +99,18 @@ fn door(node: &Node<'_>, queue: &str) -> Option<Option<Door>> {
     }
     let prefetch = node.count("prefetch").and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
     let Some(url) = node.address("url") else { return Some(None) };
+    let named = |key: &str| node.text(key).map_or_else(|| name.to_owned(), |text| text.text);
     Some(Some(Door {
         url,
         from,
         exchange: node.text("exchange").map(|text| text.text),
-        queue: node.text("queue").map_or_else(|| queue.to_owned(), |text| text.text),
+        queue: named("queue"),
         quorum: node.choice("queue_type").is_some_and(|word| word == "quorum"),
+        group: named("group"),
+        field: node.text("field").map(|text| text.text),
+        oldest: node.choice("begin").is_some_and(|word| word == "oldest"),
+        claim_after: node.duration("claim_after"),
+        ca: node.secrets("ca").into_iter().next(),
         prefetch,
         kind,
     }))

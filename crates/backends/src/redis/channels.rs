@@ -6,11 +6,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use oyez_hub::source::{Arrival, Intake, Trouble};
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, ErrorKind, Msg, RedisError, ServerErrorKind};
+use redis::{Client, Msg, RedisError};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::fault::{Remedies, fault, lost, silence};
+use super::server::Server;
 use crate::supervise::{Fault, supervise};
 
 /// How long the server may take to let us in, or to answer a ping.
@@ -32,18 +34,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// These channels, or patterns of them, at the Redis of this URL; so many messages are under way at once.
-    ///
-    /// # Errors
-    /// What is wrong with the URL, without showing it.
-    pub fn new(url: &str, from: &[String], most: u16) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|error| error.to_string())?;
+    /// These channels, or patterns of them, at this Redis; so many messages are under way at once.
+    #[must_use]
+    pub fn new(Server(client): Server, from: &[String], most: u16) -> Self {
         let (patterns, channels) = from.iter().cloned().partition(|name| name.contains(['*', '?', '[', '\\']));
-        Ok(Self { client, channels, patterns, most: most.into() })
+        Self { client, channels, patterns, most: most.into() }
     }
+}
 
+impl Remedies for Options {
     fn place(&self) -> String {
         self.client.get_connection_info().addr().to_string()
+    }
+
+    fn rights(&self) -> String {
+        "let the user listen: ACL SETUSER … &* +subscribe +psubscribe +ping".to_owned()
+    }
+
+    fn lost(&self) -> &'static str {
+        "what was said meanwhile is lost"
     }
 }
 
@@ -109,31 +118,4 @@ async fn listen(
 /// Publishes one message. Redis wants no acknowledgement and has no dead letters: the log has the reason.
 async fn settle(intake: &Intake, message: Msg) {
     let _ = intake.take(&Arrival::new(message.get_channel_name(), message.get_payload_bytes())).await;
-}
-
-fn fault(error: &RedisError, options: &Options, otherwise: Trouble) -> Fault {
-    let trouble = match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => Trouble::Credentials,
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Trouble::Forbidden,
-        _ => otherwise,
-    };
-    Fault { trouble, said: error.to_string(), help: help(trouble, options) }
-}
-
-fn silence(options: &Options, trouble: Trouble) -> Fault {
-    Fault { trouble, said: "no answer in time".to_owned(), help: help(trouble, options) }
-}
-
-fn lost(options: &Options) -> Fault {
-    let help = help(Trouble::Lost, options);
-    Fault { trouble: Trouble::Lost, said: "the connection ended".to_owned(), help }
-}
-
-fn help(trouble: Trouble, options: &Options) -> String {
-    match trouble {
-        Trouble::Credentials => "correct the user or the password in `url`".to_owned(),
-        Trouble::Forbidden => "let the user listen: ACL SETUSER … &* +subscribe +psubscribe +ping".to_owned(),
-        Trouble::Lost => "it is connected again by itself; what was said meanwhile is lost".to_owned(),
-        _ => format!("is Redis running at {}?", options.place()),
-    }
 }
