@@ -51,14 +51,24 @@ function says(child, pattern) {
   });
 }
 
-/** A broker that is not started yet: {url, start, stop, kill, ctl, connect}. Everything of it is gone after `t`. */
-export async function rabbitmq(t) {
+/**
+ * A broker that is not started yet: {url, start, stop, kill, ctl, connect}. Everything of it is gone after `t`. With
+ * `tls`, {ca, certificate, key} as paths, it speaks TLS on `tlsPort`, too.
+ */
+export async function rabbitmq(t, { tls } = {}) {
   if (!program('rabbitmq-server')) throw new Error('no rabbitmq-server: apt-get install rabbitmq-server');
-  const [port, dist, epmd] = await freePorts(3);
+  const [port, dist, epmd, tlsPort] = await freePorts(4);
   const home = mkdtempSync(join(tmpdir(), 'oyez-rabbitmq-'));
   mkdirSync(join(home, 'log'));
   // Nothing but the broker itself; guest may come from here.
-  writeFileSync(join(home, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\nlog.console = true\nlog.console.level = info\n`);
+  const secure = tls ? `listeners.ssl.1 = 127.0.0.1:${tlsPort}
+ssl_options.cacertfile = ${tls.ca}
+ssl_options.certfile = ${tls.certificate}
+ssl_options.keyfile = ${tls.key}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+` : '';
+  writeFileSync(join(home, 'rabbitmq.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\nlog.console = true\nlog.console.level = info\n${secure}`);
   writeFileSync(join(home, 'plugins'), '[].');
   const env = {
     PATH: process.env.PATH,
@@ -79,6 +89,7 @@ export async function rabbitmq(t) {
   let child;
   const broker = {
     port,
+    tlsPort,
     url: `amqp://guest:guest@127.0.0.1:${port}`,
     async start() {
       child = start(program('rabbitmq-server'), [], env);

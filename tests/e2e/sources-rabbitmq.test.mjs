@@ -215,6 +215,36 @@ describe('RabbitMQ', () => {
     await eventually(() => hal.heard.all('quota').length === published - 1, 'those that passed');
   });
 
+  test('what its author thinks is urgent, overtakes', async (t) => {
+    const { server, source } = await node(t);
+    await working(server, source);
+    for (const priority of [9, 10, 6, 5, undefined]) await publish('device.created', { userId: 'lou' }, { priority });
+    await counted(server, 'published', source, 5);
+    const { json } = await server.api('/api/v1/inbox?user=lou&app=desk');
+    assert.deepEqual(json.messages.map(({ priority }) => priority).sort(), ['high', 'normal', 'normal', 'urgent', 'urgent']);
+  });
+
+  test('a message that makes several publications makes all of them or none', async (t) => {
+    const rules = `${RULES}
+[[app.desk.source.SOURCE.rule]]
+match = "device.{what}"
+to = "{data.second}"
+event = "second"
+delivery = "durable"
+`;
+    const { server, source } = await node(t, { rules });
+    await working(server, source);
+    const mia = await device(t, server, 'mia');
+    // No channel has so long a name: one of the two can never be published.
+    await publish('device.created', { eventId: 'x', userId: 'mia', second: 'user:' + 'n'.repeat(2000) }, { messageId: 'one' });
+    await counted(server, 'dead_letters', source, 1);
+    assert.equal(await figure(server, 'published', source), 0);
+    // Twice, as a publisher does who has heard no confirmation; neither rule says an id of its own for `second`.
+    for (let n = 0; n < 2; n++) await publish('device.created', { eventId: 'y', userId: 'mia', second: 'user:mia' }, { messageId: 'two' });
+    await counted(server, 'duplicates', source, 2);
+    assert.deepEqual([mia.heard.all('device').length, mia.heard.all('second').length], [1, 1]);
+  });
+
   test('without its address it is off', async (t) => {
     const { server, source } = await node(t, { env: { RABBITMQ_URL: '' } });
     assert.equal(await figure(server, 'working', source), 0);
