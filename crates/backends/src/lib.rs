@@ -3,3 +3,9 @@
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod http;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+mod supervise;

@@ -19,6 +19,7 @@ use crate::keeping::Keeping;
 use crate::process;
 use crate::reload::{Reading, Reloads};
 use crate::signals::Signals;
+use crate::sources::Sources;
 
 /// Threads beside the shards: they only wait for others.
 const BACKGROUND_THREADS: usize = 2;
@@ -92,10 +93,12 @@ impl Node {
                 Signals::new().map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))?;
             let current = reloads.current();
             tokio::spawn(reloads.run());
+            let sources = Sources::new(server.hub().clone(), ending.clone());
             let stop = CancellationToken::new();
             let serving = server.serve_all(listeners, stop.clone());
             tokio::pin!(serving);
             ready();
+            let mut sources = tokio::spawn(sources.run(current.clone()));
             let asked = async {
                 signals.end().await;
                 ending.cancel();
@@ -103,6 +106,11 @@ impl Node {
                 info!(event = "stop", ?notice);
                 tokio::select! {
                     () = tokio::time::sleep(notice) => {}
+                    () = signals.end() => {}
+                }
+                // What they have read is delivered before anybody is sent away.
+                tokio::select! {
+                    _ = &mut sources => {}
                     () = signals.end() => {}
                 }
                 stop.cancel();

@@ -19,6 +19,7 @@ mod reload;
 mod say;
 mod secrets;
 mod signals;
+mod sources;
 mod tail;
 mod trust;
 mod who;

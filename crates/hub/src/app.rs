@@ -17,6 +17,7 @@ use crate::policy::token::{Revocations, TokenError, Verifier};
 use crate::policy::{Identity, Now, Policy};
 use crate::promise::{EventRule, InboxRules};
 use crate::recovery::{Change, Log, Order, Recovery};
+use crate::source::Source;
 
 /// How an app learns who somebody is.
 pub struct Credentials {
@@ -206,6 +207,8 @@ pub struct App {
     pub inbox: Option<Arc<InboxRules>>,
     /// What publications of its events promise; the first rule that fits counts.
     pub events: Vec<EventRule>,
+    /// Whence messages come that its rules make publications of.
+    pub sources: Vec<Arc<Source>>,
     /// What embedding code registered.
     pub handlers: RwLock<Handlers>,
 }
@@ -229,6 +232,7 @@ impl App {
             recovery: None,
             inbox: None,
             events: Vec::new(),
+            sources: Vec::new(),
             handlers: RwLock::default(),
         }
     }
@@ -237,6 +241,12 @@ impl App {
     #[must_use]
     pub fn event(&self, event: &str, channel: &str) -> Option<&EventRule> {
         self.events.iter().find(|rule| rule.fits(event, channel))
+    }
+
+    /// The source of that name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.iter().find(|source| *source.name == *name)
     }
 
     /// The shard of a session: one that came back under the name that it had may be on another than that says.
@@ -265,6 +275,11 @@ impl App {
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);
             own.rights = Arc::clone(&old.rights);
+        }
+        for source in &mut self.sources {
+            if let Some(old) = old.source(&source.name) {
+                *source = Arc::new(source.succeed(old));
+            }
         }
         self
     }

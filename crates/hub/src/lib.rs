@@ -21,6 +21,7 @@ pub mod presence;
 pub mod promise;
 pub mod recovery;
 pub mod socket;
+pub mod source;
 pub mod store;
 mod sync;
 

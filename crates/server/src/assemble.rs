@@ -141,6 +141,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         recovery: config.recovery.map(|recovery| Arc::new(self::recovery(config, recovery))),
         inbox: config.inbox.clone().map(Arc::new),
         events: config.events.clone(),
+        sources: config.sources.iter().map(|source| Arc::clone(&source.rules)).collect(),
         handlers: RwLock::default(),
     })
 }

@@ -92,6 +92,22 @@ pub(super) fn openssl() -> Result<(), String> {
     if found() { Ok(()) } else { Err("apt installed libssl-dev, but pkg-config does not find openssl".to_owned()) }
 }
 
+/// The broker that tests of sources start for themselves.
+pub(super) fn rabbitmq() -> Result<(), String> {
+    // Debian puts what is on the path into a wrapper for its own user.
+    let there = || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").is_file() || on_path("rabbitmq-server").is_some();
+    if there() {
+        return Ok(());
+    }
+    apt("rabbitmq-server")?;
+    if there() { Ok(()) } else { Err("apt installed rabbitmq-server, but it is not there".to_owned()) }
+}
+
+/// Redis, which tests of sources start for themselves.
+pub(super) fn redis() -> Result<(), String> {
+    if on_path("redis-server").is_some() { Ok(()) } else { apt("redis-server") }
+}
+
 /// A C++ compiler, which libFuzzer is built with (not Oyez itself).
 pub(super) fn cxx() -> Result<(), String> {
     if env::var_os("CXX").is_some() || on_path("c++").is_some() { Ok(()) } else { apt("g++") }

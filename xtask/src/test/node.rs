@@ -12,6 +12,12 @@ use super::{Bench, needs, stream};
 /// that do not end, `--test-force-exit`, loses results.)
 const TEST_MS: &str = "300000";
 
+/// What stands in the names of test files that start a broker, and how that is found or installed.
+const BROKERS: [(&str, Find); 2] = [("rabbitmq", needs::rabbitmq), ("redis", needs::redis)];
+
+/// Finds a program, or installs it, or says how.
+type Find = fn() -> Result<(), String>;
+
 /// Names of variables and the paths they hold.
 type Variables = Vec<(&'static str, PathBuf)>;
 
@@ -25,8 +31,16 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<Counts> {
     if let Err(missing) = needs::node_packages(bench.root) {
         return Ok(Counts::missing(&files, missing));
     }
+    let wants = |path: &String| BROKERS.iter().any(|(name, _)| path.contains(name));
+    let (brokers, others): (Vec<_>, Vec<_>) = files.into_iter().partition(wants);
+    let wanted = BROKERS.iter().filter(|(name, _)| brokers.iter().any(|path| path.contains(name)));
+    let missing = wanted.filter_map(|(_, find)| find().err()).next();
     let programs = bench.programs()?;
-    test(bench.root, &files, 2, programs)
+    match missing {
+        None => test(bench.root, &[others, brokers].concat(), 2, programs),
+        Some(missing) if others.is_empty() => Ok(Counts::missing(&brokers, missing)),
+        Some(missing) => Ok(test(bench.root, &others, 2, programs)?.and(Counts::missing(&brokers, missing))),
+    }
 }
 
 /// What Node's runner is given.

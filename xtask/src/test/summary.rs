@@ -25,6 +25,16 @@ impl Counts {
         Self { skipped: u32::try_from(files.len()).unwrap_or(u32::MAX), note: Some(reason), ..Self::default() }
     }
 
+    /// With those of other tests of the stage.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+            note: self.note.or(other.note),
+        }
+    }
+
     /// A runner that fails without naming a failed test (a crash, a build error) is one failure.
     pub(super) fn and_exit(mut self, success: bool) -> Self {
         if !success && self.failed == 0 {

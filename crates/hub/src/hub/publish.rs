@@ -46,6 +46,17 @@ pub(crate) struct Saying<'a> {
     pub asked: Instant,
 }
 
+/// What is known of a publication before anything is done.
+pub(crate) struct Examined<'a> {
+    to: Target,
+    rules: Rules<'a>,
+    except: SmallVec<[Arc<str>; 1]>,
+    /// What its publisher, or a rule, says its id is.
+    pub id: Option<String>,
+    /// In which of its channels it is durable.
+    pub durable: Vec<usize>,
+}
+
 impl Hub {
     pub(crate) async fn publish_with_ack(
         &self,
@@ -103,17 +114,10 @@ impl Hub {
         ack: Option<AckRequest>,
     ) -> Result<(Published, usize), CommandError> {
         let asked = Instant::now();
-        if !is_event_name(&publish.event) {
-            return Err(CommandError::BadEvent(publish.event));
-        }
         let app = self.app(app);
-        let to = self.target(&app, &publish)?;
-        let except = names(&app, &publish.except)?.into();
-        let rules = rules(&app, &publish, &to);
-        let given = id_of(&publish, &rules);
+        let Examined { to, rules, except, id: given, durable } = self.examine(&app, &publish, ack.is_some())?;
         let fresh = given.is_none();
         let id: Arc<str> = given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        let durable = self.durable(&app, &publish, &to, &rules, ack.is_some())?;
         let written = written(&app, &publish, &id);
         let saying = Saying { publish: &publish, id, fresh, written, to, rules, except, asked };
         if !durable.is_empty() {
@@ -122,6 +126,23 @@ impl Hub {
         let id = Arc::clone(&saying.id);
         let shards = self.say(&app, saying, ack).await?;
         Ok((Published { id, level: Level::Accepted, duplicate: false }, shards))
+    }
+
+    /// Refuses what could never be published as it is; changes nothing. `asks`: the members are to answer.
+    pub(crate) fn examine<'a>(
+        &self,
+        app: &'a App,
+        publish: &Publish,
+        asks: bool,
+    ) -> Result<Examined<'a>, CommandError> {
+        if !is_event_name(&publish.event) {
+            return Err(CommandError::BadEvent(publish.event.clone()));
+        }
+        let to = self.target(app, publish)?;
+        let except = names(app, &publish.except)?.into();
+        let rules = rules(app, publish, &to);
+        let durable = self.durable(app, publish, &to, &rules, asks)?;
+        Ok(Examined { except, id: id_of(publish, &rules), durable, to, rules })
     }
 
     /// Tells those who are connected; returns how many shards.

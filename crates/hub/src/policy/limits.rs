@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use oyez_protocol::code::Code;
 use parking_lot::Mutex;
@@ -113,6 +114,13 @@ impl Rate {
     #[must_use]
     pub fn allows_shared(&self, until: &AtomicU64, now: u64) -> bool {
         until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| self.after(until, now)).is_ok()
+    }
+
+    /// How long an event must wait at `now` until it is allowed.
+    #[must_use]
+    pub fn early(&self, until: &AtomicU64, now: u64) -> Duration {
+        let next = until.load(Ordering::Relaxed).max(now) + self.cost;
+        Duration::from_nanos((next - now).saturating_sub(self.credit))
     }
 }
 

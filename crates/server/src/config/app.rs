@@ -21,7 +21,7 @@ use crate::settings::Patience;
 use crate::tls::Tls;
 
 use super::{AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
-use super::{WebSocketConfig, auth, rules};
+use super::{WebSocketConfig, auth, rules, source};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -218,6 +218,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
         recovery: node.child("recovery").map(|node| recovery(&node)),
         inbox,
         events: inbox::events(node),
+        sources: source::sources(node),
         limits,
     })
 }

@@ -65,6 +65,24 @@ fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {
         };
         Pattern::compile(&text.text).map_err(wrong).ok()
     });
+    positive(node, &["ttl"]);
+    let name = node.text("name")?;
+    if name.text.strip_suffix('*').unwrap_or(&name.text).contains('*') {
+        let help = "as in \"alarm:*\"; for other names, write another [[app.NAME.event]]".to_owned();
+        node.doc.problem(name.span.start, "a `*` stands for any ending, and only at the end", Some(help));
+    }
+    Some(EventRule {
+        name: name.text.into(),
+        to,
+        class: class(app, node),
+        priority: node.has("priority").then(|| named::<Priority>(node, "priority")).flatten(),
+        ttl: node.has("ttl").then(|| node.duration("ttl")),
+        id: shape(node, "id", &Names::default().with([("event", Kind::Text), ("data", Kind::Any)])),
+    })
+}
+
+/// What `delivery` promises, if it says so; the app must be able to keep it.
+pub(super) fn class(app: &Node<'_>, node: &Node<'_>) -> Option<Class> {
     let class: Option<Class> = node.has("delivery").then(|| named(node, "delivery")).flatten();
     let needs = match class {
         Some(Class::Durable) => Some("inbox"),
@@ -75,24 +93,11 @@ fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {
         let help = format!("write [{}.{section}]", app.path);
         node.problem(format!("{}.delivery needs an app with [{}.{section}]", node.path, app.path), Some(help));
     }
-    positive(node, &["ttl"]);
-    let name = node.text("name")?;
-    if name.text.strip_suffix('*').unwrap_or(&name.text).contains('*') {
-        let help = "as in \"alarm:*\"; for other names, write another [[app.NAME.event]]".to_owned();
-        node.doc.problem(name.span.start, "a `*` stands for any ending, and only at the end", Some(help));
-    }
-    Some(EventRule {
-        name: name.text.into(),
-        to,
-        class,
-        priority: node.has("priority").then(|| named::<Priority>(node, "priority")).flatten(),
-        ttl: node.has("ttl").then(|| node.duration("ttl")),
-        id: shape(node, "id", &Names::default().with([("event", Kind::Text), ("data", Kind::Any)])),
-    })
+    class
 }
 
 /// The value that this word means.
-fn named<T: DeserializeOwned>(node: &Node<'_>, key: &str) -> Option<T> {
+pub(super) fn named<T: DeserializeOwned>(node: &Node<'_>, key: &str) -> Option<T> {
     serde_json::from_value(node.choice(key)?.into()).ok()
 }
 

@@ -14,6 +14,7 @@ mod reader;
 mod reference;
 mod rules;
 mod schema;
+mod source;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -41,6 +42,7 @@ pub use auth::{AuthConfig, AuthJsConfig, AuthMessages, IntrospectionConfig, JwtC
 pub use explain::{Explanation, explain};
 pub use problem::{Problem, Problems};
 pub use reference::reference;
+pub use source::{Door, SourceConfig};
 
 /// The configuration of `oyez dev`: an open app with everything a first try needs. It wants `JWT_SECRET` and
 /// `OYEZ_API_KEY`, which the command makes up and keeps.
@@ -184,6 +186,8 @@ pub struct AppConfig {
     pub inbox: Option<InboxRules>,
     /// What publications of its events promise.
     pub events: Vec<EventRule>,
+    /// Where messages come from by themselves.
+    pub sources: Vec<SourceConfig>,
     /// How much its clients may ask for.
     pub limits: Limits,
 }

@@ -11,7 +11,7 @@ use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow
 use oyez_hub::recovery::History;
 
 use super::inbox::{mark, owner, roster};
-use super::reader::Node;
+use super::reader::{Located, Node};
 use super::schema::ASK;
 
 /// `[[app.NAME.channel]]`.
@@ -184,8 +184,7 @@ pub(super) fn url(node: &Node<'_>, key: &str) -> Option<String> {
 /// Everything that an app says and understands.
 pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
     let place = |place| names(place, user.clone());
-    let patterns = app.children("channel").into_iter();
-    let channels = &Channels(patterns.map(|node| Pattern::compile(&node.text("name")?.text).ok()).collect());
+    let channels = &Channels::of(app);
     let mut events: HashMap<Arc<str>, Arc<Rule>> = HashMap::new();
     for node in app.children("on") {
         let rule = Arc::new(rule(app, &node, user, channels));
@@ -310,18 +309,36 @@ fn templates(node: &Node<'_>, key: &str, names: &Names) -> Vec<Template> {
 /// A join into a channel that no rule describes would be denied for ever, so it is a mistake.
 fn channel_templates(node: &Node<'_>, key: &str, names: &Names, channels: &Channels) -> Vec<Template> {
     for text in node.texts(key).iter().filter(|text| !text.text.starts_with('{')) {
-        let sample = sample(&text.text);
-        if !channels.0.iter().any(|pattern| pattern.as_ref().is_none_or(|pattern| pattern.matches(&sample).is_some())) {
-            let help = format!("describe it: [[app.NAME.channel]] name = \"{}\"", sample.replace('x', "{id}"));
-            node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
-        }
+        channels.must_fit(node, text);
     }
     templates(node, key, names)
+}
+
+/// Notes it when none of the app's channels fits what this text gives.
+pub(super) fn described(app: &Node<'_>, node: &Node<'_>, text: &Located) {
+    if !text.text.starts_with('{') {
+        Channels::of(app).must_fit(node, text);
+    }
 }
 
 /// The patterns of an app's channels, also of those whose rights are wrong; none for one that is no pattern, which
 /// might have been meant for anything.
 struct Channels(Vec<Option<Pattern>>);
+
+impl Channels {
+    fn of(app: &Node<'_>) -> Self {
+        let pattern = |node: &Node<'_>| Pattern::compile(&node.text("name")?.text).ok();
+        Self(app.children("channel").iter().map(pattern).collect())
+    }
+
+    fn must_fit(&self, node: &Node<'_>, text: &Located) {
+        let sample = sample(&text.text);
+        if !self.0.iter().any(|pattern| pattern.as_ref().is_none_or(|pattern| pattern.matches(&sample).is_some())) {
+            let help = format!("describe it: [[app.NAME.channel]] name = \"{}\"", sample.replace('x', "{id}"));
+            node.doc.problem(text.span.start, format!("no channel fits `{}`", text.text), Some(help));
+        }
+    }
+}
 
 /// The template with an `x` for each expression.
 fn sample(text: &str) -> String {

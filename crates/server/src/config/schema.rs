@@ -2,6 +2,7 @@
 //! from it.
 
 mod inbox;
+mod source;
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +211,7 @@ static APP: Section = Section {
         may("refused", Table(&MESSAGE), "", "how a refusal is said (`channel`, `reason`, `code` are known); otherwise event `error` with `{code, message, channel}`"),
         may("heartbeat", Table(&HEARTBEAT), "", "the app's own sign of life"),
         may("event", Tables(&inbox::EVENT), "", "what publications promise: live, recoverable or durable; the first that fits"),
+        may("source", Named(&source::SOURCE), "", "where messages come from by themselves"),
         may("inbox", Table(&inbox::INBOX), "", "durable messages are kept for each user"),
         may("recovery", Table(&RECOVERY), "", "clients that are cut off get what they missed when they come back"),
         may("limits", Table(&LIMITS), "", "how much its clients may ask for"),

@@ -165,6 +165,17 @@ impl Node<'_> {
         items.into_iter().filter_map(|(span, item)| self.secret(name, &span, &item, inputs)).collect()
     }
 
+    /// Where something is that is off while its environment variable is not set.
+    pub(super) fn address(&self, name: &str) -> Option<String> {
+        let (value, _) = self.value(name)?;
+        let variable = value.as_table().and_then(|table| table.get("env")?.get_ref().as_str().map(str::to_owned));
+        let inputs = self.doc.inputs?;
+        if variable.is_some_and(|variable| (inputs.env)(&variable).is_none_or(|text| text.is_empty())) {
+            return None;
+        }
+        self.secrets(name).into_iter().next()
+    }
+
     fn secret(&self, name: &str, span: &Range<usize>, item: &DeValue<'_>, inputs: Inputs<'_>) -> Option<String> {
         let source = |key: &str| {
             item.as_table().filter(|table| table.len() == 1)?.get(key)?.get_ref().as_str().map(str::to_owned)

@@ -95,6 +95,18 @@ impl Catalogue {
         self.enter(kind, name, &[], help);
     }
 
+    /// The same, by labels.
+    pub(super) fn readings<L: Labelled>(
+        &mut self,
+        kind: MetricType,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> Vec<(L, f64)> + Send + Sync + 'static,
+    ) {
+        self.registry.register_collector(Box::new(Readings { kind, name, help, read }));
+        self.enter(kind, name, L::LABELS, help);
+    }
+
     fn enter(&mut self, kind: MetricType, name: &str, labels: &'static [Label], help: &'static str) {
         let ending = if matches!(kind, MetricType::Counter) { "_total" } else { "" };
         self.rows.push(Row { name: format!("{name}{ending}"), kind, labels, help });
@@ -151,5 +163,37 @@ impl<F: Fn() -> Option<f64> + Send + Sync + 'static> Collector for Reading<F> {
             MetricType::Counter => ConstCounter::new(value).encode(encoder),
             _ => ConstGauge::new(value).encode(encoder),
         }
+    }
+}
+
+/// Figures that are looked up, by labels.
+struct Readings<F> {
+    kind: MetricType,
+    name: &'static str,
+    help: &'static str,
+    read: F,
+}
+
+impl<F> Debug for Readings<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<L: Labelled, F: Fn() -> Vec<(L, f64)>> Collector for Readings<F>
+where
+    F: Send + Sync + 'static,
+{
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let help = format!("{}.", self.help);
+        let mut encoder = encoder.encode_descriptor(self.name, &help, None, self.kind)?;
+        for (labels, value) in (self.read)() {
+            let encoder = encoder.encode_family(&labels)?;
+            match self.kind {
+                MetricType::Counter => ConstCounter::new(value).encode(encoder)?,
+                _ => ConstGauge::new(value).encode(encoder)?,
+            }
+        }
+        Ok(())
     }
 }

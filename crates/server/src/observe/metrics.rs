@@ -22,6 +22,7 @@ use super::histogram::Histogram;
 use super::inboxes::{Source, inbox_metrics};
 use super::process::Process;
 use super::returns::Returns;
+use super::sources::source_metrics;
 use super::vitals::Vitals;
 use crate::clock;
 
@@ -165,6 +166,7 @@ impl Metrics {
         process_metrics(all, &process);
         let inboxes = Arc::default();
         inbox_metrics(all, &inboxes);
+        source_metrics(all, &inboxes);
         let accept_failed_at = AtomicU64::new(0);
         let returns = Returns::default();
         Self {

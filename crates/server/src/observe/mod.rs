@@ -11,4 +11,5 @@ pub mod process;
 pub(crate) mod readiness;
 pub(crate) mod report;
 mod returns;
+mod sources;
 pub(crate) mod vitals;

@@ -58,6 +58,12 @@ impl Names {
         self
     }
 
+    /// Whether this name is among them.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     fn get(&self, name: &str) -> Option<&Kind> {
         self.0.iter().find(|(known, _)| &**known == name).map(|(_, kind)| kind)
     }

@@ -1,12 +1,13 @@
 //! Expressions of a configuration: CEL, parsed and checked when the file is read, evaluated on subscribe, command
 //! and publish, never per delivery.
 //!
-//! Three forms share one parser: a [`Condition`] decides, a [`Shape`] writes JSON, a [`Template`] names channels
-//! (text with `{expressions}` in it). What is common is recognised and evaluated without CEL, which costs 2 to 4 µs.
+//! Four forms share one parser: a [`Condition`] decides about people, a [`Filter`] about data, a [`Shape`] writes JSON, a
+//! [`Template`] names channels (text with `{expressions}` in it). What is common is recognised and evaluated without CEL, which costs 2 to 4 µs.
 
 mod cel;
 mod check;
 mod condition;
+mod filter;
 mod scope;
 mod shape;
 mod template;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use check::{Kind, Names};
 pub use condition::{Condition, Facts, Part};
+pub use filter::Filter;
 pub(crate) use scope::dig;
 pub use scope::{Scope, Term};
 pub use shape::Shape;

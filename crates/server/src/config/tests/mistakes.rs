@@ -329,3 +329,45 @@ fn any_cut_of_an_example_is_answered_without_panic() {
         }
     }
 }
+
+/// A file with a source; the variable of its URL is not set.
+const SOURCE: &str = r#"
+[app.desk.source.events]
+kind = "rabbitmq"
+url = { env = "RABBITMQ_URL" }
+exchange = "events"
+from = ["quota.#"]
+[[app.desk.source.events.rule]]
+match = "quota.{what}"
+when = "data.percent > 90"
+to = "site:{data.siteId}"
+event = "{address}"
+"#;
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn sources() {
+    let good = format!("{GOOD}{SOURCE}");
+    let config = load_with_env(&good).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.apps[0].sources[0].door, None, "it is off");
+    assert_eq!(config.apps[0].sources[0].rules.rules.len(), 1);
+    #[track_caller]
+    fn check(from: &str, to: &str, expect: &[&str]) {
+        assert!(SOURCE.contains(from), "{from}");
+        let said = problems(&format!("{GOOD}{}", SOURCE.replacen(from, to, 1)));
+        for part in expect {
+            assert!(said.contains(part), "{from} -> {to}\nexpected: {part}\nsaid:\n{said}");
+        }
+    }
+    check("\"rabbitmq\"", "\"rabbit\"", &["app.desk.source.events.kind does not know `rabbit`"]);
+    check("exchange = \"events\"\n", "", &["app.desk.source.events.exchange is missing"]);
+    check("[\"quota.#\"]", "[]", &["app.desk.source.events.from is empty"]);
+    check("quota.{what}", "quota.{data}", &["`data` is taken"]);
+    check("quota.{what}", "quota.{what", &["`{` without its `}`"]);
+    check("data.percent > 90", "percent > 90", &["percent"]);
+    check("data.percent > 90", "'text'", &["true or false is needed"]);
+    check("site:{data.siteId}", "user:{data.userId}", &["no channel fits `user:{data.userId}`"]);
+    check("{address}", "{adress}", &["did you mean"]);
+    check("event = \"{address}\"", "event = \"e\"\ndelivery = \"durable\"", &["needs an app with [app.desk.inbox]"]);
+    check("{ env = \"RABBITMQ_URL\" }", "{ file = \"nowhere\" }", &["app.desk.source.events.url comes from the file nowhere"]);
+}

@@ -1,0 +1,62 @@
+//! What is wrong with a Redis, and what to do about it.
+
+use oyez_hub::source::Trouble;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::supervise::{BELIEVE, Fault, unbelieved};
+
+/// What a source of Redis says of itself when something is wrong.
+pub(super) trait Remedies {
+    /// Where it is, without the credentials.
+    fn place(&self) -> String;
+
+    /// What to allow the user.
+    fn rights(&self) -> String;
+
+    /// What was lost with the connection.
+    fn lost(&self) -> &'static str;
+}
+
+/// What the server, or the client library, says.
+pub(super) fn fault(error: &RedisError, source: &impl Remedies, otherwise: Trouble) -> Fault {
+    let trouble = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => Trouble::Credentials,
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Trouble::Forbidden,
+        (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Trouble::Unreachable,
+        (_, Some("NOGROUP")) => Trouble::Missing,
+        (_, Some("WRONGTYPE" | "READONLY")) => Trouble::Conflict,
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => Trouble::Other,
+        _ if unbelieved(&error.to_string()) => {
+            return Fault { trouble: Trouble::Credentials, said: error.to_string(), help: BELIEVE.to_owned() };
+        }
+        _ => otherwise,
+    };
+    Fault { trouble, said: error.to_string(), help: help(trouble, source) }
+}
+
+/// The server took too long.
+pub(super) fn silence(source: &impl Remedies, trouble: Trouble) -> Fault {
+    Fault { trouble, said: "no answer in time".to_owned(), help: help(trouble, source) }
+}
+
+/// The connection ended.
+pub(super) fn lost(source: &impl Remedies) -> Fault {
+    let help = help(Trouble::Lost, source);
+    Fault { trouble: Trouble::Lost, said: "the connection ended".to_owned(), help }
+}
+
+fn help(trouble: Trouble, source: &impl Remedies) -> String {
+    match trouble {
+        Trouble::Credentials => "correct the user or the password in `url`".to_owned(),
+        Trouble::Forbidden => source.rights(),
+        Trouble::Lost => format!("it is connected again by itself; {}", source.lost()),
+        Trouble::Missing => {
+            "the stream's group is gone; it is made again, and reads the stream from its beginning".to_owned()
+        }
+        Trouble::Conflict => {
+            "name streams in `from`, not keys of other kinds, on a Redis that may be written".to_owned()
+        }
+        Trouble::Unreachable => format!("is Redis running at {}?", source.place()),
+        Trouble::Other => "see what Redis said; streams need Redis 6.2".to_owned(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The life of a connection that is there for as long as the node: whatever ends it, it is made again, after waits that
+//! grow, and what was wrong is logged with its remedy.
+
+use std::time::Duration;
+
+use oyez_hub::source::{Intake, Trouble};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The first wait; it doubles.
+const FIRST: Duration = Duration::from_millis(250);
+
+/// The longest one.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What to do about a server whose certificate nobody here believes.
+pub(crate) const BELIEVE: &str =
+    "name whom to believe in `ca`, and call the server by a name that stands in its certificate";
+
+/// Whether this was said of a certificate.
+pub(crate) fn unbelieved(said: &str) -> bool {
+    said.contains("certificate")
+}
+
+/// Why a source stopped reading.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) trouble: Trouble,
+    /// What the server, or the system, said.
+    pub(crate) said: String,
+    /// What to do about it.
+    pub(crate) help: String,
+}
+
+/// Waits that grow, each shortened by chance, so that not all come back at once.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// The wait that is due now: half of it at least.
+    fn wait(&mut self) -> Duration {
+        let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next * 2).min(LONGEST);
+        wait
+    }
+}
+
+/// Has `session` read from a source again and again until it is stopped, which ends it with `Ok`.
+pub(crate) async fn supervise<F>(intake: &Intake, stop: &CancellationToken, mut session: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), Fault>>,
+{
+    let (app, source) = (intake.app_name(), intake.name());
+    let mut backoff = Backoff::new();
+    while let Err(Fault { trouble, said, help }) = session().await {
+        if intake.figures().is_working() {
+            backoff = Backoff::new();
+        }
+        intake.figures().fails(trouble);
+        let wait = backoff.wait();
+        warn!(event = "source_failed", app, source, reason = trouble.word(), said, help, again_in = ?wait);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    intake.figures().stopped();
+    info!(event = "source_stopped", app, source);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_a_bound() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
+        assert!((FIRST / 2..=FIRST).contains(&waits[0]), "{waits:?}");
+        assert!((LONGEST / 2..=LONGEST).contains(&waits[11]), "{waits:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Where messages come from by themselves: one task for each source that has an address, started anew when its settings
+//! change. What becomes of the messages is the app's rules' affair, which change without that.
+
+use oyez_backends::{rabbitmq, redis};
+use oyez_hub::Hub;
+use oyez_hub::source::{Intake, Trouble};
+use oyez_server::config::{Config, Door};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::error;
+
+/// One source that is being read.
+struct Running {
+    app: String,
+    name: String,
+    door: Door,
+    stop: CancellationToken,
+}
+
+/// All sources of a node.
+pub(crate) struct Sources {
+    hub: Hub,
+    /// Cancelled when the node is asked to end.
+    ending: CancellationToken,
+    tasks: TaskTracker,
+    running: Vec<Running>,
+}
+
+impl Sources {
+    pub(crate) fn new(hub: Hub, ending: CancellationToken) -> Self {
+        Self { hub, ending, tasks: TaskTracker::new(), running: Vec::new() }
+    }
+
+    /// Reads from what the configuration names, until the node is asked to end and no message is under way.
+    pub(crate) async fn run(mut self, mut current: watch::Receiver<Config>) {
+        loop {
+            let config = current.borrow_and_update().clone();
+            self.follow(&config);
+            tokio::select! {
+                () = self.ending.cancelled() => break,
+                changed = current.changed() => if changed.is_err() { break },
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Stops what is not named any more, or otherwise, and starts what is new.
+    fn follow(&mut self, config: &Config) {
+        let wanted = || config.apps.iter().flat_map(|app| app.sources.iter().map(move |source| (app, source)));
+        self.running.retain(|running| {
+            let same = wanted().any(|(app, source)| {
+                app.name == running.app && source.name == running.name && source.door.as_ref() == Some(&running.door)
+            });
+            if !same {
+                running.stop.cancel();
+            }
+            same
+        });
+        for (app, source) in wanted() {
+            let known = self.running.iter().any(|running| running.app == app.name && running.name == source.name);
+            if let Some(door) = source.door.clone().filter(|_| !known) {
+                self.start(&app.name, &source.name, door);
+            }
+        }
+    }
+
+    fn start(&mut self, app: &str, name: &str, door: Door) {
+        // An app that was added needs a restart; its sources do, too.
+        let Ok(known) = self.hub.find_app(app) else { return };
+        let Some(intake) = Intake::new(self.hub.clone(), known.id, name) else { return };
+        let stop = self.ending.child_token();
+        if let Err(said) = self.read(&door, intake.clone(), stop.clone()) {
+            intake.figures().fails(Trouble::Other);
+            let reason = Trouble::Other.word();
+            error!(event = "source_failed", app, source = name, reason, said, help = "correct `url`");
+        }
+        self.running.push(Running { app: app.to_owned(), name: name.to_owned(), door, stop });
+    }
+
+    /// Has the vendor's reader run until it is stopped.
+    fn read(&self, door: &Door, intake: Intake, stop: CancellationToken) -> Result<(), String> {
+        let ca = door.ca.as_deref();
+        match door.kind.as_str() {
+            "redis" => {
+                let server = redis::Server::new(&door.url, ca)?;
+                let options = redis::channels::Options::new(server, &door.from, door.prefetch);
+                self.tasks.spawn(redis::channels::run(options, intake, stop));
+            }
+            "redis-streams" => {
+                let server = redis::Server::new(&door.url, ca)?;
+                let options = redis::streams::Options::new(server, &door.from, &door.group).beginning(door.oldest);
+                let options = options.with(door.field.clone(), door.prefetch, door.claim_after);
+                self.tasks.spawn(redis::streams::run(options, intake, stop));
+            }
+            _ => drop(self.tasks.spawn(rabbitmq::run(rabbitmq(door)?, intake, stop))),
+        }
+        Ok(())
+    }
+}
+
+fn rabbitmq(door: &Door) -> Result<rabbitmq::Options, String> {
+    let exchange = door.exchange.as_deref().unwrap_or_default();
+    let options = rabbitmq::Options::new(&door.url, exchange, &door.from, &door.queue)?;
+    Ok(options.with(door.quorum, door.prefetch).believing(door.ca.as_deref()))
+}
