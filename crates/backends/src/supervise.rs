@@ -34,19 +34,21 @@ pub(crate) struct Fault {
 
 /// Waits that grow, each shortened by chance, so that not all come back at once.
 #[derive(Debug)]
-struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
-    fn new() -> Self {
-        Self { next: FIRST }
+    /// From the shortest on, up to this one.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST, longest }
     }
 
     /// The wait that is due now: half of it at least.
-    fn wait(&mut self) -> Duration {
+    pub(crate) fn wait(&mut self) -> Duration {
         let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(LONGEST);
+        self.next = (self.next * 2).min(self.longest);
         wait
     }
 }
@@ -57,10 +59,10 @@ where
     F: Future<Output = Result<(), Fault>>,
 {
     let (app, source) = (intake.app_name(), intake.name());
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::up_to(LONGEST);
     while let Err(Fault { trouble, said, help }) = session().await {
         if intake.figures().is_working() {
-            backoff = Backoff::new();
+            backoff = Backoff::up_to(LONGEST);
         }
         intake.figures().fails(trouble);
         let wait = backoff.wait();
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn waits_grow_up_to_a_bound() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::up_to(LONGEST);
         let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
         assert!((FIRST / 2..=FIRST).contains(&waits[0]), "{waits:?}");
         assert!((LONGEST / 2..=LONGEST).contains(&waits[11]), "{waits:?}");

@@ -1,5 +1,6 @@
 //! Redis: channels, which keep nothing, and streams, which keep everything.
 
+mod broker;
 pub mod channels;
 mod entry;
 mod fault;
@@ -7,4 +8,5 @@ mod group;
 mod server;
 pub mod streams;
 
+pub use broker::RedisBroker;
 pub use server::Server;
