@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::allocator;
 use crate::certificate::Certificate;
+use crate::company::Company;
 use crate::failure::Failure;
 use crate::keeping::Keeping;
 use crate::process;
@@ -74,6 +75,14 @@ impl Node {
         Ok(Self { server, runtime, ending, reloads, certificate: None })
     }
 
+    /// Joins the other nodes of the broker that the command line names.
+    pub(crate) fn join(&self, company: &Company) -> Result<(), Failure> {
+        if let Some((broker, inlet)) = company.broker(self.runtime.handle())? {
+            self.server.hub().join_cluster(broker, inlet);
+        }
+        Ok(())
+    }
+
     /// Every connection is encrypted.
     pub(crate) fn with_certificate(mut self, certificate: Certificate) -> Self {
         self.server = self.server.with_tls(certificate.tls.clone());
@@ -93,7 +102,8 @@ impl Node {
                 Signals::new().map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))?;
             let current = reloads.current();
             tokio::spawn(reloads.run());
-            let sources = Sources::new(server.hub().clone(), ending.clone());
+            let hub = server.hub().clone();
+            let sources = Sources::new(hub.clone(), ending.clone());
             let stop = CancellationToken::new();
             let serving = server.serve_all(listeners, stop.clone());
             tokio::pin!(serving);
@@ -116,13 +126,17 @@ impl Node {
                 stop.cancel();
                 signals.end().await;
             };
-            tokio::select! {
+            let ended = tokio::select! {
                 ended = &mut serving => ended.map_err(|error| Failure::new(format!("cannot serve: {error}"))),
                 () = asked => {
                     warn!(event = "stop_now", "asked once more: nobody is waited for");
                     Ok(())
                 }
+            };
+            if let Some(cluster) = hub.cluster() {
+                cluster.leave().await;
             }
+            ended
         });
         // What still runs on the side must not hold up the end.
         runtime.shutdown_background();

@@ -6,6 +6,7 @@ mod banner;
 mod bench;
 mod certificate;
 mod command;
+mod company;
 mod compose;
 mod configuration;
 mod failure;

@@ -6,6 +6,7 @@ use clap::Args;
 use oyez_server::config::Config;
 
 use crate::certificate::Certificate;
+use crate::company::Company;
 use crate::compose::Node;
 use crate::configuration::{self, DEFAULT_FILE};
 use crate::failure::Failure;
@@ -35,12 +36,15 @@ pub(crate) struct Options {
     tls_key: Option<PathBuf>,
     #[command(flatten)]
     keeping: Keeping,
+    #[command(flatten)]
+    company: Company,
 }
 
 const AFTER: &str = "\
 Examples:
   oyez serve --config examples/ticketing/oyez.toml
   oyez serve --config oyez.toml --listen 0.0.0.0:8080 --data-dir /var/lib/oyez
+  oyez serve --config oyez.toml --listen 0.0.0.0:8080 --broker redis://127.0.0.1:6379
   oyez serve --config oyez.toml --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
 
 Exit codes: 0 it was asked to end and did; 1 the configuration is wrong or an address cannot be had; 2 the command line \
@@ -69,6 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let config = with_own(config);
     let mut node =
         Node::new(config, &options.keeping, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
+    node.join(&options.company)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

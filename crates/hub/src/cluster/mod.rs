@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 pub use members::{BEAT, Change, LEASE, Members, Peer};
 
 use crate::Hub;
-use crate::broker::{Broker, Inlet};
+use crate::broker::{Broker, Inlet, Said};
 use crate::delivery::{Delivery, Target};
 use interest::Interests;
 use outbound::Outbound;
@@ -65,6 +66,7 @@ pub struct Figures {
 /// A node's place among the others.
 pub struct Cluster {
     me: Peer,
+    broker: Arc<dyn Broker>,
     members: Mutex<Members>,
     /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
     outbound: mpsc::UnboundedSender<Outbound>,
@@ -105,6 +107,7 @@ impl Hub {
         let me = Peer { node: self.node(), life: rand::random() };
         let cluster = Arc::new(Cluster {
             me,
+            broker: Arc::clone(&broker),
             members: Mutex::default(),
             outbound,
             interests: interests.clone(),
@@ -118,7 +121,7 @@ impl Hub {
         }
         self.channels().watch(Box::new(move |interest| interests.note(interest)));
         self.spawn(interest::keep(self.downgrade(), Arc::clone(&broker), wanted));
-        self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), broker, said));
+        self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), said));
         self.spawn(inbound::hear(self.downgrade(), Arc::clone(&cluster), inlet));
         self.spawn(beat(Arc::downgrade(&cluster)));
     }
@@ -162,8 +165,10 @@ impl Cluster {
     }
 
     /// Says goodbye: the others forget this node at once.
-    pub fn leave(&self) {
-        self.tell(ALL.into(), Words::Leave);
+    pub async fn leave(&self) {
+        let said = Said { topic: ALL.into(), payload: self.letter(Words::Leave).write() };
+        // Who does not hear it forgets this node a moment later.
+        let _ = timeout(PATIENCE, self.broker.say(&[said])).await;
     }
 
     fn number(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! What this node says: taken from its queue as it comes, written once, said in batches.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 
@@ -10,10 +10,9 @@ use super::{Cluster, of_channel, of_node};
 use crate::Hub;
 use crate::admission::PERMITS;
 use crate::app::App;
-use crate::broker::{Broker, Said};
+use crate::broker::Said;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
-use std::sync::Weak;
 
 /// Something to say.
 pub(super) enum Outbound {
@@ -29,12 +28,7 @@ pub(super) enum Outbound {
 }
 
 /// Says what comes until nobody can say anything any more.
-pub(super) async fn carry(
-    hub: Weak<Inner>,
-    cluster: Arc<Cluster>,
-    broker: Arc<dyn Broker>,
-    mut queue: mpsc::UnboundedReceiver<Outbound>,
-) {
+pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mpsc::UnboundedReceiver<Outbound>) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, PERMITS).await > 0 {
         let Some(hub) = Hub::upgrade(&hub) else { return };
@@ -56,7 +50,7 @@ pub(super) async fn carry(
             }
         }
         drop(hub);
-        let figure = match broker.say(&said).await {
+        let figure = match cluster.broker.say(&said).await {
             Ok(()) => &cluster.figures.said,
             Err(_) => &cluster.figures.unsaid,
         };

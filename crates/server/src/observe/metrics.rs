@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::arrival::Arrivals;
 use super::catalogue::{Catalogue, Label, Labelled};
+use super::cluster::cluster_metrics;
 use super::drops::Drops;
 use super::histogram::Histogram;
 use super::inboxes::{Source, inbox_metrics};
@@ -166,6 +167,7 @@ impl Metrics {
         process_metrics(all, &process);
         let inboxes = Arc::default();
         inbox_metrics(all, &inboxes);
+        cluster_metrics(all, &inboxes);
         source_metrics(all, &inboxes);
         let accept_failed_at = AtomicU64::new(0);
         let returns = Returns::default();

@@ -2,6 +2,7 @@
 
 pub(crate) mod arrival;
 mod catalogue;
+mod cluster;
 pub(crate) mod drops;
 pub(crate) mod event;
 pub(crate) mod histogram;

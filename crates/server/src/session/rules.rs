@@ -219,6 +219,9 @@ impl Shard {
             };
             outcome.denied.extend(result.err());
         }
+        if !outcome.joined.is_empty() {
+            self.hub.reach().await;
+        }
         // Afterwards, so that nobody who hears what is live waits for the store.
         if app.policy.has_rosters() {
             Box::pin(self.keep_rosters(&app, facts, &mut outcome)).await;

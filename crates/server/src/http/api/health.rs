@@ -33,7 +33,7 @@ pub(super) struct NotReady {
 /// One reason.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reason {
-    /// A stable name for programs: `starting`, `stalled`, `cannot_accept`, `shutting_down`, `store`.
+    /// A stable name for programs: `starting`, `stalled`, `cannot_accept`, `shutting_down`, `store`, `broker`.
     #[schema(value_type = String, example = "shutting_down")]
     reason: &'static str,
     /// What it means, for people.
@@ -53,6 +53,9 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let mut unready = api.metrics.unready(api.stop.is_cancelled(), clock::steady_nanos());
     if let Some(error) = api.hub.inboxes().and_then(Inboxes::trouble) {
         unready.push(Unready::new("store", error.to_string()));
+    }
+    if api.hub.cluster().is_some_and(|cluster| !cluster.is_reached()) {
+        unready.push(Unready::new("broker", "the broker is not reached: other nodes do not hear this one".to_owned()));
     }
     let Some(first) = unready.first() else { return Json(Health { status: "ready" }).into_response() };
     let refusal = ApiError::new(Code::Unavailable, first.message.clone()).body();
