@@ -78,7 +78,7 @@ impl Node {
     /// Joins the other nodes of the broker that the command line names.
     pub(crate) fn join(&self, company: &Company) -> Result<(), Failure> {
         if let Some((broker, inlet)) = company.broker(self.runtime.handle())? {
-            self.server.hub().join_cluster(broker, inlet);
+            self.server.hub().join_cluster(&broker, inlet);
         }
         Ok(())
     }

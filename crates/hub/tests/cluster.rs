@@ -31,7 +31,8 @@ impl Node {
         let (sender, mail) = mpsc::unbounded_channel();
         let hub = Hub::new(vec![App::embedded(APP, "app", "/")], vec![sender], Handle::current());
         let (seat, inlet) = bus.join();
-        hub.join_cluster(seat.clone(), inlet);
+        let broker: Arc<dyn Broker> = seat.clone();
+        hub.join_cluster(&broker, inlet);
         Self { hub, mail, seat }
     }
 

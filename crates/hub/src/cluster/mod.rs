@@ -101,13 +101,13 @@ fn of_channel(app: &str, channel: &str) -> Arc<str> {
 
 impl Hub {
     /// Joins the nodes that share a broker; once, before anybody connects.
-    pub fn join_cluster(&self, broker: Arc<dyn Broker>, inlet: Inlet) {
+    pub fn join_cluster(&self, broker: &Arc<dyn Broker>, inlet: Inlet) {
         let (outbound, said) = mpsc::unbounded_channel();
         let (interests, wanted) = Interests::new();
         let me = Peer { node: self.node(), life: rand::random() };
         let cluster = Arc::new(Cluster {
             me,
-            broker: Arc::clone(&broker),
+            broker: Arc::clone(broker),
             members: Mutex::default(),
             outbound,
             interests: interests.clone(),
@@ -120,7 +120,7 @@ impl Hub {
             return;
         }
         self.channels().watch(Box::new(move |interest| interests.note(interest)));
-        self.spawn(interest::keep(self.downgrade(), Arc::clone(&broker), wanted));
+        self.spawn(interest::keep(self.downgrade(), Arc::clone(broker), wanted));
         self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), said));
         self.spawn(inbound::hear(self.downgrade(), Arc::clone(&cluster), inlet));
         self.spawn(beat(Arc::downgrade(&cluster)));

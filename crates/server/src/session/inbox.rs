@@ -160,6 +160,8 @@ impl Shard {
             let Ok(inboxes) = hub.inboxes_of(&app) else { return };
             let of = app.owner(&user);
             shard.join_rosters(&app, inboxes, &of, &member).await;
+            // What is stored after the page that is read next, on any node, is heard.
+            hub.reach().await;
             shard.catch_up_on(inboxes, &of, &member).await;
             hub.unread_changed(&app, &Target::User(user));
         });
