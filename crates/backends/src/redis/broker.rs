@@ -120,7 +120,7 @@ impl RedisBroker {
         let (inlet, tidings) = mpsc::channel(64);
         let info = client.get_connection_info().clone();
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.clone().set_redis_settings(redis)).unwrap_or(client);
+        let client = Client::open(info.set_redis_settings(redis)).unwrap_or(client);
         let (wanted, lane) = Default::default();
         let broker = Arc::new(Self { client, prefix: format!("{prefix}#"), wanted, lane });
         runtime.spawn(keep(Arc::downgrade(&broker), inlet));
