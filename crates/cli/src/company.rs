@@ -13,6 +13,9 @@ use crate::failure::Failure;
 /// What the channels of Oyez's own begin with.
 const PREFIX: &str = "oyez";
 
+/// A broker, and what it brings.
+pub(crate) type Joined = (Arc<dyn Broker>, Inlet);
+
 /// What the command line says about it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Company {
@@ -23,7 +26,7 @@ pub(crate) struct Company {
 
 impl Company {
     /// The broker, which is connected to in the background.
-    pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<(Arc<dyn Broker>, Inlet)>, Failure> {
+    pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<Joined>, Failure> {
         let Some(url) = &self.broker else { return Ok(None) };
         let help = "write it as in --broker redis://127.0.0.1:6379";
         let server = Server::new(url, None).map_err(|error| Failure::new(format!("--broker: {error}")).help(help))?;
