@@ -2,37 +2,10 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { connect, connected, next, serve, token } from './harness.mjs';
-import { redis } from './redis.mjs';
+import { cluster, figure, until } from './company.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
-
-/** Waits until `holds` gives something true. */
-async function until(holds, what, ms = 15_000) {
-  const end = Date.now() + ms;
-  for (;;) {
-    const found = await holds();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((resolve) => { setTimeout(resolve, 20); });
-  }
-}
-
-const figure = async (node, name) => Number((await (await fetch(`${node.url}/metrics`)).text()).match(new RegExp(`^${name}(?:_total)? (\\S+)$`, 'm'))?.[1]);
-
-/** So many nodes on one Redis, which know each other. */
-async function cluster(t, count, { args = () => [], config = CONFIG } = {}) {
-  const engine = await redis(t);
-  await engine.start();
-  const start = async (at) => {
-    const node = await serve(config, { args: ['--broker', engine.url, '--store', 'memory', ...args(at)] });
-    t.after(() => node.child.exitCode ?? node.child.signalCode ?? node.stop());
-    return node;
-  };
-  const nodes = await Promise.all(Array.from({ length: count }, (_, at) => start(at)));
-  const know = (these = nodes) => until(async () => (await Promise.all(these.map((node) => figure(node, 'oyez_cluster_others')))).every((others) => others === these.length - 1), 'they know each other');
-  await know();
-  return { engine, nodes, know, start };
-}
+const TICKETING = { config: CONFIG };
 
 /** A client on a node, in these channels. */
 async function enter(t, node, claims, channels = [], options = {}) {
@@ -53,7 +26,7 @@ const told = (socket, event) => socket.heard.filter(([name]) => name === event).
 const hears = (socket, event, count, ms) => until(() => told(socket, event).length >= count, `${count} × ${event}, but ${told(socket, event).length}`, ms);
 
 test('what is published on one node is heard on all, once and in order', async (t) => {
-  const { nodes: [a, b, c] } = await cluster(t, 3);
+  const { nodes: [a, b, c] } = await cluster(t, 3, TICKETING);
   const there = await Promise.all([a, b, c].map((node, at) => enter(t, node, { userId: `user-${at}` }, ['ticket:1', 'ticket:2'])));
   const COUNT = 600;
   for (let n = 0; n < COUNT; n += 60) {
@@ -70,7 +43,7 @@ test('what is published on one node is heard on all, once and in order', async (
 });
 
 test('who has just joined hears what another node says next', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2);
+  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
   const socket = await enter(t, b, { userId: 'late' });
   for (let n = 0; n < 50; n += 1) {
     const joined = next(socket, 'subscribed');
@@ -83,7 +56,7 @@ test('who has just joined hears what another node says next', async (t) => {
 });
 
 test('a session is reached by its id, left out by it, described, moved and sent away from any node', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2);
+  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
   const one = await enter(t, a, { userId: 'one' }, ['ticket:1']);
   const two = await enter(t, b, { userId: 'two' }, ['ticket:1']);
   await a.publish(two.id, 'to_you', 1);
@@ -112,7 +85,7 @@ test('a session is reached by its id, left out by it, described, moved and sent 
 });
 
 test('acknowledgements come from the clients of all nodes', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2);
+  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
   for (const [node, word] of [[a, 'here'], [b, 'there'], [b, 'there too']]) {
     const socket = await enter(t, node, { userId: word }, ['ticket:1']);
     socket.on('ask', (_, answer) => answer(word));
@@ -123,7 +96,7 @@ test('acknowledgements come from the clients of all nodes', async (t) => {
 });
 
 test('only those hear it who may, wherever they are', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2);
+  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
   const admin = await enter(t, b, { userId: 'ann', roles: ['admin'] }, ['ticket:1']);
   const other = await enter(t, b, { userId: 'bob', roles: ['agent'] }, ['ticket:1']);
   await a.publish('ticket:1', 'secret', 1, { audience: { roles: ['admin'] } });
@@ -135,7 +108,7 @@ test('only those hear it who may, wherever they are', async (t) => {
 });
 
 test('a Redis that restarts: red, local delivery, then green and heard again', async (t) => {
-  const { engine, nodes: [a, b] } = await cluster(t, 2);
+  const { engine, nodes: [a, b] } = await cluster(t, 2, TICKETING);
   const here = await enter(t, a, { userId: 'here' }, ['ticket:1']);
   const there = await enter(t, b, { userId: 'there' }, ['ticket:1']);
   await engine.stop();
@@ -155,7 +128,7 @@ test('a Redis that restarts: red, local delivery, then green and heard again', a
 });
 
 test('a node that is killed is forgotten, one that goes at once', async (t) => {
-  const { nodes, know, start } = await cluster(t, 3);
+  const { nodes, know, start } = await cluster(t, 3, TICKETING);
   const [a, b, c] = nodes;
   await c.stop();
   await know([a, b]);

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::allocator;
 use crate::certificate::Certificate;
-use crate::company::Company;
+use crate::company::{Company, Joined};
 use crate::failure::Failure;
 use crate::keeping::Keeping;
 use crate::process;
@@ -76,11 +76,12 @@ impl Node {
     }
 
     /// Joins the other nodes of the broker that the command line names.
-    pub(crate) fn join(&self, company: &Company) -> Result<(), Failure> {
-        if let Some((broker, inlet)) = company.broker(self.runtime.handle())? {
-            self.server.hub().join_cluster(&broker, inlet);
+    pub(crate) fn join(mut self, company: &Company) -> Result<Self, Failure> {
+        if let Some(Joined { broker, inlet, listener, door }) = company.broker(self.runtime.handle())? {
+            self.server.hub().join_cluster(&broker, inlet, Some(door));
+            self.server = self.server.with_door(listener);
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Every connection is encrypted.

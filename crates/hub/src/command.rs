@@ -347,6 +347,9 @@ pub enum Control {
     },
     /// Ends a session of that user, whose client has opened another one; the answer is dropped when it has ended.
     Surrender(Address, Arc<str>, oneshot::Sender<()>),
+    /// Answers the request of a polling session that waits, whether or not there is something for it: the node by which it
+    /// came goes down.
+    Release(Address),
     /// An embedding handler acknowledges a client's event.
     Answer(Address, u64, Args),
 }

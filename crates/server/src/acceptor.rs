@@ -17,7 +17,7 @@ use crate::clock;
 use crate::http::connection::serve;
 use crate::observe::event;
 use crate::shard::Shard;
-use crate::shard::mailbox::{Letter, Peer};
+use crate::shard::mailbox::{Entrance, Letter, Peer};
 
 /// After an error that will not go away by itself (no file descriptors left), accepting pauses this long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ pub(crate) struct Lane {
 
 /// Where connections come from and go to.
 pub(crate) struct Acceptor {
-    listeners: Vec<StdListener>,
+    listeners: Vec<(StdListener, Entrance)>,
     lanes: Vec<Lane>,
     stop: CancellationToken,
 }
@@ -55,8 +55,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// When a listener cannot be used.
-    pub(crate) fn new(listeners: Vec<StdListener>, lanes: Vec<Lane>, stop: CancellationToken) -> io::Result<Self> {
-        for listener in &listeners {
+    pub(crate) fn new(
+        listeners: Vec<(StdListener, Entrance)>,
+        lanes: Vec<Lane>,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        for (listener, _) in &listeners {
             listener.set_nonblocking(true)?;
             // What connections inherit need not be said for each.
             #[cfg(target_os = "linux")]
@@ -71,15 +75,15 @@ impl Acceptor {
     /// When the system does not tell of new connections.
     pub(crate) fn start(self, shard: &Rc<Shard>) -> io::Result<()> {
         let lanes: Rc<[Lane]> = self.lanes.into();
-        for listener in self.listeners {
-            let accepting = accept(Rc::clone(shard), TcpListener::from_std(listener)?, Rc::clone(&lanes));
+        for (listener, entrance) in self.listeners {
+            let accepting = accept(Rc::clone(shard), TcpListener::from_std(listener)?, entrance, Rc::clone(&lanes));
             tokio::task::spawn_local(self.stop.clone().run_until_cancelled_owned(accepting));
         }
         Ok(())
     }
 }
 
-async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
+async fn accept(shard: Rc<Shard>, listener: TcpListener, entrance: Entrance, lanes: Rc<[Lane]>) {
     let mut turn = 0;
     let mut trouble = Trouble::default();
     loop {
@@ -92,9 +96,9 @@ async fn accept(shard: Rc<Shard>, listener: TcpListener, lanes: Rc<[Lane]>) {
                 turn += 1;
                 let lane = least_loaded(&lanes, turn);
                 if lane == usize::from(shard.id) {
-                    shard.spawn(serve(Rc::clone(&shard), stream, peer));
+                    shard.spawn(serve(Rc::clone(&shard), stream, peer, entrance));
                 } else if let Ok(stream) = stream.into_std() {
-                    let _ = lanes[lane].peer.send(Letter::Connection(stream, peer));
+                    let _ = lanes[lane].peer.send(Letter::Connection(stream, peer, entrance));
                 }
                 shard.give_way(ACCEPTING).await;
             }

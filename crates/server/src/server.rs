@@ -25,7 +25,7 @@ use crate::observe::process::Process;
 use crate::observe::report::report;
 use crate::seats::Seats;
 use crate::settings::Settings;
-use crate::shard::mailbox::{Letter, Peer};
+use crate::shard::mailbox::{Entrance, Letter, Peer};
 use crate::shard::{Inlet, Parts, Shard};
 use crate::tls::Tls;
 
@@ -83,6 +83,8 @@ pub struct Server {
     inlets: Vec<Inlet>,
     peers: Vec<mpsc::UnboundedSender<Letter>>,
     tls: Option<Tls>,
+    /// Where other nodes come in.
+    door: Option<TcpListener>,
     release: fn(),
 }
 
@@ -115,6 +117,7 @@ impl Server {
             inlets,
             peers,
             tls: None,
+            door: None,
             release: || {},
         }
     }
@@ -142,6 +145,14 @@ impl Server {
     #[must_use]
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Other nodes come in by this listener, with the requests of clients whose sessions live here; see
+    /// [`Hub::join_cluster`].
+    #[must_use]
+    pub fn with_door(mut self, door: TcpListener) -> Self {
+        self.door = Some(door);
         self
     }
 
@@ -199,6 +210,8 @@ impl Server {
         self.hub.spawn(async move {
             until.run_until_cancelled(reporting).await;
         });
+        let public = listeners.into_iter().map(|listener| (listener, Entrance::Public));
+        let listeners = public.chain(self.door.map(|door| (door, Entrance::Nodes))).collect();
         let mut acceptor = Some(Acceptor::new(listeners, lanes, heard_out.clone())?);
         let mut threads = Vec::new();
         let seats = Seats::new(self.settings.connections);

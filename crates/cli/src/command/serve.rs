@@ -71,9 +71,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         config
     };
     let config = with_own(config);
-    let mut node =
-        Node::new(config, &options.keeping, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
-    node.join(&options.company)?;
+    let node = Node::new(config, &options.keeping, Box::new(move || configuration::load(&file).map(&with_own)), None)?;
+    let mut node = node.join(&options.company)?;
     if let Some(certificate) = certificate {
         node = node.with_certificate(certificate);
     }

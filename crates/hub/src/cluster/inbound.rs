@@ -13,6 +13,7 @@ use super::words::{Answer, Letter, Relay, Unread, Wording, Words};
 use super::{ALL, Cluster, of_node};
 use crate::Hub;
 use crate::broker::{Inlet, Said, Tidings};
+use crate::command::Control;
 use crate::delivery::{AckReport, AckRequest, Target};
 use crate::hub::Inner;
 
@@ -36,7 +37,7 @@ pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inl
                 }
                 cluster.reached.store(true, Relaxed);
                 info!(event = "broker_up");
-                cluster.tell(ALL.into(), Words::Beat);
+                cluster.tell(ALL.into(), Words::Beat(cluster.door));
             }
             Tidings::Down => {
                 cluster.reached.store(false, Relaxed);
@@ -71,12 +72,14 @@ impl Cluster {
         }
         self.hears(from, "beat");
         match words {
-            Words::Beat | Words::Leave => {}
+            Words::Beat(door) => self.members.lock().note_door(from.node, door),
+            Words::Leave => {}
             Words::Relay(number, relay) => {
                 if last.insert(from, number) != Some(number) {
                     self.deliver(hub, from, *relay).await;
                 }
             }
+            Words::Release(address) => hub.control(address.shard, Control::Release(address)),
             Words::Ask(number, app, question) => {
                 let (hub, cluster) = (hub.clone(), Arc::clone(self));
                 hub.clone().spawn(async move {

@@ -2,6 +2,8 @@
 //! [`LEASE`].
 
 use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,22 @@ pub struct Peer {
     pub life: u64,
 }
 
+/// Where a node takes in what other nodes bring of its clients.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is shown there first.
+    pub secret: [u8; 32],
+}
+
+impl fmt::Debug for Door {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 /// What hearing somebody has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -36,6 +54,7 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Members {
     known: HashMap<u16, (u64, Instant)>,
+    doors: HashMap<u16, Door>,
 }
 
 impl Members {
@@ -48,13 +67,33 @@ impl Members {
         }
     }
 
+    /// Somebody said where their door is.
+    pub fn note_door(&mut self, node: u16, door: Option<Door>) {
+        match door {
+            Some(door) => drop(self.doors.insert(node, door)),
+            None => drop(self.doors.remove(&node)),
+        }
+    }
+
+    /// The door of somebody who is there.
+    #[must_use]
+    pub fn door_of(&self, node: u16) -> Option<Door> {
+        self.doors.get(&node).copied().filter(|_| self.has(node))
+    }
+
     /// Somebody said that they go; false when nobody knew them.
     pub fn leave(&mut self, peer: Peer) -> bool {
         let there = self.known.get(&peer.node).is_some_and(|(life, _)| *life == peer.life);
         if there {
             self.known.remove(&peer.node);
+            self.doors.remove(&peer.node);
         }
         there
+    }
+
+    /// Nobody could be heard until now: that is nobody's fault.
+    pub fn spare(&mut self, now: Instant) {
+        self.known.values_mut().for_each(|(_, heard)| *heard = now);
     }
 
     /// Who has not been heard for too long; they are forgotten.
@@ -63,6 +102,7 @@ impl Members {
         let gone = self.known.iter().filter(|(_, (_, heard))| is_over(heard));
         let gone: Vec<Peer> = gone.map(|(node, (life, _))| Peer { node: *node, life: *life }).collect();
         self.known.retain(|_, (_, heard)| !is_over(heard));
+        self.doors.retain(|node, _| self.known.contains_key(node));
         gone
     }
 

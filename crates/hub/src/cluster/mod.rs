@@ -22,14 +22,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-pub use members::{BEAT, Change, LEASE, Members, Peer};
+pub use members::{BEAT, Change, Door, LEASE, Members, Peer};
 
 use crate::Hub;
+use crate::address::Address;
 use crate::broker::{Broker, Inlet, Said};
 use crate::delivery::{Delivery, Target};
 use interest::Interests;
@@ -66,6 +68,7 @@ pub struct Figures {
 /// A node's place among the others.
 pub struct Cluster {
     me: Peer,
+    door: Option<Door>,
     broker: Arc<dyn Broker>,
     members: Mutex<Members>,
     /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
@@ -100,13 +103,15 @@ fn of_channel(app: &str, channel: &str) -> Arc<str> {
 }
 
 impl Hub {
-    /// Joins the nodes that share a broker; once, before anybody connects.
-    pub fn join_cluster(&self, broker: &Arc<dyn Broker>, inlet: Inlet) {
+    /// Joins the nodes that share a broker; once, before anybody connects. `door`: where requests for sessions of this node
+    /// are taken in that come to other nodes; without it, they are refused there.
+    pub fn join_cluster(&self, broker: &Arc<dyn Broker>, inlet: Inlet, door: Option<Door>) {
         let (outbound, said) = mpsc::unbounded_channel();
         let (interests, wanted) = Interests::new();
         let me = Peer { node: self.node(), life: rand::random() };
         let cluster = Arc::new(Cluster {
             me,
+            door,
             broker: Arc::clone(broker),
             members: Mutex::default(),
             outbound,
@@ -164,6 +169,23 @@ impl Cluster {
         self.members.lock().has(node)
     }
 
+    /// Where another node takes in requests of its clients.
+    #[must_use]
+    pub fn door_of(&self, node: u16) -> Option<Door> {
+        self.members.lock().door_of(node)
+    }
+
+    /// Has the owner of a polling session answer what waits: the client asks again, elsewhere.
+    pub fn release(&self, session: Address) {
+        self.tell(of_node(session.node), Words::Release(session));
+    }
+
+    /// Whether this is the secret of this node's own door.
+    #[must_use]
+    pub fn is_opened_by(&self, shown: &[u8; 32]) -> bool {
+        self.door.is_some_and(|door| verify_slices_are_equal(&door.secret, shown).is_ok())
+    }
+
     /// Says goodbye: the others forget this node at once.
     pub async fn leave(&self) {
         let said = Said { topic: ALL.into(), payload: self.letter(Words::Leave).write() };
@@ -207,7 +229,7 @@ impl Cluster {
             Change::Came => {
                 info!(event = "node_came", node = from.node, says);
                 // It does not wait for the next beat to know of this node.
-                self.tell(of_node(from.node), Words::Beat);
+                self.tell(of_node(from.node), Words::Beat(self.door));
             }
             Change::Replaced(_) => {
                 warn!(event = "node_replaced", node = from.node, "another process has this number now")
@@ -223,7 +245,11 @@ async fn beat(cluster: std::sync::Weak<Cluster>) {
         ticks.tick().await;
         let Some(cluster) = cluster.upgrade() else { return };
         if cluster.is_reached() {
-            cluster.tell(ALL.into(), Words::Beat);
+            cluster.tell(ALL.into(), Words::Beat(cluster.door));
+        }
+        if !cluster.is_reached() {
+            // Nobody can be heard now; who is still there says so when the broker is.
+            cluster.members.lock().spare(now());
         }
         let gone = cluster.members.lock().expire(now());
         for peer in gone {

@@ -36,7 +36,7 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
         for outbound in &mut batch {
             match outbound {
                 Outbound::Words(topic, words) => {
-                    let words = std::mem::replace(words, Words::Beat);
+                    let words = std::mem::replace(words, Words::Leave);
                     said.push(Said { topic: Arc::clone(topic), payload: cluster.letter(words).write() });
                 }
                 Outbound::Relay { delivery, remembered, asks } => {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 
-use super::members::Peer;
+use super::members::{Door, Peer};
+use crate::address::Address;
 use crate::app::App;
 use crate::command::{Goodbye, Select, SocketInfo};
 use crate::delivery::{Audience, Heard, Priority, Publication, Target, WhenSlow};
@@ -31,13 +32,15 @@ pub(crate) struct Letter {
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Words {
-    /// I live.
-    Beat,
+    /// I live, and take in my clients' requests there.
+    Beat(Option<Door>),
     /// I go.
     Leave,
     /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics
     /// is heard once.
     Relay(u64, Box<Relay>),
+    /// Answer what waits of this session of yours: I go down, and it came by me.
+    Release(Address),
     /// Do this, and answer under that number.
     Ask(u64, String, Question),
     /// An answer to the question of that number.

@@ -28,8 +28,9 @@ use crate::http::waiting::Waiting;
 use crate::http::{engine, framing, upgrade};
 use crate::shard::Shard;
 use crate::shard::deadline::too_late;
+use crate::shard::mailbox::Entrance;
 use crate::transport::stream::Stream;
-use crate::transport::{announced, handshake};
+use crate::transport::{announced, door, handshake};
 
 /// Bytes of a request's head, about (what one read brings beyond it is still taken). A session keeps its query and its
 /// credentials, so what a stranger may leave here is bounded: twice what Node takes, and room for a session token in
@@ -37,24 +38,26 @@ use crate::transport::{announced, handshake};
 pub(crate) const HEAD_MAX: usize = 32 * 1024;
 
 /// Serves one connection until it ends or becomes a websocket.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(shard: Rc<Shard>, mut stream: TcpStream, peer: SocketAddr, entrance: Entrance) {
     let stop = shard.heard_out.clone();
     // One deadline for a PROXY header, TLS and the first request's head, however the time is spent.
     let head_by = Instant::now() + shard.settings().patience.header;
     let begun = async {
         let announces = shard.settings().forwarders.announces(peer.ip());
         // Both are boxed, as they are over soon.
-        let remote = if announces {
+        let remote = if entrance == Entrance::Nodes {
+            Box::pin(door::enter(&shard, &mut stream, peer, head_by)).await?
+        } else if announces {
             Box::pin(announced::hear(&shard, &stream, peer, head_by)).await?
         } else {
             shard.settings().forwarders.remote(peer)
         };
         let stream = match &shard.tls {
-            None => Stream::Plain(stream),
-            Some(tls) => {
+            Some(tls) if entrance == Entrance::Public => {
                 let peer = remote.address.ip();
                 Box::pin(handshake::shake(&shard, stream, tls.current(), peer, head_by)).await?
             }
+            _ => Stream::Plain(stream),
         };
         let taken = upgrade::take(&shard, stream, remote).await?;
         io::Result::Ok(taken.map(|(stream, unread)| (stream, unread, remote)))

@@ -17,6 +17,7 @@ use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use oyez_hub::address::Address;
+use oyez_hub::cluster::Door;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::{Code, EngineError};
 use oyez_protocol::engineio::packet::Version;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::forwarders::Remote;
 use crate::http::coalesce::{Coalesced, Pace};
 use crate::http::cors;
+use crate::http::forward;
 use crate::http::later::{come_later, delay, full, too_often};
 use crate::http::pages::client_file;
 use crate::http::squeeze::squeeze;
@@ -107,6 +109,9 @@ pub(crate) async fn answer(
         return response;
     }
     let facts = facts(&shard.settings(), &request, peer);
+    if let Some(owner) = facts.shown().query("sid").filter(|_| !native).and_then(|sid| forward::owner(&shard, sid)) {
+        return elsewhere(&shard, request, peer, owner).await;
+    }
     let metrics = std::sync::Arc::clone(&shard.metrics);
     let begins = native || facts.shown().query("sid").is_none();
     let mut response = if !cors::may_connect(&front.origins, facts.shown()) {
@@ -140,6 +145,23 @@ pub(crate) async fn answer(
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
+}
+
+/// Answers a request for a session of another node.
+async fn elsewhere(
+    shard: &Rc<Shard>,
+    request: Request<Incoming>,
+    peer: Remote,
+    owner: (Address, Door),
+) -> Response<Body> {
+    let upgrade = is_upgrade(request.headers());
+    match forward::pass_on(shard, request, peer, owner).await {
+        Ok(response) => response,
+        Err(error) => {
+            event::not_passed_on(&error, owner.1.address);
+            refuse(EngineError::SessionUnknown, upgrade)
+        }
+    }
 }
 
 /// Lets one more session begin. None when the node goes down (sessions may fetch their last words, but none begins), or

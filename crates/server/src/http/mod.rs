@@ -5,6 +5,7 @@ pub(crate) mod coalesce;
 pub(crate) mod connection;
 pub(crate) mod cors;
 pub(crate) mod engine;
+pub(crate) mod forward;
 pub(crate) mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use oyez_hub::app::App;
@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use super::arrival::{ProxyFailure, TlsFailure};
 use super::process::Process;
 use super::report::Figures;
+use crate::http::forward::NotPassedOn;
 use crate::session::{Member, Request, Session};
 
 /// Characters that are logged of what a client chose. It may send many.
@@ -62,6 +63,11 @@ pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason
 /// Connections cannot be accepted; they wait in the system's queue. `attempts` since the last word about it.
 pub(crate) fn accept_failed(error: &io::Error, attempts: u64) {
     warn!(event = "accept_failed", %error, attempts, help = "raise the limit of open files (ulimit -n, LimitNOFILE=)");
+}
+
+/// A request for a session of another node was not answered by that.
+pub(crate) fn not_passed_on(error: &NotPassedOn, node: SocketAddr) {
+    warn!(event = "not_passed_on", %error, %node, help = "nodes reach each other at the addresses by which they reach the broker");
 }
 
 /// Connections are accepted again.

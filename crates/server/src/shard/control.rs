@@ -11,7 +11,7 @@ use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;
 
 use crate::session::codec::Variant;
-use crate::session::{Dialog, Member, Parser, Reason};
+use crate::session::{Dialog, Link, Member, Parser, Reason};
 use crate::shard::Shard;
 
 const KICKED: Reason = Reason { code: Code::Kicked, word: "server namespace disconnect" };
@@ -52,6 +52,13 @@ impl Shard {
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
             Control::Surrender(address, user, _done) => self.give_up(*address, user),
+            Control::Release(address) => {
+                if let Some(session) = self.session(*address)
+                    && let Link::Polling(polling) = &*session.link.borrow()
+                {
+                    polling.wake();
+                }
+            }
             Control::Answer(address, id, args) => {
                 if let Some(member) = self.member(*address)
                     && let Some(session) = member.session.upgrade()

@@ -16,11 +16,20 @@ use crate::transport::polling::{PollRequest, Polled};
 /// most one letter under way.
 pub(crate) type Peer = mpsc::UnboundedSender<Letter>;
 
+/// By where a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// By an address that clients know.
+    Public,
+    /// By the door for other nodes.
+    Nodes,
+}
+
 /// What arrives from other threads.
 #[derive(Debug)]
 pub(crate) enum Letter {
     /// A connection that nobody has read from yet.
-    Connection(StdStream, SocketAddr),
+    Connection(StdStream, SocketAddr, Entrance),
     /// A websocket that wants to take over a polling session of this shard.
     Probe(Box<Moved>),
     /// Asks whether a session of this shard is there and not over.
@@ -36,9 +45,9 @@ impl Shard {
     pub(crate) fn open(self: &std::rc::Rc<Self>, letter: Letter) {
         let shard = std::rc::Rc::clone(self);
         match letter {
-            Letter::Connection(stream, peer) => {
+            Letter::Connection(stream, peer, entrance) => {
                 let Ok(stream) = TcpStream::from_std(stream) else { return };
-                self.spawn(crate::http::connection::serve(shard, stream, peer));
+                self.spawn(crate::http::connection::serve(shard, stream, peer, entrance));
             }
             Letter::Probe(moved) => self.spawn(async move { shard.adopt(*moved).await }),
             Letter::IsOpen(address, reply) => {

@@ -1,0 +1,128 @@
+// No sticky sessions: clients behind a balancer that sends each request, and each upgrade, to the next node.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { once } from 'node:events';
+import { connect, connected, next, token } from './harness.mjs';
+import { cluster, until } from './company.mjs';
+import { Raw } from './wire.mjs';
+
+/** A balancer in front of these nodes; requests and upgrades take turns. */
+async function balancer(t, nodes) {
+  let turn = 0;
+  const statuses = [];
+  const node = () => {
+    const there = nodes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
+    return there[(turn += 1) % there.length];
+  };
+  const server = http.createServer((request, response) => {
+    const { method, url, headers } = request;
+    const onward = http.request({ host: '127.0.0.1', port: node().port, method, path: url, headers, agent: false }, (answer) => {
+      statuses.push([answer.statusCode, method, url]);
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    onward.on('error', () => { response.statusCode = 502; response.end(); });
+    response.on('close', () => onward.destroy());
+    request.pipe(onward);
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const onward = net.connect(node().port, '127.0.0.1', () => {
+      onward.write(`${request.method} ${request.url} HTTP/1.1\r\n${request.rawHeaders.reduce((text, word, at) => text + word + (at % 2 ? '\r\n' : ': '), '')}\r\n`);
+      onward.write(head);
+      socket.pipe(onward).pipe(socket);
+    });
+    for (const end of [socket, onward]) end.on('error', () => { socket.destroy(); onward.destroy(); });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  return { url: `http://127.0.0.1:${server.address().port}`, statuses };
+}
+
+const CONFIG = 'tests/corpus/app.toml';
+
+async function talks(t, url, transports, count = 60) {
+  const socket = connect(url, { transports, auth: { token: token({ sub: `${Math.random()}` }) } });
+  t.after(() => socket.disconnect());
+  await connected(socket);
+  const joined = next(socket, 'joined');
+  socket.emit('join', { room: 'lobby' });
+  await joined;
+  for (let n = 0; n < count; n += 1) {
+    const heard = next(socket, 'alive');
+    socket.emit('probe', { n });
+    assert.deepEqual(await heard, [n]);
+  }
+  return socket;
+}
+
+for (const [name, transports] of [['polling only', ['polling']], ['polling, then upgrade', ['polling', 'websocket']], ['websocket', ['websocket']]]) {
+  test(`three nodes behind a balancer that knows nobody: ${name}`, async (t) => {
+    const { nodes } = await cluster(t, 3, { config: CONFIG });
+    const { url, statuses } = await balancer(t, nodes);
+    const sockets = await Promise.all(Array.from({ length: 8 }, () => talks(t, url, transports)));
+    if (transports.length === 2) {
+      for (const socket of sockets) await until(() => socket.io.engine.transport.name === 'websocket', 'it has upgraded');
+    }
+    const COUNT = 200;
+    const heard = sockets.map((socket) => { const all = []; socket.on('news', (n) => all.push(n)); return all; });
+    for (let n = 0; n < COUNT; n += 1) await nodes[n % 3].publish('room:lobby', 'news', n);
+    // Each node says its own in order; among nodes there is none.
+    const ordered = (all) => [0, 1, 2].every((node) => all.filter((n) => n % 3 === node).every((n, at, own) => at === 0 || own[at - 1] < n));
+    for (const all of heard) {
+      await until(() => all.length >= COUNT, `${all.length} of ${COUNT}`);
+      assert.equal(new Set(all).size, COUNT);
+      assert.ok(ordered(all), all.join());
+    }
+    const binary = Buffer.alloc(40_000, 7);
+    for (const socket of sockets) {
+      const back = next(socket, 'alive');
+      socket.emit('probe', { n: 'large', more: 'x'.repeat(30_000) }, binary);
+      assert.deepEqual(await back, ['large']);
+    }
+    assert.deepEqual(statuses.filter(([status]) => status !== 200), [], 'no session was unknown anywhere');
+    assert.deepEqual(sockets.map((socket) => socket.connected), sockets.map(() => true));
+  });
+}
+
+test('who was there sees the client leave, whichever node its last request came to', async (t) => {
+  const { nodes } = await cluster(t, 3, { config: CONFIG });
+  const { url } = await balancer(t, nodes);
+  const sockets = await Promise.all(Array.from({ length: 3 }, () => talks(t, url, ['polling'], 1)));
+  const count = async () => (await nodes[0].api('/api/v1/connections')).json.total;
+  await until(async () => await count() === 3, 'all are there');
+  sockets.forEach((socket) => socket.disconnect());
+  await until(async () => await count() === 0, 'all have gone');
+});
+
+test('a dead owner: a clean new session, at once', async (t) => {
+  const { nodes } = await cluster(t, 2, { config: CONFIG });
+  const { url } = await balancer(t, nodes);
+  const socket = connect(url, { transports: ['polling'], reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 100, auth: { token: token({ sub: 'orphan' }) } });
+  t.after(() => socket.disconnect());
+  await connected(socket);
+  const lists = await Promise.all(nodes.map(async (node) => (await (await fetch(`${node.url}/metrics`)).text()).match(/^oyez_connections\S* (\d+)/m)?.[1]));
+  const dying = nodes[lists.findIndex((count) => count === '1')];
+  const gone = next(socket, 'disconnect', 10_000);
+  dying.child.kill('SIGKILL');
+  await gone;
+  await until(() => socket.connected, 'it has a new session', 20_000);
+  const heard = next(socket, 'alive');
+  socket.emit('probe', { n: 1 });
+  assert.deepEqual(await heard, [1]);
+});
+
+test('nobody comes in by the door for nodes without its secret', async (t) => {
+  const { nodes: [a] } = await cluster(t, 1, { config: CONFIG });
+  const port = Number(a.logs.join('\n').match(/"door":"127\.0\.0\.1:(\d+)"/)?.[1] ?? a.logs.join('\n').match(/door=127\.0\.0\.1:(\d+)/)[1]);
+  for (const hello of ['GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n', `${'x'.repeat(32)}PROXY TCP4 1.2.3.4 0.0.0.0 5 0\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`]) {
+    const raw = new Raw(port);
+    await raw.write(hello);
+    await raw.ended;
+    assert.equal(raw.text, '');
+    raw.destroy();
+  }
+  assert.equal((await a.api('/healthz')).status, 200);
+});

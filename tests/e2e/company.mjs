@@ -1,0 +1,38 @@
+// Nodes on one Redis, for tests of what they do together.
+import { serve } from './harness.mjs';
+import { redis } from './redis.mjs';
+
+/** Waits until `holds` gives something true. */
+export async function until(holds, what, ms = 15_000) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const found = await holds();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${typeof what === 'function' ? what() : what}`);
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+  }
+}
+
+/** A figure of a node's. */
+export const figure = async (node, name) => Number((await (await fetch(`${node.url}/metrics`)).text()).match(new RegExp(`^${name}(?:_total)? (\\S+)$`, 'm'))?.[1]);
+
+/** So many nodes on one Redis, which know each other: {engine, nodes, know, start}. `args(n)` are more of a node's options. */
+export async function cluster(t, count, { args = () => ['--store', 'memory'], config }) {
+  const running = [];
+  const last = [];
+  t.after(async () => {
+    await Promise.all(running.map((node) => node.child.exitCode ?? node.child.signalCode ?? node.stop()));
+    for (const end of last) await end();
+  });
+  const engine = await redis({ after: (end) => last.push(end) });
+  await engine.start();
+  const start = async (at) => {
+    const node = await serve(config, { args: ['--broker', engine.url, ...args(at)] });
+    running.push(node);
+    return node;
+  };
+  const nodes = await Promise.all(Array.from({ length: count }, (_, at) => start(at)));
+  const know = (these = nodes) => until(async () => (await Promise.all(these.map((node) => figure(node, 'oyez_cluster_others')))).every((others) => others === these.length - 1), 'they know each other');
+  await know();
+  return { engine, nodes, know, start };
+}
