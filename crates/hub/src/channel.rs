@@ -9,7 +9,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
 use crate::address::AppId;
@@ -103,19 +102,9 @@ impl Channel {
 
 type Stripe = HashTable<Channel>;
 
-/// A channel has its first member on this node, or none any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interest {
-    /// Whose channel.
-    pub app: AppId,
-    /// Its name.
-    pub channel: Arc<str>,
-    /// Somebody here hears it.
-    pub wanted: bool,
-}
-
-/// Hears of each [`Interest`] in order, under the lock of the channel: it must not block.
-pub type Watcher = Box<dyn Fn(Interest) + Send + Sync>;
+/// Hears of each change of a channel's members on this node in order, under the lock of the channel: whose it is, its name,
+/// how many there were, and how many there are. It must not block.
+pub type Watcher = Box<dyn Fn(AppId, &Arc<str>, usize, usize) + Send + Sync>;
 
 /// The registry of all channels of a node.
 pub struct Channels {
@@ -146,15 +135,9 @@ impl Channels {
         (self.hasher.hash_one((app, name)) >> 32) as u32
     }
 
-    /// From now on `watcher` hears which channels have members; once for all.
+    /// From now on `watcher` hears how many members channels have; once for all.
     pub fn watch(&self, watcher: Watcher) {
         let _ = self.watcher.set(watcher);
-    }
-
-    fn tell(&self, app: AppId, channel: &Arc<str>, wanted: bool) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher(Interest { app, channel: Arc::clone(channel), wanted });
-        }
     }
 
     /// The name with its hash.
@@ -169,15 +152,17 @@ impl Channels {
         let mut stripe = self.stripes[stripe_of(hash)].lock();
         let entry = stripe.entry(spread(hash), |known| known.is(app, name), |known| spread(known.hash));
         let fresh = || Channel { app, hash, name: Arc::clone(name), members: SmallVec::new(), sequence: 0 };
-        if matches!(entry, Entry::Vacant(_)) {
-            self.tell(app, name, true);
-        }
-        let members = &mut entry.or_insert_with(fresh).into_mut().members;
+        let mut found = entry.or_insert_with(fresh);
+        let members = &mut found.get_mut().members;
         let shard = usize::from(shard);
         if members.len() <= shard {
             members.resize(shard + 1, 0);
         }
         members[shard] += 1;
+        if let Some(watcher) = self.watcher.get() {
+            let count = found.get().count();
+            watcher(app, name, count - 1, count);
+        }
     }
 
     /// Notes one member less on `shard`; a channel without members is forgotten.
@@ -189,9 +174,12 @@ impl Channels {
         if let Some(count) = found.get_mut().members.get_mut(usize::from(shard)) {
             *count = count.saturating_sub(1);
         }
-        if found.get().count() == 0 {
+        let count = found.get().count();
+        if count == 0 {
             found.remove();
-            self.tell(key.app, key.name, false);
+        }
+        if let Some(watcher) = self.watcher.get() {
+            watcher(key.app, key.name, count + 1, count);
         }
     }
 

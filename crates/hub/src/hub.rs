@@ -1,5 +1,6 @@
 //! The one entrance: takes commands from every door and hands the consequences to the shards.
 
+mod census;
 mod publish;
 #[cfg(test)]
 mod tests;

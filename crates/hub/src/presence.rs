@@ -1,7 +1,8 @@
 //! Who is online: users of an app and how many connections each has.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -33,13 +34,41 @@ struct Entry {
     by_age: VecDeque<Address>,
 }
 
+/// Hears of each user whose presence on this node has changed; it must not block.
+pub type Watcher = Box<dyn Fn(AppId, &Arc<str>) + Send + Sync>;
+
 /// Presence of all apps of a node. One lock: it is taken on connect and disconnect, never on delivery.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Presence {
     apps: Mutex<HashMap<AppId, HashMap<Arc<str>, Entry>>>,
+    watcher: OnceLock<Watcher>,
+}
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presence")
+    }
 }
 
 impl Presence {
+    /// From now on `watcher` hears whose presence has changed; once for all.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn changed(&self, app: AppId, user: &Arc<str>) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(app, user);
+        }
+    }
+
+    /// Name, own words and connections of a user on this node.
+    pub(crate) fn known(&self, app: AppId, user: &str) -> (Option<Arc<str>>, Option<Arc<str>>, usize) {
+        let apps = self.apps.lock();
+        let entry = apps.get(&app).and_then(|users| users.get(user));
+        entry.map_or((None, None, 0), |entry| (entry.name.clone(), entry.status.clone(), entry.connections))
+    }
+
     /// Counts one more connection and returns how many the user now has.
     pub fn connect(&self, app: AppId, user: &Arc<str>, name: Option<&Arc<str>>) -> usize {
         let mut apps = self.apps.lock();
@@ -48,6 +77,7 @@ impl Presence {
         if entry.name.is_none() {
             entry.name = name.cloned();
         }
+        self.changed(app, user);
         entry.connections
     }
 
@@ -65,6 +95,7 @@ impl Presence {
         if left == 0 {
             users.remove(user);
         }
+        self.changed(app, user);
         left
     }
 
@@ -93,6 +124,7 @@ impl Presence {
     pub fn set_status(&self, app: AppId, user: &str, status: &str) {
         if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
             entry.status = Some(Arc::from(status));
+            self.changed(app, &Arc::from(user));
         }
     }
 

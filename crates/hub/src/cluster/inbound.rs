@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::index::Row;
 use super::members::Peer;
 use super::words::{Answer, Letter, Relay, Unread, Wording, Words};
-use super::{ALL, Cluster, of_node};
+use super::{ALL, Cluster, all_rows, now, of_node};
 use crate::Hub;
 use crate::broker::{Inlet, Said, Tidings};
 use crate::command::Control;
@@ -38,6 +39,8 @@ pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inl
                 cluster.reached.store(true, Relaxed);
                 info!(event = "broker_up");
                 cluster.tell(ALL.into(), Words::Beat(cluster.door));
+                cluster.tell(ALL.into(), Words::Hello);
+                cluster.tell_rows(&ALL.into(), all_rows(&hub));
             }
             Tidings::Down => {
                 cluster.reached.store(false, Relaxed);
@@ -66,6 +69,7 @@ impl Cluster {
         if let Words::Leave = words {
             if self.members.lock().leave(from) {
                 info!(event = "node_left", node = from.node);
+                self.index.forget(from.node);
             }
             last.remove(&from);
             return;
@@ -74,6 +78,8 @@ impl Cluster {
         match words {
             Words::Beat(door) => self.members.lock().note_door(from.node, door),
             Words::Leave => {}
+            Words::Hello => self.tell_rows(&of_node(from.node), all_rows(hub)),
+            Words::Rows(rows) => self.note(hub, from, rows),
             Words::Relay(number, relay) => {
                 if last.insert(from, number) != Some(number) {
                     self.deliver(hub, from, *relay).await;
@@ -92,6 +98,17 @@ impl Cluster {
                 if waiting.is_some_and(|waiting| waiting.send((from.node, answer)).is_err()) {
                     self.questions.lock().remove(&number);
                 }
+            }
+        }
+    }
+
+    /// Notes what is like that on another node.
+    fn note(&self, hub: &Hub, from: Peer, rows: Vec<Row>) {
+        let now = now();
+        for row in rows {
+            let (Row::User { app, .. } | Row::Channel { app, .. }) = &row;
+            if let Ok(app) = hub.find_app(app) {
+                self.index.hear(from.node, app.id, row, now);
             }
         }
     }

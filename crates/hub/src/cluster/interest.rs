@@ -8,12 +8,24 @@ use tokio::sync::{mpsc, watch};
 
 use super::{ALL, of_channel, of_node};
 use crate::Hub;
+use crate::address::AppId;
 use crate::broker::Broker;
-use crate::channel::{EVERYONE, Interest};
+use crate::channel::EVERYONE;
 use crate::hub::Inner;
 
 /// Changes that are taken together.
 const TOGETHER: usize = 4_096;
+
+/// A channel has its first member on this node, or none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Interest {
+    /// Whose channel.
+    pub(super) app: AppId,
+    /// Its name.
+    pub(super) channel: Arc<str>,
+    /// Somebody here hears it.
+    pub(super) wanted: bool,
+}
 
 /// Where changes are noted, and how many of them have become so.
 #[derive(Debug, Clone)]

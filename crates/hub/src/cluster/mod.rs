@@ -10,6 +10,7 @@
 //! goes on, and the channels that remember tell their clients of a gap.
 
 mod inbound;
+mod index;
 mod interest;
 mod members;
 mod outbound;
@@ -18,8 +19,8 @@ mod words;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -32,9 +33,14 @@ pub use members::{BEAT, Change, Door, LEASE, Members, Peer};
 
 use crate::Hub;
 use crate::address::Address;
+use crate::app::App;
 use crate::broker::{Broker, Inlet, Said};
+use crate::channel::{EVERYONE, is_own};
 use crate::delivery::{Delivery, Target};
-use interest::Interests;
+use crate::hub::Inner;
+pub use index::GRACE;
+use index::{Index, ROWS, Row, TELL};
+use interest::{Interest, Interests};
 use outbound::Outbound;
 pub(crate) use words::Question;
 use words::{Answer, Letter, Words};
@@ -74,6 +80,7 @@ pub struct Cluster {
     /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
     outbound: mpsc::UnboundedSender<Outbound>,
     interests: Interests,
+    pub(crate) index: Arc<Index>,
     questions: Mutex<HashMap<u64, Answers>>,
     numbers: AtomicU64,
     reached: AtomicBool,
@@ -116,6 +123,7 @@ impl Hub {
             members: Mutex::default(),
             outbound,
             interests: interests.clone(),
+            index: Arc::default(),
             questions: Mutex::default(),
             numbers: AtomicU64::new(1),
             reached: AtomicBool::new(false),
@@ -124,10 +132,21 @@ impl Hub {
         if self.inner.cluster.set(Arc::clone(&cluster)).is_err() {
             return;
         }
-        self.channels().watch(Box::new(move |interest| interests.note(interest)));
+        let index = Arc::clone(&cluster.index);
+        self.channels().watch(Box::new(move |app, channel, before, now| {
+            if (before == 0) != (now == 0) {
+                interests.note(Interest { app, channel: Arc::clone(channel), wanted: now > 0 });
+            }
+            if !is_own(channel) || **channel == *EVERYONE {
+                index.channel_changed(app, channel);
+            }
+        }));
+        let index = Arc::clone(&cluster.index);
+        self.presence().watch(Box::new(move |app, user| index.user_changed(app, user)));
         self.spawn(interest::keep(self.downgrade(), Arc::clone(broker), wanted));
         self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), said));
         self.spawn(inbound::hear(self.downgrade(), Arc::clone(&cluster), inlet));
+        self.spawn(tell(self.downgrade(), Arc::clone(&cluster)));
         self.spawn(beat(Arc::downgrade(&cluster)));
     }
 
@@ -222,6 +241,15 @@ impl Cluster {
         reports
     }
 
+    /// Tells rows of the index, a letter for some of them each.
+    fn tell_rows(&self, topic: &Arc<str>, rows: Vec<Row>) {
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let some = rows.by_ref().take(ROWS).collect();
+            self.tell(Arc::clone(topic), Words::Rows(some));
+        }
+    }
+
     fn hears(&self, from: Peer, says: &str) {
         let change = self.members.lock().hear(from, now());
         match change {
@@ -232,14 +260,57 @@ impl Cluster {
                 self.tell(of_node(from.node), Words::Beat(self.door));
             }
             Change::Replaced(_) => {
-                warn!(event = "node_replaced", node = from.node, "another process has this number now")
+                self.index.forget(from.node);
+                warn!(event = "node_replaced", node = from.node, "another process has this number now");
             }
         }
     }
 }
 
+/// Tells the others what has changed here.
+async fn tell(hub: Weak<Inner>, cluster: Arc<Cluster>) {
+    let mut ticks = tokio::time::interval(TELL);
+    loop {
+        ticks.tick().await;
+        let Some(hub) = Hub::upgrade(&hub) else { return };
+        let (users, channels) = cluster.index.take_changed();
+        if !cluster.is_reached() {
+            // All of it is told when the broker is there again.
+            continue;
+        }
+        let user = |(app, user)| user_row(&hub, &hub.app(app), user);
+        let channel = |(app, channel)| channel_row(&hub, &hub.app(app), channel);
+        let rows: Vec<Row> = users.into_iter().map(user).chain(channels.into_iter().map(channel)).collect();
+        cluster.tell_rows(&ALL.into(), rows);
+    }
+}
+
+fn user_row(hub: &Hub, app: &App, user: Arc<str>) -> Row {
+    let (name, status, connections) = hub.presence().known(app.id, &user);
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    Row::User { app: app.name.clone(), user, name, status, connections }
+}
+
+fn channel_row(hub: &Hub, app: &App, channel: Arc<str>) -> Row {
+    let members = u32::try_from(hub.channels().members(app.id, &channel)).unwrap_or(u32::MAX);
+    Row::Channel { app: app.name.clone(), channel, members }
+}
+
+/// All that others may know of this node.
+fn all_rows(hub: &Hub) -> Vec<Row> {
+    let of = |app: Arc<App>| {
+        let users: Vec<Row> =
+            hub.presence().users(app.id).into_iter().map(|known| user_row(hub, &app, known.user)).collect();
+        let everyone = channel_row(hub, &app, EVERYONE.into());
+        let channels = hub.channels().list(app.id).into_iter().map(|(channel, _)| channel);
+        let channels: Vec<Row> = channels.map(|channel| channel_row(hub, &app, channel)).chain([everyone]).collect();
+        users.into_iter().chain(channels)
+    };
+    hub.apps().flat_map(of).collect()
+}
+
 /// Says again and again that this node lives, and forgets those who do not.
-async fn beat(cluster: std::sync::Weak<Cluster>) {
+async fn beat(cluster: Weak<Cluster>) {
     let mut ticks = tokio::time::interval(BEAT);
     loop {
         ticks.tick().await;
@@ -252,7 +323,9 @@ async fn beat(cluster: std::sync::Weak<Cluster>) {
             cluster.members.lock().spare(now());
         }
         let gone = cluster.members.lock().expire(now());
+        cluster.index.tidy(now());
         for peer in gone {
+            cluster.index.forget(peer.node);
             warn!(event = "node_lost", node = peer.node, "it has not been heard for {LEASE:?}");
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 
+use super::index::Row;
 use super::members::{Door, Peer};
 use crate::address::Address;
 use crate::app::App;
@@ -36,6 +37,10 @@ pub(crate) enum Words {
     Beat(Option<Door>),
     /// I go.
     Leave,
+    /// I hear now, and know nothing: tell me all that you have.
+    Hello,
+    /// With me it is like this.
+    Rows(Vec<Row>),
     /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics
     /// is heard once.
     Relay(u64, Box<Relay>),

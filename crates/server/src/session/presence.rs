@@ -35,7 +35,8 @@ impl Shard {
             .map_err(|limit| self.turned_away(app, request, limit))?;
         let count = self.hub.presence().connect(app.id, &identity.user, identity.name.as_ref());
         let known = !identity.user.is_empty();
-        let full = known && limits.connections_per_user.is_some_and(|most| count > most);
+        let everywhere = || count + self.hub.elsewhere(app.id, &identity.user);
+        let full = known && limits.connections_per_user.is_some_and(|most| count > most || everywhere() > most);
         if full && limits.newest_of_user().is_none() {
             self.withdraw(app, identity, request.peer);
             return Err(self.turned_away(app, request, Limit::UserConnections));
@@ -72,7 +73,7 @@ impl Shard {
     /// Tells what the app tells of a connection, and of a user's first one.
     pub(crate) fn tell_online(&self, session: &Session, member: &Rc<Member>, count: usize) {
         self.tell(session, member, Moment::Connected);
-        if count == 1 {
+        if count == 1 && !self.hub.is_about(member.app, &member.identity.borrow().user) {
             self.tell(session, member, Moment::Online);
         }
     }
@@ -94,13 +95,17 @@ impl Shard {
     fn tell(&self, session: &Session, member: &Rc<Member>, moment: Moment) {
         let app = self.hub.app(member.app);
         let Some(dialect) = app.dialect.as_ref().filter(|dialect| !dialect.presence.is_empty()) else { return };
+        let user = Arc::clone(&member.identity.borrow().user);
         let facts = Facts::of(session, member);
         for publication in dialect.on_presence(&facts.cx("", RawValue::NULL), moment) {
             let publish = composed(&publication, &Args::none(), member.wire_address(session));
-            let (hub, app) = (self.hub.clone(), member.app);
+            let (hub, app, user) = (self.hub.clone(), member.app, Arc::clone(&user));
             // Tasks of a shard start in the order in which they were made, and permits are given in order of
             // asking: a user who leaves and comes back is not told the other way round.
             tokio::task::spawn_local(async move {
+                if moment == Moment::Offline && hub.is_elsewhere_soon(app, &user).await {
+                    return;
+                }
                 let _ = hub.execute(app, Command::Publish(publish)).await;
             });
         }

@@ -82,7 +82,7 @@ pub(super) async fn list(
     if !(1..=SHOWN_MAX).contains(&limit) {
         return Err(ApiError::bad(format!("`limit`: {limit} is not within 1 to {SHOWN_MAX}")));
     }
-    let mut found = api.hub.channels().list(app.id);
+    let mut found = api.hub.occupied(app.id);
     found.retain(|(name, _)| name.starts_with(&params.prefix) && caller.covers(name));
     found.sort_unstable();
     let total = found.len();
@@ -105,7 +105,7 @@ pub(super) async fn show(
     let app = caller.app(Right::Read, params.app.as_deref())?;
     caller.may_name([&channel])?;
     check(&channel)?;
-    let count = api.hub.channels().members(app.id, &channel);
+    let count = api.hub.members(app.id, &channel);
     Ok(axum::Json(ChannelInfo { channel: channel.into(), count }))
 }
 
@@ -127,9 +127,8 @@ pub(super) async fn presence(
     for socket in &sockets {
         *users.entry(Arc::clone(&socket.user)).or_default() += 1;
     }
-    let presence = api.hub.presence();
     let users =
-        users.into_iter().map(|(user, connections)| UserPresence { connections, ..presence.user(app.id, &user) });
+        users.into_iter().map(|(user, connections)| UserPresence { connections, ..api.hub.user(app.id, &user) });
     Ok(axum::Json(ChannelPresence { channel, count: sockets.len(), users: users.collect() }))
 }
 

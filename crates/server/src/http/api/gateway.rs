@@ -64,7 +64,7 @@ pub(super) async fn stats(State(api): State<Api>, uri: Uri, headers: HeaderMap) 
     answer(Envelope::success(json!({
         "total_clients": counts.connections,
         "online_users": counts.users,
-        "total_rooms": api.hub.channels().list(app.id).len(),
+        "total_rooms": api.hub.occupied(app.id).len(),
         "uptime": api.started.elapsed().as_secs(),
     })))
 }

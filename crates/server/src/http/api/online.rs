@@ -81,15 +81,15 @@ pub(super) async fn user(
     Params(params): Params<AppParams>,
 ) -> Result<axum::Json<UserPresence>, ApiError> {
     let app = caller.app(Right::Read, params.app.as_deref())?;
-    Ok(axum::Json(api.hub.presence().user(app.id, &user)))
+    Ok(axum::Json(api.hub.user(app.id, &user)))
 }
 
 /// How many are online in an app.
 pub(super) fn counts(api: &Api, app: &App) -> Counts {
-    Counts { connections: api.hub.channels().members(app.id, EVERYONE), users: api.hub.presence().count(app.id) }
+    Counts { connections: api.hub.members(app.id, EVERYONE), users: api.hub.online(app.id) }
 }
 
 /// The ids of the users who are online in an app, sorted.
 pub(super) fn users(api: &Api, app: &App) -> Vec<std::sync::Arc<str>> {
-    api.hub.presence().users(app.id).into_iter().map(|user| user.user).collect()
+    api.hub.users(app.id)
 }
