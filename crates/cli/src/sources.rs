@@ -88,6 +88,10 @@ impl Sources {
                 let options = redis::channels::Options::new(server, &door.from, door.prefetch);
                 self.tasks.spawn(redis::channels::run(options, intake, stop));
             }
+            "redis-blacklist" => {
+                let options = redis::blacklist::Options::new(redis::Server::new(&door.url, ca)?, &door.from);
+                self.tasks.spawn(redis::blacklist::run(options, intake, stop));
+            }
             "redis-streams" => {
                 let server = redis::Server::new(&door.url, ca)?;
                 let options = redis::streams::Options::new(server, &door.from, &door.group).beginning(door.oldest);

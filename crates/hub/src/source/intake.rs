@@ -80,6 +80,14 @@ impl Intake {
         &self.name
     }
 
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(super) fn app(&self) -> AppId {
+        self.app
+    }
+
     /// The name of its app.
     #[must_use]
     pub fn app_name(&self) -> String {

@@ -5,6 +5,7 @@
 
 mod figures;
 mod intake;
+mod listed;
 mod rule;
 mod storm;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::policy::expression::{Fault, Shape};
 
 pub use figures::{Figures, Trouble};
 pub use intake::Intake;
+pub use listed::until;
 pub use rule::{Plan, Planned, SourceRule, body_names, names};
 pub use storm::{Storm, WhenStormy};
 

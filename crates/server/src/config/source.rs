@@ -73,8 +73,15 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
     rules.attempts = node.count("attempts").and_then(|most| u32::try_from(most).ok()).unwrap_or(1);
     rules.storm = storm(node);
     rules.rules = node.children("rule").iter().filter_map(|node| rule(app, node)).collect();
-    if node.has("rule") && node.children("rule").is_empty() {
-        node.problem(format!("[{}] has no rule", node.path), Some(format!("write [[{}.rule]]", node.path)));
+    match (node.text("kind").as_ref().map(|kind| kind.text.as_str()), node.children("rule").is_empty()) {
+        (Some("redis-blacklist"), false) => {
+            let help = "leave its rules out: what is on it signs users out".to_owned();
+            node.problem(format!("[{}] publishes nothing", node.path), Some(help));
+        }
+        (Some("redis-blacklist") | None, _) | (_, false) => {}
+        (_, true) => {
+            node.problem(format!("[{}] has no rule", node.path), Some(format!("write [[{}.rule]]", node.path)))
+        }
     }
     let app_name = app.path.strip_prefix("app.").unwrap_or(&app.path);
     let door = door(node, &format!("oyez.{app_name}.{name}"));
