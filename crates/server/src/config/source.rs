@@ -49,6 +49,10 @@ pub struct Door {
     pub claim_after: Duration,
     /// Messages that are under way at once.
     pub prefetch: u16,
+    /// What a Consul knows us by.
+    pub token: Option<String>,
+    /// How long a question waits for something to change.
+    pub wait: Duration,
     /// Whose certificates are believed, in PEM; none: whom the system believes.
     pub ca: Option<String>,
 }
@@ -90,7 +94,7 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
 
 /// How it is reached; `Some(None)`: it is off, `None`: something is wrong, which has been noted.
 fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
-    positive(node, &["claim_after"]);
+    positive(node, &["claim_after", "wait"]);
     let kind = node.choice("kind")?;
     let from = node.plain_texts("from");
     if from.is_empty() && node.has("from") {
@@ -117,6 +121,8 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
         field: node.text("field").map(|text| text.text),
         oldest: node.choice("begin").is_some_and(|word| word == "oldest"),
         claim_after: node.duration("claim_after"),
+        token: node.address("token"),
+        wait: node.duration("wait"),
         ca: node.secrets("ca").into_iter().next(),
         prefetch,
         kind,
