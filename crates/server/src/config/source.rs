@@ -6,7 +6,7 @@ use std::time::Duration;
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Filter, Kind, Names, Template};
 use oyez_hub::policy::limits::Rate;
-use oyez_hub::source::{Source, SourceRule, Storm, WhenStormy, body_names, names};
+use oyez_hub::source::{Secrets, Source, SourceRule, Storm, WhenStormy, body_names, names};
 
 use super::app::positive;
 use super::inbox::{class, named};
@@ -87,6 +87,10 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
             node.problem(format!("[{}] has no rule", node.path), Some(format!("write [[{}.rule]]", node.path)))
         }
     }
+    if node.text("kind").is_some_and(|kind| kind.text == "webhook") {
+        rules.pushed = Some(secrets(node)?);
+        return Some(SourceConfig { name, door: None, rules: Arc::new(rules) });
+    }
     let app_name = app.path.strip_prefix("app.").unwrap_or(&app.path);
     let door = door(node, &format!("oyez.{app_name}.{name}"));
     Some(SourceConfig { name, door: door?, rules: Arc::new(rules) })
@@ -97,6 +101,9 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
     positive(node, &["claim_after", "wait"]);
     let kind = node.choice("kind")?;
     let from = node.plain_texts("from");
+    for key in ["url", "from"].into_iter().filter(|key| !node.has(key)) {
+        node.problem(format!("{} is missing", node.full(key)), Some(format!("a source of the kind {kind} needs it")));
+    }
     if from.is_empty() && node.has("from") {
         node.problem(
             format!("{} is empty, so nothing is read", node.full("from")),
@@ -127,6 +134,18 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
         prefetch,
         kind,
     }))
+}
+
+/// What a webhook's messages are signed with.
+fn secrets(node: &Node<'_>) -> Option<Secrets> {
+    let wrong = |why: &str| {
+        let help = "openssl rand -base64 32, and give it to who signs, too".to_owned();
+        node.problem(format!("{}: {why}", node.full("secret")), Some(help));
+    };
+    // One that is off is no mistake: the environment variable of a single one may be missing.
+    let found =
+        if node.has("secret") && node.address("secret").is_some() { node.secrets("secret") } else { Vec::new() };
+    Secrets::new(&found).map_err(wrong).ok()
 }
 
 fn storm(node: &Node<'_>) -> Option<Storm> {
