@@ -93,7 +93,7 @@ pub(super) fn openssl() -> Result<(), String> {
 }
 
 /// The broker that tests of sources start for themselves.
-pub(super) fn rabbitmq() -> Result<(), String> {
+pub(crate) fn rabbitmq() -> Result<(), String> {
     // Debian puts what is on the path into a wrapper for its own user.
     let there = || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").is_file() || on_path("rabbitmq-server").is_some();
     if there() {

@@ -49,7 +49,7 @@ pub(super) struct TakenAnswer {
 /// standardwebhooks.com has them), or with an API key that has the right `publish` and is for all channels. Answered when
 /// what is durable is stored; a message that was taken before is not taken again.
 #[utoipa::path(post, path = "/api/v1/source/{name}", tag = "publish", params(("name" = String, Path, description = "The source"), SourceParams), security(("api_key" = []), ()),
-    request_body(content = String, content_type = "application/json"), responses((status = 200, body = TakenAnswer), (status = "4XX", body = ErrorBody)))]
+    request_body(content = serde_json::Value, example = json!({"orderId": 7, "userId": "42"})), responses((status = 200, body = TakenAnswer), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn push(
     state: State<Api>,
     Path(name): Path<String>,
@@ -61,7 +61,7 @@ pub(super) async fn push(
 
 /// Push a message to a source of the kind `webhook`, with an address for its rules: their `match`.
 #[utoipa::path(post, path = "/api/v1/source/{name}/{address}", tag = "publish", params(("name" = String, Path, description = "The source"), ("address" = String, Path, description = "What `match` is held against"), SourceParams), security(("api_key" = []), ()),
-    request_body(content = String, content_type = "application/json"), responses((status = 200, body = TakenAnswer), (status = "4XX", body = ErrorBody)))]
+    request_body(content = serde_json::Value, example = json!({"orderId": 7, "userId": "42"})), responses((status = 200, body = TakenAnswer), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn push_to(
     State(api): State<Api>,
     Path((name, address)): Path<(String, String)>,
