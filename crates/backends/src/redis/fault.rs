@@ -24,6 +24,10 @@ pub(super) fn fault(error: &RedisError, source: &impl Remedies, otherwise: Troub
         (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Trouble::Forbidden,
         (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Trouble::Unreachable,
         (_, Some("NOGROUP")) => Trouble::Missing,
+        // A stream, asked how long it is, that was flushed away.
+        (ErrorKind::Server(_), _) if error.detail().is_some_and(|said| said.contains("no such key")) => {
+            Trouble::Missing
+        }
         (_, Some("WRONGTYPE" | "READONLY")) => Trouble::Conflict,
         (ErrorKind::Server(_) | ErrorKind::Extension, _) => Trouble::Other,
         _ if unbelieved(&error.to_string()) => {
