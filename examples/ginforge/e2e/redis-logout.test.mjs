@@ -31,11 +31,12 @@ const assertRefused = async (server, jwt) => {
 test('who signs out is out at once, on each page, and alone', async (t) => {
   const { broker, server, pages, signOut } = await start(t, '--notify-keyspace-events', 'Kg$');
   const [ann, bob] = [newUser(), newUser()];
-  const [page, second, other] = [await pages.as(ann), await pages.as(ann), await pages.as(bob)];
-  await signOut(mint(ann));
+  const jwt = mint(ann);
+  const [page, second, other] = [await pages.as(ann, { jwt }), await pages.as(ann, { jwt }), await pages.as(bob)];
+  await signOut(jwt);
   assert.deepEqual([await page.closed, await second.closed], [REVOKED, REVOKED]);
   await other.settled();
-  await assertRefused(server, mint(ann));
+  await assertRefused(server, jwt);
   // A new token of the same user is another one.
   await pages.as(ann, { jwt: mint(ann, { expiresIn: '2h' }) });
   // Keys of others, and one of no token, say nothing.
@@ -48,24 +49,25 @@ test('who signs out is out at once, on each page, and alone', async (t) => {
 test('where Redis does not tell, nobody comes in with such a token, and all are read on each connection', async (t) => {
   const { broker, server, pages, signOut } = await start(t);
   await logged(server, 0, 'source_untold', 'notify-keyspace-events');
-  const [ann, bob] = [newUser(), newUser()];
-  const page = await pages.as(ann);
-  await signOut(mint(bob));
-  await assertRefused(server, mint(bob));
-  await signOut(mint(ann));
+  const [jwt, other] = [mint(newUser()), mint(newUser())];
+  const page = pages.raw(`/ws?token=${jwt}`);
+  await page.take('welcome');
+  await signOut(other);
+  await assertRefused(server, other);
+  await signOut(jwt);
   await broker.ask('CLIENT', 'KILL', 'TYPE', 'pubsub');
   assert.equal(await page.closed, REVOKED);
-  await assertRefused(server, mint(ann));
+  await assertRefused(server, jwt);
 });
 
 test('what was written before the start counts, and without Redis everybody who has a good token comes in', async (t) => {
   const broker = await redis(t);
   await broker.start();
-  const [ann, bob] = [newUser(), newUser()];
+  const [jwt, bob] = [mint(newUser()), newUser()];
   // More than are read at once.
   const fill = "for n = 1, 2500 do redis.call('SET', 'token:blacklist:filler-' .. n, '1', 'EX', '600') end";
   await broker.ask('EVAL', fill, '0');
-  await broker.ask('SET', `token:blacklist:${mint(ann)}`, '1');
+  await broker.ask('SET', `token:blacklist:${jwt}`, '1');
   const server = await serve(CONFIG, { env: { REDIS_URL: broker.url } });
   t.after(() => server.stop());
   const pages = new Pages(server);
@@ -74,6 +76,6 @@ test('what was written before the start counts, and without Redis everybody who 
   await eventually(async () => (await server.api('/metrics')).text.includes(read), 'all are read', 20_000);
   await broker.stop();
   await logged(server, 0, 'source_failed', 'logout');
-  await assertRefused(server, mint(ann));
+  await assertRefused(server, jwt);
   await pages.as(bob);
 });

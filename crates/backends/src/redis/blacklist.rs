@@ -96,9 +96,9 @@ async fn session(options: &Options, intake: &Intake, stop: &CancellationToken) -
         let help = "redis-cli CONFIG SET notify-keyspace-events Kg$, and notify-keyspace-events in redis.conf";
         warn!(event = "source_untold", app, source, again_every = ?AGAIN, help, "Redis does not tell of new keys: all are read again and again");
     }
-    intake.figures().works();
     let lookup = Lookup { prefixes: options.prefixes.clone(), aside: opened.aside.clone() };
     intake.ask(Some(Arc::new(lookup)));
+    intake.figures().works();
     let ended = follow(options, intake, opened, stop).await;
     intake.ask(None);
     ended
