@@ -40,7 +40,9 @@ pub enum StoreError {
         most: u64,
     },
     /// The directory cannot be written.
-    #[error("{dir} cannot be written: {reason}; make it writable for the user that runs the server")]
+    #[error(
+        "{dir} cannot be written: {reason}; make it writable for the user that runs the server, or run this as that user"
+    )]
     ReadOnly {
         /// The data directory.
         dir: String,

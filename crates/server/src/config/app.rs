@@ -198,6 +198,9 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     let auth = node.child("auth").map(|node| auth::auth(&node));
     if let Some(auth) = &auth {
         check_cookies(node, &origins, auth);
+        if let Some(websocket) = &websocket {
+            auth::check_places(node, websocket, auth);
+        }
     }
     Some(AppConfig {
         name: name.text.clone(),

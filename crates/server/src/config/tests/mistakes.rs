@@ -231,6 +231,21 @@ fn origins_that_never_match_or_allow_too_much() {
 }
 
 #[test]
+fn a_websocket_to_which_nobody_could_show_a_token() {
+    let with = |from: &str| {
+        problems(&GOOD.replace("[app.desk.auth.jwt]", &format!("[app.desk.websocket]\n{from}\n[app.desk.auth.jwt]")))
+    };
+    for from in ["", "[app.desk.auth]\nfrom = [\"auth.token\", \"auth.jwt\"]"] {
+        let said = with(from);
+        assert!(said.contains("oyez.toml:4:1: a plain WebSocket has no `auth`"), "{said}");
+        assert!(said.contains("add a place to [app.desk.auth]: from = [\"auth.token\", \"query.token\"]"), "{said}");
+    }
+    for place in ["query.token", "bearer", "subprotocol", "cookie.sid"] {
+        assert_eq!(with(&format!("[app.desk.auth]\nfrom = [\"auth.token\", \"{place}\"]")), "");
+    }
+}
+
+#[test]
 fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
     let with = |algorithms: &str, bytes: usize, dev: bool| {
         let source = GOOD
