@@ -30,8 +30,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::backup::{copy, exists, verify};
-pub use self::repair::{Repaired, repair};
 use self::open::Inode;
+pub use self::repair::{Repaired, repair};
 use self::view::Now;
 use self::writer::{Job, QUEUE, Writer};
 
