@@ -8,7 +8,7 @@ use super::rules::{InboxRules, Keeper};
 use crate::Hub;
 use crate::app::App;
 use crate::channel::EVERYONE;
-use crate::clock::unix_millis;
+use crate::clock::{Span, span};
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::hub::{Saying, priority};
 use crate::policy::grants::Audience as Wanted;
@@ -106,10 +106,11 @@ fn put(
 ) -> Put {
     let Saying { publish, id, written: (words, _), .. } = saying;
     let promise = &publish.promise;
-    let now = unix_millis();
+    // What is published while the clock is doubted lives too long rather than too short.
+    let Span { earliest: now, latest } = span();
     let ruled = durable.iter().find_map(|channel| app.event(&publish.event, channel)?.ttl);
     let ttl = promise.ttl.or(ruled).or(rules.ttl);
-    let from = promise.deliver_at.map_or(now, |at| at.max(now));
+    let from = promise.deliver_at.map_or(latest, |at| at.max(latest));
     let expires_at = ttl.map(|ttl| from.saturating_add(millis(ttl)));
     Put {
         app: app.name.as_str().into(),

@@ -218,7 +218,7 @@ impl Shard {
         while self.is_member(member) {
             // Its rights, and the rules, may become others while it reads.
             let (app, turn) = (self.hub.app(member.app), inbox.turns.get());
-            let page = match inboxes.store().pending(of, after, PAGE, clock::unix_millis()).await {
+            let page = match inboxes.store().pending(of, after, PAGE, clock::span().earliest).await {
                 Ok(page) => page,
                 Err(error) => {
                     self.wait_for_store(&app, &error).await;
