@@ -84,7 +84,7 @@ test('a path that is no directory is told', async (t) => {
   await refused(t, join(file, 'below'), /is no directory: .*; name one/);
   for (const args of [['--store', 'embedded'], ['--store', 'memory', '--data-dir', directory(t)]]) {
     const { code, stderr } = await run(starting(t, '', CONFIG()).slice(0, -2).concat(args), VARIABLES);
-    assert.equal(code, 1, stderr);
+    assert.equal(code, 2, stderr);
     assert.match(stderr, /--data-dir/);
   }
 });
