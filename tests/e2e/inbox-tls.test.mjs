@@ -139,6 +139,21 @@ for (const compression of [false, true]) {
       assert.deepEqual(second.heard.all('notice').map(({ data }) => data.n), range(310, MANY - 310));
     });
 
+    test('gives binaries to those who take JSON alone as base64 text', async (t) => {
+      const [ann, bob] = ['ann', 'bob'].map(unique);
+      const from = device(t, bob, WAYS.wss);
+      await connected(from.socket);
+      const send = (data) => from.socket.timeout(5000).emitWithAck('send', { to: ann, ...data });
+      assert.equal(await send({ parts: [Buffer.from('hello')] }), 'sent');
+      const text = Buffer.from('hello').toString('base64');
+      const [kept] = (await api(`/api/v1/inbox?app=desk&user=${ann}`)).messages;
+      assert.deepEqual(kept.data, { to: ann, parts: [text] });
+      const plain = await raw(t, `${server.url.replace('https', 'wss')}/ws?token=${user(ann)}`, { ca }).opened;
+      assert.deepEqual((await plain.heard.take('notice')).data, { to: ann, parts: [text] });
+      assert.equal(await send({ live: Buffer.from('hello') }), 'sent');
+      assert.deepEqual((await plain.heard.take('notice')).data, { to: ann, live: text });
+    });
+
     for (const [way, options] of Object.entries({ ...WAYS, 'polling in base64': { transports: ['polling'], forceBase64: true } })) {
       test(`keeps binaries for who is away, and brings them over ${way}`, async (t) => {
         const [ann, bob] = ['ann', 'bob'].map(unique);
