@@ -6,7 +6,7 @@ pub mod address;
 pub mod admission;
 pub mod app;
 pub mod channel;
-mod clock;
+pub mod clock;
 pub mod command;
 pub mod delivery;
 pub mod dialect;

@@ -49,6 +49,15 @@ pub enum StoreError {
         /// What the system says.
         reason: String,
     },
+    /// The directory that was opened is not where it was.
+    #[error(
+        "{dir} is not there any more, or another directory is in its place; put it back, and publishing goes on by \
+         itself, or restart with the one that is meant"
+    )]
+    Gone {
+        /// The data directory.
+        dir: String,
+    },
     /// Something else is in the directory's place.
     #[error("{dir} is no directory: {reason}; name one, or a place where there is nothing yet")]
     NoDirectory {
@@ -116,6 +125,7 @@ impl StoreError {
             Self::DiskFull { .. } => "disk_full",
             Self::MemoryFull { .. } => "memory_full",
             Self::ReadOnly { .. } => "read_only",
+            Self::Gone { .. } => "gone",
             Self::NoDirectory { .. } => "no_directory",
             Self::Missing { .. } => "missing",
             Self::NotEmpty { .. } => "not_empty",

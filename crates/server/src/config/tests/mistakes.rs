@@ -121,6 +121,8 @@ fn rules_that_cannot_work() {
     check("[[app.desk.on]]", "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]", &["the event `subscribe` has two rules"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]", &["described twice"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:north:{id}\"\n[[app.desk.on]]", &["oyez.toml:16:1: no name ever gets to `site:north:{id}`: `site:{siteId}` fits all of them", "put it before line 12"]);
+    check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a:*\"\nto = \"site:{id}\"\n[[app.desk.event]]\nname = \"a:b\"\n[[app.desk.event]]\nname = \"a:c\"\nto = \"site:x\"\n[[app.desk.on]]", &["oyez.toml:21:1: this rule for `a:c` never counts: that for `a:*` fits all of it", "put it before line 16", "1 mistake"]);
+    check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a\"\n[[app.desk.event]]\nname = \"a\"\npriority = \"low\"\n[[app.desk.on]]", &["oyez.toml:18:1: the event `a` is described twice", "1 mistake"]);
     check("[app.desk.identity]", "[app.desk.recovery]\n[app.desk.identity]", &["oyez.toml:8:1: [app.desk.recovery] brings nothing back: no channel is remembered", "a `history` of which"]);
     check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
     check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
