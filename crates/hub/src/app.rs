@@ -10,12 +10,12 @@ use crate::address::{Address, AppId};
 use crate::command::Select;
 use crate::dialect::Dialect;
 use crate::handler::Handlers;
-use crate::inbox::rules::{EventRule, InboxRules};
 use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier, hash_id};
 use crate::policy::{Identity, Now, Policy};
+use crate::promise::{EventRule, InboxRules};
 use crate::recovery::{Change, Log, Order, Recovery};
 use crate::source::Source;
 

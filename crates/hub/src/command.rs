@@ -12,9 +12,9 @@ use crate::address::Address;
 use crate::address::AppId;
 use crate::app::App;
 use crate::delivery::{Audience, Delivery, Priority};
-use crate::inbox::rules::Class;
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::limits::Limit;
+use crate::promise::Class;
 use crate::recovery::Missed;
 use crate::store::{Deleted, Marked, ReceiptTo, State, StoreError, Which};
 

@@ -25,7 +25,7 @@ use crate::command::{
 use crate::inbox::Inboxes;
 use crate::presence::Presence;
 use crate::recovery::{Change, Pids};
-pub(crate) use publish::{Saying, priority};
+pub(crate) use publish::{Rules, Saying, priority};
 
 /// How much of a name that is too long is shown, in characters.
 const SHOWN: usize = 40;

@@ -67,16 +67,15 @@ impl Dialect {
         arguments
     }
 
-    /// How one publishes.
-    pub(super) fn publish(self, address: &str, audience: Audience) -> Vec<String> {
+    /// How one publishes; `delivery` is what a body says of that, if anything.
+    pub(super) fn publish(self, address: &str, audience: Audience, delivery: &str) -> Vec<String> {
         let channel = match audience {
             Audience::All => "ticket:bench",
             Audience::One | Audience::Away => "user:user-{i}",
             Audience::Nobody => "ticket:nobody",
         };
         let url = |path: &str| format!("http://{address}{path}");
-        let kept = if audience == Audience::Away { r#","delivery":"durable","level":"synced""# } else { "" };
-        let json = |to: &str| format!(r#"{{"{to}":"{channel}","event":"tick","data":"{{data}}"{kept}}}"#);
+        let json = |to: &str| format!(r#"{{"{to}":"{channel}","event":"tick","data":"{{data}}"{delivery}}}"#);
         let (url, body) = match self {
             Self::Oyez => (url("/api/v1/publish"), json("to")),
             Self::Desk | Self::Gorilla | Self::Centrifuge => (url("/publish"), json("channel")),
@@ -105,7 +104,7 @@ mod tests {
             (Dialect::Nchan, Audience::Nobody, "http://h:1/publish?channel=ticket:nobody"),
             (Dialect::Bare, Audience::All, FRAME),
         ] {
-            let arguments = dialect.publish("h:1", audience);
+            let arguments = dialect.publish("h:1", audience, "");
             assert!(arguments.iter().any(|argument| argument == expect), "{dialect:?}: {arguments:?}");
         }
         assert!(!Dialect::Bare.client("h:1").contains(&"--claims".to_owned()));

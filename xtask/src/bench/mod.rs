@@ -189,6 +189,7 @@ mod tests {
             peer::OYEZ,
             peer::OYEZ_MANY,
             peer::OYEZ_DURABLE,
+            peer::OYEZ_LIVE,
             peer::HUB,
             peer::ENGINE,
         ];

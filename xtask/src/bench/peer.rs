@@ -20,6 +20,8 @@ pub(super) const OYEZ_TLS: &str = "oyez-tls";
 pub(super) const OYEZ_MANY: &str = "oyez-many";
 /// Oyez with a data directory, where publications are durable.
 pub(super) const OYEZ_DURABLE: &str = "oyez-durable";
+/// The same server, while nothing that is published is kept.
+pub(super) const OYEZ_LIVE: &str = "oyez-live";
 /// Its hub and its store in process, without HTTP.
 pub(super) const HUB: &str = "hub";
 /// The engine of its store, and nothing around it.
@@ -166,6 +168,13 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Oyez(&[("shards", "2")]),
     },
     Peer {
+        name: OYEZ_LIVE,
+        title: "the same, live: nothing is stored",
+        dialect: Dialect::Oyez,
+        install: Install::Oyez,
+        start: Start::Oyez(&[("shards", "2")]),
+    },
+    Peer {
         name: HUB,
         title: "Oyez in process, without HTTP",
         dialect: Dialect::Oyez,
@@ -289,12 +298,21 @@ impl Peer {
 
     /// Whether it takes part whoever is chosen: Oyez is measured, and the bare loop, or the bare engine, is the measure.
     pub(super) fn is_always_there(&self) -> bool {
-        matches!(self.name, OYEZ | BARE | OYEZ_DURABLE | HUB | ENGINE) || self.has_many()
+        matches!(self.name, OYEZ | BARE) || self.keeps() || self.has_many()
     }
 
-    /// Whether publications are durable there.
+    /// Whether it has a store.
     pub(super) fn keeps(&self) -> bool {
-        matches!(self.name, OYEZ_DURABLE | HUB | ENGINE)
+        matches!(self.name, OYEZ_DURABLE | OYEZ_LIVE | HUB | ENGINE)
+    }
+
+    /// What the bodies of publications say of their delivery.
+    pub(super) fn delivery(&self) -> &'static str {
+        match self.name {
+            OYEZ_DURABLE => r#","delivery":"durable","level":"synced""#,
+            OYEZ_LIVE => r#","delivery":"live""#,
+            _ => "",
+        }
     }
 
     /// Whether it is reached by `wss://` and `https://`.

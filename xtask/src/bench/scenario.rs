@@ -278,7 +278,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Durable publishes",
         about: "64 publishers on a connection each publish to users who are away, and wait for each answer, which comes when \
                 the message is on the disk (`fdatasync`). Beside it the store's engine alone: 64 writers in its own process, \
-                a record a message, the same groups, no rules, no HTTP; and the hub with its store, in process. All have all \
+                a record a message, the same groups, no rules, no HTTP; the hub with its store, in process; and the same publishes live, so that nothing is stored: what \
+                HTTP alone takes. All have all \
                 cores, and share them with what publishes. The ticketing example is as it is shipped here, with its history \
                 and its inboxes.",
         kind: DURABLE,
@@ -382,7 +383,7 @@ impl Scenario {
         arguments.extend(self.more.iter().map(ToString::to_string));
         arguments.extend(peer.dialect.client(address));
         if let Some(audience) = self.audience {
-            arguments.extend(peer.dialect.publish(address, audience));
+            arguments.extend(peer.dialect.publish(address, audience, peer.delivery()));
         }
         if peer.is_encrypted() {
             let secure = |word: String| match word.split_once("://") {

@@ -1,7 +1,7 @@
 //! What Oyez set out to reach, and whether the results show it: a row a target.
 
 use super::peer::{
-    BARE, BARE_MANY, ENGINE, HUB, OYEZ, OYEZ_DURABLE, OYEZ_EPOLL, OYEZ_MANY, OYEZ_TWO, URING, URING_MANY,
+    BARE, BARE_MANY, ENGINE, HUB, OYEZ, OYEZ_DURABLE, OYEZ_EPOLL, OYEZ_LIVE, OYEZ_MANY, OYEZ_TWO, URING, URING_MANY,
 };
 use super::results::Results;
 use super::scenario::Scenario;
@@ -239,7 +239,9 @@ fn growth(results: &Results, limit: f64) -> Option<Measured> {
 fn durable(results: &Results, peer: &str, limit: f64) -> Option<Measured> {
     let ratio = results.rate_beside("durable", peer, ENGINE)?;
     let bare = grouped(results.rate("durable", ENGINE)?);
-    Some(Measured { text: format!("{} × (of {bare} per second)", digits(ratio)), met: ratio >= limit })
+    let http = results.rate_beside("durable", OYEZ_LIVE, ENGINE).filter(|_| peer == OYEZ_DURABLE);
+    let http = http.map_or_else(String::new, |ratio| format!("; live, with nothing stored, {} ×", digits(ratio)));
+    Some(Measured { text: format!("{} × (of {bare} per second{http})", digits(ratio)), met: ratio >= limit })
 }
 
 fn latencies(results: &Results, percent: usize) -> Option<f64> {

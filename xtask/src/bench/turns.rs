@@ -9,7 +9,7 @@ use rand::seq::SliceRandom as _;
 
 use super::load::Load;
 use super::machine::Cores;
-use super::peer::{BARE, OYEZ, OYEZ_DURABLE, OYEZ_TWO, Peer, Start};
+use super::peer::{BARE, OYEZ, OYEZ_DURABLE, OYEZ_LIVE, OYEZ_TWO, Peer, Start};
 use super::results::{Results, Run};
 use super::scenario::{Scenario, Unit};
 use super::server::Server;
@@ -64,7 +64,8 @@ impl Stage<'_> {
                 let (load, setup) = Load::in_process(self.root, &both, scenario, what, self.quick)?;
                 return Ok((load, None, setup));
             }
-            let own = if matches!(peer.name, OYEZ_TWO | OYEZ_DURABLE) { both } else { cores.server.to_string() };
+            let own =
+                if matches!(peer.name, OYEZ_TWO | OYEZ_DURABLE | OYEZ_LIVE) { both } else { cores.server.to_string() };
             let server = Server::start(self.root, peer, &own)?;
             let (load, setup) = Load::start(self.root, self.cores.load, scenario, (peer, &server), self.quick)?;
             anyhow::Ok((load, Some(server), setup))

@@ -108,6 +108,11 @@ pub(super) fn redis() -> Result<(), String> {
     if on_path("redis-server").is_some() { Ok(()) } else { apt("redis-server") }
 }
 
+/// strace, with which a test of the store sees what is synced before it is answered.
+pub(super) fn strace() -> Result<(), String> {
+    if cfg!(not(target_os = "linux")) || on_path("strace").is_some() { Ok(()) } else { apt("strace") }
+}
+
 /// A C++ compiler, which libFuzzer is built with (not Oyez itself).
 pub(super) fn cxx() -> Result<(), String> {
     if env::var_os("CXX").is_some() || on_path("c++").is_some() { Ok(()) } else { apt("g++") }

@@ -7,11 +7,11 @@ use oyez_hub::Hub;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::command::{Command, Level, Outcome, Promise, Publish};
-use oyez_hub::inbox::rules::{Class, InboxRules};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::Condition;
 use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::promise::{Class, InboxRules};
 use oyez_hub::store::conformance;
 use tokio::runtime::Handle;
 

@@ -17,11 +17,14 @@ use crate::clock::unix_millis;
 use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
 use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
-use crate::inbox::rules::Class;
+use crate::promise::{Class, EventRule};
 use crate::recovery::{DIRECT, History, Recovery, direct};
 
 /// The longest wait for acknowledgements.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the rules say of a publication's event, in each of the channels to which it goes.
+pub(crate) type Rules<'a> = SmallVec<[Option<&'a EventRule>; 2]>;
 
 /// A publication that is about to be told to those who are connected.
 pub(crate) struct Saying<'a> {
@@ -35,6 +38,8 @@ pub(crate) struct Saying<'a> {
     pub written: (Message, Option<String>),
     /// Whom it is for.
     pub to: Target,
+    /// What the rules say of its event there.
+    pub rules: Rules<'a>,
     /// Who does not hear it.
     pub except: SmallVec<[Arc<str>; 1]>,
     /// When it was asked for.
@@ -42,13 +47,14 @@ pub(crate) struct Saying<'a> {
 }
 
 /// What is known of a publication before anything is done.
-pub(crate) struct Examined {
+pub(crate) struct Examined<'a> {
     to: Target,
+    rules: Rules<'a>,
     except: SmallVec<[Arc<str>; 1]>,
     /// What its publisher, or a rule, says its id is.
     pub id: Option<String>,
-    /// The channels in which it is durable.
-    pub durable: Vec<Arc<str>>,
+    /// Those of its channels in which it is durable.
+    pub durable: Vec<usize>,
 }
 
 impl Hub {
@@ -108,11 +114,11 @@ impl Hub {
     ) -> Result<(Published, usize), CommandError> {
         let asked = Instant::now();
         let app = self.app(app);
-        let Examined { to, except, id: given, durable } = self.examine(&app, &publish, ack.is_some())?;
+        let Examined { to, rules, except, id: given, durable } = self.examine(&app, &publish, ack.is_some())?;
         let fresh = given.is_none();
         let id: Arc<str> = given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let written = written(&app, &publish, &id);
-        let saying = Saying { publish: &publish, id, fresh, written, to, except, asked };
+        let saying = Saying { publish: &publish, id, fresh, written, to, rules, except, asked };
         if !durable.is_empty() {
             return Box::pin(self.publish_durable(&app, saying, durable)).await;
         }
@@ -122,14 +128,21 @@ impl Hub {
     }
 
     /// Refuses what could never be published as it is; changes nothing. `asks`: the members are to answer.
-    pub(crate) fn examine(&self, app: &App, publish: &Publish, asks: bool) -> Result<Examined, CommandError> {
+    pub(crate) fn examine<'a>(
+        &self,
+        app: &'a App,
+        publish: &Publish,
+        asks: bool,
+    ) -> Result<Examined<'a>, CommandError> {
         if !is_event_name(&publish.event) {
             return Err(CommandError::BadEvent(publish.event.clone()));
         }
         let to = self.target(app, publish)?;
         let except = names(app, &publish.except)?.into();
-        let durable = self.durable(app, publish, &to, asks)?;
-        Ok(Examined { to, except, id: id_of(app, publish), durable })
+        let rules = rules(app, publish, &to);
+        let durable = self.durable(app, publish, &to, &rules, asks)?;
+        let id = id_of(publish, &rules);
+        Ok(Examined { to, rules, except, id, durable })
     }
 
     /// Tells those who are connected; returns how many shards.
@@ -139,10 +152,10 @@ impl Hub {
         saying: Saying<'_>,
         ack: Option<AckRequest>,
     ) -> Result<usize, CommandError> {
-        let Saying { publish, id, written: (message, native), to, except, asked, .. } = saying;
+        let Saying { publish, id, written: (message, native), to, rules, except, asked, .. } = saying;
         let when_slow = when_slow(app, publish);
         let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
-        let remembered = remembered(app, publish, &to);
+        let remembered = remembered(app, publish, &to, &rules);
         let publication = Publication {
             app: app.id,
             id,
@@ -151,7 +164,7 @@ impl Hub {
             event: message.event.into(),
             args: message.args,
             native,
-            priority: priority(app, publish),
+            priority: priority(publish, &rules),
             volatile: publish.volatile,
             when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
             rule,
@@ -165,7 +178,7 @@ impl Hub {
     pub(crate) fn is_unheard(&self, app: &App, saying: &Saying<'_>) -> bool {
         let Target::Channels(heard) = &saying.to else { return false };
         heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
-            && remembered(app, saying.publish, &saying.to).is_none()
+            && remembered(app, saying.publish, &saying.to, &saying.rules).is_none()
     }
 
     /// Takes a publication in when there is room for it, and hands it to the shards.
@@ -236,24 +249,28 @@ impl Hub {
         Ok(Target::Channels(channels.into_iter().map(heard).collect()))
     }
 
-    /// The channels in which a publication is durable: those that its publisher names, or a rule, which may mean echoes,
-    /// too.
-    fn durable(&self, app: &App, publish: &Publish, to: &Target, asks: bool) -> Result<Vec<Arc<str>>, CommandError> {
+    /// In which of its channels a publication is durable: those that its publisher names, or a rule, which may mean
+    /// echoes, too.
+    fn durable(
+        &self,
+        app: &App,
+        publish: &Publish,
+        to: &Target,
+        rules: &[Option<&EventRule>],
+        asks: bool,
+    ) -> Result<Vec<usize>, CommandError> {
         let promise = &publish.promise;
-        let (named, echoes) = match to {
-            Target::Channels(heard) => heard.split_at(publish.to.len().min(heard.len())),
-            Target::Socket(_) => (&[][..], &[][..]),
+        let heard = match to {
+            Target::Channels(heard) => &heard[..],
+            Target::Socket(_) => &[],
         };
-        let ruled = |heard: &&Heard| {
-            let rule = app.event(&publish.event, &heard.channel);
-            rule.and_then(|rule| rule.class) == Some(Class::Durable)
-        };
-        let durable: Vec<&Heard> = match promise.class {
-            Some(Class::Durable) => named.iter().chain(echoes.iter().filter(ruled)).collect(),
-            None if !asks => named.iter().chain(echoes).filter(ruled).collect(),
+        let named = &heard[..publish.to.len().min(heard.len())];
+        let ruled = |at: &usize| class(rules[*at]) == Some(Class::Durable);
+        let durable: Vec<usize> = match promise.class {
+            Some(Class::Durable) => (0..heard.len()).filter(|at| *at < named.len() || ruled(at)).collect(),
+            None if !asks => (0..heard.len()).filter(ruled).collect(),
             Some(Class::Live | Class::Recoverable) | None => Vec::new(),
         };
-        let durable: Vec<Arc<str>> = durable.into_iter().map(|heard| Arc::clone(&heard.channel)).collect();
         if promise.class == Some(Class::Recoverable) {
             let forgets = |heard: &&Heard| app.recovery.is_none() || app.policy.history(&heard.channel).is_none();
             if let Some(heard) = named.iter().find(forgets) {
@@ -295,16 +312,27 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
     Err(CommandError::BadPromise(fault))
 }
 
+fn rules<'a>(app: &'a App, publish: &Publish, to: &Target) -> Rules<'a> {
+    match to {
+        Target::Channels(heard) => heard.iter().map(|heard| app.event(&publish.event, &heard.channel)).collect(),
+        Target::Socket(_) => publish.to.iter().map(|name| app.event(&publish.event, name)).collect(),
+    }
+}
+
+fn class(rule: Option<&EventRule>) -> Option<Class> {
+    rule.and_then(|rule| rule.class)
+}
+
 /// What its publisher says its id is, or else the rule of its event in its first channel.
-fn id_of(app: &App, publish: &Publish) -> Option<String> {
+fn id_of(publish: &Publish, rules: &[Option<&EventRule>]) -> Option<String> {
     let data = || publish.args.first().map_or("null", |first| first.get());
-    let ruled = || app.event(&publish.event, publish.to.first()?)?.id_of(&publish.event, data());
+    let ruled = || (*rules.first()?)?.id_of(&publish.event, data());
     publish.id.clone().or_else(ruled)
 }
 
 /// What it overtakes: what its publisher says, or else the rule of its event in its first channel.
-pub(crate) fn priority(app: &App, publish: &Publish) -> Priority {
-    let ruled = || app.event(&publish.event, publish.to.first()?)?.priority;
+pub(crate) fn priority(publish: &Publish, rules: &[Option<&EventRule>]) -> Priority {
+    let ruled = || (*rules.first()?)?.priority;
     publish.priority.or_else(ruled).unwrap_or_default()
 }
 
@@ -319,20 +347,22 @@ pub(crate) type Histories = SmallVec<[(Arc<str>, History); 2]>;
 
 /// The channels that remember a publication, with how much they keep, and where. What may be missed is remembered
 /// nowhere, nor what is promised to those only who are connected.
-fn remembered<'a>(app: &'a App, publish: &Publish, to: &Target) -> Option<(&'a Recovery, Histories)> {
+fn remembered<'a>(
+    app: &'a App,
+    publish: &Publish,
+    to: &Target,
+    rules: &[Option<&EventRule>],
+) -> Option<(&'a Recovery, Histories)> {
     let recovery = app.recovery.as_deref().filter(|_| !publish.volatile)?;
-    let live = |channel: &str| match publish.promise.class {
-        Some(class) => class == Class::Live,
-        None => app.event(&publish.event, channel).is_some_and(|rule| rule.class == Some(Class::Live)),
-    };
-    let keeps = |heard: &Heard| {
-        let known = !is_own(&heard.channel) && !live(&heard.channel);
+    let is_live = |rule: Option<&EventRule>| publish.promise.class.or(class(rule)) == Some(Class::Live);
+    let keeps = |(at, heard): (usize, &Heard)| {
+        let known = !is_own(&heard.channel) && !is_live(rules.get(at).copied().flatten());
         let history = app.policy.history(&heard.channel).filter(|_| known)?;
         Some((Arc::clone(&heard.channel), history))
     };
     let channels: Histories = match to {
         Target::Socket(name) => [(direct(*name), DIRECT)].into_iter().collect(),
-        Target::Channels(heard) => heard.iter().filter_map(keeps).collect(),
+        Target::Channels(heard) => heard.iter().enumerate().filter_map(keeps).collect(),
     };
     (!channels.is_empty()).then_some((recovery, channels))
 }

@@ -9,7 +9,6 @@ mod desk;
 mod intake;
 mod publish;
 mod receipts;
-pub mod rules;
 mod upkeep;
 
 use std::collections::HashSet;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::intake::heard_in;
-use super::rules::{InboxRules, Keeper};
 use crate::Hub;
 use crate::app::App;
 use crate::channel::EVERYONE;
-use crate::clock::unix_millis;
+use crate::clock::{Span, span};
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
+use crate::delivery::Target as Heard;
 use crate::hub::{Saying, priority};
 use crate::policy::grants::Audience as Wanted;
+use crate::promise::{EventRule, InboxRules, Keeper};
 use crate::store::{Audience, Message, Outcome, Put, Target};
 
 impl Hub {
@@ -21,14 +22,18 @@ impl Hub {
         &self,
         app: &App,
         mut saying: Saying<'_>,
-        durable: Vec<Arc<str>>,
+        durable: Vec<usize>,
     ) -> Result<(Published, usize), CommandError> {
         let inboxes = self.inboxes_of(app)?;
         let rules = app.inbox.as_deref().ok_or_else(|| CommandError::NoInbox(app.name.clone()))?;
-        let (to, audience) = self.keepers(app, saying.publish, &durable).await?;
+        let Heard::Channels(heard) = &saying.to else { return Err(CommandError::NoTarget) };
+        let channels: Vec<_> = durable.iter().map(|at| Arc::clone(&heard[*at].channel)).collect();
+        let (to, audience) = self.keepers(app, saying.publish, &channels).await?;
         let (mut level, mut places) = (Level::Accepted, Vec::new());
         if !to.is_empty() {
-            let put = put(app, rules, &saying, &durable, to, audience);
+            let ruled = durable.iter().map(|at| saying.rules[*at]);
+            let ttl = saying.publish.promise.ttl.or_else(|| longest(ruled, rules.ttl));
+            let put = put(app, rules, &saying, ttl, to, audience);
             let stored = inboxes.take_in(put, saying.publish.compress, saying.asked).await?;
             level = stored.level;
             if stored.outcome != Outcome::Stored {
@@ -100,16 +105,15 @@ fn put(
     app: &App,
     rules: &InboxRules,
     saying: &Saying<'_>,
-    durable: &[Arc<str>],
+    ttl: Option<Duration>,
     to: Vec<Target>,
     audience: Audience,
 ) -> Put {
-    let Saying { publish, id, written: (words, _), .. } = saying;
+    let Saying { publish, id, written: (words, _), rules: ruled, .. } = saying;
     let promise = &publish.promise;
-    let now = unix_millis();
-    let ruled = durable.iter().find_map(|channel| app.event(&publish.event, channel)?.ttl);
-    let ttl = promise.ttl.or(ruled).or(rules.ttl);
-    let from = promise.deliver_at.map_or(now, |at| at.max(now));
+    // What is published while the clock is doubted lives too long rather than too short.
+    let Span { earliest: now, latest } = span();
+    let from = promise.deliver_at.map_or(latest, |at| at.max(latest));
     let expires_at = ttl.map(|ttl| from.saturating_add(millis(ttl)));
     Put {
         app: app.name.as_str().into(),
@@ -117,7 +121,7 @@ fn put(
             id: Arc::clone(id),
             event: words.event.as_str().into(),
             args: words.args.clone(),
-            priority: priority(app, publish),
+            priority: priority(publish, ruled),
             created: now,
             expires_at,
             whole: words.whole,
@@ -132,6 +136,13 @@ fn put(
     }
 }
 
+/// How long something is kept that these rules are about: as long as any of them says, or as the inboxes' own says where
+/// one says nothing; `None`: for ever.
+fn longest<'a>(rules: impl IntoIterator<Item = Option<&'a EventRule>>, own: Option<Duration>) -> Option<Duration> {
+    let times: Option<Vec<Duration>> = rules.into_iter().map(|rule| rule.and_then(|rule| rule.ttl).or(own)).collect();
+    times?.into_iter().max()
+}
+
 /// The channel to which one must be able to subscribe who hears a publication in `channel`, where its rule wants that.
 fn admitted(app: &App, publish: &Publish, channel: &str) -> Option<Arc<str>> {
     let data = publish.args.first().map_or("null", |first| first.get());
@@ -144,4 +155,28 @@ fn admitted(app: &App, publish: &Publish, channel: &str) -> Option<Arc<str>> {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_several_channels_is_kept_as_long_as_any_of_them_wants() {
+        #[track_caller]
+        fn check(rules: &[Option<Option<u64>>], own: Option<u64>, expect: Option<u64>) {
+            let rule = |ttl: &Option<u64>| {
+                let ttl = ttl.map(Duration::from_secs);
+                EventRule { name: "news".into(), to: None, class: None, priority: None, ttl, id: None }
+            };
+            let rules: Vec<Option<EventRule>> = rules.iter().map(|ttl| ttl.as_ref().map(rule)).collect();
+            let longest = longest(rules.iter().map(Option::as_ref), own.map(Duration::from_secs));
+            assert_eq!(longest, expect.map(Duration::from_secs), "{rules:?} {own:?}");
+        }
+        check(&[Some(Some(5))], Some(60), Some(5));
+        check(&[Some(Some(5)), Some(Some(9))], Some(60), Some(9));
+        check(&[Some(Some(5)), Some(None)], Some(60), Some(60));
+        check(&[Some(Some(5)), None], None, None);
+        check(&[None], Some(60), Some(60));
+    }
 }

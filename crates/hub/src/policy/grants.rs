@@ -11,7 +11,7 @@ use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, P
 use super::identity::{Identity, Rights};
 use super::limits::Limit;
 use crate::delivery;
-use crate::inbox::rules::{Keeper, Roster};
+use crate::promise::{Keeper, Roster};
 use crate::recovery::History;
 
 /// The rights of an app: its channel rules in the order of the file; the first whose pattern fits decides.

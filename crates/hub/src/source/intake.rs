@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::clock::unix_millis;
 use crate::command::{Command, CommandError, Outcome, Publish};
 use crate::hub::Hub;
-use crate::inbox::rules::Class;
+use crate::promise::Class;
 use crate::store::StoreError;
 
 /// The wait before the second attempt; it doubles.

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use super::{Arrival, Poison, Source};
 use crate::command::{Promise, Publish};
 use crate::delivery::Priority;
-use crate::inbox::rules::Class;
 use crate::policy::channel::{Captures, Pattern};
 use crate::policy::expression::{Expanded, Fault, Filter, Kind, Names, Scope, Shape, Template, Term, plain};
+use crate::promise::Class;
 use crate::store::NAME_MAX;
 
 /// One `[[app.NAME.source.NAME.rule]]`. Every rule that fits a message makes one publication of it.

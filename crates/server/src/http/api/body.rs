@@ -139,6 +139,7 @@ pub(super) fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<B
 
 /// An event's arguments as JSON; one alone as it is. (They are valid, so that the last resort never comes.)
 pub(super) fn payload(args: &Args) -> Box<RawValue> {
+    let args = args.in_json();
     match &args.split()[..] {
         [one] => one.clone(),
         _ => RawValue::from_string(format!("[{}]", args.text())).unwrap_or_else(|_| RawValue::NULL.to_owned()),

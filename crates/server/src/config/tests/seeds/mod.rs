@@ -8,7 +8,7 @@ mod ginforge;
 mod ticketing;
 
 use oyez_hub::delivery::Priority::{self, High, Low, Normal, Urgent};
-use oyez_hub::inbox::rules::{Acknowledge, Class, Keeper};
+use oyez_hub::promise::{Acknowledge, Class, Keeper};
 
 use super::FILES;
 use super::driver::{self, Session};
