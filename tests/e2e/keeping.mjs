@@ -87,8 +87,8 @@ export function directory(t) {
 }
 
 /** A device of a user, connected; `heard` keeps all it hears. What comes is acknowledged with `word`, if there is one. */
-export async function device(t, server, sub, { teams = [], word } = {}) {
-  const socket = connect(server.url, { auth: { token: user(sub, teams) } });
+export async function device(t, server, sub, { teams = [], shown = user(sub, teams), word } = {}) {
+  const socket = connect(server.url, { auth: { token: shown } });
   socket.heard = Inbox.of(socket);
   socket.onAny((name, ...args) => {
     const ack = args.at(-1);

@@ -84,7 +84,7 @@ reply = { event = "hello", data = "{'user': user.id}" }
 
 before(async () => {
   const files = app('desk', [PAGE, 'https://pages.example:8443', 'https://xn--mnchen-3ya.example', 'http://localhost:*'], 'socket.io', ['auth.token', 'cookie.sid']);
-  server = await serving(suite, `[key.backend]\nsecret = { env = "OYEZ_API_KEY" }\n${files}${app('open', '*', 'open', ['auth.token'])}`);
+  server = await serving(suite, `[key.backend]\nsecret = { env = "OYEZ_API_KEY" }\n${files}${app('open', '*', 'open', ['auth.token', 'query.token'])}`);
 });
 after(async () => { for (const undo of suite.undo) await undo(); });
 

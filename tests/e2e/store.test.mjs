@@ -1,32 +1,16 @@
 // A data directory that cannot be used, and a disk that is full: what the server says, and what goes on all the same.
-import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { API_KEY, SECRET, attach, binary } from './harness.mjs';
 import { CONFIG, ENV, device, directory, user } from './keeping.mjs';
-import { folder, run, serving } from './stage.mjs';
+import { VARIABLES, apart, apartFails, isolated, starting } from './namespaces.mjs';
+import { run, serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
 
-const VARIABLES = { ...ENV, JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY, PATH: process.env.PATH };
 const MIB = 1024 * 1024;
-
-const starting = (t, dir) => ['serve', '--config', join(folder(t, { 'oyez.toml': CONFIG() }), 'oyez.toml'), '--listen', '127.0.0.1:0', '--data-dir', dir];
-
-/** `oyez ARGS` in a mount namespace of its own, after `script`: file systems of a test need no administrator. */
-function apart(script, args) {
-  const words = ['--user', '--mount', '--map-root-user', 'sh', '-c', `${script} && exec "$@"`, 'sh', binary(), ...args];
-  return spawn('unshare', words, { env: VARIABLES, stdio: ['ignore', 'pipe', 'pipe'] });
-}
-
-/** Why a test that needs one cannot have it here. */
-const apartFails = () => {
-  const { status, stderr } = spawnSync('unshare', ['--user', '--mount', '--map-root-user', 'true']);
-  return status === 0 ? false : `no user namespaces here (unshare: ${stderr ?? 'not found'})`;
-};
 
 const notice = (server, who, data) => server.publish(`user:${who}`, 'notice', data, { app: 'desk' });
 
@@ -41,7 +25,7 @@ async function used(t) {
 
 /** The server does not start, and says why and what to do. */
 async function refused(t, dir, ...words) {
-  const { code, stdout, stderr } = await run(starting(t, dir), VARIABLES);
+  const { code, stdout, stderr } = await run(starting(t, dir, CONFIG()), VARIABLES);
   assert.equal(code, 1, stdout + stderr);
   for (const word of words) assert.match(stderr, word);
   assert.ok(!/panicked|RUST_BACKTRACE/.test(stderr), stderr);
@@ -99,15 +83,15 @@ test('a path that is no directory is told', async (t) => {
   await refused(t, file, /is no directory: .*; name one/);
   await refused(t, join(file, 'below'), /is no directory: .*; name one/);
   for (const args of [['--store', 'embedded'], ['--store', 'memory', '--data-dir', directory(t)]]) {
-    const { code, stderr } = await run(starting(t, '').slice(0, -2).concat(args), VARIABLES);
-    assert.equal(code, 1, stderr);
+    const { code, stderr } = await run(starting(t, '', CONFIG()).slice(0, -2).concat(args), VARIABLES);
+    assert.equal(code, 2, stderr);
     assert.match(stderr, /--data-dir/);
   }
 });
 
 test('a directory that is read-only is told', { skip: apartFails() }, async (t) => {
   const dir = await used(t);
-  const child = apart(`mount --bind ${dir} ${dir} && mount -o remount,bind,ro ${dir}`, starting(t, dir));
+  const child = isolated(`mount --bind ${dir} ${dir} && mount -o remount,bind,ro ${dir}`, starting(t, dir, CONFIG()));
   let stderr = '';
   child.stderr.on('data', (text) => { stderr += text; });
   const code = await new Promise((resolve) => child.on('close', resolve));
@@ -124,8 +108,7 @@ test('without a directory the server says that it forgets', async (t) => {
 test('a disk that is full stops what is stored, and nothing else, until there is room', { skip: apartFails() }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'oyez-data-'));
   t.after(() => rmSync(dir, { recursive: true }));
-  const server = await attach(apart(`mount -t tmpfs -o size=600m tmpfs ${dir}`, starting(t, dir)));
-  t.after(() => server.stop());
+  const server = await apart(t, `mount -t tmpfs -o size=600m tmpfs ${dir}`, dir, CONFIG());
   const inside = join('/proc', String(server.child.pid), 'root', dir);
   const phone = await device(t, server, 'ann');
   await notice(server, 'ann', 'before');

@@ -365,6 +365,15 @@ describe('the commands that are clients', () => {
     }
   });
 
+  test('an authority that is shown as a server ends them, with the remedy', async (t) => {
+    const shown = https.createServer({ key: readFileSync(file('ca.key')), cert: readFileSync(file('ca.pem')) });
+    await new Promise((resolve) => shown.listen(0, '127.0.0.1', resolve));
+    t.after(() => shown.close());
+    const { code, stderr } = await run(['publish', 'user:tail', 'news', '--ca', file('ca.pem'), '--url', `https://127.0.0.1:${shown.address().port}`], ENV);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /help: .*an authority's certificate.*CA:FALSE/);
+  });
+
   test('`oyez bench` tells what TLS fails of', async () => {
     const other = authority();
     const bench = (url, ca) => run(['bench', 'connect', '--connections', '2', '--url', `${url}/socket.io/?EIO=4&transport=websocket`, '--jwt-secret', SECRET, '--ca', ca], ENV);

@@ -12,6 +12,9 @@ use crate::test::{cargo, needs};
 /// Where the scripts are.
 const FOLDER: &str = "tests/siege";
 
+/// The one that starts a RabbitMQ.
+const BROKERED: &str = "sources";
+
 /// How `cargo xtask siege` is called.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask siege --list\n  cargo xtask siege slowloris storm")]
@@ -34,12 +37,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         bail!("there is no attack `{name}`; there are {}", known.join(", "));
     }
     needs::node_packages(root).map_err(anyhow::Error::msg)?;
+    let chosen: Vec<_> = known.iter().filter(|name| options.names.is_empty() || options.names.contains(name)).collect();
+    if chosen.iter().any(|name| *name == BROKERED) {
+        needs::rabbitmq().map_err(anyhow::Error::msg)?;
+    }
     let build = ["build", "--release", "--quiet", "--package", "oyez-cli"];
     if !cargo::command(root).args(build).status()?.success() {
         bail!("the release build failed: see above");
     }
     let mut held = true;
-    for name in known.iter().filter(|name| options.names.is_empty() || options.names.contains(name)) {
+    for name in chosen {
         println!("── {name}");
         let script = root.join(FOLDER).join(format!("{name}.mjs"));
         let mut node = Command::new("node");

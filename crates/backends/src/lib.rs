@@ -1,5 +1,7 @@
 //! What Oyez talks to: one folder per vendor, in it one file per role. Each implements a trait of the hub.
 
+#[cfg(feature = "consul")]
+pub mod consul;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod http;
@@ -7,5 +9,5 @@ pub mod http;
 pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(feature = "consul", feature = "rabbitmq", feature = "redis"))]
 mod supervise;

@@ -43,15 +43,23 @@ impl Keeping {
                 info!(event = "store", kind = "embedded", dir = %dir.display());
                 Ok(Arc::new(store))
             }
-            (None, Some(Kind::Embedded)) => Err(Failure::new("--store embedded needs a directory")
-                .help("add --data-dir, as in --data-dir /var/lib/oyez")),
-            (Some(_), Some(Kind::Memory)) => {
-                Err(Failure::new("--data-dir and --store memory contradict each other").help("leave one of them out"))
-            }
-            (None, _) => {
+            _ => {
+                self.check()?;
                 self.warn(config);
                 Ok(Arc::new(MemoryStore::new(Default::default(), settings)))
             }
+        }
+    }
+
+    /// Whether the two go together.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match (&self.data_dir, self.store) {
+            (None, Some(Kind::Embedded)) => Err(Failure::usage("--store embedded needs a directory")
+                .help("add --data-dir, as in --data-dir /var/lib/oyez")),
+            (Some(_), Some(Kind::Memory)) => {
+                Err(Failure::usage("--data-dir and --store memory contradict each other").help("leave one of them out"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say::problem(&failure);
-            ExitCode::FAILURE
+            ExitCode::from(failure.code)
         }
     }
 }

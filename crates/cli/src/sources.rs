@@ -1,7 +1,7 @@
 //! Where messages come from by themselves: one task for each source that has an address, started anew when its settings
 //! change. What becomes of the messages is the app's rules' affair, which change without that.
 
-use oyez_backends::{rabbitmq, redis};
+use oyez_backends::{consul, rabbitmq, redis};
 use oyez_hub::Hub;
 use oyez_hub::source::{Intake, Trouble};
 use oyez_server::config::{Config, Door};
@@ -83,10 +83,19 @@ impl Sources {
     fn read(&self, door: &Door, intake: Intake, stop: CancellationToken) -> Result<(), String> {
         let ca = door.ca.as_deref();
         match door.kind.as_str() {
+            "consul" => {
+                let options =
+                    consul::Options::new(&door.url, &door.from, door.token.as_deref(), ca)?.waiting(door.wait);
+                self.tasks.spawn(consul::run(options, intake, stop));
+            }
             "redis" => {
                 let server = redis::Server::new(&door.url, ca)?;
                 let options = redis::channels::Options::new(server, &door.from, door.prefetch);
                 self.tasks.spawn(redis::channels::run(options, intake, stop));
+            }
+            "redis-blacklist" => {
+                let options = redis::blacklist::Options::new(redis::Server::new(&door.url, ca)?, &door.from);
+                self.tasks.spawn(redis::blacklist::run(options, intake, stop));
             }
             "redis-streams" => {
                 let server = redis::Server::new(&door.url, ca)?;

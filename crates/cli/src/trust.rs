@@ -23,9 +23,14 @@ pub(crate) struct Trust {
 
 /// What helps when TLS fails with this error, where anything does: trying again will not.
 pub(crate) fn remedy(error: &str) -> Option<&'static str> {
-    const REMEDIES: [(&str, &str); 4] = [
+    const REMEDIES: [(&str, &str); 5] = [
         ("not valid for name", "call the server by a name that stands in its certificate"),
         ("certificate expired", "the server needs a new certificate"),
+        (
+            "CaUsedAsEndEntity",
+            "the server shows an authority's certificate: have OpenSSL make one with \
+             -addext basicConstraints=critical,CA:FALSE",
+        ),
         (
             "invalid peer certificate",
             "name whom to believe: --ca FILE, the PEM file of the authority behind the certificate",

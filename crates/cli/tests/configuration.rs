@@ -56,6 +56,37 @@ fn check_tells_every_mistake_with_its_place() {
 }
 
 #[test]
+fn check_notes_what_is_durable_and_kept_for_nobody_away() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("oyez.toml");
+    let text = |events: &str| {
+        format!(
+            "[app.desk]\norigins = [\"http://localhost:3000\"]\n[app.desk.socketio]\n[app.desk.auth.jwt]\n\
+             algorithms = [\"HS256\"]\nsecret = {{ env = \"JWT_SECRET\" }}\n[app.desk.identity]\nuser = \"claims.sub\"\n\
+             [app.desk.inbox]\n[[app.desk.channel]]\nname = \"user:{{id}}\"\ninbox = \"{{id}}\"\n\
+             [[app.desk.channel]]\nname = \"site:{{id}}\"\n{events}"
+        )
+    };
+    let event = |to: &str| format!("[[app.desk.event]]\nname = \"alarm:*\"\ndelivery = \"durable\"\n{to}");
+    let check = |events: &str| {
+        fs::write(&file, text(events)).expect("written");
+        run(oyez(&["check"]).current_dir(directory.path()))
+    };
+    let note = "note: oyez.toml:15:1: `alarm:*` is durable, and nobody who is away gets it";
+    check(&event("to = \"site:{id}\"")).expect(0, &["is good", note, "help: give its channel an `inbox`"], &[]);
+    check(&event("to = \"site:north\"")).expect(0, &[note], &[]);
+    for kept in ["to = \"user:{id}\"", "to = \"user:7\"", ""] {
+        let ran = check(&event(kept));
+        ran.expect(0, &["is good"], &[]);
+        assert!(!ran.out.contains("note"), "{kept}: {}", ran.out);
+    }
+    check(&event("to = \"site:{id}\""));
+    let ran = run(oyez(&["check", "--json"]).current_dir(directory.path()));
+    let answer: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((ran.code, &answer["good"], &answer["notes"][0]["line"]), (Some(0), &json!(true), &json!(15)));
+}
+
+#[test]
 fn check_sees_apps_that_do_not_go_together() {
     let directory = tempfile::tempdir().expect("a directory");
     let app = |name: &str, more: &str| {

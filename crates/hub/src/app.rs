@@ -13,7 +13,7 @@ use crate::handler::Handlers;
 use crate::policy::backend::Backend;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
-use crate::policy::token::{Revocations, TokenError, Verifier};
+use crate::policy::token::{Revocations, TokenError, Verifier, hash_id};
 use crate::policy::{Identity, Now, Policy};
 use crate::promise::{EventRule, InboxRules};
 use crate::recovery::{Change, Log, Order, Recovery};
@@ -85,11 +85,17 @@ impl Credentials {
         let verified = verified.map_err(refuse)?;
         let identity = self.rule.identify(&verified.claims, verified.token_id, verified.issued_at, verified.expires_at);
         let mut identity = identity.map_err(|_| Refusal { word: "unknown_user", message: self.unknown.clone() })?;
-        if self.is_revoked(&identity, now.earliest) {
+        let listed = || self.revocations.is_registered(token, &identity.token_id, now.earliest);
+        if self.is_revoked(&identity, now.earliest) || listed().await {
             return Err(refuse(TokenError::Revoked));
         }
         identity.rights = self.rights.intern(identity.rights);
         Ok(Arc::new(identity))
+    }
+
+    /// How a revocation names a token: only one that verifies is believed about its `jti`.
+    pub async fn name_of(&self, token: &str, now: impl Into<Now>) -> Arc<str> {
+        self.verifier.verify(token, now).await.map_or_else(|_| hash_id(token), |verified| verified.token_id)
     }
 
     /// Forgets rights that nobody holds any more.

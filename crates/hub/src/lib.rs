@@ -7,7 +7,7 @@ pub mod admission;
 pub mod app;
 pub mod broker;
 pub mod channel;
-mod clock;
+pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod delivery;

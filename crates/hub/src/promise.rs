@@ -147,6 +147,19 @@ impl EventRule {
     }
 }
 
+impl EventRule {
+    /// Whether every event in every channel that the other one is about is this one's, too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let named = match self.name.strip_suffix('*') {
+            Some(start) => other.name.strip_suffix('*').unwrap_or(&other.name).starts_with(start),
+            None => self.name == other.name,
+        };
+        let placed = |to: &Pattern| other.to.as_ref().is_some_and(|other| to.covers(other));
+        named && self.to.as_ref().is_none_or(placed)
+    }
+}
+
 /// Who keeps what is durable in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keeper {

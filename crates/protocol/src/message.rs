@@ -1,8 +1,13 @@
 //! The nouns: what an event carries, independent of how a codec writes it.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Names that belong to Socket.IO's clients and servers themselves: no event of an application can have them.
@@ -102,6 +107,31 @@ impl Args {
         &self.attachments
     }
 
+    /// The same for those who take JSON alone: binaries are base64 text in their places.
+    #[must_use]
+    pub fn in_json(&self) -> Cow<'_, Self> {
+        if self.attachments.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut values = self.values();
+        values.iter_mut().for_each(|value| self.fill_in(value));
+        Cow::Owned(Self::many(&values))
+    }
+
+    fn fill_in(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) if fields.get("_placeholder") == Some(&Value::Bool(true)) => {
+                let num = fields.get("num").and_then(Value::as_u64).and_then(|num| usize::try_from(num).ok());
+                if let Some(bytes) = num.and_then(|num| self.attachments.get(num)) {
+                    *value = STANDARD.encode(bytes).into();
+                }
+            }
+            Value::Object(fields) => fields.values_mut().for_each(|value| self.fill_in(value)),
+            Value::Array(items) => items.iter_mut().for_each(|value| self.fill_in(value)),
+            _ => {}
+        }
+    }
+
     /// The first argument as JSON text.
     #[must_use]
     pub fn first(&self) -> Option<&RawValue> {
@@ -137,6 +167,18 @@ impl<T: Serialize> From<T> for Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn binaries_are_text_in_json() {
+        let args = Args::one(&serde_json::json!({"n": 1})).and_bytes(&b"hi"[..]).and_bytes(&b""[..]);
+        assert_eq!(args.in_json().text(), r#"{"n":1},"aGk=","""#);
+        let text = r#"{"b":[{"_placeholder":true,"num":0}],"a":{"_placeholder":true,"num":7}}"#;
+        let nested = Args::from_validated(text.to_owned(), vec![Bytes::from_static(&[255])]);
+        assert_eq!(nested.in_json().text(), r#"{"b":["/w=="],"a":{"_placeholder":true,"num":7}}"#);
+        assert!(nested.in_json().attachments().is_empty());
+        let plain = Args::from_validated(text.to_owned(), Vec::new());
+        assert_eq!(plain.in_json().text(), text, "nobody sent binaries");
+    }
 
     #[test]
     fn arguments_split_and_join() {

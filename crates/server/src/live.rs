@@ -113,7 +113,7 @@ fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
     let hsts = new.server.tls.as_ref().and_then(|tls| tls.hsts);
     let tls = tls.map(|tls| TlsConfig { hsts, ..tls });
     let server = ServerConfig { listen, shards, io_uring, report, connections, tls, ..new.server };
-    (Config { server, apps, keys: new.keys }, later)
+    (Config { server, apps, keys: new.keys, notes: new.notes }, later)
 }
 
 #[cfg(test)]

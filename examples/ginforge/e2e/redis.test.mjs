@@ -19,7 +19,7 @@ before(async () => {
   publisher = new Redis(broker.port);
   server = await serve(CONFIG, { env: { REDIS_URL: broker.url } });
   pages = new Pages(server);
-  await eventually(() => server.logs.some((line) => line.includes('source_connected')), 'it is connected', 20_000);
+  await eventually(() => server.logs.filter((line) => line.includes('source_connected')).length === 2, 'they are connected', 20_000);
 });
 afterEach(() => pages.close());
 after(async () => {

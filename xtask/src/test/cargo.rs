@@ -11,7 +11,7 @@ use super::{needs, stream};
 
 /// All Rust tests but those in documentation: units, transcripts, crates' `tests/`, examples.
 pub(super) fn units(root: &Path, filter: Option<&str>) -> Result<Counts> {
-    needs::openssl().map_err(anyhow::Error::msg)?;
+    needs::openssl().and_then(|()| needs::strace()).map_err(anyhow::Error::msg)?;
     test(root, &["--lib", "--bins", "--tests", "--examples"], filter)
 }
 

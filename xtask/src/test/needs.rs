@@ -93,7 +93,7 @@ pub(super) fn openssl() -> Result<(), String> {
 }
 
 /// The broker that tests of sources start for themselves.
-pub(super) fn rabbitmq() -> Result<(), String> {
+pub(crate) fn rabbitmq() -> Result<(), String> {
     // Debian puts what is on the path into a wrapper for its own user.
     let there = || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").is_file() || on_path("rabbitmq-server").is_some();
     if there() {
@@ -106,6 +106,11 @@ pub(super) fn rabbitmq() -> Result<(), String> {
 /// Redis, which tests of sources start for themselves.
 pub(super) fn redis() -> Result<(), String> {
     if on_path("redis-server").is_some() { Ok(()) } else { apt("redis-server") }
+}
+
+/// strace, with which a test of the store sees what is synced before it is answered.
+pub(super) fn strace() -> Result<(), String> {
+    if cfg!(not(target_os = "linux")) || on_path("strace").is_some() { Ok(()) } else { apt("strace") }
 }
 
 /// A C++ compiler, which libFuzzer is built with (not Oyez itself).

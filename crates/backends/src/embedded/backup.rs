@@ -47,12 +47,14 @@ pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u
 /// Refuses a directory that holds no store: it is not made into one by looking at it.
 ///
 /// # Errors
-/// [`StoreError::Missing`].
+/// [`StoreError::Missing`], [`StoreError::ReadOnly`].
 pub fn exists(dir: &Path) -> Result<(), StoreError> {
-    if engine(dir).is_dir() {
-        return Ok(());
+    match fs::metadata(engine(dir)) {
+        Ok(found) if found.is_dir() => Ok(()),
+        // It is the server's user's own: nobody else can tell what is in it.
+        Err(problem) if problem.kind() == io::ErrorKind::PermissionDenied => Err(error::io(dir, &problem)),
+        _ => Err(StoreError::Missing { dir: dir.display().to_string() }),
     }
-    Err(StoreError::Missing { dir: dir.display().to_string() })
 }
 
 fn is_empty(dir: &Path) -> io::Result<bool> {

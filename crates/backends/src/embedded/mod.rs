@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::backup::{copy, exists, verify};
+use self::open::Inode;
 pub use self::repair::{Repaired, repair};
 use self::view::Now;
 use self::writer::{Job, QUEUE, Writer};
@@ -64,7 +65,16 @@ struct Shared {
     keyspace: Keyspace,
     database: Database,
     dir: PathBuf,
+    /// What was opened, to know it again.
+    opened: [Inode; 2],
     _lock: File,
+}
+
+impl Shared {
+    /// Whether what was opened is where it was.
+    fn is_in_place(&self) -> bool {
+        open::inodes(&self.dir).is_ok_and(|found| found == self.opened)
+    }
 }
 
 impl fmt::Debug for Shared {

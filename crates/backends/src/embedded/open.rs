@@ -1,6 +1,8 @@
 //! Opening a data directory: one process at a time, and only what is whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,17 @@ pub(super) fn engine(dir: &Path) -> PathBuf {
     dir.join("engine")
 }
 
+const LOCK: &str = "oyez.lock";
+
+/// A file or a directory, whatever it is called: the device and the number there.
+pub(super) type Inode = (u64, u64);
+
+/// The lock and the engine's part, as they are at the moment.
+pub(super) fn inodes(dir: &Path) -> io::Result<[Inode; 2]> {
+    let inode = |path: PathBuf| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    Ok([inode(dir.join(LOCK))?, inode(engine(dir))?])
+}
+
 /// The engine's threads: one alone would let memory grow for as long as it rewrites tables.
 const WORKERS: usize = 2;
 
@@ -23,7 +36,7 @@ const WORKERS: usize = 2;
 const LOG: u64 = 128 * MIB;
 
 /// Makes the directory, if it is not there: what people are told is for nobody but the server's user.
-pub(super) fn make(dir: &Path) -> std::io::Result<()> {
+pub(super) fn make(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -32,9 +45,9 @@ pub(super) fn make(dir: &Path) -> std::io::Result<()> {
 
 /// Takes the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    let failed = |problem: &std::io::Error| error::io(dir, problem);
+    let failed = |problem: &io::Error| error::io(dir, problem);
     make(dir).map_err(|problem| failed(&problem))?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("oyez.lock"));
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
     let file = file.map_err(|problem| failed(&problem))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -76,7 +89,8 @@ pub(super) fn open_engine(dir: &Path, options: Options, lock: File) -> Result<Sh
     let opened = opened
         .map_err(|_| error::damaged(dir, "the engine cannot read its files", engine(dir).display().to_string()))?;
     let (database, keyspace) = opened.map_err(|problem| error::of(dir, problem))?;
-    Ok(Shared { keyspace, database, dir: dir.to_owned(), _lock: lock })
+    let opened = inodes(dir).map_err(|problem| error::io(dir, &problem))?;
+    Ok(Shared { keyspace, database, dir: dir.to_owned(), opened, _lock: lock })
 }
 
 /// Looks at the engine's logs before it does: it would cut one off at the first byte that it does not understand, with

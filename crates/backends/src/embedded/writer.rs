@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use fjall::{OwnedWriteBatch, PersistMode};
 use oyez_hub::command::Level;
 use oyez_hub::store::{Counters, StoreError, Transaction, View, Writes};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -107,19 +108,27 @@ impl Writer {
         answers.into_iter().for_each(|answer| answer(reached.clone()));
     }
 
-    /// Whether nothing has failed, and why there is no room for more messages, if there is none. To write into a full disk
-    /// would end the engine; not to lets it go on as soon as there is room. What becomes of the messages that are there may
-    /// use the most of what is kept free, since it is little, and leads to room.
+    /// Whether nothing has failed, and why there is no room for more messages, if there is none. To write into a full disk,
+    /// or a read-only one, would end the engine; not to lets it go on as soon as it can. Into files that nobody finds any
+    /// more it would write without a word. What becomes of the messages that are there may use the most of what is kept
+    /// free, since it is little, and leads to room.
     fn may_write(&self) -> Result<Option<StoreError>, StoreError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        let Ok(disk) = rustix::fs::statvfs(&self.shared.dir) else { return Ok(None) };
+        let dir = || self.shared.dir.display().to_string();
+        if !self.shared.is_in_place() {
+            return Err(StoreError::Gone { dir: dir() });
+        }
+        let Ok(disk) = statvfs(&self.shared.dir) else { return Ok(None) };
+        if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(StoreError::ReadOnly { dir: dir(), reason: "it is on a read-only file system".to_owned() });
+        }
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free >= self.keep_free {
             return Ok(None);
         }
-        let dir = self.shared.dir.display().to_string();
+        let dir = dir();
         let full = StoreError::DiskFull { dir, free: free / MIB, needed: self.keep_free / MIB };
         if free < self.keep_free / LAST_RESERVE { Err(full) } else { Ok(Some(full)) }
     }
@@ -147,7 +156,8 @@ impl Writer {
     fn fail(&mut self, error: fjall::Error) -> StoreError {
         error!(event = "store_failed", %error, "nothing is stored any more");
         let failed = match of_engine::of(&self.shared.dir, error) {
-            full @ StoreError::DiskFull { .. } => StoreError::Failed(full.to_string()),
+            // Room, or a right, comes too late.
+            late @ (StoreError::DiskFull { .. } | StoreError::ReadOnly { .. }) => StoreError::Failed(late.to_string()),
             other => other,
         };
         self.failed = Some(failed.clone());

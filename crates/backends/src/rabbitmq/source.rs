@@ -3,11 +3,12 @@
 //! The connection is supervised here, not by the client library: whatever ends it, everything is declared anew on the next
 //! one, and the broker gives out again what was not acknowledged.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions};
 use lapin::tcp::OwnedTLSConfig;
@@ -139,17 +140,27 @@ async fn read(
     let (queue, dead) = (short(&options.queue)?, dead(options)?);
     let wrong = |error: Error| fault(&error, Step::Read, options);
     let mut under_way = FuturesUnordered::new();
+    let mut open = BTreeSet::new();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             delivery = consumer.next() => match delivery {
-                Some(Ok(delivery)) => under_way.push(settle(options, intake, channels, &dead, delivery)),
+                Some(Ok(delivery)) => {
+                    open.insert(delivery.delivery_tag);
+                    under_way.push(settle(options, intake, channels, &dead, delivery));
+                }
                 Some(Err(error)) => return Err(wrong(error)),
                 None => return Err(cancelled(options)),
             },
-            Some(settled) = under_way.next() => settled?,
+            Some(settled) = under_way.next() => {
+                let mut done = vec![settled?];
+                while let Some(Some(settled)) = under_way.next().now_or_never() {
+                    done.push(settled?);
+                }
+                acknowledge(channels, &mut open, done).await.map_err(wrong)?;
+            }
             _ = look.tick() => {
                 intake.figures().lags(waiting(channels, queue.clone()).await.map_err(wrong)?);
             }
@@ -158,20 +169,39 @@ async fn read(
     // No more come; who is under way may arrive.
     let rest = async {
         let _ = channels.inward.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
-        while under_way.next().await.is_some() {}
+        while let Some(settled) = under_way.next().await {
+            let Ok(done) = settled else { continue };
+            let _ = acknowledge(channels, &mut open, vec![done]).await;
+        }
     };
     let _ = timeout(GRACE, rest).await;
     Ok(())
 }
 
-/// Sees one message through to its acknowledgement; or it stays the broker's.
+/// Acknowledges what is done: with one word all up to which everything is, which is the most of it, and the rest one by one.
+async fn acknowledge(channels: &Channels, open: &mut BTreeSet<u64>, done: Vec<u64>) -> Result<(), Error> {
+    for tag in &done {
+        open.remove(tag);
+    }
+    let all_before = |tag: u64| open.first().is_none_or(|first| tag < *first);
+    let (together, alone): (Vec<_>, Vec<_>) = done.into_iter().partition(|tag| all_before(*tag));
+    if let Some(last) = together.into_iter().max() {
+        channels.inward.basic_ack(last, BasicAckOptions { multiple: true }).await?;
+    }
+    for tag in alone {
+        channels.inward.basic_ack(tag, BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}
+
+/// Sees one message through until it may be acknowledged, by its tag; or it stays the broker's.
 async fn settle(
     options: &Options,
     intake: &Intake,
     channels: &Channels,
     dead: &ShortString,
     delivery: Delivery,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let wrong = |error: Error| fault(&error, Step::Read, options);
     let headers = headers(&delivery);
     match intake.take(&arrival(&delivery, &headers)).await {
@@ -183,7 +213,7 @@ async fn settle(
         }
         Taken::Not => return pending().await,
     }
-    delivery.ack(BasicAckOptions::default()).await.map(drop).map_err(wrong)
+    Ok(delivery.delivery_tag)
 }
 
 /// Puts a message with the dead letters; returns when the broker has it there.

@@ -23,7 +23,12 @@ pub(super) fn fault(error: &RedisError, source: &impl Remedies, otherwise: Troub
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => Trouble::Credentials,
         (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Trouble::Forbidden,
         (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Trouble::Unreachable,
-        (_, Some("NOGROUP")) => Trouble::Missing,
+        // The second is told who waits for entries while the stream goes.
+        (_, Some("NOGROUP" | "UNBLOCKED")) => Trouble::Missing,
+        // A stream, asked how long it is, that was flushed away.
+        (ErrorKind::Server(_), _) if error.detail().is_some_and(|said| said.contains("no such key")) => {
+            Trouble::Missing
+        }
         (_, Some("WRONGTYPE" | "READONLY")) => Trouble::Conflict,
         (ErrorKind::Server(_) | ErrorKind::Extension, _) => Trouble::Other,
         _ if unbelieved(&error.to_string()) => {

@@ -1,5 +1,6 @@
-//! Redis: channels, which keep nothing, and streams, which keep everything.
+//! Redis: channels, which keep nothing, streams, which keep everything, and blacklists of tokens.
 
+pub mod blacklist;
 mod broker;
 pub mod channels;
 mod entry;

@@ -11,14 +11,15 @@ use crate::{configuration, say};
 
 /// Check a configuration.
 ///
-/// Says every mistake with file, line, column and what to write instead. Nothing is started, and nobody is asked.
+/// Says every mistake with file, line, column and what to write instead, and notes what is allowed but may not be meant.
+/// Nothing is started, and nobody is asked.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Options {
     /// The configuration
     #[arg(value_name = "FILE", default_value = crate::configuration::DEFAULT_FILE)]
     file: PathBuf,
-    /// Answer with one JSON object: {"file", "good", "problems": [{"line", "column", "message", "help"}]}
+    /// Answer with one JSON object: {"file", "good", "problems": [{"line", "column", "message", "help"}], "notes": the same}
     #[arg(long)]
     json: bool,
 }
@@ -38,7 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if options.json {
         let problems = outcome.as_ref().err().map_or(&[][..], |problems| &problems.0);
         let problems: Vec<Value> = problems.iter().map(problem).collect();
-        say::line(json!({ "file": file, "good": problems.is_empty(), "problems": problems }));
+        let notes: Vec<Value> = outcome.iter().flat_map(|config| &config.notes).map(problem).collect();
+        say::line(json!({ "file": file, "good": problems.is_empty(), "problems": problems, "notes": notes }));
     }
     match outcome {
         Ok(_) if options.json => Ok(()),
@@ -59,7 +61,7 @@ fn count(problems: usize) -> String {
     if problems == 1 { "1 mistake".to_owned() } else { format!("{problems} mistakes") }
 }
 
-/// What the file serves: an app to a line.
+/// What the file serves, an app to a line, and what is noted.
 fn summary(file: &str, config: &Config) -> String {
     let apps = config.apps.iter().map(|app| {
         let socketio = app.socketio.as_ref().map(|socketio| format!("Socket.IO on {}", socketio.paths.join(", ")));
@@ -71,5 +73,6 @@ fn summary(file: &str, config: &Config) -> String {
         };
         format!("\n  {}: {speaks}; {events}", app.name)
     });
-    format!("{file} is good.{}", apps.collect::<String>())
+    let notes = config.notes.iter().map(|note| format!("\nnote: {note}"));
+    format!("{file} is good.{}", apps.chain(notes).collect::<String>())
 }

@@ -57,6 +57,7 @@ Exit codes: 0 it was asked to end (Ctrl-C) and did; 1 it cannot run, and why is 
 /// Runs until the process is asked to end.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = Path::new(secrets::FILE);
+    options.keeping.check()?;
     let secrets = Secrets::keep(file)?;
     let named = options.config.clone();
     let reading = move || load(named.as_deref(), &secrets);

@@ -53,6 +53,7 @@ change, and on SIGHUP.";
 
 /// Runs until the process is asked to end.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    options.keeping.check()?;
     let file = file(options.config.as_deref())?;
     let config = configuration::load(&file)?;
     let certificate = match (&options.tls_cert, &options.tls_key) {

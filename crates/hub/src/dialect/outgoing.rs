@@ -31,10 +31,11 @@ impl Dialect {
     /// The text frame of a message on a raw WebSocket. `now` is in Unix milliseconds.
     #[must_use]
     pub fn native(&self, message: &Message, id: &str, now: u64) -> String {
+        let args = message.args.in_json();
         if message.whole {
-            return message.args.text().to_owned();
+            return args.text().to_owned();
         }
-        let data = first_or_list(&message.args);
+        let data = first_or_list(&args);
         let framed = self.frame.as_ref().and_then(|frame| frame.json(&scope(&message.event, &data, id, now)).ok());
         framed.unwrap_or_else(|| format!("{{\"type\":{},\"data\":{data}}}", Value::from(&*message.event)))
     }

@@ -53,7 +53,7 @@ pub(crate) struct Examined<'a> {
     except: SmallVec<[Arc<str>; 1]>,
     /// What its publisher, or a rule, says its id is.
     pub id: Option<String>,
-    /// In which of its channels it is durable.
+    /// Those of its channels in which it is durable.
     pub durable: Vec<usize>,
 }
 
@@ -142,7 +142,8 @@ impl Hub {
         let except = names(app, &publish.except)?.into();
         let rules = rules(app, publish, &to);
         let durable = self.durable(app, publish, &to, &rules, asks)?;
-        Ok(Examined { except, id: id_of(publish, &rules), durable, to, rules })
+        let id = id_of(publish, &rules);
+        Ok(Examined { to, rules, except, id, durable })
     }
 
     /// Tells those who are connected; returns how many shards.

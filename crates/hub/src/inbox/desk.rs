@@ -15,7 +15,7 @@ use crate::Hub;
 use crate::address::Address;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
-use crate::clock::unix_millis;
+use crate::clock::{span, unix_millis};
 use crate::command::{CommandError, Marking, Publish, Select};
 use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
@@ -32,7 +32,7 @@ impl Hub {
         let Marking { user, which, to, by } = marking;
         let (of, mut marked) = (app.owner(&user), Marked::default());
         loop {
-            let part = inboxes.store.mark(&of, which.clone(), to, unix_millis()).await;
+            let part = inboxes.store.mark(&of, which.clone(), to, span().earliest).await;
             inboxes.note(&part);
             let part = part?;
             inboxes.figures.marked.fetch_add(part.changed.len() as u64, Relaxed);
@@ -74,7 +74,7 @@ impl Hub {
     /// Takes messages from a user.
     pub(crate) async fn delete(&self, app: &App, user: &Arc<str>, ids: Vec<Arc<str>>) -> Result<Deleted, CommandError> {
         let inboxes = self.inboxes_of(app)?;
-        let deleted = inboxes.store.delete(&app.owner(user), ids, unix_millis()).await;
+        let deleted = inboxes.store.delete(&app.owner(user), ids, span().earliest).await;
         inboxes.note(&deleted);
         let deleted = deleted?;
         if let Some(rules) = app.inbox.as_deref().filter(|_| !deleted.removed.is_empty()) {
@@ -88,7 +88,7 @@ impl Hub {
     /// Gives a user a message again; false: they have it not.
     pub(crate) async fn resend(&self, app: &App, user: &Arc<str>, id: &str) -> Result<bool, CommandError> {
         let inboxes = self.inboxes_of(app)?;
-        let again = inboxes.store.resend(&app.owner(user), id, unix_millis()).await;
+        let again = inboxes.store.resend(&app.owner(user), id, span().earliest).await;
         inboxes.note(&again);
         let Some(item) = again? else { return Ok(false) };
         let places = [(Target::User(Arc::clone(user)), item.seq)];
@@ -159,7 +159,7 @@ impl Hub {
 
     async fn tell_unread_of(&self, app: &App, inboxes: &Inboxes, user: &Arc<str>) {
         let Some(event) = app.inbox.as_ref().and_then(|rules| rules.words.unread.as_ref()) else { return };
-        if let Ok(count) = inboxes.store.unread(&app.owner(user), unix_millis()).await {
+        if let Ok(count) = inboxes.store.unread(&app.owner(user), span().earliest).await {
             self.tell_devices(app, user, Some(event), json!({ "count": count }), None).await;
         }
     }

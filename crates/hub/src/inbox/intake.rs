@@ -15,7 +15,7 @@ use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
-use crate::clock::unix_millis;
+use crate::clock::span;
 use crate::command::{Control, Select};
 use crate::delivery::{Audience as Admitted, Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
@@ -115,7 +115,7 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
 async fn put(store: Arc<dyn Store>, publishing: Publishing) -> Done {
     let Publishing { put, compress, asked, reply } = publishing;
     let (app, message, deliver_at) = (Arc::clone(&put.app), put.message.clone(), put.deliver_at);
-    let outcome = store.put(put, unix_millis()).await;
+    let outcome = store.put(put, span().earliest).await;
     Done::Put(Box::new(Answered { app, message, deliver_at, compress, asked, reply, outcome }))
 }
 
@@ -129,7 +129,7 @@ async fn change_roster(store: Arc<dyn Store>, app: Arc<App>, roster: Roster) -> 
 }
 
 async fn release(store: Arc<dyn Store>) -> Done {
-    Done::Released(store.release(RELEASED, unix_millis()).await)
+    Done::Released(store.release(RELEASED, span().earliest).await)
 }
 
 /// Answers the publisher and delivers what was stored; returns when it is due, if it is not yet.
@@ -204,14 +204,14 @@ async fn next_due(store: &Arc<dyn Store>) -> Option<u64> {
 }
 
 fn after_a_nap() -> u64 {
-    unix_millis() + u64::try_from(NAP.as_millis()).unwrap_or_default()
+    span().earliest + u64::try_from(NAP.as_millis()).unwrap_or_default()
 }
 
 /// Waits until a moment of the clock on the wall.
 async fn until(due: Option<u64>) {
     let Some(due) = due else { return std::future::pending().await };
     loop {
-        let left = due.saturating_sub(unix_millis());
+        let left = due.saturating_sub(span().earliest);
         if left == 0 {
             return;
         }

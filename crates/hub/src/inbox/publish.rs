@@ -7,7 +7,7 @@ use super::intake::heard_in;
 use crate::Hub;
 use crate::app::App;
 use crate::channel::EVERYONE;
-use crate::clock::unix_millis;
+use crate::clock::{Span, span};
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::delivery::Target as Heard;
 use crate::hub::{Saying, priority};
@@ -111,8 +111,9 @@ fn put(
 ) -> Put {
     let Saying { publish, id, written: (words, _), rules: ruled, .. } = saying;
     let promise = &publish.promise;
-    let now = unix_millis();
-    let from = promise.deliver_at.map_or(now, |at| at.max(now));
+    // What is published while the clock is doubted lives too long rather than too short.
+    let Span { earliest: now, latest } = span();
+    let from = promise.deliver_at.map_or(latest, |at| at.max(latest));
     let expires_at = ttl.map(|ttl| from.saturating_add(millis(ttl)));
     Put {
         app: app.name.as_str().into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Hub;
-use crate::clock::unix_millis;
+use crate::clock::span;
 use crate::hub::Inner;
 
 /// From one round to the next.
@@ -22,7 +22,7 @@ pub(super) async fn run(hub: Weak<Inner>) {
         let Some(hub) = Hub::upgrade(&hub) else { return };
         let Some(inboxes) = hub.inboxes() else { return };
         loop {
-            let done = inboxes.store.maintain(unix_millis()).await;
+            let done = inboxes.store.maintain(span().earliest).await;
             inboxes.note(&done);
             let Ok(done) = done else { break };
             match &done.full {
@@ -39,7 +39,7 @@ pub(super) async fn run(hub: Weak<Inner>) {
                 break;
             }
         }
-        if let Ok(stats) = inboxes.store.stats(unix_millis()).await {
+        if let Ok(stats) = inboxes.store.stats(span().earliest).await {
             *inboxes.stats.lock() = stats;
         }
     }

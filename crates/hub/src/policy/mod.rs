@@ -2,7 +2,7 @@
 
 pub mod backend;
 pub mod channel;
-mod expiring;
+pub(crate) mod expiring;
 pub mod expression;
 pub mod fetch;
 mod flight;

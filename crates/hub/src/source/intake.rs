@@ -80,6 +80,14 @@ impl Intake {
         &self.name
     }
 
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(super) fn app(&self) -> AppId {
+        self.app
+    }
+
     /// The name of its app.
     #[must_use]
     pub fn app_name(&self) -> String {
@@ -119,7 +127,13 @@ impl Intake {
 
     /// Publishes all of one message, or, when one of them can never be published, none. What is durable goes first: a
     /// full inbox may still refuse it, before anybody has heard of the message.
-    async fn publish_all(&self, app: &App, source: &Source, planned: Vec<Planned>) -> Taken {
+    async fn publish_all(&self, app: &App, source: &Source, mut planned: Vec<Planned>) -> Taken {
+        // One that is alone, of a message without an id, needs no care: where it is refused, nobody has heard of it.
+        if let [Planned { id: None, .. }] = planned[..]
+            && let Some(Planned { publish, .. }) = planned.pop()
+        {
+            return self.publish(app, source, publish).await;
+        }
         let (mut durable, mut live) = (Vec::new(), Vec::new());
         for Planned { mut publish, id } in planned {
             let examined = match self.hub.examine(app, &publish, false) {

@@ -5,7 +5,9 @@
 
 mod figures;
 mod intake;
+mod listed;
 mod rule;
+mod signed;
 mod storm;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,9 @@ use crate::policy::expression::{Fault, Shape};
 
 pub use figures::{Figures, Trouble};
 pub use intake::Intake;
+pub use listed::until;
 pub use rule::{Plan, Planned, SourceRule, body_names, names};
+pub use signed::{Held, Secrets, Seen, Signed, TOLERANCE_SECONDS, Unsigned};
 pub use storm::{Storm, WhenStormy};
 
 /// The longest reason that is kept with a dead letter, in characters.
@@ -40,6 +44,10 @@ pub struct Source {
     pub storm: Option<Storm>,
     /// What becomes of messages.
     pub rules: Vec<SourceRule>,
+    /// It is pushed to us over HTTP; by backends, who show a key, and by who signs with one of these.
+    pub pushed: Option<Secrets>,
+    /// The signed messages that were taken of late.
+    pub seen: Arc<Seen>,
     /// What is counted.
     pub figures: Arc<Figures>,
     memory: Arc<storm::Memory>,
@@ -58,6 +66,8 @@ impl Source {
             attempts: 5,
             storm: None,
             rules: Vec::new(),
+            pushed: None,
+            seen: Arc::default(),
             figures: Arc::default(),
             memory: Arc::default(),
             said: Arc::default(),
@@ -67,7 +77,7 @@ impl Source {
     /// The same with what was counted under other rules.
     pub(crate) fn succeed(&self, old: &Self) -> Self {
         let (figures, memory, said) = (Arc::clone(&old.figures), Arc::clone(&old.memory), Arc::clone(&old.said));
-        Self { figures, memory, said, ..self.clone() }
+        Self { figures, memory, said, seen: Arc::clone(&old.seen), ..self.clone() }
     }
 }
 

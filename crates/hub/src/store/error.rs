@@ -40,12 +40,23 @@ pub enum StoreError {
         most: u64,
     },
     /// The directory cannot be written.
-    #[error("{dir} cannot be written: {reason}; make it writable for the user that runs the server")]
+    #[error(
+        "{dir} cannot be written: {reason}; make it writable for the user that runs the server, or run this as that user"
+    )]
     ReadOnly {
         /// The data directory.
         dir: String,
         /// What the system says.
         reason: String,
+    },
+    /// The directory that was opened is not where it was.
+    #[error(
+        "{dir} is not there any more, or another directory is in its place; put it back, and publishing goes on by \
+         itself, or restart with the one that is meant"
+    )]
+    Gone {
+        /// The data directory.
+        dir: String,
     },
     /// Something else is in the directory's place.
     #[error("{dir} is no directory: {reason}; name one, or a place where there is nothing yet")]
@@ -114,6 +125,7 @@ impl StoreError {
             Self::DiskFull { .. } => "disk_full",
             Self::MemoryFull { .. } => "memory_full",
             Self::ReadOnly { .. } => "read_only",
+            Self::Gone { .. } => "gone",
             Self::NoDirectory { .. } => "no_directory",
             Self::Missing { .. } => "missing",
             Self::NotEmpty { .. } => "not_empty",

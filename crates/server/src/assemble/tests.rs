@@ -39,8 +39,10 @@ fn apps_with_the_same_settings_share_a_front() {
 
 #[test]
 fn an_app_without_socketio_has_no_path_for_it() {
-    let plain =
-        app("a", "").replace("[app.a.socketio]\nnamespace = \"/a\"", "[app.a.websocket]\npath = [\"/ws\", \"/chat\"]");
+    let plain = app("a", "").replace(
+        "[app.a.socketio]\nnamespace = \"/a\"",
+        "[app.a.auth]\nfrom = \"query.token\"\n[app.a.websocket]\npath = [\"/ws\", \"/chat\"]",
+    );
     assert_eq!(ways(&plain), [(vec![0], vec![], vec!["/ws".to_owned(), "/chat".to_owned()])]);
     let (apps, settings) = assemble(&plain).expect("it is good");
     assert!(apps[0].native && apps[0].namespaces.is_empty());

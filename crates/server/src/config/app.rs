@@ -33,7 +33,7 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     let names: Vec<String> = named.iter().map(|(name, _)| name.text.clone()).collect();
     let apps: Vec<_> = named.iter().map(|(name, node)| app(name, node)).collect();
     let keys = root.named("key").into_iter().map(|(name, node)| key(name.text, &node, &names)).collect();
-    Some(Config { server, apps: apps.into_iter().collect::<Option<_>>()?, keys })
+    Some(Config { server, apps: apps.into_iter().collect::<Option<_>>()?, keys, notes: Vec::new() })
 }
 
 fn server(node: &Node<'_>) -> ServerConfig {
@@ -191,13 +191,18 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     );
     let identity = identity.and_then(|identity_node| self::identity(&identity_node, &user));
     let limits = limits(&node.child_or_default("limits"));
-    let policy = Arc::new(Policy::new(rules::channels(node, &user)).with_names(limits.names));
+    let channels = rules::channels(node, &user);
+    let events = inbox::events(node, &channels);
+    let policy = Arc::new(Policy::new(channels).with_names(limits.names));
     let inbox = node.child("inbox").map(|node| inbox::inbox(&node));
     let acknowledge = inbox.as_ref().map(|inbox| Arc::clone(&inbox.words.ack));
     let dialect = Arc::new(Dialect { acknowledge, ..rules::dialect(node, &user) });
     let auth = node.child("auth").map(|node| auth::auth(&node));
     if let Some(auth) = &auth {
         check_cookies(node, &origins, auth);
+        if let Some(websocket) = &websocket {
+            auth::check_places(node, websocket, auth);
+        }
     }
     Some(AppConfig {
         name: name.text.clone(),
@@ -217,7 +222,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .filter(|timeout| !timeout.is_zero()),
         recovery: node.child("recovery").map(|node| recovery(&node)),
         inbox,
-        events: inbox::events(node),
+        events,
         sources: source::sources(node),
         limits,
     })

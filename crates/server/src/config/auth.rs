@@ -147,6 +147,17 @@ pub(super) fn auth(node: &Node<'_>) -> AuthConfig {
     config
 }
 
+/// Refuses a plain WebSocket to which nobody could show a token: `auth` is an object of Socket.IO's CONNECT.
+pub(super) fn check_places(app: &Node<'_>, websocket: &Node<'_>, auth: &AuthConfig) {
+    let only_socketio = auth.from.iter().all(|source| matches!(source, TokenSource::Auth(_)));
+    if only_socketio && !auth.from.is_empty() {
+        websocket.problem(
+            format!("a plain WebSocket has no `auth`, and {}.auth.from names nothing else: all are refused", app.path),
+            Some(format!("add a place to [{}.auth]: from = [\"auth.token\", \"query.token\"]", app.path)),
+        );
+    }
+}
+
 fn sources(node: &Node<'_>) -> Vec<TokenSource> {
     let mut sources = Vec::new();
     for source in node.texts("from") {

@@ -7,6 +7,7 @@ use oyez_hub::delivery::Priority;
 use oyez_hub::dialect::{MarkRule, MarkWhich};
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Kind, Names};
+use oyez_hub::policy::grants::ChannelRule;
 use oyez_hub::promise::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;
@@ -53,8 +54,45 @@ fn webhook(node: &Node<'_>) -> Option<Webhook> {
 }
 
 /// `[[app.NAME.event]]`.
-pub(super) fn events(app: &Node<'_>) -> Vec<EventRule> {
-    app.children("event").iter().filter_map(|node| event(app, node)).collect()
+pub(super) fn events(app: &Node<'_>, channels: &[ChannelRule]) -> Vec<EventRule> {
+    let nodes = app.children("event");
+    let rules: Vec<_> = nodes.iter().filter_map(|node| Some((node, event(app, node)?))).collect();
+    for (index, (node, rule)) in rules.iter().enumerate() {
+        check_reachable(node, rule, &rules[..index]);
+        if rule.class == Some(Class::Durable) && is_for_nobody_away(rule, channels) {
+            let message =
+                format!("`{}` is durable, and nobody who is away gets it: nothing keeps it for them", rule.name);
+            let help =
+                "give its channel an `inbox` or a `roster`; without one it is kept for those who hear the channel";
+            node.doc.note(node.span.start, message, Some(help.to_owned()));
+        }
+    }
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// Of the rules that fit an event in a channel the first counts: one of them must leave something to this.
+fn check_reachable(node: &Node<'_>, rule: &EventRule, earlier: &[(&Node<'_>, EventRule)]) {
+    let Some((other, first)) = earlier.iter().find(|(_, earlier)| earlier.covers(rule)) else { return };
+    let place = |rule: &EventRule| rule.to.as_ref().map(|to| Arc::clone(to.source()));
+    let (problem, help) = if (&first.name, place(first)) == (&rule.name, place(rule)) {
+        let problem = format!("the event `{}` is described twice; only the first counts", rule.name);
+        (problem, "write one [[app.NAME.event]] with the keys of both, or say `to` in the first".to_owned())
+    } else {
+        let problem = format!(
+            "this rule for `{}` never counts: that for `{}` fits all of it and is first",
+            rule.name, first.name
+        );
+        (problem, format!("put it before line {}, or leave it out", other.line()))
+    };
+    node.problem(problem, Some(help));
+}
+
+/// Whether no channel in which an event may be said keeps what is durable; false where that cannot be told.
+fn is_for_nobody_away(rule: &EventRule, channels: &[ChannelRule]) -> bool {
+    let keeps = |channel: &&ChannelRule| channel.inbox.is_some() || channel.roster.is_some();
+    let Some(to) = &rule.to else { return !channels.iter().any(|channel| keeps(&channel)) };
+    let first = channels.iter().position(|channel| channel.pattern.covers(to)).map_or(channels, |at| &channels[..=at]);
+    !first.iter().filter(keeps).any(|channel| channel.pattern.covers(to) || to.covers(&channel.pattern))
 }
 
 fn event(app: &Node<'_>, node: &Node<'_>) -> Option<EventRule> {

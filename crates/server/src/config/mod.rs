@@ -74,6 +74,8 @@ pub struct Config {
     pub apps: Vec<AppConfig>,
     /// Who may use the HTTP API.
     pub keys: Vec<ApiKey>,
+    /// What is allowed, but may not be what was meant; for `oyez check`.
+    pub notes: Vec<Problem>,
 }
 
 /// `[server]`.
@@ -278,7 +280,7 @@ pub fn load_rules(file: &str, source: &str) -> Result<Config, Problems> {
 }
 
 fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, Problems> {
-    let doc = reader::Doc { file, source, inputs, problems: RefCell::default() };
+    let doc = reader::Doc { file, source, inputs, problems: RefCell::default(), notes: RefCell::default() };
     let (tree, syntax) = DeTable::parse_recoverable(source);
     for error in &syntax {
         let several = "a table with several of a kind has two brackets: [[app.NAME.channel]]; other names stand once";
@@ -295,7 +297,7 @@ fn read(file: &str, source: &str, inputs: Option<Inputs<'_>>) -> Result<Config, 
     problems.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
     problems.dedup();
     match config.flatten() {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => Ok(Config { notes: doc.notes.take(), ..config }),
         _ => Err(Problems(problems)),
     }
 }

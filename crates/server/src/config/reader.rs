@@ -20,6 +20,7 @@ pub(super) struct Doc<'d> {
     /// Where secrets and certificates come from; none: only the rules are of interest.
     pub(super) inputs: Option<Inputs<'d>>,
     pub(super) problems: RefCell<Vec<Problem>>,
+    pub(super) notes: RefCell<Vec<Problem>>,
 }
 
 /// A text of the file with its place.
@@ -42,14 +43,17 @@ pub(super) struct Node<'d> {
 
 impl<'d> Doc<'d> {
     pub(super) fn problem(&self, offset: usize, message: impl Into<String>, help: Option<String>) {
+        self.problems.borrow_mut().push(self.remark(offset, message.into(), help));
+    }
+
+    /// What is allowed, and may be meant, but is worth a second look.
+    pub(super) fn note(&self, offset: usize, message: impl Into<String>, help: Option<String>) {
+        self.notes.borrow_mut().push(self.remark(offset, message.into(), help));
+    }
+
+    fn remark(&self, offset: usize, message: String, help: Option<String>) -> Problem {
         let (line, column) = position(self.source, offset);
-        self.problems.borrow_mut().push(Problem {
-            file: self.file.to_owned(),
-            line,
-            column,
-            message: message.into(),
-            help,
-        });
+        Problem { file: self.file.to_owned(), line, column, message, help }
     }
 
     /// The line of an offset, from 1.

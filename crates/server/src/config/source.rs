@@ -6,7 +6,7 @@ use std::time::Duration;
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Filter, Kind, Names, Template};
 use oyez_hub::policy::limits::Rate;
-use oyez_hub::source::{Source, SourceRule, Storm, WhenStormy, body_names, names};
+use oyez_hub::source::{Secrets, Source, SourceRule, Storm, WhenStormy, body_names, names};
 
 use super::app::positive;
 use super::inbox::{class, named};
@@ -49,6 +49,10 @@ pub struct Door {
     pub claim_after: Duration,
     /// Messages that are under way at once.
     pub prefetch: u16,
+    /// What a Consul knows us by.
+    pub token: Option<String>,
+    /// How long a question waits for something to change.
+    pub wait: Duration,
     /// Whose certificates are believed, in PEM; none: whom the system believes.
     pub ca: Option<String>,
 }
@@ -73,8 +77,19 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
     rules.attempts = node.count("attempts").and_then(|most| u32::try_from(most).ok()).unwrap_or(1);
     rules.storm = storm(node);
     rules.rules = node.children("rule").iter().filter_map(|node| rule(app, node)).collect();
-    if node.has("rule") && node.children("rule").is_empty() {
-        node.problem(format!("[{}] has no rule", node.path), Some(format!("write [[{}.rule]]", node.path)));
+    match (node.text("kind").as_ref().map(|kind| kind.text.as_str()), node.children("rule").is_empty()) {
+        (Some("redis-blacklist"), false) => {
+            let help = "leave its rules out: what is on it signs users out".to_owned();
+            node.problem(format!("[{}] publishes nothing", node.path), Some(help));
+        }
+        (Some("redis-blacklist") | None, _) | (_, false) => {}
+        (_, true) => {
+            node.problem(format!("[{}] has no rule", node.path), Some(format!("write [[{}.rule]]", node.path)))
+        }
+    }
+    if node.text("kind").is_some_and(|kind| kind.text == "webhook") {
+        rules.pushed = Some(secrets(node)?);
+        return Some(SourceConfig { name, door: None, rules: Arc::new(rules) });
     }
     let app_name = app.path.strip_prefix("app.").unwrap_or(&app.path);
     let door = door(node, &format!("oyez.{app_name}.{name}"));
@@ -83,9 +98,12 @@ fn source(app: &Node<'_>, name: String, node: &Node<'_>) -> Option<SourceConfig>
 
 /// How it is reached; `Some(None)`: it is off, `None`: something is wrong, which has been noted.
 fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
-    positive(node, &["claim_after"]);
+    positive(node, &["claim_after", "wait"]);
     let kind = node.choice("kind")?;
     let from = node.plain_texts("from");
+    for key in ["url", "from"].into_iter().filter(|key| !node.has(key)) {
+        node.problem(format!("{} is missing", node.full(key)), Some(format!("a source of the kind {kind} needs it")));
+    }
     if from.is_empty() && node.has("from") {
         node.problem(
             format!("{} is empty, so nothing is read", node.full("from")),
@@ -110,10 +128,24 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
         field: node.text("field").map(|text| text.text),
         oldest: node.choice("begin").is_some_and(|word| word == "oldest"),
         claim_after: node.duration("claim_after"),
+        token: node.address("token"),
+        wait: node.duration("wait"),
         ca: node.secrets("ca").into_iter().next(),
         prefetch,
         kind,
     }))
+}
+
+/// What a webhook's messages are signed with.
+fn secrets(node: &Node<'_>) -> Option<Secrets> {
+    let wrong = |why: &str| {
+        let help = "openssl rand -base64 32, and give it to who signs, too".to_owned();
+        node.problem(format!("{}: {why}", node.full("secret")), Some(help));
+    };
+    // One that is off is no mistake: the environment variable of a single one may be missing.
+    let found =
+        if node.has("secret") && node.address("secret").is_some() { node.secrets("secret") } else { Vec::new() };
+    Secrets::new(&found).map_err(wrong).ok()
 }
 
 fn storm(node: &Node<'_>) -> Option<Storm> {

@@ -81,11 +81,6 @@ pub(crate) fn stood_still(time: std::time::Duration) {
     warn!(event = "stood_still", seconds = time.as_secs_f32());
 }
 
-/// The system's clock was set. Open sessions stay; for a minute, tokens must be good by the old time, too.
-pub(crate) fn clock_jumped(seconds: i64) {
-    warn!(event = "clock_jumped", seconds);
-}
-
 /// A shard's thread had no turn for so long: something kept it, or the machine has too little to give.
 pub(crate) fn stalled(shard: u8, late: Duration) {
     warn!(event = "stalled", shard, late_ms = millis(late));

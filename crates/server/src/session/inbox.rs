@@ -50,6 +50,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Inbox {
     seam: Cell<Seam>,
     sent: RefCell<VecDeque<Sent>>,
+    /// How often what it may hear has become something else.
+    turns: Cell<u32>,
 }
 
 /// Whether a member gets what is delivered, or finds it in the store.
@@ -59,6 +61,15 @@ enum Seam {
     Behind(Seq),
     /// It hears what has a later place than this.
     Live(Seq),
+}
+
+/// Why a page is not sent to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// What the member may hear has become something else.
+    Stale,
+    /// The member has gone.
+    Gone,
 }
 
 /// A message that was sent and is not acknowledged.
@@ -75,7 +86,12 @@ struct Sent {
 impl Inbox {
     /// One that has still to catch up.
     pub(crate) fn new() -> Self {
-        Self { seam: Cell::new(Seam::Behind(0)), sent: RefCell::default() }
+        Self { seam: Cell::new(Seam::Behind(0)), sent: RefCell::default(), turns: Cell::default() }
+    }
+
+    /// Its user may hear something else now: a page of the store that was read before does not count any more.
+    pub(crate) fn turn(&self) {
+        self.turns.set(self.turns.get().wrapping_add(1));
     }
 
     /// Whether what is delivered from that place is to be sent now; if not, it will be found in the store, or has been.
@@ -203,8 +219,8 @@ impl Shard {
         let mut after = None;
         while self.is_member(member) {
             // Its rights, and the rules, may become others while it reads.
-            let (app, mut rights) = (self.hub.app(member.app), Vec::new());
-            let page = match inboxes.store().pending(of, after, PAGE, clock::unix_millis()).await {
+            let (app, turn) = (self.hub.app(member.app), inbox.turns.get());
+            let page = match inboxes.store().pending(of, after, PAGE, clock::span().earliest).await {
                 Ok(page) => page,
                 Err(error) => {
                     self.wait_for_store(&app, &error).await;
@@ -212,12 +228,10 @@ impl Shard {
                 }
             };
             let Page { items, next, horizon } = page;
-            for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
-                match self.refusal(&app, member, &item.via, &mut rights).await {
-                    None if self.send_again(&app, inboxes, member, item).await => {}
-                    None => return,
-                    Some(reason) => self.note(of, &item.message.id, Step::Withheld(reason), clock::unix_millis()),
-                }
+            match self.send_page(&app, inboxes, member, &items, (turn, &mut after)).await {
+                Ok(()) => {}
+                Err(Broken::Stale) => continue,
+                Err(Broken::Gone) => return,
             }
             if !self.drained(member).await {
                 return;
@@ -228,6 +242,33 @@ impl Shard {
                 None => after = Some(horizon),
             }
         }
+    }
+
+    /// Sends a page that was read at that turn, and notes of what the member may not hear that it was withheld; `done` is
+    /// the place of the last that was.
+    async fn send_page(
+        &self,
+        app: &App,
+        inboxes: &Inboxes,
+        member: &Member,
+        items: &[Item],
+        (turn, done): (u32, &mut Option<Seq>),
+    ) -> Result<(), Broken> {
+        let Some(inbox) = &member.inbox else { return Err(Broken::Gone) };
+        let of = app.owner(&member.identity.borrow().user);
+        let mut rights = Vec::new();
+        for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
+            let refusal = self.refusal(app, member, &item.via, &mut rights).await;
+            if inbox.turns.get() != turn {
+                return Err(Broken::Stale);
+            }
+            match refusal {
+                None => self.send_again(app, inboxes, member, item, turn).await?,
+                Some(reason) => self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis()),
+            }
+            *done = Some(item.seq);
+        }
+        Ok(())
     }
 
     async fn wait_for_store(&self, app: &App, error: &StoreError) {
@@ -253,9 +294,17 @@ impl Shard {
         word
     }
 
-    /// Sends a message that waits in the store, as soon as there is room for it; false: its member has gone.
-    async fn send_again(&self, app: &App, inboxes: &Inboxes, member: &Member, item: &Item) -> bool {
-        let Some(session) = member.session.upgrade().filter(|_| self.is_member(member)) else { return false };
+    /// Sends a message that waits in the store, as soon as there is room for it, if that turn lasts until then.
+    async fn send_again(
+        &self,
+        app: &App,
+        inboxes: &Inboxes,
+        member: &Member,
+        item: &Item,
+        turn: u32,
+    ) -> Result<(), Broken> {
+        let session = member.session.upgrade().filter(|_| self.is_member(member)).ok_or(Broken::Gone)?;
+        let inbox = member.inbox.as_ref().ok_or(Broken::Gone)?;
         let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
         if let Audience::Channels(heard) = &publication.to
             && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
@@ -264,7 +313,7 @@ impl Shard {
             let of = app.owner(&member.identity.borrow().user);
             let reason = "not in the channel's audience".to_owned();
             self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis());
-            return true;
+            return Ok(());
         }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
@@ -272,15 +321,16 @@ impl Shard {
         // Half of the room is for what others say meanwhile.
         let crowded = session.outbox.borrow().owes_more_with(&parcel, session.front.outbox_bytes / 2);
         if crowded && !(self.drained(member).await && self.is_member(member)) {
-            return false;
+            return Err(Broken::Gone);
         }
-        if let Some(inbox) = &member.inbox {
-            inbox.sent(ack, &item.message.id);
+        if inbox.turns.get() != turn {
+            return Err(Broken::Stale);
         }
+        inbox.sent(ack, &item.message.id);
         inboxes.figures().redelivered.fetch_add(1, Relaxed);
         self.metrics.sent(app.id, 1);
         self.queue(&session, parcel);
-        true
+        Ok(())
     }
 
     /// Waits until a client has taken all that must not be lost; false: it has gone. What may be lost there can always be

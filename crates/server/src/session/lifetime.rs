@@ -107,6 +107,9 @@ impl Shard {
             return Err(refused("a refresh must be of the same user".to_owned()));
         }
         member.identity.replace(Arc::clone(&identity));
+        if let Some(inbox) = &member.inbox {
+            inbox.turn();
+        }
         self.set_times(member);
         self.schedule(session);
         self.leave_lost(app, member, &identity).await;

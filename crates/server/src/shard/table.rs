@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oyez_hub::address::{Address, AppId};
-use oyez_hub::channel::{EVERYONE, Key};
+use oyez_hub::channel::{EVERYONE, Key, is_roster};
 use oyez_hub::handler::Happening;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
@@ -162,6 +162,9 @@ impl Shard {
         self.hub.channels().leave(channel, self.id);
         if let Some(trail) = &member.trail {
             trail.left(channel.name);
+        }
+        if let Some(inbox) = member.inbox.as_ref().filter(|_| is_roster(channel.name)) {
+            inbox.turn();
         }
         let moved = self.rooms.borrow_mut().remove(channel, place);
         if let Some(other) = moved.and_then(|slot| self.member_at(slot)) {

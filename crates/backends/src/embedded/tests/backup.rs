@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::damage::{fill, read};
-use crate::embedded::{Embedded, Options, copy, verify};
+use crate::embedded::{Embedded, Options, copy, exists, verify};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_as_good() {
@@ -29,4 +29,20 @@ async fn a_copy_is_as_good() {
     let nothing = dirs.path().join("nothing");
     assert!(matches!(verify(&nothing, Options::default(), &mut |_| {}), Err(StoreError::Missing { .. })));
     assert!(!fs::exists(&nothing).unwrap(), "looking makes nothing");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_another_users_is_not_called_missing() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("engine")).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may look everywhere.
+    if fs::metadata(dir.path().join("engine")).is_err() {
+        let said = exists(dir.path());
+        assert!(matches!(said, Err(StoreError::ReadOnly { .. })), "{said:?}");
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
 }

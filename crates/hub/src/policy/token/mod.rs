@@ -34,7 +34,9 @@ pub use self::jwt::JwtSpec;
 use self::jwt::{JwtVerifier, rewritable};
 pub use self::keys::{KeyMaterial, KeySpec, MAX_KEY_SET, MAX_KEYS, least_secret_bytes};
 pub use self::mint::mint;
-pub use self::revocation::{DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Revocation, Revocations, RevokeError};
+pub use self::revocation::{
+    DEFAULT_REVOCATION_SECONDS, MAX_REVOKED_NAME_BYTES, Register, Revocation, Revocations, RevokeError,
+};
 use crate::policy::Now;
 use crate::policy::fetch::Fetch;
 

@@ -1,7 +1,9 @@
 //! What is no longer accepted although it verifies.
 
+use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::RwLock;
 use thiserror::Error;
 
@@ -40,11 +42,20 @@ pub enum RevokeError {
     BadName,
 }
 
+/// Where somebody else writes down which tokens are no longer accepted.
+#[async_trait]
+pub trait Register: Send + Sync + fmt::Debug {
+    /// Until when a token is refused, in seconds since the Unix epoch; `None`: it is not written there, or nobody answers
+    /// in time.
+    async fn until(&self, token: &str) -> Option<u64>;
+}
+
 /// The revocations in force. Share it; it is `Sync`. Closing live sessions is the caller's business.
 #[derive(Debug)]
 pub struct Revocations {
     capacity: usize,
     state: RwLock<State>,
+    register: RwLock<Option<Arc<dyn Register>>>,
 }
 
 #[derive(Debug)]
@@ -73,7 +84,7 @@ impl Revocations {
             issued_before: ExpiringMap::new(capacity),
             everybody: None,
         };
-        Self { capacity, state: RwLock::new(state) }
+        Self { capacity, state: RwLock::new(state), register: RwLock::default() }
     }
 
     /// Puts a revocation in force until `until`; it should be at least the `exp` of the tokens meant. Both times are
@@ -94,6 +105,27 @@ impl Revocations {
             }
         };
         inserted.map_err(|refusal| refusal.unwrap_or(RevokeError::Full(self.capacity)))
+    }
+
+    /// Whether this token is revoked by its name.
+    #[must_use]
+    pub fn has(&self, token_id: &str, now: u64) -> bool {
+        self.state.read().tokens.get(token_id, now).is_some()
+    }
+
+    /// Has this register asked about each token that is shown from now on; `None`: none.
+    pub fn ask(&self, register: Option<Arc<dyn Register>>) {
+        *self.register.write() = register;
+    }
+
+    /// Whether the register, if there is one, has this token; what it has is remembered as a revocation of `token_id`.
+    pub async fn is_registered(&self, token: &str, token_id: &Arc<str>, now: u64) -> bool {
+        let register = self.register.read().clone();
+        let Some(register) = register else { return false };
+        let Some(until) = register.until(token).await else { return false };
+        // Where there is no room, it is asked again.
+        let _ = self.revoke(Revocation::Token(Arc::clone(token_id)), until, now);
+        true
     }
 
     /// Whether a verified token is refused at `now`: `user` as the app knows it, `token_id` and `issued_at` of

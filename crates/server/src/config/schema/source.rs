@@ -8,10 +8,13 @@ pub(super) static SOURCE: Section = Section {
     path: "app.NAME.source",
     doc: "Messages that a broker brings are published by rules, and acknowledged to it only when they are taken: stored, if they are durable. What can never be published goes to the dead letters. A source that cannot be reached is tried again; nothing waits for it. See [sources.md](sources.md).",
     keys: &[
-        need("kind", Choice(&["rabbitmq", "redis", "redis-streams"]), r#""rabbitmq""#, "what it is: queues of RabbitMQ, channels of Redis, or its streams"),
-        need("url", Secrets, r#"{ env = "RABBITMQ_URL" }"#, "where it is, with the credentials: `amqp://user:password@host:5672/vhost`, or `amqps://`; `redis://user:password@host:6379`, or `rediss://`. The source is off while the environment variable is not set"),
-        need("from", Texts, r##"["quota.#", "device.*"]"##, "what is read: with RabbitMQ the routing keys to which the queue is bound, with `*` for one word and `#` for any; with Redis the channels, or patterns such as `room:*`; with its streams their names"),
-        may("ca", Secrets, r#"{ file = "ca.pem" }"#, "PEM: whose certificates are believed with `amqps://` and `rediss://`; without it, whom the system believes"),
+        need("kind", Choice(&["rabbitmq", "redis", "redis-streams", "redis-blacklist", "consul", "webhook"]), r#""rabbitmq""#, "what it is: queues of RabbitMQ; channels of Redis, its streams, or keys of it that name tokens which are no longer accepted; the health of the services of a Consul; or what is posted to `/api/v1/source/NAME`"),
+        may("url", Secrets, r#"{ env = "RABBITMQ_URL" }"#, "where it is, with the credentials: `amqp://user:password@host:5672/vhost`, or `amqps://`; `redis://user:password@host:6379`, or `rediss://`; `http://host:8500`, or `https://`. The source is off while the environment variable is not set. A webhook has none"),
+        may("secret", Secrets, r#"{ env = "SHOP_WEBHOOK_SECRET" }"#, "webhook: what messages are signed with, as standardwebhooks.com has it; in a list, all are believed. None while the environment variable is not set; backends with an API key need none"),
+        may("from", Texts, r##"["quota.#", "device.*"]"##, "what is read: with RabbitMQ the routing keys to which the queue is bound, with `*` for one word and `#` for any; with Redis the channels, or patterns such as `room:*`; with its streams their names; with a blacklist what its keys begin with, as in `token:blacklist:`; with Consul the names of services, `*` for all; a webhook has none"),
+        may("token", Secrets, r#"{ env = "CONSUL_HTTP_TOKEN" }"#, "Consul: what it knows us by; none while the environment variable is not set"),
+        or("wait", Duration, r#""5m""#, "Consul: how long one of its blocking queries waits for something to change, at most `10m`"),
+        may("ca", Secrets, r#"{ file = "ca.pem" }"#, "PEM: whose certificates are believed with `amqps://`, `rediss://` and `https://`; without it, whom the system believes"),
         may("exchange", Text, r#""cloudphone.events""#, "RabbitMQ: the topic exchange, which must be there"),
         may("queue", Text, r#""oyez.cloudphone.events""#, "RabbitMQ: the queue, which is made, durable, and this app's alone; `oyez.APP.SOURCE` without it"),
         or("queue_type", Choice(&["quorum", "classic"]), r#""quorum""#, "RabbitMQ: `quorum` outlives the loss of a broker's node, and gives up on messages after 20 deliveries that nobody finished"),
@@ -25,7 +28,7 @@ pub(super) static SOURCE: Section = Section {
         or("attempts", Count(within(1, 100)), "5", "how often a message is tried that is refused for its own sake, such as for want of room in an inbox; while nothing at all can be stored it waits, however long"),
         or("events_per_second", ANY, r#""none""#, "publications to one channel, such as a user's, per second and at once"),
         or("when_over", Choice(&["drop_newest", "defer"]), r#""drop_newest""#, "when there is one more: drop it, unless it is durable; or have it wait, and the source with it"),
-        need("rule", Tables(&RULE), "", "what becomes of messages: each rule that fits publishes"),
+        may("rule", Tables(&RULE), "", "what becomes of messages: each rule that fits publishes; a blacklist has none"),
     ],
 };
 

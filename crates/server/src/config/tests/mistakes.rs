@@ -121,6 +121,8 @@ fn rules_that_cannot_work() {
     check("[[app.desk.on]]", "[[app.desk.on]]\nevent = \"subscribe\"\n[[app.desk.on]]", &["the event `subscribe` has two rules"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:{siteId}\"\n[[app.desk.on]]", &["described twice"]);
     check("[[app.desk.on]]", "[[app.desk.channel]]\nname = \"site:north:{id}\"\n[[app.desk.on]]", &["oyez.toml:16:1: no name ever gets to `site:north:{id}`: `site:{siteId}` fits all of them", "put it before line 12"]);
+    check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a:*\"\nto = \"site:{id}\"\n[[app.desk.event]]\nname = \"a:b\"\n[[app.desk.event]]\nname = \"a:c\"\nto = \"site:x\"\n[[app.desk.on]]", &["oyez.toml:21:1: this rule for `a:c` never counts: that for `a:*` fits all of it", "put it before line 16", "1 mistake"]);
+    check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a\"\n[[app.desk.event]]\nname = \"a\"\npriority = \"low\"\n[[app.desk.on]]", &["oyez.toml:18:1: the event `a` is described twice", "1 mistake"]);
     check("[app.desk.identity]", "[app.desk.recovery]\n[app.desk.identity]", &["oyez.toml:8:1: [app.desk.recovery] brings nothing back: no channel is remembered", "a `history` of which"]);
     check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
     check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
@@ -228,6 +230,21 @@ fn origins_that_never_match_or_allow_too_much() {
         "{said}"
     );
     assert!(said.contains("take \"cookie.sid\" out of `from` of [app.desk.auth]"), "{said}");
+}
+
+#[test]
+fn a_websocket_to_which_nobody_could_show_a_token() {
+    let with = |from: &str| {
+        problems(&GOOD.replace("[app.desk.auth.jwt]", &format!("[app.desk.websocket]\n{from}\n[app.desk.auth.jwt]")))
+    };
+    for from in ["", "[app.desk.auth]\nfrom = [\"auth.token\", \"auth.jwt\"]"] {
+        let said = with(from);
+        assert!(said.contains("oyez.toml:4:1: a plain WebSocket has no `auth`"), "{said}");
+        assert!(said.contains("add a place to [app.desk.auth]: from = [\"auth.token\", \"query.token\"]"), "{said}");
+    }
+    for place in ["query.token", "bearer", "subprotocol", "cookie.sid"] {
+        assert_eq!(with(&format!("[app.desk.auth]\nfrom = [\"auth.token\", \"{place}\"]")), "");
+    }
 }
 
 #[test]

@@ -32,6 +32,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// The bytes of a request, whatever they are.
+#[derive(Debug)]
+pub(super) struct Raw(pub(super) Bytes);
+
+impl<S: Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let patience = request.extensions().get().copied().unwrap_or_default();
+        read(request.into_body(), patience).await.map(Self)
+    }
+}
+
 async fn read(body: Body, patience: Patience) -> Result<Bytes, ApiError> {
     let Ok(read) = timeout(patience.body, Limited::new(body, BODY_MAX).collect()).await else {
         return Err(ApiError::bad(format!("the body took longer than {:?}; send it again", patience.body)));
@@ -126,6 +139,7 @@ pub(super) fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<B
 
 /// An event's arguments as JSON; one alone as it is. (They are valid, so that the last resort never comes.)
 pub(super) fn payload(args: &Args) -> Box<RawValue> {
+    let args = args.in_json();
     match &args.split()[..] {
         [one] => one.clone(),
         _ => RawValue::from_string(format!("[{}]", args.text())).unwrap_or_else(|_| RawValue::NULL.to_owned()),

@@ -382,7 +382,7 @@ pub(super) async fn list(
     let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let inboxes = inbox.inboxes(&api)?;
     let query = params.query()?;
-    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::unix_millis()).await;
+    let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::span().earliest).await;
     let page = page.map_err(|error| inbox.failed(error))?;
     let mut items = inbox.audible(page.items).await;
     // What came through an inbox and a channel lies side by side, and is one message.
@@ -403,7 +403,7 @@ pub(super) async fn unread(
 ) -> Result<axum::Json<Unread>, ApiError> {
     let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
     let store = inbox.inboxes(&api)?.store();
-    let count = store.unread(&inbox.app.owner(&inbox.user), clock::unix_millis()).await;
+    let count = store.unread(&inbox.app.owner(&inbox.user), clock::span().earliest).await;
     let count = count.map_err(|error| inbox.failed(error))?;
     Ok(axum::Json(Unread { count }))
 }

@@ -190,6 +190,16 @@ impl Caller {
         self.deny(format!("the key `{name}` {why}: see `channels` of [key.{name}]"))
     }
 
+    /// Refuses a key that is for some channels only: the rules of a source name any.
+    pub(super) fn demand_every_channel(&self) -> Result<(), ApiError> {
+        if self.key.config.channels.is_none() {
+            return Ok(());
+        }
+        let name = &self.key.config.name;
+        let why = "is for some channels only, and the rules of a source name any";
+        self.deny(format!("the key `{name}` {why}: see `channels` of [key.{name}]"))
+    }
+
     /// Whether the key is for this channel. Everybody is a channel only of keys that are for all.
     pub(super) fn covers(&self, channel: &str) -> bool {
         let fits = |pattern: &Pattern| channel != EVERYONE && pattern.matches(channel).is_some();

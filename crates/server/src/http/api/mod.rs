@@ -21,6 +21,7 @@ mod reference;
 mod reload;
 mod revoke;
 mod roster;
+mod source;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -213,6 +214,10 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(publish::publish))
         .routes(routes!(batch::batch))
+        .routes(routes!(source::push))
+        .routes(routes!(source::push_to))
+        .route("/api/v1/source/{name}", axum::routing::put(source::push))
+        .route("/api/v1/source/{name}/{address}", axum::routing::put(source::push_to))
         .routes(routes!(channel::list))
         .routes(routes!(channel::show))
         .routes(routes!(channel::presence))

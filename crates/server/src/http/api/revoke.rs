@@ -3,7 +3,7 @@
 use axum::extract::State;
 use oyez_hub::app::{App, Credentials};
 use oyez_hub::command::Command;
-use oyez_hub::policy::token::{DEFAULT_REVOCATION_SECONDS, Revocation, hash_id};
+use oyez_hub::policy::token::{DEFAULT_REVOCATION_SECONDS, Revocation};
 use oyez_protocol::code::Code;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -67,11 +67,7 @@ impl RevokeBody {
     async fn what(self, credentials: &Credentials, now: u64) -> Result<Revocation, ApiError> {
         match (self.token_id, self.token, self.user, self.issued_before) {
             (Some(id), None, None, None) => Ok(Revocation::Token(id.into())),
-            (None, Some(token), None, None) => {
-                // Only a token that verifies is believed about its `jti`.
-                let verified = credentials.verifier.verify(&token, now).await;
-                Ok(Revocation::Token(verified.map_or_else(|_| hash_id(&token), |verified| verified.token_id)))
-            }
+            (None, Some(token), None, None) => Ok(Revocation::Token(credentials.name_of(&token, now).await)),
             (None, None, Some(user), None) => Ok(Revocation::User(user.into())),
             (None, None, user, Some(at)) => Ok(Revocation::IssuedBefore { user: user.map(Into::into), at }),
             _ => Err(ApiError::bad(

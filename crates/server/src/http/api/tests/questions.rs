@@ -95,7 +95,7 @@ async fn every_operation_is_described() {
     let document = node.ask("GET", "/api/openapi.json", "", "").await.ok();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 29);
+    assert_eq!(paths.len(), 31);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path} has no summary");

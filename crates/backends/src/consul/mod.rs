@@ -1,0 +1,6 @@
+//! Consul.
+
+mod services;
+pub mod source;
+
+pub use source::{Options, run};
