@@ -315,6 +315,11 @@ impl Peer {
         }
     }
 
+    /// What its answers hold, where that is not what its kind of scenario expects.
+    pub(super) fn answer(&self) -> &'static [&'static str] {
+        if self.name == OYEZ_LIVE { &["--reply", r#""level":"accepted""#] } else { &[] }
+    }
+
     /// Whether it is reached by `wss://` and `https://`.
     pub(super) fn is_encrypted(&self) -> bool {
         self.name == OYEZ_TLS

@@ -365,7 +365,9 @@ impl Scenario {
 
     /// How many servers beside the bare loop are alive at once.
     pub(super) fn at_once(&self, quick: bool) -> usize {
-        if self.size(quick).connections > MANY { FEW } else { PEERS.len() }
+        // Users who are away have no connections.
+        let connected = self.kind != DURABLE && self.size(quick).connections > MANY;
+        if connected { FEW } else { PEERS.len() }
     }
 
     /// The arguments of `oyez bench`.
@@ -384,6 +386,7 @@ impl Scenario {
         arguments.extend(peer.dialect.client(address));
         if let Some(audience) = self.audience {
             arguments.extend(peer.dialect.publish(address, audience, peer.delivery()));
+            arguments.extend(peer.answer().iter().map(ToString::to_string));
         }
         if peer.is_encrypted() {
             let secure = |word: String| match word.split_once("://") {
