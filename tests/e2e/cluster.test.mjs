@@ -151,3 +151,19 @@ test('a broker that cannot be had does not stop the start, and is named with wha
   assert.equal((await node.api('/readyz')).status, 503);
   assert.match(node.logs.join('\n'), /broker_failed.*is Redis running at 127\.0\.0\.1:1\?/);
 });
+
+test('what is revoked on one node is refused on all, also by one that comes later', async (t) => {
+  const { nodes: [a, b], know, start } = await cluster(t, 2, TICKETING);
+  const socket = await enter(t, b, { userId: 'banned' }, ['ticket:1']);
+  const gone = next(socket, 'disconnect');
+  const revoked = await a.api('/api/v1/revoke', { body: { user: 'banned' } });
+  assert.equal(revoked.status, 200, revoked.text);
+  await gone;
+  const c = await start(2);
+  await know([a, b, c]);
+  for (const node of [a, b, c]) {
+    await until(() => enter(t, node, { userId: 'banned' }).then((again) => { again.disconnect(); return false; }, () => true), 'it is refused');
+    await assert.rejects(enter(t, node, { userId: 'banned' }));
+  }
+  await enter(t, c, { userId: 'other' });
+});

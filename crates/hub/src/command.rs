@@ -15,6 +15,7 @@ use crate::delivery::{Delivery, Priority};
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::grants::Audience as Wanted;
 use crate::policy::limits::Limit;
+use crate::policy::token::{Revocation, RevokeError};
 use crate::promise::Class;
 use crate::recovery::Missed;
 use crate::store::{Deleted, Marked, ReceiptTo, State, StoreError, Which};
@@ -153,8 +154,10 @@ pub enum Command {
     Enroll(String, Vec<Arc<str>>),
     /// Take users off a channel's roster.
     Dismiss(String, Vec<Arc<str>>),
-    /// Look again at every session's credentials: revocations have changed.
+    /// Look again at every session's credentials: revocations have changed on this node.
     Recheck,
+    /// Refuse credentials until then, in seconds since the Unix epoch, and end the sessions that have them.
+    Revoke(Revocation, u64),
     /// The app has other rules from now on: whoever could hear a channel and cannot any more leaves it.
     Reform(Box<App>),
 }
@@ -298,6 +301,12 @@ pub enum CommandError {
         "{0} users hear these channels now, and one message is stored for at most {USERS_PER_MESSAGE}: give the channel a `roster`"
     )]
     TooManyUsers(usize),
+    /// Not revoked.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    /// Nobody has credentials there.
+    #[error("the app {0} knows no tokens")]
+    NoCredentials(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),

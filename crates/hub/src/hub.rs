@@ -213,6 +213,9 @@ impl Hub {
                 self.control_all(app, &Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
+            Command::Revoke(what, until) => {
+                Box::pin(self.everywhere(app, Question::Revoke(vec![(what, until)]))).await.map(|_| Outcome::Done)
+            }
             Command::Reform(rules) => {
                 let old = self.reform(app, *rules);
                 self.control_all(app, &Select::Everyone, |_| Control::Reform(Arc::clone(&old)));

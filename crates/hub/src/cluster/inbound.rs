@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::index::Row;
 use super::members::Peer;
-use super::words::{Answer, Letter, Relay, Unread, Wording, Words};
+use super::words::{Answer, Letter, Question, Relay, Unread, Wording, Words};
 use super::{ALL, Cluster, all_rows, now, of_node};
 use crate::Hub;
 use crate::broker::{Inlet, Said, Tidings};
@@ -41,6 +41,7 @@ pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inl
                 cluster.tell(ALL.into(), Words::Beat(cluster.door));
                 cluster.tell(ALL.into(), Words::Hello);
                 cluster.tell_rows(&ALL.into(), all_rows(&hub));
+                cluster.tell_revoked(&hub, &ALL.into());
             }
             Tidings::Down => {
                 cluster.reached.store(false, Relaxed);
@@ -78,7 +79,14 @@ impl Cluster {
         match words {
             Words::Beat(door) => self.members.lock().note_door(from.node, door),
             Words::Leave => {}
-            Words::Hello => self.tell_rows(&of_node(from.node), all_rows(hub)),
+            Words::Hello => {
+                self.tell_rows(&of_node(from.node), all_rows(hub));
+                self.tell_revoked(hub, &of_node(from.node));
+            }
+            Words::Revoked(app, revoked) => {
+                let hub = hub.clone();
+                hub.clone().spawn(async move { drop(hub.answer(&app, Question::Revoke(revoked)).await) });
+            }
             Words::Rows(rows) => self.note(hub, from, rows),
             Words::Relay(number, relay) => {
                 if last.insert(from, number) != Some(number) {

@@ -36,6 +36,7 @@ use crate::address::Address;
 use crate::app::App;
 use crate::broker::{Broker, Inlet, Said};
 use crate::channel::{EVERYONE, is_own};
+use crate::clock::unix_millis;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
 pub use index::GRACE;
@@ -247,6 +248,16 @@ impl Cluster {
         while rows.peek().is_some() {
             let some = rows.by_ref().take(ROWS).collect();
             self.tell(Arc::clone(topic), Words::Rows(some));
+        }
+    }
+
+    /// Tells what is revoked: who was away knows less.
+    fn tell_revoked(&self, hub: &Hub, topic: &Arc<str>) {
+        for app in hub.apps() {
+            let Some(credentials) = &app.credentials else { continue };
+            for some in credentials.revocations.all(unix_millis() / 1_000).chunks(ROWS) {
+                self.tell(Arc::clone(topic), Words::Revoked(app.name.clone(), some.to_vec()));
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use super::{ALL, Answers, Cluster, PATIENCE, of_node};
 use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
-use crate::command::{CommandError, Control, SocketInfo};
+use crate::clock::unix_millis;
+use crate::command::{CommandError, Control, Select, SocketInfo};
 use crate::delivery::{AckReport, AckRequest};
 use crate::hub::names;
 use crate::recovery::Change;
@@ -133,6 +134,14 @@ impl Hub {
                 self.settled(app.id, select).await;
             }
             Question::Describe(select) => return Ok(self.describe(app.id, select).await),
+            Question::Revoke(revoked) => {
+                let credentials = app.credentials.as_ref();
+                let known = credentials.ok_or_else(|| CommandError::NoCredentials(app.name.clone()))?;
+                for (what, until) in revoked {
+                    known.revocations.revoke(what.clone(), *until, unix_millis() / 1_000)?;
+                }
+                self.control_all(app.id, &Select::Everyone, |_| Control::Recheck(app.id));
+            }
         }
         Ok(Vec::new())
     }

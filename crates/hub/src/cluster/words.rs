@@ -15,6 +15,7 @@ use crate::command::{Goodbye, Select, SocketInfo};
 use crate::delivery::{Audience, Heard, Priority, Publication, Target, WhenSlow};
 use crate::policy::expression::{Condition, Kind, Names};
 use crate::policy::grants::Audience as Wanted;
+use crate::policy::token::Revocation;
 use crate::store::Seq;
 
 const POLLING: &str = "polling";
@@ -41,6 +42,8 @@ pub(crate) enum Words {
     Hello,
     /// With me it is like this.
     Rows(Vec<Row>),
+    /// These are in force in that app.
+    Revoked(String, Vec<(Revocation, u64)>),
     /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics
     /// is heard once.
     Relay(u64, Box<Relay>),
@@ -59,16 +62,18 @@ pub(crate) enum Question {
     Leave(Select, Vec<String>),
     Disconnect(Select, Goodbye),
     Describe(Select),
+    Revoke(Vec<(Revocation, u64)>),
 }
 
 impl Question {
     /// The node that alone can do it.
     pub(crate) fn owner(&self) -> Option<u16> {
-        let (Self::Join(select, _) | Self::Leave(select, _) | Self::Disconnect(select, _) | Self::Describe(select)) =
-            self;
-        match select {
-            Select::Socket(address) => Some(address.node),
-            Select::Everyone | Select::Channels { .. } | Select::User(_) => None,
+        match self {
+            Self::Join(Select::Socket(address), _)
+            | Self::Leave(Select::Socket(address), _)
+            | Self::Disconnect(Select::Socket(address), _)
+            | Self::Describe(Select::Socket(address)) => Some(address.node),
+            _ => None,
         }
     }
 }

@@ -27,6 +27,11 @@ impl<K: Ord + Hash + Clone, V> ExpiringMap<K, V> {
         self.entries.get(key).filter(|(_, end)| now < *end).map(|(value, end)| (value, *end))
     }
 
+    /// What is not over at `now`, with its end; in no order.
+    pub(crate) fn iter(&self, now: u64) -> impl Iterator<Item = (&K, &V, u64)> {
+        self.entries.iter().filter(move |(_, (_, end))| now < *end).map(|(key, (value, end))| (key, value, *end))
+    }
+
     /// Drops what is over at `now`; each entry is looked at only when it ends.
     pub(crate) fn purge(&mut self, now: u64) {
         while self.by_end.first().is_some_and(|(end, _)| *end <= now) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::policy::expiring::ExpiringMap;
@@ -16,7 +17,7 @@ pub const DEFAULT_REVOCATION_SECONDS: u64 = 30 * 24 * 3600;
 pub const MAX_REVOKED_NAME_BYTES: usize = 1024;
 
 /// What to refuse.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revocation {
     /// One token, by its `jti` or its [`super::hash_id`].
     Token(Arc<str>),
@@ -126,6 +127,18 @@ impl Revocations {
         // Where there is no room, it is asked again.
         let _ = self.revoke(Revocation::Token(Arc::clone(token_id)), until, now);
         true
+    }
+
+    /// All that are in force, each with its end.
+    #[must_use]
+    pub fn all(&self, now: u64) -> Vec<(Revocation, u64)> {
+        let state = self.state.read();
+        let tokens = state.tokens.iter(now).map(|(id, (), end)| (Revocation::Token(Arc::clone(id)), end));
+        let users = state.users.iter(now).map(|(user, (), end)| (Revocation::User(Arc::clone(user)), end));
+        let before = |user, at| Revocation::IssuedBefore { user, at };
+        let some = state.issued_before.iter(now).map(|(user, at, end)| (before(Some(Arc::clone(user)), *at), end));
+        let all = state.everybody.filter(|(_, end)| now < *end).map(|(at, end)| (before(None, at), end));
+        tokens.chain(users).chain(some).chain(all).collect()
     }
 
     /// Whether a verified token is refused at `now`: `user` as the app knows it, `token_id` and `issued_at` of

@@ -78,6 +78,8 @@ impl From<CommandError> for ApiError {
             CommandError::NoInbox(_) | CommandError::NotRecoverable(_) | CommandError::NoRoster(_) => Code::Conflict,
             CommandError::TooManyUsers(_) => Code::PayloadTooLarge,
             CommandError::Store(error) => code_of(error),
+            CommandError::Revoke(error) => return (*error).into(),
+            CommandError::NoCredentials(_) => Code::Conflict,
             CommandError::BadPromise(_)
             | CommandError::BadChannel(_)
             | CommandError::BadEvent(_)

@@ -51,8 +51,7 @@ pub(super) async fn revoke(
         return Err(ApiError::bad("`until` is over already; name a moment to come, in seconds since the Unix epoch"));
     }
     let what = body.what(credentials, now).await?;
-    credentials.revocations.revoke(what, until, now)?;
-    api.hub.execute(app.id, Command::Recheck).await?;
+    api.hub.execute(app.id, Command::Revoke(what, until)).await?;
     Ok(axum::Json(Done::OK))
 }
 

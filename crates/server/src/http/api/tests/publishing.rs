@@ -59,7 +59,7 @@ async fn an_audience_is_a_question_about_rights() {
     let admits = |roles: &[&str], departments: &[&str]| {
         let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<Arc<str>>>();
         let attributes = [(Arc::from("departments"), names(departments))].into();
-        heard[0].audience.as_ref().unwrap()(&Arc::new(Rights { roles: names(roles), attributes, admin: false }))
+        heard[0].audience.as_ref().unwrap().admits(&Arc::new(Rights { roles: names(roles), attributes, admin: false }))
     };
     assert!(admits(&["manager"], &["a", "tech"]));
     assert!(!admits(&["manager"], &["tech"]));
