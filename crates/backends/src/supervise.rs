@@ -25,19 +25,25 @@ pub(crate) struct Fault {
 
 /// Waits that grow, each shortened by chance, so that not all come back at once.
 #[derive(Debug)]
-struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
     fn new() -> Self {
-        Self { next: FIRST }
+        Self::up_to(LONGEST)
+    }
+
+    /// Waits that grow up to this one.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST, longest }
     }
 
     /// The wait that is due now: half of it at least.
-    fn wait(&mut self) -> Duration {
+    pub(crate) fn wait(&mut self) -> Duration {
         let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(LONGEST);
+        self.next = (self.next * 2).min(self.longest);
         wait
     }
 }

@@ -1,5 +1,6 @@
 //! Redis.
 
 pub mod source;
+pub mod store;
 
 pub use source::{Options, run};

@@ -135,6 +135,7 @@ impl Hub {
     pub fn keep_in(&self, store: Arc<dyn Store>) {
         let (jobs, inlet) = mpsc::channel(intake::QUEUE);
         let (receipts, told) = mpsc::channel(receipts::QUEUE);
+        let health = store.health();
         let inboxes = Inboxes {
             store: Arc::clone(&store),
             jobs,
@@ -148,6 +149,9 @@ impl Hub {
             self.spawn(intake::run(self.downgrade(), store, inlet));
             self.spawn(receipts::run(self.downgrade(), told));
             self.spawn(upkeep::run(self.downgrade()));
+            if let Some(health) = health {
+                self.spawn(upkeep::follow(self.downgrade(), health));
+            }
         }
     }
 

@@ -1,0 +1,4 @@
+//! The store in Redis: what every store must do, and what only a server elsewhere can spoil.
+
+mod conformance;
+mod server;
