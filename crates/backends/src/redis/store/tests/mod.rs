@@ -1,4 +1,5 @@
 //! The store in Redis: what every store must do, and what only a server elsewhere can spoil.
 
 mod conformance;
+mod random;
 mod server;
