@@ -48,8 +48,7 @@ end
 -- Puts an entry at the end of a target: its place and what had to go for it; nothing: there is no room.
 local function append(target, member, expires, most, refuses, now)
   local head = P .. 'h:' .. target
-  local known = call('HMGET', head, 'n', 'x')
-  local count, dropped = num(known[1] or 0), {}
+  local count, dropped = num(call('HGET', head, 'n') or 0), {}
   while count >= most do
     if refuses then return nil end
     local id = drop_one(target, now)
@@ -61,7 +60,9 @@ local function append(target, member, expires, most, refuses, now)
   call('ZADD', set_of(target, 0), place, member)
   if expires > 0 then
     call('ZADD', P .. 'x', expires, expiry_of(target, (read_member(member))))
-    if not known[2] or expires < num(known[2]) then call('HSET', head, 'x', expires) end
+    -- Read again: it goes with the last entry.
+    local soonest = call('HGET', head, 'x')
+    if not soonest or expires < num(soonest) then call('HSET', head, 'x', expires) end
   end
   call('HSET', head, 'n', count + 1, 'last', place)
   if string.byte(target, 1) == 99 then call('ZADD', P .. 'k', 'NX', now, target) end

@@ -13,12 +13,12 @@ if known then
     return { known[DUE] > 0 and 'scheduled' or 'stored', places_of(id, known), {}, {} }
   end
   if hour(known[AT]) >= from or is_there(id, known) then return { 'duplicate', places_of(id, known), {}, {} } end
-  forget(id, known)
 end
 
 local record = { now, expires, wanted, 0, 0, 0, asked, 0, 0 }
 local places, refused, dropped, outcome = {}, {}, {}, 'stored'
 if due > now then
+  if known then forget(id, known) end
   local number = next_place()
   record[DUE], record[NUMBER], outcome = due, number, 'scheduled'
   call('ZADD', P .. 'due', due, string.format('%016d', number))
@@ -26,6 +26,7 @@ if due > now then
 else
   places, refused, dropped = spread(targets, member_of(id, record), expires, most, refuses, now)
   if #places == 0 then return { 'full', {}, refused, {} } end
+  if known then forget(id, known) end
   set_places(id, record, places)
   if #places > 2 then set_refs(id, #places / 2) end
 end
