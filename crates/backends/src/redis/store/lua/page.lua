@@ -97,8 +97,10 @@ local function complete()
     local at, target = found[i][1], found[i][2]
     local known = receipt(target, final[4], user)
     local there = known[GONE] == 0 and call('ZSCORE', set_of(target, target == own and known[STATE] or 0), member_of(final[4], record))
-    if there and is_wanted(known[STATE]) then page[#page + 1] = { at, target, known[STATE], final[4] } end
-    upto = newest and math.min(upto, at) or not newest and math.max(upto, at)
+    if there then
+      if is_wanted(known[STATE]) then page[#page + 1] = { at, target, known[STATE], final[4] } end
+      upto = newest and math.min(upto, at) or not newest and math.max(upto, at)
+    end
   end
 end
 if upto then complete() end
