@@ -27,6 +27,7 @@ use oyez_hub::store::{
 use redis::{Client, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
 use self::link::{Link, ask};
@@ -119,7 +120,8 @@ impl RedisStore {
     async fn write(&self, call: Call, level: Level) -> Answer {
         let (reply, answer) = oneshot::channel();
         let job = Job { call, level, reply, until: Instant::now() + HOLD };
-        self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        // A turn of the runtime's that is over must not put it behind others.
+        unconstrained(self.queue.send(job)).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -187,15 +189,16 @@ fn call(script: Script, of: &Owner, now: u64) -> Call {
 impl Store for RedisStore {
     async fn put(&self, put: Put, now: u64) -> Result<Stored, StoreError> {
         put.check()?;
-        let Put { app, message, fresh, mut to, deliver_at, bound, level } = put;
+        // That an id was made for it says nothing here: what an ended connection had under way may come after it was repeated.
+        let Put { app, message, mut to, deliver_at, bound, level, .. } = put;
         to.sort_unstable();
         to.dedup();
         let refuses = bound.when_full == oyez_hub::store::WhenFull::Refuse;
-        let mut call = Call::new(Script::Put, app).number(now).arg(message.id.as_bytes()).flag(fresh);
+        let mut call = Call::new(Script::Put, app).number(now).arg(message.id.as_bytes());
         call = call.arg(self.operation()).number(message.expires_at.unwrap_or(0));
         call = call.arg(answer::wanted(message.receipt.as_ref())).number(deliver_at.unwrap_or(0));
         call = call.number(bound.most.max(1).into()).flag(refuses).number(self.settings.id_bytes);
-        call = call.arg(message.to_bytes());
+        call = call.arg(message.to_bytes()).number(to.len() as u64);
         call.args.extend(to.iter().map(answer::written));
         let (value, level) = self.write(call, level).await?;
         answer::stored(value, &to, level)

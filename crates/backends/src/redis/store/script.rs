@@ -94,9 +94,6 @@ pub(super) struct Call {
     pub(super) args: Vec<Vec<u8>>,
 }
 
-/// Where a put says that its id was made for it. The second time it may be there.
-pub(super) const FRESH: usize = 2;
-
 impl Call {
     pub(super) fn new(script: Script, app: impl Into<Arc<str>>) -> Self {
         Self { script, app: app.into(), args: Vec::new() }
@@ -124,10 +121,20 @@ impl Call {
     pub(super) fn command(&self, prefix: &str, sha: &str) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(sha).arg(1).arg(tag(prefix, &self.app));
+        self.add_to(&mut command);
+        command
+    }
+
+    /// As a part of a command that asks the same of the same app.
+    pub(super) fn add_to(&self, command: &mut Cmd) {
         for arg in &self.args {
             command.arg(arg.as_slice());
         }
-        command
+    }
+
+    /// Whether one command can do this behind another: a script then answers each.
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        self.script == Script::Put && other.script == Script::Put && self.app == other.app
     }
 
     /// Bytes, about.

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::certain::Certainty;
 use super::fault;
 use super::link::{Link, ask_all};
-use super::script::{Call, FRESH, Script};
+use super::script::{Call, Script};
 use crate::supervise::Backoff;
 
 /// Operations that wait for the writer; whoever comes then waits until there is room, in order of arrival.
@@ -25,6 +25,10 @@ pub(super) const QUEUE: usize = 1_024;
 /// The most operations of one group, and their bytes, about: an answer waits for the whole group.
 const GROUP: usize = 512;
 const BYTES: usize = 8 << 20;
+
+/// The most messages that one script stores, and their bytes, about: nobody else is answered by Redis meanwhile.
+const RUN: usize = 128;
+const RUN_BYTES: usize = 256 << 10;
 
 /// How long an operation waits for a connection; then it is refused.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
@@ -154,7 +158,6 @@ impl Writer {
     fn refuse(&self, job: Job) {
         let trouble = self.shared.health.borrow().clone();
         let trouble = trouble.unwrap_or_else(|| fault::unreachable(&self.shared.place, "not connected"));
-        // Whoever asked may have gone.
         let _ = job.reply.send(Err(trouble));
     }
 
@@ -207,18 +210,22 @@ impl Writer {
         for app in &new {
             pipeline.add_command(cmd("SADD").arg(format!("{}apps", self.shared.prefix)).arg(&**app).clone());
         }
-        for job in &group {
-            let hash = link.hashes.get(&job.call.script).map_or("", String::as_str);
-            pipeline.add_command(job.call.command(&self.shared.prefix, hash));
+        let runs = runs(group);
+        for run in &runs {
+            let Some(first) = run.first() else { continue };
+            let hash = link.hashes.get(&first.call.script).map_or("", String::as_str);
+            let mut command = first.call.command(&self.shared.prefix, hash);
+            run.iter().skip(1).for_each(|job| job.call.add_to(&mut command));
+            pipeline.add_command(command);
         }
-        let synced = group.iter().any(|job| job.level == Level::Synced);
+        let synced = runs.iter().flatten().any(|job| job.level == Level::Synced);
         if synced {
             pipeline.add_command(Certainty::question(link.waits));
         }
         let mut answers = match ask_all(&mut link.writer, &pipeline, &link.place).await {
             Ok(answers) => answers,
             Err(trouble) => {
-                self.lose(group);
+                self.lose(runs.into_iter().flatten());
                 return Err(trouble);
             }
         };
@@ -229,33 +236,35 @@ impl Writer {
         self.apps.extend(new.iter().zip(answers.drain(..new.len())).filter_map(|(app, answer)| {
             matches!(answer, Value::Int(_)).then(|| Arc::clone(app))
         }));
-        self.settle(link, group, answers, level).await
+        self.settle(link, runs, answers, level).await
     }
 
     /// Answers a group. What Redis did not do because it knew no script is done after it has been told them.
     async fn settle(
         &mut self,
         link: &mut Link,
-        group: Vec<Job>,
+        runs: Vec<Vec<Job>>,
         answers: Vec<Value>,
         level: Level,
     ) -> Result<(), StoreError> {
         let (mut again, mut ends) = (Vec::new(), None);
-        for (job, answer) in group.into_iter().zip(answers) {
+        for (run, answer) in runs.into_iter().zip(answers) {
             let Value::ServerError(error) = answer else {
-                let _ = job.reply.send(Ok((answer, level)));
+                tell(run, answer, level);
                 continue;
             };
             if error.code() == "NOSCRIPT" {
-                again.push(job);
+                again.extend(run);
                 continue;
             }
             let trouble = fault::of(&RedisError::from(error), &link.place);
             if fault::ends_connection(&trouble) {
                 ends = Some(trouble);
-                again.push(job);
+                again.extend(run);
             } else {
-                let _ = job.reply.send(Err(trouble));
+                for job in run {
+                    let _ = job.reply.send(Err(trouble.clone()));
+                }
             }
         }
         let unknown = !again.is_empty() && ends.is_none();
@@ -268,16 +277,42 @@ impl Writer {
     }
 
     /// The connection ended with a group under way: what can be repeated is.
-    fn lose(&mut self, group: Vec<Job>) {
-        for mut job in group.into_iter().rev() {
+    fn lose(&mut self, group: impl DoubleEndedIterator<Item = Job>) {
+        for job in group.rev() {
             if !job.call.script.repeats() {
                 let _ = job.reply.send(Err(fault::lost(&self.shared.place)));
                 continue;
             }
-            if job.call.script == Script::Put {
-                job.call.args[FRESH] = b"0".to_vec();
-            }
             self.held.push_front(job);
         }
+    }
+}
+
+/// A group, cut into what one command does.
+fn runs(group: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut runs: Vec<Vec<Job>> = Vec::new();
+    let mut bytes = 0;
+    for job in group {
+        bytes += job.call.size();
+        match runs.last_mut() {
+            Some(run) if run.len() < RUN && bytes <= RUN_BYTES && run[0].call.joins(&job.call) => run.push(job),
+            _ => {
+                bytes = job.call.size();
+                runs.push(vec![job]);
+            }
+        }
+    }
+    runs
+}
+
+/// Answers what one command did.
+fn tell(run: Vec<Job>, answer: Value, level: Level) {
+    let answers = match answer {
+        Value::Array(answers) if run.iter().all(|job| job.call.script == Script::Put) => answers,
+        answer => vec![answer],
+    };
+    for (job, answer) in run.into_iter().zip(answers) {
+        // Whoever asked may have gone.
+        let _ = job.reply.send(Ok((answer, level)));
     }
 }

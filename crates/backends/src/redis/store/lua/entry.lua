@@ -38,8 +38,12 @@ local function oldest_of(target, from, till)
   return member, state, place
 end
 
+-- What has to be written before anything is dropped.
+local before_drop
+
 -- Makes room: the oldest acknowledged entry goes, else the oldest.
 local function drop_one(target, now)
+  if before_drop then before_drop() end
   local member, state, place = oldest_of(target, 1, 4)
   if not member then member, state, place = oldest_of(target, 0, 0) end
   return member and remove(target, member, state, place, DROPPED, now)

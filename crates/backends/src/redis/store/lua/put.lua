@@ -1,42 +1,86 @@
--- Stores or schedules a message, unless its id is known.
-local now, id, fresh, asked = num(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
-local expires, wanted, due = num(ARGV[5]), ARGV[6], num(ARGV[7])
-local most, refuses, cap, body = num(ARGV[8]), ARGV[9] == '1', num(ARGV[10]), ARGV[11]
-local targets = {}
-for i = 12, #ARGV do targets[#targets + 1] = ARGV[i] end
+-- Stores or schedules messages, one after the other, each unless its id is known.
+local froms, sizes = {}, {}
+-- What is written of all of them at once: their records, their bodies, and the ids of each hour.
+local records, bodies, hours, unwritten = {}, {}, {}, {}
 
-local from = first_hour(now, cap)
-local known = not fresh and id_record(id)
-if known then
-  if known[ASKED] == asked then
-    -- This very publication: its first answer was lost on the way.
-    return { known[DUE] > 0 and 'scheduled' or 'stored', places_of(id, known), {}, {} }
+local function write_all()
+  if #bodies == 0 then return end
+  call('HSET', P .. 'b', unpack(bodies))
+  call('HSET', P .. 'd', unpack(records))
+  for current, ids in pairs(hours) do call('RPUSH', P .. 'i:' .. current, unpack(ids)) end
+  records, bodies, hours, unwritten = {}, {}, {}, {}
+end
+-- What is dropped may be one of them.
+before_drop = write_all
+
+local function add(list, one, other)
+  list[#list + 1] = one
+  list[#list + 1] = other
+end
+
+local function from_of(now, cap)
+  local current = hour(now)
+  froms[current] = froms[current] or first_hour(now, cap)
+  return froms[current]
+end
+
+-- Notes that an id counts from now on.
+local function count_id(id, now, size)
+  local current = string.format('%d', hour(now))
+  hours[current] = hours[current] or {}
+  add(hours[current], id)
+  sizes[current] = (sizes[current] or 0) + size
+end
+
+-- The message whose words begin behind `at`; its answer.
+local function put(at, targets)
+  local now, id, asked = num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
+  local expires, wanted, due = num(ARGV[at + 4]), ARGV[at + 5], num(ARGV[at + 6])
+  local most, refuses, cap = num(ARGV[at + 7]), ARGV[at + 8] == '1', num(ARGV[at + 9])
+  if unwritten[id] then write_all() end
+  local from = from_of(now, cap)
+  local known = id_record(id)
+  if known then
+    if known[ASKED] == asked then
+      -- This very publication: its first answer was lost on the way.
+      return { known[DUE] > 0 and 'scheduled' or 'stored', places_of(id, known), {}, {} }
+    end
+    if hour(known[AT]) >= from or is_there(id, known) then return { 'duplicate', places_of(id, known), {}, {} } end
   end
-  if hour(known[AT]) >= from or is_there(id, known) then return { 'duplicate', places_of(id, known), {}, {} } end
+  local record = { now, expires, wanted, 0, 0, 0, asked, 0, 0 }
+  local places, refused, dropped, outcome = {}, {}, {}, 'stored'
+  if due > now then
+    if known then forget(id, known) end
+    local number = next_place()
+    record[DUE], record[NUMBER], outcome = due, number, 'scheduled'
+    call('ZADD', P .. 'due', due, string.format('%016d', number))
+    call('HSET', P .. 'w', number, pack({ id, most, refuses and 1 or 0, targets }))
+  else
+    places, refused, dropped = spread(targets, member_of(id, record), expires, most, refuses, now)
+    if #places == 0 then return { 'full', {}, refused, {} } end
+    if known then forget(id, known) end
+    set_places(id, record, places)
+    if #places > 2 then set_refs(id, #places / 2) end
+  end
+  local written = pack(record)
+  add(bodies, id, ARGV[at + 10])
+  add(records, id, written)
+  unwritten[id] = true
+  count_id(id, now, #id + #written)
+  return { outcome, places, refused, dropped }
 end
 
-local record = { now, expires, wanted, 0, 0, 0, asked, 0, 0 }
-local places, refused, dropped, outcome = {}, {}, {}, 'stored'
-if due > now then
-  if known then forget(id, known) end
-  local number = next_place()
-  record[DUE], record[NUMBER], outcome = due, number, 'scheduled'
-  call('ZADD', P .. 'due', due, string.format('%016d', number))
-  call('HSET', P .. 'w', number, pack({ id, most, refuses and 1 or 0, targets }))
-else
-  places, refused, dropped = spread(targets, member_of(id, record), expires, most, refuses, now)
-  if #places == 0 then return { 'full', {}, refused, {} } end
-  if known then forget(id, known) end
-  set_places(id, record, places)
-  if #places > 2 then set_refs(id, #places / 2) end
+local at, answers = 0, {}
+while at < #ARGV do
+  local targets, count = {}, num(ARGV[at + 11])
+  for i = 1, count do targets[i] = ARGV[at + 11 + i] end
+  answers[#answers + 1] = put(at, targets)
+  at = at + 11 + count
 end
-call('HSET', P .. 'b', id, body)
-local written = pack(record)
-call('HSET', P .. 'd', id, written)
-
-local size, current = #id + #written, string.format('%d', hour(now))
-if call('HINCRBY', P .. 'u', current, size) == size then call('ZADD', P .. 'hours', current, current) end
-call('RPUSH', P .. 'i:' .. current, id)
-call('HINCRBY', P .. 'meta', 'bytes', size)
+write_all()
+for current, size in pairs(sizes) do
+  if call('HINCRBY', P .. 'u', current, size) == size then call('ZADD', P .. 'hours', current, current) end
+  call('HINCRBY', P .. 'meta', 'bytes', size)
+end
 save_place()
-return { outcome, places, refused, dropped }
+return answers

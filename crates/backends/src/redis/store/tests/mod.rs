@@ -1,5 +1,6 @@
 //! The store in Redis: what every store must do, and what only a server elsewhere can spoil.
 
 mod conformance;
+mod faults;
 mod random;
 mod server;

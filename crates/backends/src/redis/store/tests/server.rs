@@ -1,10 +1,13 @@
-//! A real Redis on a port of its own, with a directory of its own: nothing of it is left.
+//! A real Redis on a port of its own, with a directory of its own: nothing of it is left. And a way to it that can be cut.
 
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// A Redis.
@@ -33,7 +36,9 @@ impl Server {
 
     /// Starts it (again) and waits until it lets clients in.
     pub(super) async fn begin(&mut self) {
-        let mut command = Command::new("redis-server");
+        // Another one that speaks the same, such as valkey-server.
+        let program = std::env::var("OYEZ_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let mut command = Command::new(program);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.arg("--dir").arg(self.home.path()).args(&self.options);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -56,4 +61,53 @@ impl Server {
             child.kill().await.unwrap();
         }
     }
+}
+
+/// A way to a Redis on which the next answer that holds some word is lost, with its connection.
+pub(super) struct Way {
+    pub(super) url: String,
+    cut: Arc<AtomicBool>,
+}
+
+impl Way {
+    pub(super) async fn to(server: &Server, word: &'static str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (port, cut) = (server.port, Arc::new(AtomicBool::new(false)));
+        let cuts = Arc::clone(&cut);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::spawn(pass(client, server, word, Arc::clone(&cuts)));
+            }
+        });
+        Self { url, cut }
+    }
+
+    /// Loses the next such answer.
+    pub(super) fn lose_one(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has been lost.
+    pub(super) fn has_lost(&self) -> bool {
+        !self.cut.load(Ordering::SeqCst)
+    }
+}
+
+async fn pass(client: TcpStream, server: TcpStream, word: &str, cut: Arc<AtomicBool>) {
+    let ((mut from, mut to), (mut answers, mut questions)) = (client.into_split(), server.into_split());
+    let asking = tokio::spawn(async move { tokio::io::copy(&mut from, &mut questions).await });
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+        let some = &bytes[..count];
+        let is_wanted = some.windows(word.len()).any(|window| window == word.as_bytes());
+        if is_wanted && cut.swap(false, Ordering::SeqCst) {
+            break;
+        }
+        if to.write_all(some).await.is_err() {
+            break;
+        }
+    }
+    asking.abort();
 }
