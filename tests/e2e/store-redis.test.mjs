@@ -1,12 +1,13 @@
 // Durable messages in a real Redis that two nodes share: what one stores the other has, whatever ends in between.
+import { join } from 'node:path';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { authority } from './authority.mjs';
 import { API_KEY, SECRET } from './harness.mjs';
 import { CONFIG, ENV, device, user } from './keeping.mjs';
-import { redis } from './redis.mjs';
+import { freePort, redis } from './redis.mjs';
 import { folder, run, serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
-import { join } from 'node:path';
 
 const SYNCS = ['--appendonly', 'yes', '--appendfsync', 'always'];
 const VARIABLES = { ...ENV, JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY };
@@ -173,6 +174,24 @@ test('what a Redis refuses is told with the remedy', async (t) => {
   await starts(replica.url, /is a replica of 127\.0\.0\.1:\d+; name its master/);
   await ask('SET', 'oyez:format', '99');
   await starts(shared.url.replace('//', '//:right-one@'), /newer version \(format 99/);
+});
+
+test('with TLS and a user of its own', async (t) => {
+  const issuer = authority();
+  t.after(issuer.end);
+  issuer.issue('redis');
+  const port = await freePort();
+  const files = ['--tls-cert-file', issuer.file('redis.pem'), '--tls-key-file', issuer.file('redis.key'), '--tls-ca-cert-file', issuer.file('ca.pem')];
+  const shared = await redis(t, '--tls-port', port, '--tls-auth-clients', 'no', ...files);
+  await shared.start();
+  await shared.ask('ACL', 'SETUSER', 'keeper', 'on', '>hidden', '~oyez:*', '+@all', '-@dangerous', '+info', '+config|get');
+  const args = ['--store', `rediss://keeper:hidden@localhost:${port}`];
+  const server = await serving(t, CONFIG(), { env: { ...ENV, SSL_CERT_FILE: issuer.file('ca.pem') }, args });
+  await notice(server, 'ann', 1);
+  assert.equal((await inbox(server, 'ann')).length, 1);
+  const stranger = await serving(t, CONFIG(), { env: ENV, args });
+  await logged(stranger, 0, 'store', 'certificate');
+  assert.equal(await ready(stranger), 503);
 });
 
 test('a Redis without room refuses new messages, and lets those that are there be acknowledged', async (t) => {
