@@ -65,6 +65,14 @@ test('rosters and what is scheduled are shared', async (t) => {
   assert.deepEqual(await ann.heard.take('notice', ({ n }) => n === 2), { n: 2 });
 });
 
+test('what a node has scheduled that is gone is released by the other', async (t) => {
+  const { a, b } = await two(t);
+  const ann = await device(t, b, 'ann', { word: 'seen' });
+  await notice(a, 'ann', { n: 1 }, { deliver_at: new Date(Date.now() + 1_000).toISOString() });
+  a.child.kill('SIGKILL');
+  assert.deepEqual(await ann.heard.take('notice', () => true, 15_000), { n: 1 });
+});
+
 test('`synced` is said where Redis syncs, and only there', async (t) => {
   const shared = await redis(t, ...SYNCS);
   await shared.start();

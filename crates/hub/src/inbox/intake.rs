@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::Inboxes;
@@ -76,8 +76,13 @@ struct Answered {
     outcome: Result<Stored, StoreError>,
 }
 
-/// Takes jobs in until the hub is gone.
-pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc::Receiver<Job>) {
+/// Takes jobs in until the hub is gone. `others` tells when something is due that another node has scheduled.
+pub(super) async fn run(
+    hub: Weak<Inner>,
+    store: Arc<dyn Store>,
+    mut jobs: mpsc::Receiver<Job>,
+    mut others: watch::Receiver<Option<u64>>,
+) {
     let mut under_way = FuturesOrdered::new();
     let mut due = next_due(&store).await;
     let (mut open, mut releasing) = (true, false);
@@ -103,6 +108,7 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 }
                 None => open = false,
             },
+            Ok(()) = others.changed() => due = [due, *others.borrow_and_update()].into_iter().flatten().min(),
             () = until(due), if !releasing => {
                 // In the queue with the others, so that its turn to be delivered comes when it was stored.
                 under_way.push_back(release(Arc::clone(&store)).boxed());

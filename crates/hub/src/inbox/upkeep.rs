@@ -15,6 +15,9 @@ use crate::store::StoreError;
 /// From one round to the next.
 const ROUND: Duration = Duration::from_secs(5);
 
+/// What is scheduled is released by the node that took it in; by another one only if it is so late, in milliseconds.
+const GRACE: u64 = 2_000;
+
 /// Hears from the store whether it works, until one of them is gone.
 pub(super) async fn follow(hub: Weak<Inner>, mut health: watch::Receiver<Option<StoreError>>) {
     loop {
@@ -57,6 +60,9 @@ pub(super) async fn run(hub: Weak<Inner>) {
             if !done.more {
                 break;
             }
+        }
+        if let Ok(Some(due)) = inboxes.store.next_due().await {
+            inboxes.due.send_replace(Some(due + GRACE));
         }
         if let Ok(stats) = inboxes.store.stats(unix_millis()).await {
             *inboxes.stats.lock() = stats;

@@ -1,14 +1,16 @@
 -- Stores or schedules messages, one after the other, each unless its id is known.
 local froms, sizes = {}, {}
 -- What is written of all of them at once: their records, their bodies, and the ids of each hour.
-local records, bodies, hours, unwritten = {}, {}, {}, {}
+local records, bodies, hours = {}, {}, {}
+-- Ids of whom there was a record before, and ids that have come in this script.
+local before, come = {}, {}
 
 local function write_all()
   if #bodies == 0 then return end
   call('HSET', P .. 'b', unpack(bodies))
   call('HSET', P .. 'd', unpack(records))
   for current, ids in pairs(hours) do call('RPUSH', P .. 'i:' .. current, unpack(ids)) end
-  records, bodies, hours, unwritten = {}, {}, {}, {}
+  records, bodies, hours = {}, {}, {}
 end
 -- What is dropped may be one of them.
 before_drop = write_all
@@ -37,9 +39,9 @@ local function put(at, targets)
   local now, id, asked = num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   local expires, wanted, due = num(ARGV[at + 4]), ARGV[at + 5], num(ARGV[at + 6])
   local most, refuses, cap = num(ARGV[at + 7]), ARGV[at + 8] == '1', num(ARGV[at + 9])
-  if unwritten[id] then write_all() end
   local from = from_of(now, cap)
-  local known = id_record(id)
+  if come[id] then write_all() end
+  local known = (come[id] or before[id]) and id_record(id)
   if known then
     if known[ASKED] == asked then
       -- This very publication: its first answer was lost on the way.
@@ -65,12 +67,18 @@ local function put(at, targets)
   local written = pack(record)
   add(bodies, id, ARGV[at + 10])
   add(records, id, written)
-  unwritten[id] = true
+  come[id] = true
   count_id(id, now, #id + #written)
   return { outcome, places, refused, dropped }
 end
 
-local at, answers = 0, {}
+local at, answers, ids = 0, {}, {}
+while at < #ARGV do
+  ids[#ids + 1] = ARGV[at + 2]
+  at = at + 11 + num(ARGV[at + 11])
+end
+for i, record in ipairs(call('HMGET', P .. 'd', unpack(ids))) do before[ids[i]] = record and true end
+at = 0
 while at < #ARGV do
   local targets, count = {}, num(ARGV[at + 11])
   for i = 1, count do targets[i] = ARGV[at + 11 + i] end
