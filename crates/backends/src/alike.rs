@@ -1,5 +1,7 @@
 //! Random operations: every store answers as the one in memory, also when it is closed and opened in between.
 
+#![allow(clippy::unwrap_used, reason = "a test may: the panic is the failure")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

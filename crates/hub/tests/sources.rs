@@ -73,7 +73,7 @@ fn node(source: Source, with_inbox: bool) -> (Hub, Intake) {
         app.policy = Arc::new(Policy::new(vec![inboxes()]));
     }
     let hub = Hub::new(vec![app], Vec::new(), Handle::current());
-    hub.keep_in(Arc::new(MemoryStore::default()), false);
+    hub.keep_in(Arc::new(MemoryStore::default()));
     let intake = Intake::new(hub.clone(), AppId(0), "events").expect("the source is there");
     (hub, intake)
 }

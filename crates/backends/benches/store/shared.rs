@@ -56,7 +56,8 @@ pub(crate) async fn run() {
     while shared.begun().await.is_err() {
         tokio::task::yield_now().await;
     }
-    let stores: [(&str, Arc<dyn Store>); 2] = [("embedded", open(&dir.path().join("store"))), ("Redis", Arc::new(shared))];
+    let stores: [(&str, Arc<dyn Store>); 2] =
+        [("embedded", open(&dir.path().join("store"))), ("Redis", Arc::new(shared))];
     for (publishers, level) in [(64, Level::Synced), (512, Level::Synced), (64, Level::Stored), (512, Level::Stored)] {
         if level == Level::Stored {
             let port = url.rsplit(':').next().unwrap();
@@ -78,7 +79,9 @@ pub(crate) async fn run() {
             let (turn, beside) = &turns[TURNS / 2];
             let at = |percent: usize| turn.times[turn.times.len() * percent / 100];
             let (rate, p50, p99, own) = (turn.rate(), at(50), at(99), turn.cpu);
-            println!("  {name:9} {rate:>7.0}/s  p50 {p50:.1?}  p99 {p99:.1?}  {own:.1} µs of CPU each, and {beside:.1} µs of Redis");
+            println!(
+                "  {name:9} {rate:>7.0}/s  p50 {p50:.1?}  p99 {p99:.1?}  {own:.1} µs of CPU each, and {beside:.1} µs of Redis"
+            );
         }
     }
     pages(&stores).await;

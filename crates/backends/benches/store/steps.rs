@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::bare::Bare;
 use crate::hub;
-use crate::publish::{PUBLISHERS, Limit, Turn, rate};
+use crate::publish::{Limit, PUBLISHERS, Turn, rate};
 
 /// Users who are published to.
 const USERS: usize = 10_000;

@@ -111,7 +111,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Stats { place, json } => stats(place, *json),
         Command::Verify { place } => {
-            verify(place.dir("it checks its files when it reads them; redis-check-aof and redis-check-rdb say what they hold")?)
+            verify(place.dir(
+                "it checks its files when it reads them; redis-check-aof and redis-check-rdb say what they hold",
+            )?)
         }
         Command::Repair { place } => {
             repair(place.dir("redis-check-aof --fix cuts off what cannot be read of an append-only file")?)

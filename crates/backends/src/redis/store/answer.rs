@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use oyez_hub::command::Level;
 use oyez_hub::store::{
     Change, Deleted, Gone, Item, Marked, Message, Outcome, Page, ReceiptTo, Released, Seq, State, StoreError, Stored,
     Target, Trace,
 };
-use oyez_hub::command::Level;
 use redis::Value;
 
 type Read<T> = Result<T, StoreError>;
@@ -93,11 +93,7 @@ pub(super) fn targets(value: Value) -> Read<Vec<Target>> {
 }
 
 /// A list of pairs.
-fn pairs<A, B>(
-    value: Value,
-    first: impl Fn(Value) -> Read<A>,
-    second: impl Fn(Value) -> Read<B>,
-) -> Read<Vec<(A, B)>> {
+fn pairs<A, B>(value: Value, first: impl Fn(Value) -> Read<A>, second: impl Fn(Value) -> Read<B>) -> Read<Vec<(A, B)>> {
     let mut values = list(value)?.into_iter();
     let mut pairs = Vec::with_capacity(values.len() / 2);
     while let (Some(one), Some(other)) = (values.next(), values.next()) {

@@ -62,7 +62,9 @@ fn why_not(answer: Value) -> Option<String> {
             _ => settings(Value::Array(values)),
         },
         // A newer protocol answers settings as a map.
-        Value::Map(pairs) => settings(Value::Array(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect())),
+        Value::Map(pairs) => {
+            settings(Value::Array(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()))
+        }
         _ => Some("an answer that says nothing".to_owned()),
     }
 }

@@ -27,14 +27,17 @@ pub(super) fn of(error: &RedisError, place: &str) -> StoreError {
         "NOAUTH" | "WRONGPASS" => ("credentials", "correct the user or the password in --store"),
         "NOPERM" => ("forbidden", "let the user store: ACL SETUSER NAME ~oyez:* +@all -@dangerous +info +config|get"),
         "READONLY" => ("read_only", "it is a replica: name its master in --store"),
-        "NOREPLICAS" => ("no_replicas", "it wants replicas before it writes: bring them back, or lower min-replicas-to-write"),
+        "NOREPLICAS" => {
+            ("no_replicas", "it wants replicas before it writes: bring them back, or lower min-replicas-to-write")
+        }
         "MISCONF" => ("misconf", "it cannot save to its disk and refuses to write: look at its log, make room"),
         "LOADING" => ("loading", "it reads its data after a start: that ends by itself"),
         "BUSY" => ("busy", "a script of somebody runs too long on it: SCRIPT KILL"),
         "MASTERDOWN" => ("master_down", "it is a replica without its master: name the master in --store"),
-        "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => {
-            ("cluster", "it is a node of a Redis Cluster: --store takes a single Redis, or one that a proxy in front of the cluster makes of it")
-        }
+        "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => (
+            "cluster",
+            "it is a node of a Redis Cluster: --store takes a single Redis, or one that a proxy in front of the cluster makes of it",
+        ),
         "NOSCRIPT" => (NO_SCRIPT, "it is told the scripts again by itself"),
         _ if said.contains("unexpected symbol near '#'") => ("too_old", "Redis 7.0 or later is needed"),
         _ => ("failed", "look at the log of Redis"),

@@ -18,7 +18,7 @@ use super::{answer, fault};
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The arrangement of keys and records that this version knows.
-const FORMAT: u64 = 1;
+const FORMAT: u32 = 1;
 
 /// The hashes under which Redis has the scripts.
 type Hashes = HashMap<Script, String>;
@@ -44,8 +44,7 @@ impl Link {
     /// Connects, and looks whether this Redis can keep a store.
     pub(super) async fn open(client: &Client, prefix: &str) -> Result<Self, StoreError> {
         let place: Arc<str> = client.get_connection_info().addr().to_string().into();
-        let config =
-            || AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(None);
+        let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(None);
         let connect = || async {
             let connection = client.get_multiplexed_async_connection_with_config(&config()).await;
             connection.map_err(|error| fault::of(&error, &place))
@@ -118,9 +117,9 @@ async fn check_format(connection: &mut MultiplexedConnection, prefix: &str, plac
         };
     }
     let found = answer::number(&known)?;
-    if found > FORMAT {
-        let (found, known) = (u32::try_from(found).unwrap_or(u32::MAX), FORMAT as u32);
-        return Err(StoreError::Newer { dir: format!("the store at {place}"), found, known });
+    if found > FORMAT.into() {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        return Err(StoreError::Newer { dir: format!("the store at {place}"), found, known: FORMAT });
     }
     Ok(())
 }
@@ -156,7 +155,10 @@ impl Info {
         }
         let policy = self.get("maxmemory_policy");
         if self.get("maxmemory") != "0" && policy != "noeviction" {
-            warn!(event = "store_evicts", place, policy, "Redis may throw messages away: CONFIG SET maxmemory-policy noeviction");
+            warn!(
+                event = "store_evicts",
+                place, policy, "Redis may throw messages away: CONFIG SET maxmemory-policy noeviction"
+            );
         }
         if self.get("aof_enabled") == "0" {
             warn!(

@@ -145,7 +145,9 @@ impl RedisStore {
             let mut link = self.link().await?;
             let command = command(&link);
             match ask(&mut link.reader, &command, &link.place).await {
-                Err(error) if again && fault::is_unknown(&error) => self.change(Call::new(Script::Probe, "")).await.map(drop)?,
+                Err(error) if again && fault::is_unknown(&error) => {
+                    self.change(Call::new(Script::Probe, "")).await.map(drop)?
+                }
                 Err(error) if again && fault::ends_connection(&error) => self.shared.broken.notify_one(),
                 answer => return answer,
             }

@@ -78,7 +78,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { shared, jobs, held: VecDeque::new(), closed: false, apps: HashSet::new(), certainty: Certainty::default() }
+        Self {
+            shared,
+            jobs,
+            held: VecDeque::new(),
+            closed: false,
+            apps: HashSet::new(),
+            certainty: Certainty::default(),
+        }
     }
 
     /// Writes until nobody can ask any more and everything is answered.
@@ -206,7 +213,12 @@ impl Writer {
     async fn write(&mut self, link: &mut Link) -> Result<(), StoreError> {
         let group = self.group();
         let mut pipeline = pipe();
-        let new: Vec<Arc<str>> = group.iter().map(|job| &job.call.app).filter(|app| !app.is_empty() && !self.apps.contains(*app)).cloned().collect();
+        let new: Vec<Arc<str>> = group
+            .iter()
+            .map(|job| &job.call.app)
+            .filter(|app| !app.is_empty() && !self.apps.contains(*app))
+            .cloned()
+            .collect();
         for app in &new {
             pipeline.add_command(cmd("SADD").arg(format!("{}apps", self.shared.prefix)).arg(&**app).clone());
         }
@@ -233,9 +245,11 @@ impl Writer {
             Some(answer) => self.certainty.reached(answer, &link.place),
             None => Level::Stored,
         };
-        self.apps.extend(new.iter().zip(answers.drain(..new.len())).filter_map(|(app, answer)| {
-            matches!(answer, Value::Int(_)).then(|| Arc::clone(app))
-        }));
+        self.apps.extend(
+            new.iter()
+                .zip(answers.drain(..new.len()))
+                .filter_map(|(app, answer)| matches!(answer, Value::Int(_)).then(|| Arc::clone(app))),
+        );
         self.settle(link, runs, answers, level).await
     }
 
