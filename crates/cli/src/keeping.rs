@@ -25,7 +25,8 @@ pub(crate) struct Keeping {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process, the URL of
-    /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS) keeps them for all nodes that name it
+    /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER)
+    /// keeps them for all nodes that name it
     #[arg(long, value_name = "embedded|memory|URL", env = "OYEZ_STORE", hide_env_values = true)]
     store: Option<Kind>,
 }
@@ -56,7 +57,7 @@ impl FromStr for Kind {
         match word {
             "embedded" => Ok(Self::Embedded),
             "memory" => Ok(Self::Memory),
-            url if url.starts_with("redis://") || url.starts_with("rediss://") => Ok(Self::Redis(url.to_owned())),
+            url if url.starts_with("redis") && url.contains("://") => Ok(Self::Redis(url.to_owned())),
             _ => Err("say embedded, memory, or redis://HOST:PORT".to_owned()),
         }
     }

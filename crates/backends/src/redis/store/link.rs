@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use oyez_hub::store::StoreError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value, cmd};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value, cmd};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::place::Place;
 use super::script::Script;
 use super::{answer, fault};
 
@@ -42,7 +43,8 @@ impl fmt::Debug for Link {
 
 impl Link {
     /// Connects, and looks whether this Redis can keep a store.
-    pub(super) async fn open(client: &Client, prefix: &str) -> Result<Self, StoreError> {
+    pub(super) async fn open(place: &Place, prefix: &str) -> Result<Self, StoreError> {
+        let client = place.client().await?;
         let place: Arc<str> = client.get_connection_info().addr().to_string().into();
         let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(None);
         let connect = || async {

@@ -8,6 +8,7 @@ mod answer;
 mod certain;
 mod fault;
 mod link;
+mod place;
 mod script;
 mod verify;
 mod writer;
@@ -24,13 +25,14 @@ use oyez_hub::store::{
     Damage, Deleted, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step, Store,
     StoreError, Stored, Trace, Upkeep, Which, check_name,
 };
-use redis::{Client, Value, cmd};
+use redis::{Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
 use self::link::{Link, ask};
+use self::place::Place;
 use self::script::{Call, Script};
 use self::writer::{Answer, HOLD, Job, QUEUE, Shared, Writer};
 
@@ -43,18 +45,17 @@ const PREFIX: &str = "oyez:";
 /// Where the store is.
 #[derive(Debug, Clone)]
 pub struct Options {
-    client: Client,
+    place: Place,
     prefix: String,
 }
 
 impl Options {
-    /// At the Redis of this URL.
+    /// At the Redis of this URL; `redis+sentinel://HOST:PORT,HOST:PORT/MASTER`: at the one that sentinels call so.
     ///
     /// # Errors
     /// What is wrong with the URL, without showing it.
     pub fn new(url: &str) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|error| error.to_string())?;
-        Ok(Self { client, prefix: PREFIX.to_owned() })
+        Ok(Self { place: Place::of(url)?, prefix: PREFIX.to_owned() })
     }
 
     /// With keys that begin like this.
@@ -82,10 +83,9 @@ impl RedisStore {
     /// Begins to connect; it is connected again whenever the connection ends.
     #[must_use]
     pub fn start(options: Options, settings: Settings, runtime: &Handle) -> Self {
-        let Options { client, prefix } = options;
-        let place: Arc<str> = client.get_connection_info().addr().to_string().into();
+        let Options { place, prefix } = options;
         let shared = Arc::new(Shared {
-            client,
+            name: place.name().into(),
             place,
             prefix,
             link: watch::Sender::new(None),
@@ -160,7 +160,7 @@ impl RedisStore {
         let mut links = self.shared.link.subscribe();
         let link = timeout(HOLD, links.wait_for(Option::is_some)).await;
         let trouble = || self.shared.health.borrow().clone();
-        let unreachable = || fault::unreachable(&self.shared.place, "not connected");
+        let unreachable = || fault::unreachable(&self.shared.name, "not connected");
         match link {
             Ok(Ok(link)) => link.clone().ok_or(StoreError::Closed),
             Ok(Err(_)) => Err(StoreError::Closed),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oyez_hub::command::Level;
 use oyez_hub::store::StoreError;
-use redis::{Client, RedisError, Value, cmd, pipe};
+use redis::{RedisError, Value, cmd, pipe};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::certain::Certainty;
 use super::fault;
 use super::link::{Link, ask_all};
+use super::place::Place;
 use super::script::{Call, Script};
 use crate::supervise::Backoff;
 
@@ -52,8 +53,8 @@ pub(super) struct Job {
 /// What the writer shares with those who ask.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) client: Client,
-    pub(super) place: Arc<str>,
+    pub(super) place: Place,
+    pub(super) name: Arc<str>,
     pub(super) prefix: String,
     /// The connections, while they work.
     pub(super) link: watch::Sender<Option<Link>>,
@@ -91,7 +92,7 @@ impl Writer {
     /// Writes until nobody can ask any more and everything is answered.
     pub(super) async fn run(mut self) {
         while let Some(link) = self.connect().await {
-            info!(event = "store_connected", place = %self.shared.place);
+            info!(event = "store_connected", place = %link.place);
             self.apps.clear();
             self.shared.link.send_replace(Some(link.clone()));
             self.shared.health.send_replace(None);
@@ -110,7 +111,7 @@ impl Writer {
         let mut backoff = Backoff::up_to(RETRY);
         let since = Instant::now();
         loop {
-            let opening = Link::open(&shared.client, &shared.prefix);
+            let opening = Link::open(&shared.place, &shared.prefix);
             tokio::pin!(opening);
             let trouble = loop {
                 tokio::select! {
@@ -164,7 +165,7 @@ impl Writer {
 
     fn refuse(&self, job: Job) {
         let trouble = self.shared.health.borrow().clone();
-        let trouble = trouble.unwrap_or_else(|| fault::unreachable(&self.shared.place, "not connected"));
+        let trouble = trouble.unwrap_or_else(|| fault::unreachable(&self.shared.name, "not connected"));
         let _ = job.reply.send(Err(trouble));
     }
 
@@ -294,7 +295,7 @@ impl Writer {
     fn lose(&mut self, group: impl DoubleEndedIterator<Item = Job>) {
         for job in group.rev() {
             if !job.call.script.repeats() {
-                let _ = job.reply.send(Err(fault::lost(&self.shared.place)));
+                let _ = job.reply.send(Err(fault::lost(&self.shared.name)));
                 continue;
             }
             self.held.push_front(job);

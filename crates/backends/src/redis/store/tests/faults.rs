@@ -134,3 +134,36 @@ async fn health_is_told_as_it_changes() {
     store.put(put("two", None), NOW).await.unwrap();
     assert_eq!(waiting(&store).await, ["one", "two"]);
 }
+
+async fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_say_who_keeps_it_after_a_failover() {
+    let mut master = Server::start(&[]).await;
+    let port = master.port().to_string();
+    let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {port}")]).await;
+    let sentinel = Server::sentinel(&master).await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let store = store(&url);
+    store.begun().await.unwrap();
+    store.put(put("one", None), NOW).await.unwrap();
+    // The replica has the message, and the sentinel knows the replica: else it could be lost, or not be found.
+    while ask::<u64>(&replica, &["HLEN", "oyez:{app}:d"]).await == 0 {}
+    while ask::<Vec<redis::Value>>(&sentinel, &["SENTINEL", "REPLICAS", "main"]).await.is_empty() {}
+    let mut health = store.health().unwrap();
+    master.kill().await;
+    health.wait_for(Option::is_some).await.unwrap();
+    health.wait_for(Option::is_none).await.unwrap();
+    store.put(put("two", None), NOW).await.unwrap();
+    assert_eq!(waiting(&store).await, ["one", "two"]);
+    let unknown = RedisStore::start(
+        Options::new(&url.replace("/main", "/other")).unwrap(),
+        Settings::default(),
+        &Handle::current(),
+    );
+    assert!(unknown.begun().await.unwrap_err().to_string().contains("it knows no master other"));
+}

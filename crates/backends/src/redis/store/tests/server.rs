@@ -10,6 +10,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn program() -> Command {
+    // Another one that speaks the same, such as valkey-server.
+    Command::new(std::env::var("OYEZ_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned()))
+}
+
 /// A Redis.
 pub(super) struct Server {
     port: u16,
@@ -21,11 +30,8 @@ pub(super) struct Server {
 impl Server {
     /// One that runs, with these options.
     pub(super) async fn start(options: &[&str]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut server = Self { port, home: TempDir::new().unwrap(), options, child: None };
+        let mut server = Self { port: free_port(), home: TempDir::new().unwrap(), options, child: None };
         server.begin().await;
         server
     }
@@ -34,22 +40,37 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A sentinel that watches a Redis under the name `main`, and needs nobody's consent.
+    pub(super) async fn sentinel(of: &Server) -> Self {
+        let mut server = Self { port: free_port(), home: TempDir::new().unwrap(), options: Vec::new(), child: None };
+        let file = server.home.path().join("sentinel.conf");
+        let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", of.port);
+        let watch = "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n";
+        std::fs::write(&file, format!("port {}\nbind 127.0.0.1\n{monitor}\n{watch}", server.port)).unwrap();
+        let mut command = program();
+        command.arg(&file).arg("--sentinel");
+        server.run(command, "+monitor").await;
+        server
+    }
+
     /// Starts it (again) and waits until it lets clients in.
     pub(super) async fn begin(&mut self) {
-        // Another one that speaks the same, such as valkey-server.
-        let program = std::env::var("OYEZ_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        let mut command = Command::new(program);
+        let mut command = program();
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.arg("--dir").arg(self.home.path()).args(&self.options);
+        self.run(command, "Ready to accept connections").await;
+    }
+
+    /// Runs it until it says that.
+    async fn run(&mut self, mut command: Command, ready: &str) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().expect("redis-server, as Debian has it");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        loop {
-            let line = lines.next_line().await.unwrap().expect("redis-server ended");
-            if line.contains("Ready to accept connections") {
-                break;
-            }
-        }
+        while !lines.next_line().await.unwrap().expect("redis-server ended").contains(ready) {}
         // What it says later must not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.child = Some(child);
