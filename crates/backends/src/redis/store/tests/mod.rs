@@ -4,3 +4,4 @@ mod conformance;
 mod faults;
 mod random;
 mod server;
+mod upkeep;
