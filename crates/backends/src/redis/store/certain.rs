@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::answer;
 
 /// How long a sync may take, in milliseconds. Redis syncs each second unless it is told otherwise.
-const SYNC: u64 = 5_000;
+const SYNC: u64 = 3_000;
 
 /// What was found out last about what Redis can promise.
 #[derive(Debug, Default)]
@@ -17,17 +17,20 @@ pub(super) struct Certainty {
 }
 
 impl Certainty {
-    /// What a group ends with in which somebody wants to be sure.
-    pub(super) fn question(waits: bool) -> Cmd {
+    /// What a group ends with in which somebody wants to be sure. A write of its own comes first, since a message may have
+    /// been there already, from another node: what is on the disk up to this write is all that came before.
+    pub(super) fn questions(prefix: &str, waits: bool) -> [Cmd; 2] {
+        let mark = cmd("INCR").arg(format!("{prefix}synced")).clone();
         if waits {
-            return cmd("WAITAOF").arg(1).arg(0).arg(SYNC).clone();
+            return [mark, cmd("WAITAOF").arg(1).arg(0).arg(SYNC).clone()];
         }
         // What comes before its answer is on the disk, if that is how it is set now.
-        cmd("CONFIG").arg("GET").arg("appendonly").arg("appendfsync").clone()
+        [mark, cmd("CONFIG").arg("GET").arg("appendonly").arg("appendfsync").clone()]
     }
 
-    /// How certain everything in front of the question is.
-    pub(super) fn reached(&mut self, answer: Value, place: &str) -> Level {
+    /// How certain everything in front of the questions is.
+    pub(super) fn reached(&mut self, marked: &Value, answer: Value, place: &str) -> Level {
+        let answer = if let Value::Int(_) = marked { answer } else { marked.clone() };
         match why_not(answer) {
             None => {
                 if self.short.take().is_some() {
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn synced_is_what_the_disk_has() {
         let mut certainty = Certainty::default();
-        let mut reached = |answer| certainty.reached(answer, "here");
+        let mut reached = |answer| certainty.reached(&Value::Int(1), answer, "here");
         assert_eq!(reached(said(&["appendonly", "yes", "appendfsync", "always"])), Level::Synced);
         assert_eq!(reached(said(&["appendfsync", "always", "appendonly", "no"])), Level::Stored);
         assert_eq!(reached(said(&["appendonly", "yes", "appendfsync", "everysec"])), Level::Stored);
@@ -95,5 +98,7 @@ mod tests {
         assert_eq!(reached(Value::Array(vec![Value::Int(1), Value::Int(0)])), Level::Synced);
         assert_eq!(reached(Value::Array(vec![Value::Int(0), Value::Int(0)])), Level::Stored);
         assert_eq!(reached(Value::Nil), Level::Stored);
+        let waited = Value::Array(vec![Value::Int(1), Value::Int(0)]);
+        assert_eq!(certainty.reached(&Value::Nil, waited, "here"), Level::Stored);
     }
 }

@@ -16,7 +16,7 @@ use super::script::Script;
 use super::{answer, fault};
 
 /// How long Redis may take to let us in, or to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The arrangement of keys and records that this version knows.
 const FORMAT: u32 = 1;

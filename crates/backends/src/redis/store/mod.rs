@@ -220,9 +220,15 @@ impl Store for RedisStore {
         for (_, app) in due.into_iter().filter(|(at, _)| *at <= now) {
             let left = limit.saturating_sub(released.len());
             let call = Call::new(Script::Release, Arc::clone(&app)).number(now).number(left as u64);
-            let value = self.change(call.arg(self.node.to_string()).arg(turn.to_string())).await?;
-            *turn += 1;
-            released.extend(answer::released(value, &app)?);
+            match self.change(call.arg(self.node.to_string()).arg(turn.to_string())).await {
+                Ok(value) => {
+                    *turn += 1;
+                    released.extend(answer::released(value, &app)?);
+                }
+                Err(error) if released.is_empty() => return Err(error),
+                // What was released is to be delivered; the others are asked next time.
+                Err(_) => break,
+            }
         }
         Ok(released)
     }

@@ -233,7 +233,9 @@ impl Writer {
         }
         let synced = runs.iter().flatten().any(|job| job.level == Level::Synced);
         if synced {
-            pipeline.add_command(Certainty::question(link.waits));
+            for question in Certainty::questions(&self.shared.prefix, link.waits) {
+                pipeline.add_command(question);
+            }
         }
         let mut answers = match ask_all(&mut link.writer, &pipeline, &link.place).await {
             Ok(answers) => answers,
@@ -242,9 +244,9 @@ impl Writer {
                 return Err(trouble);
             }
         };
-        let level = match synced.then(|| answers.pop()).flatten() {
-            Some(answer) => self.certainty.reached(answer, &link.place),
-            None => Level::Stored,
+        let level = match synced.then(|| (answers.pop(), answers.pop())) {
+            Some((Some(answer), Some(marked))) => self.certainty.reached(&marked, answer, &link.place),
+            _ => Level::Stored,
         };
         self.apps.extend(
             new.iter()
