@@ -84,6 +84,8 @@ pub(crate) async fn run() {
             );
         }
     }
+    let held = stores[1].1.stats(NOW).await.unwrap();
+    println!("Redis: {} MB for {} messages", held.bytes >> 20, held.records / 2);
     pages(&stores).await;
 }
 

@@ -35,7 +35,7 @@ not be done; 2 the command line is wrong.";
 
 /// Which store.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct Place {
     /// The data directory, as `oyez serve --data-dir` has it
     #[arg(short, long, value_name = "DIR")]
