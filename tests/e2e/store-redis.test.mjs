@@ -149,6 +149,20 @@ test('a connection that is cut, and a restart: red, and green again within three
   assert.deepEqual((await inbox(b, 'ann')).map(({ data }) => data), [1, 2]);
 });
 
+test('a Redis that does not answer: red, live messages go on, and what was asked meanwhile is stored once', async (t) => {
+  const { shared, a, b } = await two(t);
+  const ann = await device(t, a, 'ann');
+  await shared.ask('CLIENT', 'PAUSE', '8000', 'ALL');
+  const asked = attempt(a, { to: 'user:ann', data: 1, id: 'asked' });
+  await a.publish('user:ann', 'live', { n: 1 }, { app: 'desk' });
+  assert.deepEqual(await ann.heard.take('live'), { n: 1 });
+  await eventually(async () => await ready(a) === 503 && await ready(b) === 503, 'red', 8_000);
+  assert.equal((await asked).status, 503);
+  await eventually(async () => await ready(a) === 200 && await ready(b) === 200, 'green', 8_000);
+  await notice(a, 'ann', 1, { id: 'asked' });
+  assert.deepEqual((await inbox(b, 'ann')).map(({ data }) => data), [1]);
+});
+
 test('a Redis that is not there yet is waited for', async (t) => {
   const shared = await redis(t);
   const server = await node(t, shared.url);

@@ -1,6 +1,6 @@
 //! What Oyez talks to: one folder per vendor, in it one file per role. Each implements a trait of the hub.
 
-#[cfg(all(test, feature = "embedded", feature = "redis"))]
+#[cfg(all(test, any(feature = "embedded", feature = "redis")))]
 mod alike;
 #[cfg(feature = "embedded")]
 pub mod embedded;
