@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oyez_backends::redis::store::{Options, RedisStore};
 use oyez_hub::command::Level;
-use oyez_hub::store::{Owner, Settings, Store};
+use oyez_hub::store::{Owner, Put, Settings, State, Store, Target, Which};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -108,5 +108,12 @@ async fn pages(stores: &[(&str, Arc<dyn Store>)]) {
         first.sort_unstable();
         counted.sort_unstable();
         println!("{name}: inbox of 10,000: first page of 100 {:.2?}, counted {:.2?} (medians)", first[25], counted[25]);
+        let began = std::time::Instant::now();
+        assert!(store.mark(&of, Which::All, State::Read, NOW).await.unwrap().more);
+        let marked = began.elapsed();
+        let to = (0..10_000).map(|number| Target::User(format!("user-{number}").into())).collect();
+        let began = std::time::Instant::now();
+        store.put(Put { to, ..put("wide", "", Level::Stored) }, NOW).await.unwrap();
+        println!("{name}: 1,000 of them marked {marked:.1?}; one message for 10,000 users {:.1?}", began.elapsed());
     }
 }

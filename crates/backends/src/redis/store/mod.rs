@@ -55,7 +55,11 @@ impl Options {
     /// # Errors
     /// What is wrong with the URL, without showing it.
     pub fn new(url: &str) -> Result<Self, String> {
-        Ok(Self { place: Place::of(url)?, prefix: PREFIX.to_owned() })
+        let (url, prefix) = url.split_once("?prefix=").unwrap_or((url, PREFIX));
+        if prefix.is_empty() || prefix.contains(['{', '}']) {
+            return Err("a prefix has at least one letter and no braces, as in ?prefix=oyez:".to_owned());
+        }
+        Ok(Self { place: Place::of(url)?, prefix: prefix.to_owned() })
     }
 
     /// With keys that begin like this.
@@ -142,13 +146,19 @@ impl RedisStore {
         let _permit = self.readers.acquire().await.map_err(|_| StoreError::Closed)?;
         let mut again = true;
         loop {
+            let mut links = self.shared.link.subscribe();
             let mut link = self.link().await?;
             let command = command(&link);
             match ask(&mut link.reader, &command, &link.place).await {
+                // Redis is told the scripts again by the writer.
                 Err(error) if again && fault::is_unknown(&error) => {
-                    self.change(Call::new(Script::Probe, "")).await.map(drop)?
+                    drop(self.change(Call::new(Script::Probe, "")).await);
                 }
-                Err(error) if again && fault::ends_connection(&error) => self.shared.broken.notify_one(),
+                Err(error) if again && fault::ends_connection(&error) => {
+                    self.shared.broken.notify_one();
+                    // If there is no other one in time, the next attempt says so.
+                    let _ = timeout(HOLD, links.changed()).await;
+                }
                 answer => return answer,
             }
             again = false;

@@ -148,7 +148,7 @@ impl Writer {
             }
         };
         tokio::select! {
-            job = self.jobs.recv(), if self.held.len() < QUEUE => match job {
+            job = self.jobs.recv(), if self.held.len() < GROUP => match job {
                 Some(job) if since.elapsed() > HOLD => self.refuse(job),
                 Some(job) => self.held.push_back(job),
                 None => self.closed = true,
@@ -189,10 +189,13 @@ impl Writer {
                     0 => self.closed = true,
                     _ => self.held.extend(came.drain(..)),
                 },
-                () = shared.broken.notified() => return Some(fault::unreachable(&link.place, "the connection ended")),
-                _ = ping.tick() => if let Err(trouble) = link.ping().await {
-                    return Some(trouble);
-                },
+                () = shared.broken.notified() => {}
+                _ = ping.tick() => {}
+            }
+            if self.held.is_empty()
+                && let Err(trouble) = link.ping().await
+            {
+                return Some(trouble);
             }
         }
     }
@@ -214,12 +217,10 @@ impl Writer {
     async fn write(&mut self, link: &mut Link) -> Result<(), StoreError> {
         let group = self.group();
         let mut pipeline = pipe();
-        let new: Vec<Arc<str>> = group
-            .iter()
-            .map(|job| &job.call.app)
-            .filter(|app| !app.is_empty() && !self.apps.contains(*app))
-            .cloned()
-            .collect();
+        let mut new: Vec<Arc<str>> = group.iter().map(|job| Arc::clone(&job.call.app)).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.retain(|app| !app.is_empty() && !self.apps.contains(app));
         for app in &new {
             pipeline.add_command(cmd("SADD").arg(format!("{}apps", self.shared.prefix)).arg(&**app).clone());
         }

@@ -25,7 +25,7 @@ for _, padded in ipairs(call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 
   call('ZREM', P .. 'due', padded)
   call('HDEL', P .. 'w', number)
   local id, most, refuses, targets = waiting[1], waiting[2], waiting[3] == 1, waiting[4]
-  local record = id_record(id)
+  local record = id_record(id) or { now, 0, '', 0, 0, 0, '', 0, 0 }
   record[DUE], record[NUMBER] = 0, 0
   if record[EXPIRES] > 0 and record[EXPIRES] <= now then
     local places = {}

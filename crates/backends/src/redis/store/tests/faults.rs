@@ -99,6 +99,29 @@ async fn a_mark_whose_answer_was_lost_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_whose_answer_was_lost_is_asked_again() {
+    let server = Server::start(&[]).await;
+    let way = Way::to(&server, "alarm").await;
+    let store = store(&way.url);
+    store.put(put("one", None), NOW).await.unwrap();
+    way.lose_one();
+    assert_eq!(waiting(&store).await, ["one"]);
+    assert!(way.has_lost());
+    assert_eq!(waiting(&store).await, ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installations_with_other_prefixes_share_a_redis() {
+    let server = Server::start(&[]).await;
+    let stores = ["", "?prefix=a:", "?prefix=b:"].map(|prefix| store(&format!("{}{prefix}", server.url())));
+    for store in &stores {
+        assert_eq!(store.put(put("one", None), NOW).await.unwrap().outcome, Outcome::Stored);
+        assert_eq!(waiting(store).await, ["one"]);
+    }
+    assert!(Options::new("redis://here?prefix={a}").unwrap_err().contains("no braces"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_publish_the_same_store_it_once() {
     let server = Server::start(&[]).await;
     let nodes = [store(&server.url()), store(&server.url()), store(&server.url())];
