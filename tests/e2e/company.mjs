@@ -16,7 +16,8 @@ export async function until(holds, what, ms = 15_000) {
 /** A figure of a node's. */
 export const figure = async (node, name) => Number((await (await fetch(`${node.url}/metrics`)).text()).match(new RegExp(`^${name}(?:_total)? (\\S+)$`, 'm'))?.[1]);
 
-/** So many nodes on one Redis, which know each other: {engine, nodes, know, start}. `args(n)` are more of a node's options. */
+/** So many nodes on one Redis, which know each other: {engine, nodes, know, start}. `args(n, engine)` are more of a
+ * node's options. */
 export async function cluster(t, count, { args = () => ['--store', 'memory'], config }) {
   const running = [];
   const last = [];
@@ -27,7 +28,7 @@ export async function cluster(t, count, { args = () => ['--store', 'memory'], co
   const engine = await redis({ after: (end) => last.push(end) });
   await engine.start();
   const start = async (at) => {
-    const node = await serve(config, { args: ['--broker', engine.url, ...args(at)] });
+    const node = await serve(config, { args: ['--broker', engine.url, ...args(at, engine)] });
     running.push(node);
     return node;
   };

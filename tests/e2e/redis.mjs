@@ -28,7 +28,7 @@ export async function redis(t, ...args) {
     port,
     url: `redis://127.0.0.1:${port}`,
     async start() {
-      child = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--dir', home, '--save', '', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+      child = spawn(process.env.OYEZ_REDIS_SERVER ?? 'redis-server', ['--port', port, '--bind', '127.0.0.1', '--dir', home, '--save', '', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
       running.add(child);
       gone = new Promise((resolve) => child.once('exit', () => { running.delete(child); resolve(); }));
       await new Promise((resolve, reject) => {

@@ -1,5 +1,7 @@
 //! What Oyez talks to: one folder per vendor, in it one file per role. Each implements a trait of the hub.
 
+#[cfg(all(test, any(feature = "embedded", feature = "redis")))]
+mod alike;
 #[cfg(feature = "consul")]
 pub mod consul;
 #[cfg(feature = "embedded")]

@@ -1,10 +1,13 @@
-//! Where durable messages are kept: in a data directory, or in memory.
+//! Where durable messages are kept: in a data directory, in a Redis, or in memory.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use oyez_backends::embedded::{Embedded, Options as Engine};
+use oyez_backends::redis::store::{Options as Redis, RedisStore};
 use oyez_hub::store::{MemoryStore, Settings, Store, StoreError};
 use oyez_server::config::Config;
 use tokio::runtime::Handle;
@@ -21,26 +24,59 @@ pub(crate) struct Keeping {
     /// Keep durable messages in this directory, which is made if it is not there; without it, in memory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process
-    #[arg(long, value_name = "KIND", value_enum)]
+    /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process, the URL of
+    /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER)
+    /// keeps them for all nodes that name it
+    #[arg(long, value_name = "embedded|memory|URL", env = "OYEZ_STORE", hide_env_values = true)]
     store: Option<Kind>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+/// What keeps them.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
     Embedded,
     Memory,
+    Redis(String),
+}
+
+impl fmt::Debug for Kind {
+    /// A URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "Embedded",
+            Self::Memory => "Memory",
+            Self::Redis(_) => "Redis",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "embedded" => Ok(Self::Embedded),
+            "memory" => Ok(Self::Memory),
+            url if url.starts_with("redis") && url.contains("://") => Ok(Self::Redis(url.to_owned())),
+            _ => Err("say embedded, memory, or redis://HOST:PORT".to_owned()),
+        }
+    }
 }
 
 impl Keeping {
     /// Opens the store. `runtime` answers its questions.
     pub(crate) fn open(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn Store>, Failure> {
         let settings = Settings { keep_acknowledged: Some(KEEP_ACKNOWLEDGED), ..Settings::default() };
-        match (&self.data_dir, self.store) {
+        match (&self.data_dir, &self.store) {
             (Some(dir), None | Some(Kind::Embedded)) => {
                 let store = Embedded::store(dir, Engine::default(), settings, runtime.clone());
                 let store = store.map_err(|error| refused(&error, dir))?;
                 info!(event = "store", kind = "embedded", dir = %dir.display());
+                Ok(Arc::new(store))
+            }
+            (None, Some(Kind::Redis(url))) => {
+                let store = redis(url, settings, runtime)?;
+                info!(event = "store", kind = "redis");
                 Ok(Arc::new(store))
             }
             _ => {
@@ -53,11 +89,15 @@ impl Keeping {
 
     /// Whether the two go together.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        match (&self.data_dir, self.store) {
+        match (&self.data_dir, &self.store) {
             (None, Some(Kind::Embedded)) => Err(Failure::usage("--store embedded needs a directory")
                 .help("add --data-dir, as in --data-dir /var/lib/oyez")),
             (Some(_), Some(Kind::Memory)) => {
                 Err(Failure::usage("--data-dir and --store memory contradict each other").help("leave one of them out"))
+            }
+            (Some(_), Some(Kind::Redis(_))) => {
+                Err(Failure::usage("--data-dir and --store redis:// contradict each other")
+                    .help("leave one of them out"))
             }
             _ => Ok(()),
         }
@@ -66,7 +106,7 @@ impl Keeping {
     /// The same, and in memory where nothing else is said: for trying things.
     pub(crate) fn or_memory(&self) -> Self {
         let kind = if self.data_dir.is_some() { Kind::Embedded } else { Kind::Memory };
-        Self { store: Some(self.store.unwrap_or(kind)), ..self.clone() }
+        Self { store: Some(self.store.clone().unwrap_or(kind)), ..self.clone() }
     }
 
     /// Says that a restart forgets durable messages, where a configuration has them and nobody has said that this is meant.
@@ -79,6 +119,21 @@ impl Keeping {
                 "durable messages are kept in memory, and lost when this process ends: give it --data-dir DIR, or say --store memory if that is meant"
             );
         }
+    }
+}
+
+/// Connects to the store in a Redis. One that is not there is waited for; one that refuses is an error.
+pub(crate) fn redis(url: &str, settings: Settings, runtime: &Handle) -> Result<RedisStore, Failure> {
+    let options = Redis::new(url).map_err(|error| {
+        Failure::new(format!("--store: {error}")).help("as in --store redis://user:password@host:6379/0")
+    })?;
+    let store = RedisStore::start(options, settings, runtime);
+    match runtime.block_on(store.begun()) {
+        Err(error @ StoreError::Server { word: "unreachable" | "silent" | "loading", .. }) => {
+            warn!(event = "store", kind = "redis", %error, "nothing durable is stored until it is there");
+            Ok(store)
+        }
+        begun => begun.map(|()| store).map_err(|error| Failure::new(error.to_string())),
     }
 }
 

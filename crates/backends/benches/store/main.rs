@@ -1,5 +1,5 @@
-//! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `inbox`,
-//! `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step bare|hub PUBLISHES`, rounds on
+//! `cargo bench -p oyez-backends --bench store [-- WHAT…]`: the figures of docs/store.md. WHAT: `publish`, `shared` (a
+//! Redis), `inbox`, `growth`, `million` (takes minutes and 5 GB of disk; only when named). For other tools: `step bare|hub PUBLISHES`, rounds on
 //! demand; `fill DIR USERS EACH`, a data directory of an app `bench` for `oyez serve`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may: it prints, and a panic is its failure")]
@@ -9,6 +9,7 @@ mod growth;
 mod hub;
 mod inbox;
 mod publish;
+mod shared;
 mod steps;
 
 use std::path::Path;
@@ -45,6 +46,9 @@ fn main() {
         }
         if wanted("publish") {
             publish::run().await;
+        }
+        if wanted("shared") {
+            shared::run().await;
         }
         if wanted("inbox") {
             inbox::large().await;
@@ -129,7 +133,12 @@ fn resident() -> u64 {
 
 /// Seconds of CPU that this process has used.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_of("self")
+}
+
+/// The same of another process.
+fn cpu_of(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
     ticks / 100.0

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::bare::Bare;
 use crate::{NOW, open, put};
 
-const PUBLISHERS: usize = 64;
+pub(crate) const PUBLISHERS: usize = 64;
 const TURN: Duration = Duration::from_secs(3);
 const TURNS: usize = 5;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run() {
     for turn in 0..TURNS {
         let one = bare.clone();
         engine.push(
-            rate(Limit::Time(TURN), move |publisher, number| {
+            rate(PUBLISHERS, Limit::Time(TURN), move |publisher, number| {
                 let bare = one.clone();
                 async move { bare.put(format!("{turn}-{publisher}-{number}").into_bytes(), vec![b'x'; 260]).await }
             })
@@ -31,7 +31,7 @@ pub(crate) async fn run() {
         );
         let one = Arc::clone(&store);
         ours.push(
-            rate(Limit::Time(TURN), move |publisher, number| {
+            rate(PUBLISHERS, Limit::Time(TURN), move |publisher, number| {
                 let store = Arc::clone(&one);
                 async move {
                     let user = format!("user-{}", (publisher * 31 + number) % 10_000);
@@ -72,19 +72,20 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// Messages a second.
-    fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.times.len() as f64 / self.took.as_secs_f64()
     }
 }
 
 /// A turn: each publisher waits for its answer before it publishes again.
 pub(crate) async fn rate<F: Future<Output = ()> + Send>(
+    publishers: usize,
     limit: Limit,
     publish: impl Fn(usize, usize) -> F + Clone + Send + 'static,
 ) -> Turn {
     let (began, before) = (Instant::now(), crate::cpu());
     let begun = Arc::new(AtomicUsize::new(0));
-    let publishers: Vec<_> = (0..PUBLISHERS)
+    let publishers: Vec<_> = (0..publishers)
         .map(|publisher| {
             let (publish, begun) = (publish.clone(), Arc::clone(&begun));
             tokio::spawn(async move {

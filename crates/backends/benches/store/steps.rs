@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::bare::Bare;
 use crate::hub;
-use crate::publish::{Limit, Turn, rate};
+use crate::publish::{Limit, PUBLISHERS, Turn, rate};
 
 /// Users who are published to.
 const USERS: usize = 10_000;
@@ -21,7 +21,7 @@ pub(crate) async fn run(what: &str, publishes: usize) {
             let hub = hub::open(dir.path());
             let turn = |round| {
                 let hub = hub.clone();
-                rate(limit, move |publisher, number| {
+                rate(PUBLISHERS, limit, move |publisher, number| {
                     let hub = hub.clone();
                     async move { hub::publish(&hub, (publisher * 31 + number * 7 + round) % USERS).await }
                 })
@@ -32,7 +32,7 @@ pub(crate) async fn run(what: &str, publishes: usize) {
             let bare = Bare::open(dir.path());
             let turn = |round| {
                 let bare = bare.clone();
-                rate(limit, move |publisher, number| {
+                rate(PUBLISHERS, limit, move |publisher, number| {
                     let bare = bare.clone();
                     async move { bare.put(format!("{round}-{publisher}-{number}").into_bytes(), vec![b'x'; 260]).await }
                 })

@@ -28,6 +28,7 @@ use oyez_hub::command::Level;
 use oyez_hub::store::{Counters, Engine, Ledger, Settings, Size, StoreError, Transaction, View};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::unconstrained;
 
 pub use self::backup::{copy, exists, verify};
 use self::open::Inode;
@@ -156,7 +157,8 @@ impl Engine for Embedded {
             let _ = sender.send(answer);
         });
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        // A turn of the runtime's that is over must not put it behind others.
+        unconstrained(queue.send(job)).await.map_err(|_| StoreError::Closed)?;
         let answer = receiver.await.map_err(|_| StoreError::Closed)?;
         answer.map_err(|problem| error::at(&self.shared.dir, problem))
     }

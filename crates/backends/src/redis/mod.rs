@@ -7,6 +7,7 @@ mod entry;
 mod fault;
 mod group;
 mod server;
+pub mod store;
 pub mod streams;
 
 pub use broker::RedisBroker;

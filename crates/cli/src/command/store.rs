@@ -1,15 +1,16 @@
-//! `oyez store`: looking after a data directory while no server has it.
+//! `oyez store`: looking after a data directory while no server has it; and what is in a Redis.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use oyez_backends::embedded::{self, Embedded, Options as Engine};
-use oyez_hub::store::{Settings, Store as _, StoreError};
+use oyez_hub::store::{Settings, Store, StoreError};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Failure;
+use crate::keeping::{self, Kind};
 use crate::progress::Progress;
 use crate::say;
 
@@ -24,6 +25,7 @@ pub(crate) struct Options {
 const AFTER: &str = "\
 Examples:
   oyez store stats --data-dir /var/lib/oyez
+  oyez store stats --store redis://localhost
   oyez store verify --data-dir /var/lib/oyez
   oyez store backup --data-dir /var/lib/oyez /backup/oyez-monday
   oyez store restore --data-dir /var/lib/oyez /backup/oyez-monday
@@ -31,12 +33,27 @@ Examples:
 A server has its directory for itself: stop it first. Exit codes: 0 done, and the store is good; 1 it is not, or it could \
 not be done; 2 the command line is wrong.";
 
-/// Which directory.
+/// Which store.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 struct Place {
     /// The data directory, as `oyez serve --data-dir` has it
     #[arg(short, long, value_name = "DIR")]
-    data_dir: PathBuf,
+    data_dir: Option<PathBuf>,
+    /// The Redis, as `oyez serve --store` has it
+    #[arg(long, value_name = "URL", env = "OYEZ_STORE", hide_env_values = true)]
+    store: Option<Kind>,
+}
+
+impl Place {
+    /// The data directory; Redis looks after what it has itself, as `how` says.
+    fn dir(&self, how: &str) -> Result<&Path, Failure> {
+        match (&self.data_dir, &self.store) {
+            (Some(dir), _) => Ok(dir),
+            (None, Some(Kind::Redis(_))) => Err(Failure::new(format!("Redis does this itself: {how}"))),
+            (None, _) => Err(Failure::new("which store?").help("name one: --data-dir DIR")),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,17 +109,25 @@ enum Command {
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::Stats { place, json } => stats(&place.data_dir, *json),
-        Command::Verify { place } => verify(&place.data_dir),
-        Command::Repair { place } => repair(&place.data_dir),
+        Command::Stats { place, json } => stats(place, *json),
+        Command::Verify { place } => {
+            verify(place.dir(
+                "it checks its files when it reads them; redis-check-aof and redis-check-rdb say what they hold",
+            )?)
+        }
+        Command::Repair { place } => {
+            repair(place.dir("redis-check-aof --fix cuts off what cannot be read of an append-only file")?)
+        }
         Command::Backup { place, to } => {
-            let bytes = copy(&place.data_dir, to)?;
+            let bytes = copy(place.dir("redis-cli --rdb FILE, or BGSAVE, which writes dump.rdb beside it")?, to)?;
             say::line(format_args!("{} is a copy: {}.", to.display(), size(bytes)));
             Ok(())
         }
         Command::Restore { place, from } => {
-            let bytes = copy(from, &place.data_dir)?;
-            say::line(format_args!("{} is restored: {}.", place.data_dir.display(), size(bytes)));
+            let how = "stop it, put dump.rdb (or the append-only files) back into its directory, start it";
+            let dir = place.dir(how)?;
+            let bytes = copy(from, dir)?;
+            say::line(format_args!("{} is restored: {}.", dir.display(), size(bytes)));
             Ok(())
         }
     }
@@ -113,15 +138,25 @@ fn refused(error: &StoreError) -> Failure {
 }
 
 fn runtime() -> Result<Runtime, Failure> {
-    let runtime = Builder::new_multi_thread().worker_threads(1).build();
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.map_err(|error| Failure::new(format!("cannot start threads: {error}")))
 }
 
-fn stats(dir: &Path, as_json: bool) -> Result<(), Failure> {
+fn open(place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Failure> {
+    if let (None, Some(Kind::Redis(url))) = (&place.data_dir, &place.store) {
+        let store = keeping::redis(url, Settings::default(), runtime.handle())?;
+        runtime.block_on(store.begun()).map_err(|error| refused(&error))?;
+        return Ok(Box::new(store));
+    }
+    let dir = place.dir("")?;
     embedded::exists(dir).map_err(|error| refused(&error))?;
-    let runtime = runtime()?;
     let store = Embedded::store(dir, Engine::default(), Settings::default(), runtime.handle().clone());
-    let store = store.map_err(|error| refused(&error))?;
+    Ok(Box::new(store.map_err(|error| refused(&error))?))
+}
+
+fn stats(place: &Place, as_json: bool) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let store = open(place, &runtime)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let stats = runtime.block_on(store.stats(now)).map_err(|error| refused(&error))?;
@@ -133,7 +168,8 @@ fn stats(dir: &Path, as_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     say::line(format_args!("records         about {}", stats.records));
-    say::line(format_args!("on the disk     {}", size(stats.bytes)));
+    let whose = if place.data_dir.is_some() { "on the disk    " } else { "memory of Redis" };
+    say::line(format_args!("{whose} {}", size(stats.bytes)));
     say::line(format_args!(
         "ids are unique  for {:.1} hours, {}",
         stats.window as f64 / 3_600_000.0,

@@ -83,6 +83,11 @@ impl Cluster {
                 self.tell_rows(&of_node(from.node), all_rows(hub));
                 self.tell_revoked(hub, &of_node(from.node));
             }
+            Words::Seated(app, channel, users, on) => {
+                if let Ok(app) = hub.find_app(&app) {
+                    hub.seat(app.id, &channel, &users, on);
+                }
+            }
             Words::Revoked(app, revoked) => {
                 let hub = hub.clone();
                 hub.clone().spawn(async move { drop(hub.answer(&app, Question::Revoke(revoked)).await) });

@@ -251,6 +251,11 @@ impl Cluster {
         }
     }
 
+    /// Tells who is on a channel's roster from now on, or off it.
+    pub(crate) fn tell_seated(&self, app: &App, channel: &Arc<str>, users: Vec<Arc<str>>, on: bool) {
+        self.tell(ALL.into(), Words::Seated(app.name.clone(), Arc::clone(channel), users, on));
+    }
+
     /// Tells what is revoked: who was away knows less.
     fn tell_revoked(&self, hub: &Hub, topic: &Arc<str>) {
         for app in hub.apps() {

@@ -42,6 +42,8 @@ pub(crate) enum Words {
     Hello,
     /// With me it is like this.
     Rows(Vec<Row>),
+    /// These users of that app are on a channel's roster, or off it.
+    Seated(String, Arc<str>, Vec<Arc<str>>, bool),
     /// These are in force in that app.
     Revoked(String, Vec<(Revocation, u64)>),
     /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics

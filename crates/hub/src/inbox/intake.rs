@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::Inboxes;
@@ -76,8 +76,13 @@ struct Answered {
     outcome: Result<Stored, StoreError>,
 }
 
-/// Takes jobs in until the hub is gone.
-pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc::Receiver<Job>) {
+/// Takes jobs in until the hub is gone. `others` tells when something is due that another node has scheduled.
+pub(super) async fn run(
+    hub: Weak<Inner>,
+    store: Arc<dyn Store>,
+    mut jobs: mpsc::Receiver<Job>,
+    mut others: watch::Receiver<Option<u64>>,
+) {
     let mut under_way = FuturesOrdered::new();
     let mut due = next_due(&store).await;
     let (mut open, mut releasing) = (true, false);
@@ -103,6 +108,7 @@ pub(super) async fn run(hub: Weak<Inner>, store: Arc<dyn Store>, mut jobs: mpsc:
                 }
                 None => open = false,
             },
+            Ok(()) = others.changed() => due = [due, *others.borrow_and_update()].into_iter().flatten().min(),
             () = until(due), if !releasing => {
                 // In the queue with the others, so that its turn to be delivered comes when it was stored.
                 under_way.push_back(release(Arc::clone(&store)).boxed());
@@ -168,12 +174,10 @@ async fn settle_roster(hub: &Hub, roster: Roster, changed: Result<usize, StoreEr
         let _ = reply.send(changed);
         return;
     };
-    let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
-    let channels = vec![roster_of(&channel)];
-    hub.control_all(app, &select, |select| match on {
-        true => Control::Join(app, select, channels.clone()),
-        false => Control::Leave(app, select, channels.clone()),
-    });
+    let select = hub.seat(app, &channel, &users, on);
+    if let Some(others) = hub.cluster() {
+        others.tell_seated(&hub.app(app), &channel, users, on);
+    }
     if on && count > 0 {
         // Until they hear it, nothing is pushed to them.
         hub.settled(app, &select).await;
@@ -216,6 +220,19 @@ async fn until(due: Option<u64>) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(left).min(NAP)).await;
+    }
+}
+
+impl Hub {
+    /// Has the devices of users on this node hear a roster, or no more; returns which those are.
+    pub(crate) fn seat(&self, app: AppId, channel: &str, users: &[Arc<str>], on: bool) -> Select {
+        let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
+        let channels = vec![roster_of(channel)];
+        self.control_all(app, &select, |select| match on {
+            true => Control::Join(app, select, channels.clone()),
+            false => Control::Leave(app, select, channels.clone()),
+        });
+        select
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::Hub;
@@ -62,6 +62,8 @@ pub struct Inboxes {
     trouble: Mutex<Option<StoreError>>,
     stats: Mutex<Stats>,
     figures: Figures,
+    /// When what another node has scheduled is due here, because that node is late.
+    due: watch::Sender<Option<u64>>,
 }
 
 /// Inboxes, and logs of channels, of whose users the devices are to hear how much is unread.
@@ -134,6 +136,7 @@ impl Hub {
     pub fn keep_in(&self, store: Arc<dyn Store>) {
         let (jobs, inlet) = mpsc::channel(intake::QUEUE);
         let (receipts, told) = mpsc::channel(receipts::QUEUE);
+        let (health, (due, others)) = (store.health(), watch::channel(None));
         let inboxes = Inboxes {
             store: Arc::clone(&store),
             jobs,
@@ -142,11 +145,15 @@ impl Hub {
             trouble: Mutex::default(),
             stats: Mutex::default(),
             figures: Figures::default(),
+            due,
         };
         if self.inner.inboxes.set(inboxes).is_ok() {
-            self.spawn(intake::run(self.downgrade(), store, inlet));
+            self.spawn(intake::run(self.downgrade(), store, inlet, others));
             self.spawn(receipts::run(self.downgrade(), told));
             self.spawn(upkeep::run(self.downgrade()));
+            if let Some(health) = health {
+                self.spawn(upkeep::follow(self.downgrade(), health));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::Hub;
 use crate::app::App;
 use crate::channel::EVERYONE;
 use crate::clock::{Span, span};
+use crate::cluster::Question;
 use crate::command::{CommandError, Level, Publish, Published, Select, USERS_PER_MESSAGE};
 use crate::delivery::Target as Heard;
 use crate::hub::{Saying, priority};
@@ -95,7 +96,11 @@ impl Hub {
         } else {
             Select::Channels { to: channels.clone(), except: Vec::new() }
         };
-        let present = if channels.is_empty() { Vec::new() } else { self.describe(app.id, &select).await };
+        let present = if channels.is_empty() {
+            Vec::new()
+        } else {
+            self.everywhere(app.id, Question::Describe(select)).await.unwrap_or_default()
+        };
         present.into_iter().filter(|one| !one.user.is_empty()).map(|one| Target::User(one.user))
     }
 }

@@ -4,14 +4,36 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Hub;
 use crate::clock::span;
 use crate::hub::Inner;
+use crate::store::StoreError;
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// What is scheduled is released by the node that took it in; by another one only if it is so late, in milliseconds.
+const GRACE: u64 = 2_000;
+
+/// Hears from the store whether it works, until one of them is gone.
+pub(super) async fn follow(hub: Weak<Inner>, mut health: watch::Receiver<Option<StoreError>>) {
+    loop {
+        {
+            let Some(hub) = Hub::upgrade(&hub) else { return };
+            let Some(inboxes) = hub.inboxes() else { return };
+            match health.borrow_and_update().as_ref() {
+                Some(trouble) => inboxes.troubled(trouble),
+                None => inboxes.untroubled(),
+            }
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}
 
 /// Does rounds until the hub is gone.
 pub(super) async fn run(hub: Weak<Inner>) {
@@ -38,6 +60,9 @@ pub(super) async fn run(hub: Weak<Inner>) {
             if !done.more {
                 break;
             }
+        }
+        if let Ok(Some(due)) = inboxes.store.next_due().await {
+            inboxes.due.send_replace(Some(due + GRACE));
         }
         if let Ok(stats) = inboxes.store.stats(span().earliest).await {
             *inboxes.stats.lock() = stats;

@@ -109,6 +109,26 @@ pub enum StoreError {
         "the store failed while writing ({0}); nothing that was acknowledged is lost: look at the disk, then restart"
     )]
     Failed(String),
+    /// The server that keeps the store does not do what it is asked.
+    #[error("{server} does not store: {said}; {help}")]
+    Server {
+        /// Which server.
+        server: String,
+        /// What is wrong with it, in a word.
+        word: &'static str,
+        /// What it, or the system, said.
+        said: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// The server that keeps the store has no room.
+    #[error("{server} has no room for more messages; {help}")]
+    ServerFull {
+        /// Which server.
+        server: String,
+        /// What to do about it.
+        help: String,
+    },
     /// The store has been shut down.
     #[error("the store is shut down; ask again when the server is back")]
     Closed,
@@ -133,6 +153,8 @@ impl StoreError {
             Self::Newer { .. } => "newer_version",
             Self::Damaged { .. } => "damaged",
             Self::Failed(_) => "failed",
+            Self::Server { word, .. } => word,
+            Self::ServerFull { .. } => "server_full",
             Self::Closed => "closed",
         }
     }

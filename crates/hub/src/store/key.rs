@@ -173,7 +173,10 @@ fn hash(app: &str, name: &str) -> u32 {
 }
 
 /// Refuses a name that no key can hold.
-pub(crate) fn check(what: &'static str, name: &str) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::TooLong`].
+pub fn check(what: &'static str, name: &str) -> Result<(), StoreError> {
     if name.len() > NAME_MAX {
         return Err(StoreError::TooLong { what, length: name.len(), most: NAME_MAX });
     }

@@ -7,6 +7,7 @@ use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use super::key;
 use crate::command::Level;
 use crate::delivery::Priority;
 
@@ -158,6 +159,24 @@ pub struct Put {
     pub bound: Bound,
     /// How certain it must be before the answer: [`Level::Stored`] or [`Level::Synced`].
     pub level: Level,
+}
+
+impl Put {
+    /// Refuses what no record can hold.
+    ///
+    /// # Errors
+    /// [`StoreError::NoTarget`], [`StoreError::TooLong`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.to.is_empty() {
+            return Err(StoreError::NoTarget);
+        }
+        key::check("the app's name", &self.app)?;
+        key::check("the message's id", &self.message.id)?;
+        self.to.iter().try_for_each(|target| match target {
+            Target::User(name) => key::check("the user's name", name),
+            Target::Channel(name) => key::check("the channel's name", name),
+        })
+    }
 }
 
 /// A place in the one order of a store.

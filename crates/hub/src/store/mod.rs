@@ -24,11 +24,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use crate::delivery::Priority;
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
-pub use key::is_head;
+pub use key::{check as check_name, is_head};
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
@@ -106,4 +107,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Reads everything and says what is not as it should be.
     async fn verify(&self) -> Result<Vec<Damage>, StoreError>;
+
+    /// Why nothing can be stored, as it changes; `None` for a store that is told by its answers alone.
+    fn health(&self) -> Option<watch::Receiver<Option<StoreError>>> {
+        None
+    }
 }

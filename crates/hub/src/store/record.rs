@@ -71,6 +71,22 @@ pub(crate) fn read_message(key: &[u8], bytes: &[u8]) -> Result<Message, StoreErr
     })
 }
 
+impl Message {
+    /// As stores of another kind keep it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        write_message(self)
+    }
+
+    /// The message that these bytes are.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        read_message(b"", bytes)
+    }
+}
+
 /// How far a user has come in their inbox, or in a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {

@@ -47,6 +47,7 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     rosters::mark_a_message_in_all_its_places(&*make()).await;
     rosters::count_and_page_a_message_with_several_places_once(&*make()).await;
     rosters::take_a_message_from_all_its_places(&*make()).await;
+    rosters::pass_over_nothing_between_a_message_and_where_it_was(&*make()).await;
     traces::tell_what_happened(&*make()).await;
     upkeep::expires_and_forgets(&*make()).await;
     upkeep::leaves_nothing_behind(&*make()).await;

@@ -111,3 +111,15 @@ pub(super) async fn take_a_message_from_all_its_places(store: &dyn Store) {
     assert_eq!((waiting(store, &ann(), NOW).await, store.unread(&ann(), NOW).await.unwrap()), (String::new(), 0));
     sound(store).await;
 }
+
+pub(super) async fn pass_over_nothing_between_a_message_and_where_it_was(store: &dyn Store) {
+    store.enroll("app", "ops", vec!["ann".into()]).await.unwrap();
+    store.put(put("1", &[channel("ops"), user("bob")]), NOW).await.unwrap();
+    store.put(put("2", &[channel("ops")]), NOW).await.unwrap();
+    store.resend(&ann(), "1", NOW).await.unwrap().unwrap();
+    let query = Query { newest_first: true, limit: 1, ..Query::default() };
+    let first = store.list(&ann(), query.clone(), NOW).await.unwrap();
+    let second = store.list(&ann(), Query { after: first.next, ..query }, NOW).await.unwrap();
+    assert_eq!((ids(&first), ids(&second)), ("1".to_owned(), "2".to_owned()));
+    sound(store).await;
+}

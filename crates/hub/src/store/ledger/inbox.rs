@@ -102,7 +102,11 @@ fn complete(
     for (via, seq) in places {
         let Receipt { state, gone, .. } = receipt(view, &of.app, &via, seq, &of.user)?;
         let is_there = gone.is_none() && view.get(key::entry(&of.app, &via, seq).bytes())?.is_some();
-        if is_there && (query.states.is_empty() || query.states.contains(&state)) {
+        // Between where it was and where it was sent again others may lie.
+        if !is_there {
+            continue;
+        }
+        if query.states.is_empty() || query.states.contains(&state) {
             items.push(Item { seq, via, message: last.message.clone(), state });
         }
         end = end.map(|end| if query.newest_first { end.min(seq) } else { end.max(seq) });

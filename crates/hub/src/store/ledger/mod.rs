@@ -72,7 +72,7 @@ impl<E: Engine> Ledger<E> {
 #[async_trait]
 impl<E: Engine> Store for Ledger<E> {
     async fn put(&self, put: Put, now: u64) -> Result<Stored, StoreError> {
-        put::check(&put)?;
+        put.check()?;
         let settings = self.settings;
         let (mut stored, level) =
             self.engine.write(put.level, move |transaction| put::put(transaction, &settings, put, now)).await?;

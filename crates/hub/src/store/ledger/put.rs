@@ -13,19 +13,6 @@ use crate::store::key::{self, Key, Parts, Table};
 use crate::store::message::{Bound, Gone, Outcome, Put, Released, Seq, Stored, Target};
 use crate::store::record::{IdRecord, Receipt, Waiting, decode_owned, read_message, write_message};
 
-/// Refuses what no record can hold.
-pub(super) fn check(put: &Put) -> Result<(), StoreError> {
-    if put.to.is_empty() {
-        return Err(StoreError::NoTarget);
-    }
-    key::check("the app's name", &put.app)?;
-    key::check("the message's id", &put.message.id)?;
-    put.to.iter().try_for_each(|target| match target {
-        Target::User(name) => key::check("the user's name", name),
-        Target::Channel(name) => key::check("the channel's name", name),
-    })
-}
-
 /// Stores or schedules a message, unless its id is known.
 pub(super) fn put(
     transaction: &mut Transaction<'_>,

@@ -95,7 +95,7 @@ pub(super) fn code_of(error: &StoreError) -> Code {
     match error {
         StoreError::InboxFull(_) => Code::InboxFull,
         StoreError::TooLong { .. } | StoreError::NoTarget => Code::BadRequest,
-        StoreError::DiskFull { .. } | StoreError::MemoryFull { .. } => Code::StoreFull,
+        StoreError::DiskFull { .. } | StoreError::MemoryFull { .. } | StoreError::ServerFull { .. } => Code::StoreFull,
         _ => Code::StoreFailed,
     }
 }

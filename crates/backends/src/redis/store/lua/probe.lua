@@ -1,0 +1,2 @@
+-- Writes nothing, but is refused where a write would be.
+return 1

@@ -1,0 +1,68 @@
+// What is durable, with a store and a broker that all nodes share: one inbox, whichever node one is on.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { connect, connected, token } from './harness.mjs';
+import { cluster, until } from './company.mjs';
+
+const CONFIG = 'examples/ticketing/oyez.toml';
+
+const nodes = async (t, count) => {
+  const all = await cluster(t, count, { config: CONFIG, args: (at, { url }) => ['--store', url] });
+  return all;
+};
+
+async function enter(t, node, claims) {
+  const socket = connect(node.url, { transports: ['websocket'], auth: { token: token(claims) } });
+  socket.heard = [];
+  socket.acks = new Map();
+  socket.onAny((event, said, ack) => {
+    if (event !== 'notification') return;
+    socket.heard.push(said.payload);
+    if (ack) socket.acks.set(said.payload, ack);
+  });
+  t.after(() => socket.disconnect());
+  await connected(socket);
+  return socket;
+}
+
+test('a durable message reaches all devices at once, on whichever nodes, and whoever comes later anywhere', async (t) => {
+  const { nodes: [a, b, c] } = await nodes(t, 3);
+  const here = await enter(t, a, { userId: 'ann' });
+  const there = await enter(t, b, { userId: 'ann' });
+  const COUNT = 120;
+  for (let n = 0; n < COUNT; n += 1) {
+    const { level } = await [a, b, c][n % 3].publish('user:ann', 'notification', n);
+    assert.equal(level, 'stored');
+  }
+  for (const socket of [here, there]) {
+    await until(() => socket.heard.length >= COUNT, () => `${socket.heard.length} of ${COUNT}`);
+    assert.deepEqual([...socket.heard].sort((x, y) => x - y), Array.from({ length: COUNT }, (_, n) => n), 'each once');
+  }
+  there.acks.get(0)();
+  for (const ack of there.acks.values()) ack();
+  const unread = async (node) => (await node.api('/api/v1/inbox?user=ann&state=pending')).json;
+  await until(async () => (await unread(a)).messages?.length === 0, 'all are acknowledged');
+  const later = await enter(t, c, { userId: 'ann' });
+  await a.publish('user:ann', 'notification', 'new');
+  await until(() => later.heard.includes('new'), 'the new one');
+  assert.deepEqual(later.heard, ['new'], 'what was acknowledged on one node is not shown on another');
+});
+
+test('the same id on two nodes is one message', async (t) => {
+  const { nodes: [a, b] } = await nodes(t, 2);
+  const socket = await enter(t, b, { userId: 'bob' });
+  const answers = await Promise.all([a, b, a, b].map((node) => node.publish('user:bob', 'notification', 'once', { id: 'order-1' })));
+  assert.equal(answers.filter(({ duplicate }) => !duplicate).length, 1);
+  await a.publish('user:bob', 'notification', 'end');
+  await until(() => socket.heard.includes('end'), 'the end');
+  assert.deepEqual(socket.heard, ['once', 'end']);
+});
+
+test('a node that is killed loses nothing that was stored', async (t) => {
+  const { nodes: [a, b] } = await nodes(t, 2);
+  for (let n = 0; n < 50; n += 1) await a.publish('user:eve', 'notification', n);
+  a.child.kill('SIGKILL');
+  const socket = await enter(t, b, { userId: 'eve' });
+  await until(() => socket.heard.length === 50, () => `${socket.heard.length} of 50`);
+  assert.deepEqual(socket.heard, Array.from({ length: 50 }, (_, n) => n));
+});
