@@ -27,7 +27,7 @@ pub(crate) struct Joined {
 /// What the command line says about it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Company {
-    /// Be one of the nodes that share this broker: redis://[USER:PASSWORD@]HOST[:PORT], rediss:// with TLS
+    /// Be one of the nodes that share this broker: redis://USER:PASSWORD@HOST:PORT, rediss:// with TLS
     #[arg(long, value_name = "URL", env = "OYEZ_BROKER", hide_env_values = true)]
     broker: Option<String>,
 }
