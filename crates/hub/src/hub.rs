@@ -48,7 +48,7 @@ pub(crate) struct Inner {
     pids: Pids,
     door: Door,
     mailboxes: Vec<Mailbox>,
-    background: Handle,
+    pub(crate) background: Handle,
 }
 
 /// The hub of a node; clones share everything.

@@ -108,9 +108,8 @@ impl Cluster {
             }
             Words::Answer(number, answer) => {
                 let waiting = self.questions.lock().get(&number).cloned();
-                if waiting.is_some_and(|waiting| waiting.send((from.node, answer)).is_err()) {
-                    self.questions.lock().remove(&number);
-                }
+                // Who asked may have stopped waiting.
+                let _ = waiting.map(|waiting| waiting.send((from.node, answer)));
             }
         }
     }

@@ -25,8 +25,9 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
 pub use members::{BEAT, Change, Door, LEASE, Members, Peer};
@@ -85,6 +86,7 @@ pub struct Cluster {
     questions: Mutex<HashMap<u64, Answers>>,
     numbers: AtomicU64,
     reached: AtomicBool,
+    background: Handle,
     /// What has happened.
     pub figures: Figures,
 }
@@ -128,6 +130,7 @@ impl Hub {
             questions: Mutex::default(),
             numbers: AtomicU64::new(1),
             reached: AtomicBool::new(false),
+            background: self.inner.background.clone(),
             figures: Figures::default(),
         });
         if self.inner.cluster.set(Arc::clone(&cluster)).is_err() {
@@ -227,7 +230,7 @@ impl Cluster {
 
     /// Has other nodes told of a delivery; `remembered` are the channels that keep it. Returns how many nodes will report
     /// whom they reached, where that is asked. Never blocks: it is called under the locks of channels.
-    pub(crate) fn relay(&self, delivery: &Arc<Delivery>, remembered: Vec<Arc<str>>) -> usize {
+    pub(crate) fn relay(self: &Arc<Self>, delivery: &Arc<Delivery>, remembered: Vec<Arc<str>>) -> usize {
         let mut reports = 0;
         let asks = delivery.ack.as_ref().map(|ack| {
             let number = self.number();
@@ -235,7 +238,7 @@ impl Cluster {
                 Target::Channels(_) => self.others(),
                 Target::Socket(address) => usize::from(address.node != self.me.node),
             };
-            self.questions.lock().insert(number, question::reports(ack));
+            question::await_reports(self, number, ack);
             (number, u64::try_from(ack.timeout.as_millis()).unwrap_or(u64::MAX))
         });
         let _ = self.outbound.send(Outbound::Relay { delivery: Arc::clone(delivery), remembered, asks });
@@ -272,8 +275,10 @@ impl Cluster {
             Change::None => {}
             Change::Came => {
                 info!(event = "node_came", node = from.node, says);
-                // It does not wait for the next beat to know of this node.
+                // It does not wait for the next beat to know of this node. What it has said of itself was forgotten, if it was
+                // only away.
                 self.tell(of_node(from.node), Words::Beat(self.door));
+                self.tell(of_node(from.node), Words::Hello);
             }
             Change::Replaced(_) => {
                 self.index.forget(from.node);
@@ -286,6 +291,7 @@ impl Cluster {
 /// Tells the others what has changed here.
 async fn tell(hub: Weak<Inner>, cluster: Arc<Cluster>) {
     let mut ticks = tokio::time::interval(TELL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(hub) = Hub::upgrade(&hub) else { return };
@@ -328,6 +334,7 @@ fn all_rows(hub: &Hub) -> Vec<Row> {
 /// Says again and again that this node lives, and forgets those who do not.
 async fn beat(cluster: Weak<Cluster>) {
     let mut ticks = tokio::time::interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(cluster) = cluster.upgrade() else { return };

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::words::{Answer, Question, Words};
-use super::{ALL, Answers, Cluster, PATIENCE, of_node};
+use super::{ALL, Cluster, PATIENCE, of_node};
 use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
@@ -19,11 +19,13 @@ use crate::delivery::{AckReport, AckRequest};
 use crate::hub::names;
 use crate::recovery::Change;
 
-/// Where nodes report whom they reached, and what those answered: to whoever waits for the acknowledgements.
-pub(super) fn reports(ack: &AckRequest) -> Answers {
+/// Has what nodes report to this number (whom they reached, and what those answered) passed on to whoever waits for the
+/// acknowledgements, for as long as they do.
+pub(super) fn await_reports(cluster: &Arc<Cluster>, number: u64, ack: &AckRequest) {
     let (sender, mut receiver) = mpsc::unbounded_channel::<(u16, Answer)>();
-    let (reports, patience) = (ack.answers.clone(), ack.timeout);
-    tokio::spawn(async move {
+    cluster.questions.lock().insert(number, sender);
+    let (reports, patience, own) = (ack.answers.clone(), ack.timeout, Arc::clone(cluster));
+    cluster.background.spawn(async move {
         let pass_on = async {
             while let Some((_, answer)) = receiver.recv().await {
                 let report = match answer {
@@ -37,9 +39,12 @@ pub(super) fn reports(ack: &AckRequest) -> Answers {
                 }
             }
         };
-        let _ = timeout(patience, pass_on).await;
+        tokio::select! {
+            _ = timeout(patience, pass_on) => {}
+            () = reports.closed() => {}
+        }
+        own.questions.lock().remove(&number);
     });
-    sender
 }
 
 impl Cluster {
