@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 
 use super::words::{Relay, Words};
-use super::{Cluster, of_channel, of_node};
+use super::{ALL, Cluster, of_channel, of_node};
 use crate::Hub;
 use crate::admission::PERMITS;
 use crate::app::App;
@@ -45,7 +45,10 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
                     let relay =
                         Relay { remembered: std::mem::take(remembered), asks: *asks, ..Relay::of(&app, delivery) };
                     let payload = cluster.letter(Words::Relay(cluster.number(), Box::new(relay))).write();
-                    said.extend(topics(&app, delivery).map(|topic| Said { topic, payload: payload.clone() }));
+                    // All report whom they reached, nobody included.
+                    let all = asks.filter(|_| matches!(delivery.to, Target::Channels(_))).map(|_| ALL.into());
+                    let some = topics(&app, delivery).filter(|_| all.is_none());
+                    said.extend(all.iter().cloned().chain(some).map(|topic| Said { topic, payload: payload.clone() }));
                 }
             }
         }
