@@ -42,10 +42,14 @@ async function client(stage, sub, options = {}) {
   return { socket, heard, net };
 }
 
+/** Whether a stock client goes on to a websocket from polling. */
+const stockUpgrades = (socket) => socket.io.opts.transports.includes('websocket');
+
 /** Cuts a stock client off, until `meanwhile` is done and it has come back. (In the middle of an upgrade it would notice by the heartbeat only.) */
 async function away({ socket, net }, meanwhile) {
   const { engine } = socket.io;
-  if (engine.upgrading) await new Promise((resolve) => { engine.once('upgrade', resolve); });
+  const upgrades = engine.transport.name === 'polling' && stockUpgrades(socket);
+  if (upgrades) await new Promise((resolve) => { engine.once('upgrade', resolve); });
   const gone = next(socket, 'disconnect');
   net.cut();
   await gone;
