@@ -35,7 +35,7 @@ test('a durable message reaches all devices at once, on whichever nodes, and who
     assert.equal(level, 'stored');
   }
   for (const socket of [here, there]) {
-    await until(() => socket.heard.length >= COUNT, () => `${socket.heard.length} of ${COUNT}`);
+    await until(() => socket.heard.length >= COUNT, 'all of them');
     assert.deepEqual([...socket.heard].sort((x, y) => x - y), Array.from({ length: COUNT }, (_, n) => n), 'each once');
   }
   there.acks.get(0)();
@@ -63,6 +63,6 @@ test('a node that is killed loses nothing that was stored', async (t) => {
   for (let n = 0; n < 50; n += 1) await a.publish('user:eve', 'notification', n);
   a.child.kill('SIGKILL');
   const socket = await enter(t, b, { userId: 'eve' });
-  await until(() => socket.heard.length === 50, () => `${socket.heard.length} of 50`);
+  await until(() => socket.heard.length === 50, 'all of them');
   assert.deepEqual(socket.heard, Array.from({ length: 50 }, (_, n) => n));
 });

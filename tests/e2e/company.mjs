@@ -1,17 +1,10 @@
 // Nodes on one Redis, for tests of what they do together.
 import { serve } from './harness.mjs';
 import { redis } from './redis.mjs';
+import { eventually } from './waiting.mjs';
 
-/** Waits until `holds` gives something true. */
-export async function until(holds, what, ms = 15_000) {
-  const end = Date.now() + ms;
-  for (;;) {
-    const found = await holds();
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${typeof what === 'function' ? what() : what}`);
-    await new Promise((resolve) => { setTimeout(resolve, 20); });
-  }
-}
+/** As `eventually`, for what takes nodes a while: a lease is 5 s. */
+export const until = (look, what, ms = 15_000) => eventually(look, what, ms);
 
 /** A figure of a node's. */
 export const figure = async (node, name) => Number((await (await fetch(`${node.url}/metrics`)).text()).match(new RegExp(`^${name}(?:_total)? (\\S+)$`, 'm'))?.[1]);

@@ -75,7 +75,7 @@ impl Cluster {
             last.remove(&from);
             return;
         }
-        self.hears(from, "beat");
+        self.hears(from);
         match words {
             Words::Beat(door) => self.members.lock().note_door(from.node, door),
             Words::Leave => {}

@@ -2,6 +2,7 @@
 //! [`LEASE`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -50,60 +51,71 @@ pub enum Change {
     Replaced(Peer),
 }
 
+/// What is known of one of them.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    life: u64,
+    heard: Instant,
+    door: Option<Door>,
+}
+
 /// The others.
 #[derive(Debug, Default)]
 pub struct Members {
-    known: HashMap<u16, (u64, Instant)>,
-    doors: HashMap<u16, Door>,
+    known: HashMap<u16, Known>,
 }
 
 impl Members {
     /// Somebody said something.
     pub fn hear(&mut self, peer: Peer, now: Instant) -> Change {
-        match self.known.insert(peer.node, (peer.life, now)) {
-            None => Change::Came,
-            Some((life, _)) if life == peer.life => Change::None,
-            Some((life, _)) => Change::Replaced(Peer { life, ..peer }),
+        let new = Known { life: peer.life, heard: now, door: None };
+        match self.known.entry(peer.node) {
+            Entry::Vacant(unknown) => {
+                unknown.insert(new);
+                Change::Came
+            }
+            Entry::Occupied(mut known) if known.get().life == peer.life => {
+                known.get_mut().heard = now;
+                Change::None
+            }
+            Entry::Occupied(mut other) => {
+                let Known { life, .. } = other.insert(new);
+                Change::Replaced(Peer { life, ..peer })
+            }
         }
     }
 
-    /// Somebody said where their door is.
+    /// Somebody who is there said where their door is.
     pub fn note_door(&mut self, node: u16, door: Option<Door>) {
-        match door {
-            Some(door) => drop(self.doors.insert(node, door)),
-            None => drop(self.doors.remove(&node)),
+        if let Some(known) = self.known.get_mut(&node) {
+            known.door = door;
         }
     }
 
     /// The door of somebody who is there.
     #[must_use]
     pub fn door_of(&self, node: u16) -> Option<Door> {
-        self.doors.get(&node).copied().filter(|_| self.has(node))
+        self.known.get(&node)?.door
     }
 
     /// Somebody said that they go; false when nobody knew them.
     pub fn leave(&mut self, peer: Peer) -> bool {
-        let there = self.known.get(&peer.node).is_some_and(|(life, _)| *life == peer.life);
+        let there = self.known.get(&peer.node).is_some_and(|known| known.life == peer.life);
         if there {
             self.known.remove(&peer.node);
-            self.doors.remove(&peer.node);
         }
         there
     }
 
     /// Nobody could be heard until now: that is nobody's fault.
     pub fn spare(&mut self, now: Instant) {
-        self.known.values_mut().for_each(|(_, heard)| *heard = now);
+        self.known.values_mut().for_each(|known| known.heard = now);
     }
 
     /// Who has not been heard for too long; they are forgotten.
     pub fn expire(&mut self, now: Instant) -> Vec<Peer> {
-        let is_over = |heard: &Instant| now.saturating_duration_since(*heard) >= LEASE;
-        let gone = self.known.iter().filter(|(_, (_, heard))| is_over(heard));
-        let gone: Vec<Peer> = gone.map(|(node, (life, _))| Peer { node: *node, life: *life }).collect();
-        self.known.retain(|_, (_, heard)| !is_over(heard));
-        self.doors.retain(|node, _| self.known.contains_key(node));
-        gone
+        let is_over = |_: &u16, known: &mut Known| now.saturating_duration_since(known.heard) >= LEASE;
+        self.known.extract_if(is_over).map(|(node, Known { life, .. })| Peer { node, life }).collect()
     }
 
     /// The numbers of all of them, in order.

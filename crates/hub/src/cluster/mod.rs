@@ -269,12 +269,12 @@ impl Cluster {
         }
     }
 
-    fn hears(&self, from: Peer, says: &str) {
+    fn hears(&self, from: Peer) {
         let change = self.members.lock().hear(from, now());
         match change {
             Change::None => {}
             Change::Came => {
-                info!(event = "node_came", node = from.node, says);
+                info!(event = "node_came", node = from.node);
                 // It does not wait for the next beat to know of this node. What it has said of itself was forgotten, if it was
                 // only away.
                 self.tell(of_node(from.node), Words::Beat(self.door));

@@ -67,7 +67,10 @@ impl Hub {
     /// How many users of an app are online.
     #[must_use]
     pub fn online(&self, app: AppId) -> usize {
-        if self.is_alone() { self.presence().count(app) } else { self.users(app).len() }
+        let others = self.cluster().map(|others| others.index.users(app)).unwrap_or_default();
+        // One who is here, too, counts once.
+        let elsewhere_only = others.iter().filter(|user| !self.presence().user(app, user).online).count();
+        self.presence().count(app) + elsewhere_only
     }
 
     /// Whether other nodes know that a user is online, or was a moment ago.
