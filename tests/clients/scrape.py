@@ -74,7 +74,7 @@ class Scrape(unittest.TestCase):
             for sample in family.samples:
                 self.assertEqual(set(sample.labels) - {"le"}, labels, sample)
         # What nothing has happened for has no series yet.
-        alone = {name for name in shown if name.startswith("oyez_cluster_")}
+        alone = {name for name in shown if name.startswith(("oyez_cluster_", "oyez_neighbours"))}
         self.assertEqual(set(shown) - set(self.families) - alone, {"oyez_messages_dropped", "oyez_connects_refused", "oyez_connect_errors", "oyez_disconnects", "oyez_tls_handshakes"})
 
     def test_figures_are_right(self):

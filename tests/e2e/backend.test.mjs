@@ -38,11 +38,11 @@ name = "all"
 subscribe = true
 [[app.desk.channel]]
 name = "doc:{project}:{id}"
-subscribe = { ask = "${backend.url}/may", secret = "for-the-backend", cache = "30s", timeout = "300ms" }
-publish = { ask = "${backend.url}/may", cache = "0s", timeout = "300ms" }
+subscribe = { ask = "${backend.url}/may", token = "for-the-backend", cache = "30s", timeout = "300ms", private = true }
+publish = { ask = "${backend.url}/may", cache = "0s", timeout = "300ms", private = true }
 [[app.desk.channel]]
 name = "open:{id}"
-subscribe = { ask = "${backend.url}/may", cache = "1s", timeout = "300ms", default = true }
+subscribe = { ask = "${backend.url}/may", cache = "1s", timeout = "300ms", default = true, private = true }
 [app.desk.connect]
 join = ["user:{user.id}", "all"]
 reply = { event = "hello" }
@@ -56,8 +56,9 @@ publish = { to = "{data.channel}", event = "said", data = "{'from': user.id}" }
 ack = "{'ok': true}"
 [app.desk.forward]
 url = "${backend.url}/event"
-secret = "for-the-backend"
+token = "for-the-backend"
 timeout = "300ms"
+private = true
 `;
 
 before(async () => {
@@ -182,8 +183,10 @@ describe('an event that no rule names', () => {
     assert.deepEqual(await socket.emitWithAck('order:new', { item: 'x', from: 'admin' }), { order: 7, lines: [1, null] });
     const [call] = backend.calls;
     assert.deepEqual([call.url, call.headers.authorization], ['/event', 'Bearer for-the-backend']);
-    assert.deepEqual(JSON.parse(call.body), {
-      event: 'order:new', data: { item: 'x', from: 'admin' }, session: socket.id,
+    const { id, ...words } = JSON.parse(call.body);
+    assert.deepEqual([id.length, call.headers['webhook-id']], [36, id]);
+    assert.deepEqual(words, {
+      app: 'desk', event: 'order:new', data: { item: 'x', from: 'admin' }, args: [{ item: 'x', from: 'admin' }], session: socket.id,
       user: { id: user, name: 'Li', roles: ['sales'], attributes: { departments: [], sites: ['3'] } },
     });
     answers.set('empty', () => ({ status: 204 }));
@@ -200,14 +203,14 @@ describe('an event that no rule names', () => {
     assert.deepEqual(acks, [{ allow: true }, { allow: true }, { allow: true }]);
     assert.deepEqual(asked().map(({ data }) => data), [1, 2, 3]);
     const failures = [
-      ['refused', { status: 409, body: { secret: 'stack trace' } }, 'the backend refused'],
-      ['silent', { status: 0 }, 'the backend did not answer'],
-      ['odd', { body: '<html>' }, "the backend's answer is not JSON"],
+      ['refused', { status: 409, body: { secret: 'stack trace' } }, 'the backend refused', 502, 'backend_failed'],
+      ['silent', { status: 0 }, 'the backend did not answer in time', 504, 'timeout'],
+      ['odd', { body: '<html>' }, "the backend's answer is not JSON", 502, 'backend_failed'],
     ];
-    for (const [event, answer, message] of failures) {
+    for (const [event, answer, message, code, error] of failures) {
       answers.set(event, () => answer);
       const said = next(socket, 'error');
-      assert.deepEqual(await socket.timeout(3000).emitWithAck(event), { code: 502, message, channel: null });
+      assert.deepEqual(await socket.timeout(3000).emitWithAck(event), { code, message, channel: null, error });
       assert.equal((await said)[0].message, message);
     }
     await fence(server, socket, `user:${user}`);

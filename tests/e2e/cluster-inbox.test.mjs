@@ -1,8 +1,11 @@
 // What is durable, with a store and a broker that all nodes share: one inbox, whichever node one is on.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { connect, connected, token } from './harness.mjs';
+import { join, relative } from 'node:path';
+import { ROOT, connect, connected, token } from './harness.mjs';
 import { cluster, until } from './company.mjs';
+import { CONFIG as INBOXES, ENV } from './keeping.mjs';
+import { folder } from './stage.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
 
@@ -65,4 +68,22 @@ test('a node that is killed loses nothing that was stored', async (t) => {
   const socket = await enter(t, b, { userId: 'eve' });
   await until(() => socket.heard.length === 50, 'all of them');
   assert.deepEqual(socket.heard, Array.from({ length: 50 }, (_, n) => n));
+});
+
+test('who is put on a roster hears the very next message, on whichever node they are', async (t) => {
+  const path = join(folder(t, { 'oyez.toml': INBOXES() }), 'oyez.toml');
+  const { nodes: all } = await cluster(t, 3, { config: relative(ROOT, path), args: (at, { url }) => ['--store', url], env: ENV });
+  const ann = connect(all[2].url, { transports: ['websocket'], auth: { token: token({ sub: 'ann', teams: Array.from({ length: 40 }, (_, n) => `t${n}`) }) } });
+  t.after(() => ann.disconnect());
+  const heard = [];
+  ann.on('notice', (said, ack) => { heard.push(said.n); ack(); });
+  await connected(ann);
+  await until(async () => (await all[0].api('/api/v1/users/ann/presence?app=desk')).json.online, 'she is known');
+  for (let n = 0; n < 40; n += 1) {
+    const put = await all[n % 2].api(`/api/v1/channels/team:t${n}/roster`, { method: 'PUT', body: { app: 'desk', users: ['ann'] } });
+    assert.equal(put.status, 200, put.text);
+    await all[(n + 1) % 3].publish(`team:t${n}`, 'notice', { n }, { app: 'desk' });
+    await until(() => heard.length > n, `${n} at once`, 2000);
+  }
+  assert.deepEqual(heard, Array.from({ length: 40 }, (_, n) => n));
 });

@@ -41,13 +41,12 @@ event = "join"
 join  = "{data.channel}"
 reply = { event = "joined", data = "joined" }
 [app.desk.limits]
-connections_per_user = 3
 `;
 
-async function desk(t, count) {
+async function desk(t, count, limits = 'connections_per_user = 3') {
   const folder = mkdtempSync(join(tmpdir(), 'oyez-desk-'));
   t.after(() => rmSync(folder, { recursive: true }));
-  writeFileSync(join(folder, 'oyez.toml'), FILE);
+  writeFileSync(join(folder, 'oyez.toml'), FILE + limits);
   return cluster(t, count, { config: relative(new URL('../..', import.meta.url).pathname, join(folder, 'oyez.toml')) });
 }
 
@@ -135,4 +134,61 @@ test('a user has so many connections, on whichever nodes', async (t) => {
     await assert.rejects(enter(t, node, { sub: 'ann' }), /./, 'a fourth is refused');
   }
   await enter(t, b, { sub: 'bob' });
+});
+
+for (const how of ['killed', 'stopped']) {
+  test(`users of a node that is ${how} have gone, once for all who watch, unless they have come to another one`, async (t) => {
+    const { nodes: [a, b, c], know } = await desk(t, 3);
+    const watchers = await Promise.all([a, c].map((node, at) => enter(t, node, { sub: `watcher-${at}` }, 'watchers')));
+    const told = (watcher, who) => watcher.heard.filter(([, user]) => user === who).map(([event]) => event);
+    await enter(t, b, { sub: 'bob' });
+    await enter(t, b, { sub: 'eve' });
+    await enter(t, b, { sub: 'ann' });
+    await until(async () => (await ask(a, '/users/ann/presence')).online, 'she is known');
+    await enter(t, a, { sub: 'ann' });
+    for (const watcher of watchers) await until(() => ['bob', 'eve', 'ann'].every((who) => told(watcher, who).length), 'they came');
+    await until(async () => (await ask(a, '/online')).connections === 6, 'all are known');
+    if (how === 'killed') b.child.kill('SIGKILL');
+    await (how === 'killed' ? b.exited : b.stop());
+    await enter(t, c, { sub: 'eve' });
+    await know([a, c]);
+    for (const watcher of watchers) await until(() => told(watcher, 'bob').includes('went'), 'bob went');
+    // Whoever else could tell it would have done so by now.
+    await enter(t, a, { sub: 'last' });
+    for (const watcher of watchers) await until(() => told(watcher, 'last').length, 'the last came');
+    for (const watcher of watchers) {
+      assert.deepEqual(told(watcher, 'bob'), ['came', 'went']);
+      assert.deepEqual(['eve', 'ann'].map((who) => told(watcher, who)), [['came'], ['came']]);
+    }
+  });
+}
+
+test('users of a node that was only away come back with it', async (t) => {
+  const { nodes: [a, b] } = await desk(t, 2);
+  const watcher = await enter(t, a, { sub: 'watcher' }, 'watchers');
+  const told = () => watcher.heard.filter(([, user]) => user === 'bob').map(([event]) => event);
+  await enter(t, b, { sub: 'bob' });
+  await until(() => told().length === 1, 'he came');
+  b.child.kill('SIGSTOP');
+  await until(() => told().length === 2, 'he went');
+  b.child.kill('SIGCONT');
+  await until(() => told().length === 3, 'he came again');
+  assert.deepEqual(told(), ['came', 'went', 'came']);
+});
+
+test('the oldest connections of a user are closed, on whichever nodes they are', async (t) => {
+  const { nodes } = await desk(t, 2, 'connections_per_user = 3\nwhen_user_full = "close_oldest"');
+  const all = [];
+  for (const at of [0, 1, 0, 1, 1, 0]) {
+    all.push(await enter(t, nodes[at], { sub: 'ann' }));
+    const kept = all.slice(-3);
+    const begun = Date.now();
+    await until(() => all.every((socket) => socket.connected === kept.includes(socket)), 'the oldest has gone', 2000);
+    t.diagnostic(`closed after ${Date.now() - begun} ms`);
+  }
+  for (const node of nodes) await until(async () => (await ask(node, '/users/ann/presence')).connections === 3, 'three are left');
+  // Two at once, on both nodes.
+  const more = await Promise.all(nodes.map((node) => enter(t, node, { sub: 'ann' })));
+  await until(() => all.concat(more).filter((socket) => socket.connected).length === 3, 'two more have gone', 2000);
+  assert.deepEqual([all[5], ...more].map((socket) => socket.connected), [true, true, true]);
 });

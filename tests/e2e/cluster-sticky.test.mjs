@@ -1,45 +1,9 @@
 // No sticky sessions: clients behind a balancer that sends each request, and each upgrade, to the next node.
-import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import http from 'node:http';
-import net from 'node:net';
-import { once } from 'node:events';
+import { balancer } from './balancer.mjs';
 import { connect, connected, next, token } from './harness.mjs';
-import { cluster, until } from './company.mjs';
+import { onEachBroker, until } from './company.mjs';
 import { Raw } from './wire.mjs';
-
-/** A balancer in front of these nodes; requests and upgrades take turns. */
-async function balancer(t, nodes) {
-  let turn = 0;
-  const statuses = [];
-  const node = () => {
-    const there = nodes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
-    return there[(turn += 1) % there.length];
-  };
-  const server = http.createServer((request, response) => {
-    const { method, url, headers } = request;
-    const onward = http.request({ host: '127.0.0.1', port: node().port, method, path: url, headers, agent: false }, (answer) => {
-      statuses.push([answer.statusCode, method, url]);
-      response.writeHead(answer.statusCode, answer.headers);
-      answer.pipe(response);
-    });
-    onward.on('error', () => { response.statusCode = 502; response.end(); });
-    response.on('close', () => onward.destroy());
-    request.pipe(onward);
-  });
-  server.on('upgrade', (request, socket, head) => {
-    const onward = net.connect(node().port, '127.0.0.1', () => {
-      onward.write(`${request.method} ${request.url} HTTP/1.1\r\n${request.rawHeaders.reduce((text, word, at) => text + word + (at % 2 ? '\r\n' : ': '), '')}\r\n`);
-      onward.write(head);
-      socket.pipe(onward).pipe(socket);
-    });
-    for (const end of [socket, onward]) end.on('error', () => { socket.destroy(); onward.destroy(); });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => { server.closeAllConnections(); server.close(); });
-  return { url: `http://127.0.0.1:${server.address().port}`, statuses };
-}
 
 const CONFIG = 'tests/corpus/app.toml';
 
@@ -59,8 +23,8 @@ async function talks(t, url, transports, count = 60) {
 }
 
 for (const [name, transports] of [['polling only', ['polling']], ['polling, then upgrade', ['polling', 'websocket']], ['websocket', ['websocket']]]) {
-  test(`three nodes behind a balancer that knows nobody: ${name}`, async (t) => {
-    const { nodes } = await cluster(t, 3, { config: CONFIG });
+  onEachBroker(`three nodes behind a balancer that knows nobody: ${name}`, async (t, cluster) => {
+    const { nodes } = await cluster(3, { config: CONFIG });
     const { url, statuses } = await balancer(t, nodes);
     const sockets = await Promise.all(Array.from({ length: 8 }, () => talks(t, url, transports)));
     if (transports.length === 2) {
@@ -87,8 +51,8 @@ for (const [name, transports] of [['polling only', ['polling']], ['polling, then
   });
 }
 
-test('who was there sees the client leave, whichever node its last request came to', async (t) => {
-  const { nodes } = await cluster(t, 3, { config: CONFIG });
+onEachBroker('who was there sees the client leave, whichever node its last request came to', async (t, cluster) => {
+  const { nodes } = await cluster(3, { config: CONFIG });
   const { url } = await balancer(t, nodes);
   const sockets = await Promise.all(Array.from({ length: 3 }, () => talks(t, url, ['polling'], 1)));
   const count = async () => (await nodes[0].api('/api/v1/connections')).json.total;
@@ -97,8 +61,8 @@ test('who was there sees the client leave, whichever node its last request came 
   await until(async () => await count() === 0, 'all have gone');
 });
 
-test('a dead owner: a clean new session, at once', async (t) => {
-  const { nodes } = await cluster(t, 2, { config: CONFIG });
+onEachBroker('a dead owner: a clean new session, at once', async (t, cluster) => {
+  const { nodes } = await cluster(2, { config: CONFIG });
   const { url } = await balancer(t, nodes);
   const socket = connect(url, { transports: ['polling'], reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 100, auth: { token: token({ sub: 'orphan' }) } });
   t.after(() => socket.disconnect());
@@ -114,8 +78,8 @@ test('a dead owner: a clean new session, at once', async (t) => {
   assert.deepEqual(await heard, [1]);
 });
 
-test('nobody comes in by the door for nodes without its secret', async (t) => {
-  const { nodes: [a] } = await cluster(t, 1, { config: CONFIG });
+onEachBroker('nobody comes in by the door for nodes without its secret', async (t, cluster) => {
+  const { nodes: [a] } = await cluster(1, { config: CONFIG });
   const port = Number(a.logs.join('\n').match(/"door":"127\.0\.0\.1:(\d+)"/)?.[1] ?? a.logs.join('\n').match(/door=127\.0\.0\.1:(\d+)/)[1]);
   for (const hello of ['GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n', `${'x'.repeat(32)}PROXY TCP4 1.2.3.4 0.0.0.0 5 0\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`]) {
     const raw = new Raw(port);

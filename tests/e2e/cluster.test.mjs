@@ -1,8 +1,7 @@
-// Nodes that share a Redis behave as one server: with Debian's redis-server and stock clients.
-import { test } from 'node:test';
+// Nodes that share a broker behave as one server: with Debian's redis-server and nats-server, and stock clients.
 import assert from 'node:assert/strict';
 import { connect, connected, next, serve, token } from './harness.mjs';
-import { cluster, figure, until } from './company.mjs';
+import { figure, onEachBroker, until } from './company.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
 const TICKETING = { config: CONFIG };
@@ -25,8 +24,8 @@ async function enter(t, node, claims, channels = [], options = {}) {
 const told = (socket, event) => socket.heard.filter(([name]) => name === event).map(([, said]) => said.payload);
 const hears = (socket, event, count, ms) => until(() => told(socket, event).length >= count, `${count} × ${event}, but ${told(socket, event).length}`, ms);
 
-test('what is published on one node is heard on all, once and in order', async (t) => {
-  const { nodes: [a, b, c] } = await cluster(t, 3, TICKETING);
+onEachBroker('what is published on one node is heard on all, once and in order', async (t, cluster) => {
+  const { nodes: [a, b, c] } = await cluster(3, TICKETING);
   const there = await Promise.all([a, b, c].map((node, at) => enter(t, node, { userId: `user-${at}` }, ['ticket:1', 'ticket:2'])));
   const COUNT = 600;
   for (let n = 0; n < COUNT; n += 60) {
@@ -42,8 +41,8 @@ test('what is published on one node is heard on all, once and in order', async (
   }
 });
 
-test('who has just joined hears what another node says next', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
+onEachBroker('who has just joined hears what another node says next', async (t, cluster) => {
+  const { nodes: [a, b] } = await cluster(2, TICKETING);
   const socket = await enter(t, b, { userId: 'late' });
   for (let n = 0; n < 50; n += 1) {
     const joined = next(socket, 'subscribed');
@@ -55,8 +54,8 @@ test('who has just joined hears what another node says next', async (t) => {
   assert.deepEqual(told(socket, 'ticket_updated'), Array.from({ length: 50 }, (_, n) => n));
 });
 
-test('a session is reached by its id, left out by it, described, moved and sent away from any node', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
+onEachBroker('a session is reached by its id, left out by it, described, moved and sent away from any node', async (t, cluster) => {
+  const { nodes: [a, b] } = await cluster(2, TICKETING);
   const one = await enter(t, a, { userId: 'one' }, ['ticket:1']);
   const two = await enter(t, b, { userId: 'two' }, ['ticket:1']);
   await a.publish(two.id, 'to_you', 1);
@@ -84,8 +83,8 @@ test('a session is reached by its id, left out by it, described, moved and sent 
   assert.deepEqual(told(two, 'nine'), [1]);
 });
 
-test('acknowledgements come from the clients of all nodes, and who has none keeps nobody waiting', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 3, TICKETING);
+onEachBroker('acknowledgements come from the clients of all nodes, and who has none keeps nobody waiting', async (t, cluster) => {
+  const { nodes: [a, b] } = await cluster(3, TICKETING);
   for (const [node, word] of [[a, 'here'], [b, 'there'], [b, 'there too']]) {
     const socket = await enter(t, node, { userId: word }, ['ticket:1']);
     socket.on('ask', (_, answer) => answer(word));
@@ -97,8 +96,8 @@ test('acknowledgements come from the clients of all nodes, and who has none keep
   assert.deepEqual(json.answers.flat().sort(), ['here', 'there', 'there too']);
 });
 
-test('only those hear it who may, wherever they are', async (t) => {
-  const { nodes: [a, b] } = await cluster(t, 2, TICKETING);
+onEachBroker('only those hear it who may, wherever they are', async (t, cluster) => {
+  const { nodes: [a, b] } = await cluster(2, TICKETING);
   const admin = await enter(t, b, { userId: 'ann', roles: ['admin'] }, ['ticket:1']);
   const other = await enter(t, b, { userId: 'bob', roles: ['agent'] }, ['ticket:1']);
   await a.publish('ticket:1', 'secret', 1, { audience: { roles: ['admin'] } });
@@ -109,8 +108,8 @@ test('only those hear it who may, wherever they are', async (t) => {
   assert.deepEqual([told(admin, 'secret'), told(other, 'secret')], [[1], [2]]);
 });
 
-test('a Redis that restarts: red, local delivery, then green and heard again', async (t) => {
-  const { engine, nodes: [a, b] } = await cluster(t, 2, TICKETING);
+onEachBroker('a broker that restarts: red, local delivery, then green and heard again', async (t, cluster) => {
+  const { engine, nodes: [a, b] } = await cluster(2, TICKETING);
   const here = await enter(t, a, { userId: 'here' }, ['ticket:1']);
   const there = await enter(t, b, { userId: 'there' }, ['ticket:1']);
   await engine.stop();
@@ -124,13 +123,13 @@ test('a Redis that restarts: red, local delivery, then green and heard again', a
   for (const node of [a, b]) await until(async () => (await node.api('/readyz')).status === 200, 'it is green');
   await a.publish('ticket:1', 'again', 1);
   await hears(there, 'again', 1);
-  t.diagnostic(`heard again ${Date.now() - begun} ms after the start of Redis`);
+  t.diagnostic(`heard again ${Date.now() - begun} ms after its start`);
   assert.deepEqual(told(there, 'local'), [], 'what was said meanwhile was not kept');
   assert.ok(await figure(a, 'oyez_cluster_unsaid') >= 1);
 });
 
-test('a node that is killed is forgotten, one that goes at once', async (t) => {
-  const { nodes, know, start } = await cluster(t, 3, TICKETING);
+onEachBroker('a node that is killed is forgotten, one that goes at once', async (t, cluster) => {
+  const { nodes, know, start } = await cluster(3, TICKETING);
   const [a, b, c] = nodes;
   await c.stop();
   await know([a, b]);
@@ -144,18 +143,18 @@ test('a node that is killed is forgotten, one that goes at once', async (t) => {
   await hears(socket, 'hello', 1);
 });
 
-test('a broker that cannot be had does not stop the start, and is named with what to do', async (t) => {
-  const node = await serve(CONFIG, { args: ['--broker', 'redis://127.0.0.1:1', '--store', 'memory'] });
+onEachBroker('a broker that cannot be had does not stop the start, and is named with what to do', async (t, _, engine) => {
+  const node = await serve(CONFIG, { args: ['--broker', `${engine.toLowerCase()}://127.0.0.1:1`, '--store', 'memory'] });
   t.after(() => node.stop());
   const socket = await enter(t, node, { userId: 'alone' }, ['ticket:1']);
   await node.publish('ticket:1', 'alone', 1);
   await hears(socket, 'alone', 1);
   assert.equal((await node.api('/readyz')).status, 503);
-  assert.match(node.logs.join('\n'), /broker_failed.*is Redis running at 127\.0\.0\.1:1\?/);
+  assert.match(node.logs.join('\n'), new RegExp(`broker_failed.*is ${engine} running at 127\\.0\\.0\\.1:1\\?`));
 });
 
-test('what is revoked on one node is refused on all, also by one that comes later', async (t) => {
-  const { nodes: [a, b], know, start } = await cluster(t, 2, TICKETING);
+onEachBroker('what is revoked on one node is refused on all, also by one that comes later', async (t, cluster) => {
+  const { nodes: [a, b], know, start } = await cluster(2, TICKETING);
   const socket = await enter(t, b, { userId: 'banned' }, ['ticket:1']);
   const gone = next(socket, 'disconnect');
   const revoked = await a.api('/api/v1/revoke', { body: { user: 'banned' } });

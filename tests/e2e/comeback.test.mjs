@@ -272,7 +272,7 @@ test('who is cut off while a backend is still asked about a new rule is asked ab
   const first = await client(t, server);
   const { pid, sid } = await first.hears('40');
   await eventually(async () => (await server.api('/api/v1/connections')).json.connections[0]?.channels.length === 2);
-  await server.change({ staff: `{ ask = "${backend.url}/may", cache = "0s", timeout = "20s" }` });
+  await server.change({ staff: `{ ask = "${backend.url}/may", cache = "0s", timeout = "20s", private = true }` });
   await eventually(() => backend.calls.length > 0, 'the backend is asked');
   await first.cut();
   await gone(server);

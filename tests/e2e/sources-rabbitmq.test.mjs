@@ -248,7 +248,8 @@ delivery = "durable"
   test('without its address it is off', async (t) => {
     const { server, source } = await node(t, { env: { RABBITMQ_URL: '' } });
     assert.equal(await figure(server, 'working', source), 0);
-    assert.ok(!server.logs.some((line) => line.includes('source_')), server.logs.join('\n'));
+    await logged(server, 'source_off');
+    assert.ok(!server.logs.some((line) => /source_(?!off)/.test(line)), server.logs.join('\n'));
   });
 
   describe('says what is wrong, and serves all the same', () => {

@@ -39,7 +39,7 @@ export function run(args, env = {}) {
 }
 
 /**
- * Somebody else's HTTP service on a port of its own, until `t` is over. `answer(call)` gives `{status, body}`, or
+ * Somebody else's HTTP service on a port of its own, until `t` is over. `answer(call)` gives `{status, body, headers}`, or
  * nothing to leave the caller waiting. `calls` holds each `{url, method, headers, body, at}`; `at` in
  * milliseconds.
  */
@@ -52,9 +52,9 @@ export async function service(t, answer) {
     request.on('end', async () => {
       const call = { url: request.url, method: request.method, headers: request.headers, body, at };
       calls.push(call);
-      const { status = 200, body: out = '' } = (await answer(call)) ?? {};
+      const { status = 200, body: out = '', headers = {} } = (await answer(call)) ?? {};
       if (status === 0) return;
-      response.writeHead(status, { 'content-type': 'application/json' });
+      response.writeHead(status, { 'content-type': 'application/json', ...headers });
       response.end(typeof out === 'string' ? out : JSON.stringify(out));
     });
   });

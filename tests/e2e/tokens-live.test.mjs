@@ -37,7 +37,7 @@ name = "site:{id}"
 subscribe = "id in user.sites"
 [[app.${name}.channel]]
 name = "asked:{id}"
-subscribe = { ask = "${backend.url}/may", cache = "0s", timeout = "5s" }
+subscribe = { ask = "${backend.url}/may", cache = "0s", timeout = "5s", private = true }
 [app.${name}.connect]
 join = ["user:{user.id}", "site:{each(user.sites)}"]
 reply = { event = "hello" }

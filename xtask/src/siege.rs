@@ -12,8 +12,11 @@ use crate::test::{cargo, needs};
 /// Where the scripts are.
 const FOLDER: &str = "tests/siege";
 
-/// The one that starts a RabbitMQ.
-const BROKERED: &str = "sources";
+/// What a script needs on the machine.
+type Need = fn() -> Result<(), String>;
+
+/// Those that start servers of others.
+const NEEDS: &[(&str, Need)] = &[("cluster", needs::redis), ("sources", needs::rabbitmq)];
 
 /// How `cargo xtask siege` is called.
 #[derive(Debug, clap::Args)]
@@ -38,8 +41,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     }
     needs::node_packages(root).map_err(anyhow::Error::msg)?;
     let chosen: Vec<_> = known.iter().filter(|name| options.names.is_empty() || options.names.contains(name)).collect();
-    if chosen.iter().any(|name| *name == BROKERED) {
-        needs::rabbitmq().map_err(anyhow::Error::msg)?;
+    for (_, need) in NEEDS.iter().filter(|(script, _)| chosen.iter().any(|name| name == script)) {
+        need().map_err(anyhow::Error::msg)?;
     }
     let build = ["build", "--release", "--quiet", "--package", "oyez-cli"];
     if !cargo::command(root).args(build).status()?.success() {

@@ -7,9 +7,11 @@ pub mod consul;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod http;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(any(feature = "consul", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(feature = "consul", feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod supervise;

@@ -1,7 +1,7 @@
 //! The life of a connection that is there for as long as the node: whatever ends it, it is made again, after waits that
 //! grow, and what was wrong is logged with its remedy.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oyez_hub::source::{Intake, Trouble};
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,8 @@ use tracing::{info, warn};
 
 /// The first wait; it doubles.
 const FIRST: Duration = Duration::from_millis(250);
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The longest one.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -30,6 +32,22 @@ pub(crate) struct Fault {
     pub(crate) said: String,
     /// What to do about it.
     pub(crate) help: String,
+}
+
+/// What goes wrong again and again is said when it changes, and then once a minute.
+#[derive(Debug, Default)]
+pub(crate) struct Repeated(Option<(String, Instant)>);
+
+impl Repeated {
+    /// Whether to say it.
+    pub(crate) fn is_news(&mut self, said: &str) -> bool {
+        let is_old = |(last, at): &(String, Instant)| last == said && at.elapsed() < MINUTE;
+        if self.0.as_ref().is_some_and(is_old) {
+            return false;
+        }
+        self.0 = Some((said.to_owned(), Instant::now()));
+        true
+    }
 }
 
 /// Waits that grow, each shortened by chance, so that not all come back at once.

@@ -54,6 +54,7 @@ impl Api {
             ],
             body: body.into(),
             timeout: TIMEOUT,
+            private: true,
         };
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;

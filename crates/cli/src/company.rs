@@ -4,8 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use clap::Args;
-use oyez_backends::redis::{RedisBroker, Server};
+use clap::{Args, ValueEnum};
+use oyez_backends::nats::{NatsBroker, Servers};
+use oyez_backends::redis::neighbours::{self, Adapter};
+use oyez_backends::redis::{Place, RedisBroker};
+use oyez_hub::Hub;
 use oyez_hub::broker::{Broker, Inlet};
 use oyez_hub::cluster::Door;
 use tokio::runtime::Handle;
@@ -13,8 +16,11 @@ use tracing::info;
 
 use crate::failure::Failure;
 
-/// What the channels of Oyez's own begin with.
+/// What the names of channels and subjects of Oyez's own begin with.
 const PREFIX: &str = "oyez";
+
+/// What to write.
+const HELP: &str = "write it as in --broker redis://127.0.0.1:6379 (nodes of another cluster name another Redis, or redis://127.0.0.1:6379?prefix=staging), or nats://127.0.0.1:4222";
 
 /// A broker, what it brings, and the door at which other nodes bring what is for clients of this one.
 pub(crate) struct Joined {
@@ -27,23 +33,122 @@ pub(crate) struct Joined {
 /// What the command line says about it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Company {
-    /// Be one of the nodes that share this broker: redis://USER:PASSWORD@HOST:PORT, rediss:// with TLS
+    /// Be one of the nodes that share this broker: redis://USER:PASSWORD@HOST:PORT, rediss:// with TLS,
+    /// redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…, each with ?prefix=NAME for a cluster of its own; or nats://USER:PASSWORD@HOST:PORT,…, tls://
+    /// with TLS
     #[arg(long, value_name = "URL", env = "OYEZ_BROKER", hide_env_values = true)]
     broker: Option<String>,
+    /// How Socket.IO servers of Node on the same Redis speak: this node is a member of their cluster
+    #[arg(long, value_name = "ADAPTER", env = "OYEZ_CLUSTER", value_enum, default_value_t)]
+    cluster: Cluster,
+}
+
+/// The adapter that Socket.IO servers use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Cluster {
+    /// createAdapter of @socket.io/redis-adapter, and @socket.io/redis-emitter
+    #[default]
+    Classic,
+    /// createShardedAdapter of @socket.io/redis-adapter, in its dynamic mode
+    Sharded,
+    /// @socket.io/redis-streams-adapter
+    Streams,
+    /// There are none
+    None,
+}
+
+impl Cluster {
+    fn adapter(self) -> Option<Adapter> {
+        match self {
+            Self::Classic => Some(Adapter::Classic),
+            Self::Sharded => Some(Adapter::Sharded),
+            Self::Streams => Some(Adapter::Streams),
+            Self::None => None,
+        }
+    }
 }
 
 impl Company {
     /// The broker, which is connected to in the background.
     pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<Joined>, Failure> {
-        let Some(url) = &self.broker else { return Ok(None) };
-        let help = "write it as in --broker redis://127.0.0.1:6379";
-        let server = Server::new(url, None).map_err(|error| Failure::new(format!("--broker: {error}")).help(help))?;
+        let Some(engine) = self.engine()? else { return Ok(None) };
         let listener =
-            door(server.address()).map_err(|error| Failure::new(format!("cannot listen for other nodes: {error}")))?;
+            door(engine.address()).map_err(|error| Failure::new(format!("cannot listen for other nodes: {error}")))?;
         let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
-        let (broker, inlet) = RedisBroker::connect(server, PREFIX, runtime);
-        info!(event = "broker", kind = "redis", ?broker, door = %address);
+        let kind = engine.kind();
+        let (broker, inlet) = engine.connect(runtime);
+        info!(event = "broker", kind, ?broker, door = %address);
         Ok(Some(Joined { broker, inlet, listener, door: Door { address, secret: rand::random() } }))
+    }
+
+    /// Becomes a member of the cluster of Socket.IO servers on the broker's Redis.
+    pub(crate) fn join_neighbours(&self, hub: &Hub, runtime: &Handle) -> Result<(), Failure> {
+        let (Some(adapter), Some(Engine::Redis(place, _))) = (self.cluster.adapter(), self.engine()?) else {
+            return Ok(());
+        };
+        if adapter == Adapter::Sharded && place.is_cluster() {
+            return Err(Failure::new("--cluster sharded speaks to one Redis, and --broker names a cluster of several")
+                .help("write --cluster classic or streams, as Node's servers do, or none without any"));
+        }
+        neighbours::join(&place, adapter, hub, runtime);
+        Ok(())
+    }
+
+    fn engine(&self) -> Result<Option<Engine>, Failure> {
+        let Some(url) = self.broker.as_ref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        Engine::new(url).map(Some).map_err(|error| Failure::new(format!("--broker: {error}")).help(HELP))
+    }
+}
+
+/// What can carry the words of nodes.
+enum Engine {
+    Nats(Servers),
+    /// With what the names of Oyez's own channels begin.
+    Redis(Place, String),
+}
+
+impl Engine {
+    fn new(url: &str) -> Result<Self, String> {
+        if Servers::are_named_by(url) {
+            return Servers::new(url, None).map(Self::Nats);
+        }
+        let (url, prefix) = url.split_once("?prefix=").unwrap_or((url, PREFIX));
+        let place = Place::of(url)?;
+        if place.database() != 0 {
+            return Err("channels know no databases, so that nodes that name several hear each other".to_owned());
+        }
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) {
+            return Err("a prefix has letters, digits, and - _ . : as in ?prefix=staging".to_owned());
+        }
+        Ok(Self::Redis(place, prefix.to_owned()))
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Nats(_) => "nats",
+            Self::Redis(..) => "redis",
+        }
+    }
+
+    /// The host and port at which it is reached, if it is by the network.
+    fn address(&self) -> Option<(String, u16)> {
+        match self {
+            Self::Nats(servers) => servers.address(),
+            Self::Redis(place, _) => place.address(),
+        }
+    }
+
+    fn connect(self, runtime: &Handle) -> (Arc<dyn Broker>, Inlet) {
+        match self {
+            Self::Nats(servers) => {
+                let (broker, inlet) = NatsBroker::connect(servers, PREFIX, runtime);
+                (broker, inlet)
+            }
+            Self::Redis(place, prefix) => {
+                let (broker, inlet) = RedisBroker::connect(place, &prefix, runtime);
+                (broker, inlet)
+            }
+        }
     }
 }
 

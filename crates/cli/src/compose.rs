@@ -80,8 +80,22 @@ impl Node {
         if let Some(Joined { broker, inlet, listener, door }) = company.broker(self.runtime.handle())? {
             self.server.hub().join_cluster(&broker, inlet, Some(door));
             self.server = self.server.with_door(listener);
+            company.join_neighbours(self.server.hub(), self.runtime.handle())?;
+            self.warn_of_own_store();
         }
         Ok(self)
+    }
+
+    /// Nodes share what they say to each other, but not what each of them keeps.
+    fn warn_of_own_store(&self) {
+        let hub = self.server.hub();
+        let keeps = || hub.apps().any(|app| app.inbox.is_some());
+        if hub.inboxes().is_some_and(|inboxes| !inboxes.store().is_shared()) && keeps() {
+            warn!(
+                event = "store_alone",
+                "inboxes are this node's alone: what is read here is new on other nodes; --store redis://HOST:PORT is one for all"
+            );
+        }
     }
 
     /// Every connection is encrypted.
@@ -104,10 +118,14 @@ impl Node {
             let current = reloads.current();
             tokio::spawn(reloads.run());
             let hub = server.hub().clone();
+            hub.begin_lifecycle();
             let sources = Sources::new(hub.clone(), ending.clone());
             let stop = CancellationToken::new();
             let serving = server.serve_all(listeners, stop.clone());
             tokio::pin!(serving);
+            if let Some(cluster) = hub.cluster() {
+                cluster.settle().await;
+            }
             ready();
             let mut sources = tokio::spawn(sources.run(current.clone()));
             let asked = async {
@@ -127,8 +145,13 @@ impl Node {
                 stop.cancel();
                 signals.end().await;
             };
+            let served = async {
+                let served = (&mut serving).await;
+                hub.await_takeovers().await;
+                served
+            };
             let ended = tokio::select! {
-                ended = &mut serving => ended.map_err(|error| Failure::new(format!("cannot serve: {error}"))),
+                ended = served => ended.map_err(|error| Failure::new(format!("cannot serve: {error}"))),
                 () = asked => {
                     warn!(event = "stop_now", "asked once more: nobody is waited for");
                     Ok(())

@@ -25,7 +25,7 @@ pub(crate) struct Keeping {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process, the URL of
-    /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER)
+    /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…)
     /// keeps them for all nodes that name it
     #[arg(long, value_name = "embedded|memory|URL", env = "OYEZ_STORE", hide_env_values = true)]
     store: Option<Kind>,
@@ -112,6 +112,13 @@ impl Keeping {
     /// Says that a restart forgets durable messages, where a configuration has them and nobody has said that this is meant.
     pub(crate) fn warn(&self, config: &Config) {
         let asked = self.data_dir.is_some() || self.store.is_some();
+        if !asked && config.apps.iter().any(|app| app.webhook.is_some()) {
+            warn!(
+                event = "store",
+                kind = "memory",
+                "who was told to be online is kept in memory: after a restart nobody is told to be offline; give it --data-dir DIR, or say --store memory if that is meant"
+            );
+        }
         if !asked && config.apps.iter().any(|app| app.inbox.is_some()) {
             warn!(
                 event = "store",

@@ -1,14 +1,14 @@
 //! Where messages come from by themselves: one task for each source that has an address, started anew when its settings
 //! change. What becomes of the messages is the app's rules' affair, which change without that.
 
-use oyez_backends::{consul, rabbitmq, redis};
+use oyez_backends::{consul, nats, rabbitmq, redis};
 use oyez_hub::Hub;
 use oyez_hub::source::{Intake, Trouble};
 use oyez_server::config::{Config, Door};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::error;
+use tracing::{error, info};
 
 /// One source that is being read.
 struct Running {
@@ -59,6 +59,10 @@ impl Sources {
             same
         });
         for (app, source) in wanted() {
+            if source.door.is_none() && source.rules.pushed.is_none() {
+                let (app, source) = (&app.name, &source.name);
+                info!(event = "source_off", app, source, "its `url` comes from a variable that is not set");
+            }
             let known = self.running.iter().any(|running| running.app == app.name && running.name == source.name);
             if let Some(door) = source.door.clone().filter(|_| !known) {
                 self.start(&app.name, &source.name, door);
@@ -87,6 +91,18 @@ impl Sources {
                 let options =
                     consul::Options::new(&door.url, &door.from, door.token.as_deref(), ca)?.waiting(door.wait);
                 self.tasks.spawn(consul::run(options, intake, stop));
+            }
+            "nats" => {
+                let servers = nats::Servers::new(&door.url, ca)?;
+                let group = Some(door.group.as_str()).filter(|group| !group.is_empty());
+                let options = nats::subjects::Options::new(servers, &door.from, group, door.prefetch);
+                self.tasks.spawn(nats::subjects::run(options, intake, stop));
+            }
+            "nats-jetstream" => {
+                let servers = nats::Servers::new(&door.url, ca)?;
+                let options = nats::jetstream::Options::new(servers, &door.stream, &door.from, &door.group);
+                let options = options.beginning(door.oldest).with(door.prefetch, door.claim_after);
+                self.tasks.spawn(nats::jetstream::run(options, intake, stop));
             }
             "redis" => {
                 let server = redis::Server::new(&door.url, ca)?;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use crate::address::{Address, AppId};
+use crate::backend::Backend;
 use crate::command::Select;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Moment};
 use crate::handler::Handlers;
-use crate::policy::backend::Backend;
+use crate::lifecycle::Rules as LifecycleRules;
 use crate::policy::identity::{IdentityRule, RightsPool};
 use crate::policy::limits::{Rate, Usage};
 use crate::policy::token::{Revocations, TokenError, Verifier, hash_id};
@@ -196,7 +197,7 @@ pub struct App {
     /// Who may hear and say what.
     pub policy: Arc<Policy>,
     /// The app's own backend, where a rule asks it.
-    pub backend: Option<Backend>,
+    pub backend: Option<Arc<Backend>>,
     /// What its clients' words mean; `None`: embedding code decides.
     pub dialect: Option<Arc<Dialect>>,
     /// Whether raw WebSocket clients may be among its members.
@@ -213,6 +214,8 @@ pub struct App {
     pub inbox: Option<Arc<InboxRules>>,
     /// What publications of its events promise; the first rule that fits counts.
     pub events: Vec<EventRule>,
+    /// Where it is told that users and channels come and go; `None`: nobody hears of that.
+    pub lifecycle: Option<Arc<LifecycleRules>>,
     /// Whence messages come that its rules make publications of.
     pub sources: Vec<Arc<Source>>,
     /// What embedding code registered.
@@ -238,6 +241,7 @@ impl App {
             recovery: None,
             inbox: None,
             events: Vec::new(),
+            lifecycle: None,
             sources: Vec::new(),
             handlers: RwLock::default(),
         }
@@ -249,16 +253,22 @@ impl App {
         self.events.iter().find(|rule| rule.fits(event, channel))
     }
 
+    /// Whether it tells anybody when users come or go.
+    #[must_use]
+    pub fn tells(&self, moment: Moment) -> bool {
+        self.dialect.as_ref().is_some_and(|dialect| dialect.presence.iter().any(|(when, _)| *when == moment))
+    }
+
     /// The source of that name.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
         self.sources.iter().find(|source| *source.name == *name)
     }
 
-    /// The shard of a session: one that came back under the name that it had may be on another than that says.
+    /// Where a session lives: one that came back under the name that it had may be on another shard or node than that says.
     #[must_use]
-    pub fn shard_of(&self, name: Address) -> u8 {
-        self.recovery.as_ref().and_then(|recovery| recovery.home(name)).unwrap_or(name).shard
+    pub fn home_of(&self, name: Address) -> Address {
+        self.recovery.as_ref().and_then(|recovery| recovery.home(name)).unwrap_or(name)
     }
 
     /// Has a command reach those who are away, and whoever is cut off until the order is dropped.
@@ -281,6 +291,9 @@ impl App {
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);
             own.rights = Arc::clone(&old.rights);
+        }
+        if let (Some(own), Some(old)) = (&mut self.backend, &old.backend) {
+            *own = own.succeed(old);
         }
         for source in &mut self.sources {
             if let Some(old) = old.source(&source.name) {

@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
+use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use crate::address::AppId;
+use crate::address::{Address, AppId};
 use crate::sync::{Mutex, MutexGuard};
 
 #[cfg(test)]
@@ -40,6 +41,18 @@ pub fn devices_of(user: &str) -> Arc<str> {
 #[must_use]
 pub fn roster_of(channel: &str) -> Arc<str> {
     format!("*#{channel}").into()
+}
+
+/// The channel of one session that lives on another node than its name says: by it others reach it there.
+#[must_use]
+pub fn abroad_of(name: Address) -> Arc<str> {
+    format!("*={}", name.encode()).into()
+}
+
+/// Whether it is such a channel.
+#[must_use]
+pub fn is_abroad(name: &str) -> bool {
+    name.starts_with("*=")
 }
 
 /// Whether it is the channel of those who are on some roster.
@@ -110,7 +123,7 @@ pub type Watcher = Box<dyn Fn(AppId, &Arc<str>, usize, usize) + Send + Sync>;
 pub struct Channels {
     stripes: Vec<Mutex<Stripe>>,
     hasher: RandomState,
-    watcher: OnceLock<Watcher>,
+    watchers: RwLock<Vec<Watcher>>,
 }
 
 impl fmt::Debug for Channels {
@@ -127,7 +140,7 @@ impl Default for Channels {
 
 impl Channels {
     fn new(hasher: RandomState) -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher, watcher: OnceLock::new() }
+        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher, watchers: RwLock::default() }
     }
 
     fn hash(&self, app: AppId, name: &str) -> u32 {
@@ -135,9 +148,9 @@ impl Channels {
         (self.hasher.hash_one((app, name)) >> 32) as u32
     }
 
-    /// From now on `watcher` hears how many members channels have; once for all.
+    /// From now on `watcher`, too, hears how many members channels have.
     pub fn watch(&self, watcher: Watcher) {
-        let _ = self.watcher.set(watcher);
+        self.watchers.write().push(watcher);
     }
 
     /// The name with its hash.
@@ -159,9 +172,10 @@ impl Channels {
             members.resize(shard + 1, 0);
         }
         members[shard] += 1;
-        if let Some(watcher) = self.watcher.get() {
+        let watchers = self.watchers.read();
+        if !watchers.is_empty() {
             let count = found.get().count();
-            watcher(app, name, count - 1, count);
+            watchers.iter().for_each(|watcher| watcher(app, name, count - 1, count));
         }
     }
 
@@ -178,9 +192,7 @@ impl Channels {
         if count == 0 {
             found.remove();
         }
-        if let Some(watcher) = self.watcher.get() {
-            watcher(key.app, key.name, count + 1, count);
-        }
+        self.watchers.read().iter().for_each(|watcher| watcher(key.app, key.name, count + 1, count));
     }
 
     /// Fixes the place of one publication in all of `names` and hands each interested shard to `push`, once, while

@@ -345,6 +345,8 @@ pub enum Control {
     Reform(Arc<App>),
     /// All publications of an app up to this position have been pushed before.
     Reached(AppId, u64),
+    /// Something that was said before that position in these channels, or in any, was not heard here.
+    Missed(AppId, Option<Arc<[Arc<str>]>>, u64),
     /// A client comes back with that number: what it missed, and up to where.
     Return {
         /// Its number on its shard.

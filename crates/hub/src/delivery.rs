@@ -116,6 +116,7 @@ pub enum Target {
 }
 
 /// What is said, to whom, and how: all that is remembered of it.
+#[derive(Clone)]
 pub struct Publication {
     /// The app in which it happens.
     pub app: AppId,

@@ -1,7 +1,9 @@
 //! The one entrance: takes commands from every door and hands the consequences to the shards.
 
 mod census;
+mod enter;
 mod publish;
+pub(crate) mod revoked;
 #[cfg(test)]
 mod tests;
 
@@ -20,14 +22,17 @@ use crate::address::AppId;
 use crate::admission::{Door, PERMITS, Traffic};
 use crate::app::{App, Credentials};
 use crate::channel::{Channels, EVERYONE};
-use crate::cluster::{Cluster, Question};
+use crate::cluster::{Cluster, Lane, Numbers, Question};
 use crate::command::{
     CHANNELS_PER_COMMAND, Command, CommandError, Control, Mail, Outcome, Select, SocketInfo, is_channel_name,
 };
 use crate::inbox::Inboxes;
+use crate::lifecycle::Lifecycle;
+use crate::policy::token::Revocation;
 use crate::presence::Presence;
-use crate::recovery::Pids;
-pub(crate) use publish::{Rules, Saying, priority};
+use crate::recovery::{PidKey, Pids};
+pub(crate) use enter::Whence;
+pub(crate) use publish::{ACK_WAIT_MAX, Rules, Saying, composed, priority, rules, written};
 
 /// How much of a name that is too long is shown, in characters.
 const SHOWN: usize = 40;
@@ -42,7 +47,11 @@ pub(crate) struct Inner {
     pub(crate) inboxes: OnceLock<Inboxes>,
     /// Other nodes; from when it has joined them.
     pub(crate) cluster: OnceLock<Arc<Cluster>>,
-    node: u16,
+    /// Comings and goings of which backends are told; from when they are.
+    pub(crate) lifecycle: OnceLock<Arc<Lifecycle>>,
+    /// The ways to servers of another make; from when they are opened.
+    pub(crate) neighbours: OnceLock<Vec<Lane>>,
+    pub(crate) numbers: Arc<Numbers>,
     channels: Channels,
     presence: Presence,
     pids: Pids,
@@ -59,7 +68,7 @@ pub struct Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("node", &self.inner.node).finish_non_exhaustive()
+        f.debug_struct("Hub").field("node", &self.node()).finish_non_exhaustive()
     }
 }
 
@@ -67,15 +76,18 @@ impl Hub {
     /// A hub for `apps` whose ids are their indices, with one mailbox per shard; handlers run on `background`.
     #[must_use]
     pub fn new(apps: Vec<App>, mailboxes: Vec<Mailbox>, background: Handle) -> Self {
+        let numbers = Arc::new(Numbers::draw());
         Self {
             inner: Arc::new(Inner {
                 apps: apps.into_iter().map(|app| RwLock::new(Arc::new(app))).collect(),
                 inboxes: OnceLock::new(),
                 cluster: OnceLock::new(),
-                node: rand::random(),
+                lifecycle: OnceLock::new(),
+                neighbours: OnceLock::new(),
                 channels: Channels::default(),
                 presence: Presence::default(),
-                pids: Pids::new(&rand::random()),
+                pids: Pids::new(numbers.current(), PidKey(rand::random())),
+                numbers,
                 door: Door::default(),
                 mailboxes,
                 background,
@@ -93,10 +105,16 @@ impl Hub {
         inner.upgrade().map(|inner| Self { inner })
     }
 
-    /// The number of this node in session ids.
+    /// The number of this node in the ids of sessions that begin.
     #[must_use]
     pub fn node(&self) -> u16 {
-        self.inner.node
+        self.inner.numbers.current()
+    }
+
+    /// Whether a session that has this number in its id may be one of this node.
+    #[must_use]
+    pub fn is_home(&self, number: u16) -> bool {
+        self.inner.numbers.has(number)
     }
 
     /// One app, as its rules are now. Ids come from this hub, so the index holds.
@@ -213,15 +231,19 @@ impl Hub {
                 self.control_all(app, &Select::Everyone, |_| Control::Recheck(app));
                 Ok(Outcome::Done)
             }
-            Command::Revoke(what, until) => {
-                Box::pin(self.everywhere(app, Question::Revoke(vec![(what, until)]))).await.map(|_| Outcome::Done)
-            }
+            Command::Revoke(what, until) => Box::pin(self.revoke(app, what, until)).await.map(|()| Outcome::Done),
             Command::Reform(rules) => {
                 let old = self.reform(app, *rules);
                 self.control_all(app, &Select::Everyone, |_| Control::Reform(Arc::clone(&old)));
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    async fn revoke(&self, app: AppId, what: Revocation, until: u64) -> Result<(), CommandError> {
+        self.everywhere(app, Question::Revoke(vec![(what.clone(), until)])).await?;
+        self.keep_revoked(app, &what, until).await;
+        Ok(())
     }
 
     /// Puts other rules in the place of an app's; returns the app as it was.
@@ -241,8 +263,9 @@ impl Hub {
     /// Hands a control to every shard that `select` can concern.
     pub(crate) fn control_all(&self, app: AppId, select: &Select, make: impl Fn(Select) -> Control) {
         if let Select::Socket(address) = select {
-            if address.node == self.inner.node {
-                self.control(self.app(app).shard_of(*address), make(select.clone()));
+            let home = self.app(app).home_of(*address);
+            if self.is_home(home.node) {
+                self.control(home.shard, make(select.clone()));
             }
             return;
         }
@@ -255,9 +278,15 @@ impl Hub {
     /// follows a join reaches who joined. (A shard asked to describe nobody answers when its turn comes.)
     pub(crate) async fn settled(&self, app: AppId, select: &Select) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        let nobody = Select::Channels { to: Vec::new(), except: Vec::new() };
-        self.control_all(app, select, |_| Control::Describe(app, nobody.clone(), sender.clone()));
+        self.control_all(app, select, |_| Control::Describe(app, nobody(), sender.clone()));
         drop(sender);
+        while receiver.recv().await.is_some() {}
+    }
+
+    /// The same for one shard.
+    pub async fn settled_on(&self, app: AppId, shard: u8) {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.control(shard, Control::Describe(app, nobody(), sender));
         while receiver.recv().await.is_some() {}
     }
 
@@ -292,6 +321,10 @@ pub(crate) fn names(app: &App, names: &[String]) -> Result<Vec<Arc<str>>, Comman
         }
     };
     names.iter().map(check).collect()
+}
+
+fn nobody() -> Select {
+    Select::Channels { to: Vec::new(), except: Vec::new() }
 }
 
 /// Enough of a name to recognise it.

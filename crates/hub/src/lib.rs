@@ -5,6 +5,7 @@
 pub mod address;
 pub mod admission;
 pub mod app;
+pub mod backend;
 pub mod broker;
 pub mod channel;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod dialect;
 pub mod handler;
 pub mod hub;
 pub mod inbox;
+pub mod lifecycle;
 pub mod namespace;
 pub mod policy;
 pub mod presence;
@@ -26,3 +28,9 @@ pub mod store;
 mod sync;
 
 pub use hub::Hub;
+
+/// For the fuzz target of this name: what comes on the broker's topics.
+#[cfg(fuzzing)]
+pub fn cluster_letter(bytes: &[u8]) {
+    cluster::hostile::read(bytes);
+}

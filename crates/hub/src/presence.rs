@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
 use crate::address::{Address, AppId};
+use crate::policy::Rights;
 
 /// One user's presence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,18 +31,31 @@ struct Entry {
     name: Option<Arc<str>>,
     status: Option<Arc<str>>,
     connections: usize,
-    /// The connections by age, where the oldest may have to go.
-    by_age: VecDeque<Address>,
+    /// The connections by age, where the oldest may have to go, with when they began, in Unix milliseconds.
+    by_age: VecDeque<(u64, Address)>,
+    /// What access depended on last, where others have to know that.
+    rights: Option<Arc<Rights>>,
 }
 
-/// Hears of each user whose presence on this node has changed; it must not block.
-pub type Watcher = Box<dyn Fn(AppId, &Arc<str>) + Send + Sync>;
+/// What other nodes are told of a user on this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) status: Option<Arc<str>>,
+    pub(crate) connections: usize,
+    /// When connections began, where the oldest may have to go.
+    pub(crate) since: Vec<u64>,
+    pub(crate) rights: Option<Arc<Rights>>,
+}
+
+/// Hears of each user whose presence on this node has changed, and how many connections they have here; it must not block.
+pub type Watcher = Box<dyn Fn(AppId, &Arc<str>, usize) + Send + Sync>;
 
 /// Presence of all apps of a node. One lock: it is taken on connect and disconnect, never on delivery.
 #[derive(Default)]
 pub struct Presence {
     apps: Mutex<HashMap<AppId, HashMap<Arc<str>, Entry>>>,
-    watcher: OnceLock<Watcher>,
+    watchers: RwLock<Vec<Watcher>>,
 }
 
 impl fmt::Debug for Presence {
@@ -51,22 +65,34 @@ impl fmt::Debug for Presence {
 }
 
 impl Presence {
-    /// From now on `watcher` hears whose presence has changed; once for all.
+    /// From now on `watcher`, too, hears whose presence has changed.
     pub fn watch(&self, watcher: Watcher) {
-        let _ = self.watcher.set(watcher);
+        self.watchers.write().push(watcher);
     }
 
-    fn changed(&self, app: AppId, user: &Arc<str>) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher(app, user);
-        }
+    fn changed(&self, app: AppId, user: &Arc<str>, connections: usize) {
+        self.watchers.read().iter().for_each(|watcher| watcher(app, user, connections));
     }
 
-    /// Name, own words and connections of a user on this node.
-    pub(crate) fn known(&self, app: AppId, user: &str) -> (Option<Arc<str>>, Option<Arc<str>>, usize) {
+    /// What is known of a user on this node.
+    pub(crate) fn known(&self, app: AppId, user: &str) -> Known {
         let apps = self.apps.lock();
         let entry = apps.get(&app).and_then(|users| users.get(user));
-        entry.map_or((None, None, 0), |entry| (entry.name.clone(), entry.status.clone(), entry.connections))
+        entry.map_or_else(Known::default, |entry| Known {
+            name: entry.name.clone(),
+            status: entry.status.clone(),
+            connections: entry.connections,
+            since: entry.by_age.iter().map(|(since, _)| *since).collect(),
+            rights: entry.rights.clone(),
+        })
+    }
+
+    /// Notes what others need who have to tell that an online user has gone.
+    pub fn note_rights(&self, app: AppId, user: &Arc<str>, rights: &Arc<Rights>) {
+        if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
+            entry.rights = Some(Arc::clone(rights));
+            self.changed(app, user, entry.connections);
+        }
     }
 
     /// Counts one more connection and returns how many the user now has.
@@ -77,7 +103,7 @@ impl Presence {
         if entry.name.is_none() {
             entry.name = name.cloned();
         }
-        self.changed(app, user);
+        self.changed(app, user, entry.connections);
         entry.connections
     }
 
@@ -95,23 +121,49 @@ impl Presence {
         if left == 0 {
             users.remove(user);
         }
-        self.changed(app, user);
+        self.changed(app, user, left);
         left
     }
 
-    /// Notes the newest connection of a user who may keep `most`; returns those that have to go, the oldest first.
-    pub fn arrive(&self, app: AppId, user: &str, address: Address, most: usize) -> Vec<Address> {
+    /// Notes the newest connection of a user, where the oldest may have to go; `since` in Unix milliseconds.
+    pub fn arrive(&self, app: AppId, user: &Arc<str>, address: Address, since: u64) {
+        if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
+            entry.by_age.push_back((since, address));
+            self.changed(app, user, entry.connections);
+        }
+    }
+
+    /// Connections of a user that have to go, the oldest first, so that `most` are left on all nodes: those of this one, which
+    /// is `me`, that are among the oldest. `elsewhere`: when others began, and on which node.
+    pub fn make_room(
+        &self,
+        app: AppId,
+        user: &Arc<str>,
+        most: usize,
+        elsewhere: &[(u64, u16)],
+        me: u16,
+    ) -> Vec<Address> {
         let mut apps = self.apps.lock();
         let Some(entry) = apps.get_mut(&app).and_then(|users| users.get_mut(user)) else { return Vec::new() };
-        entry.by_age.push_back(address);
-        let over = entry.by_age.len().saturating_sub(most);
-        entry.by_age.drain(..over).collect()
+        let over = (entry.by_age.len() + elsewhere.len()).saturating_sub(most);
+        if over == 0 {
+            return Vec::new();
+        }
+        let mut all: Vec<(u64, u16)> = entry.by_age.iter().map(|(since, _)| (*since, me)).collect();
+        all.extend(elsewhere);
+        // All nodes agree on which are the oldest.
+        all.sort_unstable();
+        let own = all[..over].iter().filter(|(_, node)| *node == me).count();
+        let gone = entry.by_age.drain(..own).map(|(_, address)| address).collect();
+        self.changed(app, user, entry.connections);
+        gone
     }
 
     /// A connection that was noted by [`Presence::arrive`] has gone.
-    pub fn depart(&self, app: AppId, user: &str, address: Address) {
+    pub fn depart(&self, app: AppId, user: &Arc<str>, address: Address) {
         if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
-            entry.by_age.retain(|known| *known != address);
+            entry.by_age.retain(|(_, known)| *known != address);
+            self.changed(app, user, entry.connections);
         }
     }
 
@@ -124,7 +176,7 @@ impl Presence {
     pub fn set_status(&self, app: AppId, user: &str, status: &str) {
         if let Some(entry) = self.apps.lock().get_mut(&app).and_then(|users| users.get_mut(user)) {
             entry.status = Some(Arc::from(status));
-            self.changed(app, &Arc::from(user));
+            self.changed(app, &Arc::from(user), entry.connections);
         }
     }
 
@@ -178,14 +230,20 @@ mod tests {
         let address = |slot| Address { node: 1, shard: 0, slot, nonce: 7 };
         let arrive = |slot| {
             presence.connect(AppId(0), &user, None);
-            presence.arrive(AppId(0), "u1", address(slot), 2)
+            presence.arrive(AppId(0), &user, address(slot), u64::from(slot) * 10);
+            presence.make_room(AppId(0), &user, 2, &[], 1)
         };
         assert_eq!([arrive(1), arrive(2)], [vec![], vec![]]);
         assert_eq!(arrive(3), [address(1)]);
-        presence.depart(AppId(0), "u1", address(2));
+        presence.depart(AppId(0), &user, address(2));
         assert_eq!(arrive(4), []);
         assert_eq!(arrive(5), [address(3)]);
-        assert_eq!(presence.arrive(AppId(1), "u1", address(6), 0), []);
+        assert_eq!(presence.make_room(AppId(1), &user, 0, &[], 1), []);
+        // Those of other nodes count, too, and go there when they are older.
+        assert_eq!(presence.make_room(AppId(0), &user, 2, &[(30, 2), (35, 3)], 1), []);
+        assert_eq!(presence.make_room(AppId(0), &user, 2, &[(39, 2), (45, 2)], 1), [address(4)]);
+        assert_eq!(presence.make_room(AppId(0), &user, 1, &[(50, 0)], 1), []);
+        assert_eq!(presence.make_room(AppId(0), &user, 1, &[(50, 2)], 1), [address(5)]);
     }
 
     #[test]

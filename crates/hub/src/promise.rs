@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backend::Endpoint;
 use crate::command::Level;
 use crate::policy::channel::Pattern;
 use crate::policy::expression::{Scope, Shape, Term};
@@ -55,24 +56,6 @@ impl Default for Words {
     }
 }
 
-/// Where receipts are posted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Webhook {
-    /// Where.
-    pub url: String,
-    /// A bearer token.
-    pub secret: Option<String>,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-}
-
-impl std::fmt::Debug for Webhook {
-    /// Without the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
 /// The inbox that each user of an app has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxRules {
@@ -89,7 +72,7 @@ pub struct InboxRules {
     /// What clients hear and say about it.
     pub words: Words,
     /// Where receipts are posted.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<Endpoint>,
 }
 
 impl Default for InboxRules {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
 use tokio::runtime::Handle;
@@ -17,6 +17,11 @@ use oyez_hub::app::App;
 use oyez_hub::broker::{Broker, Bus, Said, Seat};
 use oyez_hub::command::{Acked, Command, Control, Mail, Outcome, Publish, Select, SocketInfo};
 use oyez_hub::delivery::AckReport;
+use oyez_hub::policy::channel::Pattern;
+use oyez_hub::policy::expression::Condition;
+use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::{Identity, Policy};
+use oyez_hub::recovery::{Bounds, Ghost, History, Mark, Recovery, Wanted};
 
 const APP: AppId = AppId(0);
 
@@ -26,10 +31,37 @@ struct Node {
     seat: Arc<Seat>,
 }
 
+/// An app in which everything that is said in `room` is remembered.
+fn remembering() -> App {
+    let grant = |key| {
+        let rule = RuleRef { line: 1, channel: "room".into(), key, source: "true".into() };
+        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
+    };
+    let rule = ChannelRule {
+        pattern: Pattern::compile("room").expect("a pattern"),
+        subscribe: grant("subscribe"),
+        publish: grant("publish"),
+        presence: false,
+        echo: Vec::new(),
+        audience: None,
+        when_slow: WhenSlow::DropOldest,
+        history: Some(History { last: 10_000, time: Duration::MAX }),
+        inbox: None,
+        roster: None,
+    };
+    let mut app = App::embedded(APP, "app", "/");
+    app.policy = Arc::new(Policy::new(vec![rule]));
+    app.recovery = Some(Arc::new(Recovery::new(
+        Duration::from_secs(60),
+        Bounds { time: Duration::from_secs(60), bytes: 1 << 24 },
+    )));
+    app
+}
+
 impl Node {
-    async fn on(bus: &Bus) -> Self {
+    async fn serving(app: App, bus: &Bus) -> Self {
         let (sender, mail) = mpsc::unbounded_channel();
-        let hub = Hub::new(vec![App::embedded(APP, "app", "/")], vec![sender], Handle::current());
+        let hub = Hub::new(vec![app], vec![sender], Handle::current());
         let (seat, inlet) = bus.join();
         let broker: Arc<dyn Broker> = seat.clone();
         hub.join_cluster(&broker, inlet, None);
@@ -73,8 +105,12 @@ impl Node {
 }
 
 async fn two() -> (Node, Node) {
+    two_of(|| App::embedded(APP, "app", "/")).await
+}
+
+async fn two_of(app: impl Fn() -> App) -> (Node, Node) {
     let bus = Bus::default();
-    let (a, b) = (Node::on(&bus).await, Node::on(&bus).await);
+    let (a, b) = (Node::serving(app(), &bus).await, Node::serving(app(), &bus).await);
     a.knows(1).await;
     b.knows(1).await;
     (a, b)
@@ -198,9 +234,123 @@ async fn letters_of_other_arrangements_and_damaged_ones_are_counted_and_passed_o
     let (a, mut b) = two().await;
     b.join("room").await;
     let said = |payload: &[u8]| Said { topic: "app#room".into(), payload: payload.to_vec().into() };
-    let letters = [said(b""), said(b"\x02later"), said(b"\x01\xff\xff\xff\xff"), said(&[1; 1_000])];
+    let letters = [said(b""), said(b"\x01older"), said(b"\x02\xff\xff\xff\xff"), said(&[2; 1_000])];
     a.seat.say(&letters).await.expect("said");
     a.publish(&["room"], "still").await;
     assert_eq!(b.heard().await, "still");
     assert_eq!(b.hub.cluster().expect("a cluster").figures.unread.load(Relaxed), 4);
+}
+
+const TALK: usize = 200;
+
+/// Says `{who} 0`, `{who} 1`, … in the room, while others do what they do.
+async fn talk(hub: Hub, who: &'static str) {
+    for at in 0..TALK {
+        let event = format!("{who} {at}");
+        let publish = Publish::new(vec!["room".to_owned()], &*event, Args::one(&event));
+        hub.execute(APP, Command::Publish(publish)).await.expect("published");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes a session over from `a` to `b` after so many turns, and plays the shard to which its client has come back; gives what
+/// the client hears until both have ended.
+async fn comes_back(a: &mut Node, b: &mut Node, name: Address, turns: usize) -> Vec<String> {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+        while a.mail.try_recv().is_ok() {}
+    }
+    let app = b.hub.app(APP);
+    let identity = Arc::new(Identity { user: "ann".into(), ..Identity::default() });
+    assert!(b.hub.seek(&app, name, &"bob".into()).await.is_none(), "it is not his");
+    let afar = b.hub.seek(&app, name, &identity.user).await.expect("it is remembered");
+    b.hub.fetch(&app, afar, &identity, None, 1 << 20).await.expect("nothing is lost");
+    let recovery = app.recovery.as_ref().expect("it has one");
+    let ghost = recovery.ghosts.claim(name, Instant::now()).expect("it is here now");
+    let (from, wanted) = (recovery.log.mark(ghost.left_at), ghost.wanted(name, 0));
+    let join = |missed: Vec<_>, until| {
+        b.hub.channels().join(b.hub.channels().key(APP, &"room".into()), 0);
+        (missed, until)
+    };
+    let replayed = recovery.log.replay(from, &wanted, 1 << 20, Instant::now(), join);
+    let (missed, until) = replayed.expect("nothing is lost");
+    let mut heard: Vec<String> = missed.iter().map(|(_, publication)| publication.event.to_string()).collect();
+    while heard.iter().filter(|event| event.ends_with(&format!(" {}", TALK - 1))).count() < 2 {
+        if let Mail::Deliver(delivery) = b.mail().await
+            && delivery.position.is_some_and(|position| position.get() > until)
+            && !delivery.except.iter().any(|one| **one == *name.encode())
+        {
+            heard.push(delivery.event.to_string());
+        }
+        while a.mail.try_recv().is_ok() {}
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_that_comes_back_to_another_node_hears_all_once_and_in_order_whenever_that_is() {
+    for turns in (0..TALK * 3).step_by(13) {
+        let (mut a, mut b) = two_of(remembering).await;
+        a.join("room").await;
+        let name = Address { node: a.hub.node(), shard: 0, slot: 1, nonce: 2 };
+        let recovery = a.hub.app(APP).recovery.clone().expect("it has one");
+        let since = recovery.log.last();
+        let identity = Arc::new(Identity { user: "ann".into(), ..Identity::default() });
+        let channels = vec![Wanted { channel: "room".into(), since }];
+        let ghost = Ghost { identity, channels, confirmed: since, left_at: since, ..Ghost::default() };
+        recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
+        a.leave("room");
+        let talks = [tokio::spawn(talk(a.hub.clone(), "a")), tokio::spawn(talk(b.hub.clone(), "b"))];
+        let heard = timeout(Duration::from_secs(20), comes_back(&mut a, &mut b, name, turns)).await.expect("in time");
+        for talk in talks {
+            talk.await.expect("no panic");
+        }
+        for who in ["a", "b"] {
+            let own: Vec<_> = heard.iter().filter(|event| event.starts_with(who)).collect();
+            let all: Vec<_> = (0..TALK).map(|at| format!("{who} {at}")).collect();
+            assert_eq!(own, all.iter().collect::<Vec<_>>(), "after {turns} turns");
+        }
+        assert!(recovery.ghosts.claim(name, Instant::now()).is_none(), "it is remembered once");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_heard_is_told_before_what_comes_after_it() {
+    let (mut a, mut b) = two_of(remembering).await;
+    a.join("room").await;
+    b.join("room").await;
+    let log = |node: &Node| node.hub.app(APP).recovery.clone().expect("it has one");
+    let missed = |mail: Mail| match mail {
+        Mail::Control(Control::Missed(_, channels, position)) => (channels, position),
+        other => panic!("{other:?}"),
+    };
+    let up = |node: &Node| node.hub.cluster().expect("a cluster").is_reached();
+    // Whoever was there before the broker was reached could not have heard everything.
+    assert_eq!((missed(a.mail().await).0, missed(b.mail().await).0), (None, None));
+    let before = log(&a).log.last();
+    b.seat.cut(true);
+    while up(&b) {
+        tokio::task::yield_now().await;
+    }
+    b.publish(&["room"], "nobody else hears it").await;
+    assert_eq!(b.heard().await, "nobody else hears it");
+    a.publish(&["room"], "b does not hear it").await;
+    assert_eq!(a.heard().await, "b does not hear it");
+    // The broker refuses it; only then it is there again.
+    while b.hub.cluster().expect("a cluster").figures.unsaid.load(Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    b.seat.cut(false);
+    assert_eq!(missed(b.mail().await).0, None, "all that was said elsewhere");
+    let (channels, position) = missed(a.mail().await);
+    assert_eq!(channels.as_deref(), Some(&["room".into()][..]), "what the other could not say");
+    a.publish(&["room"], "after").await;
+    assert_eq!((a.heard().await, b.heard().await), ("after".to_owned(), "after".to_owned()));
+    let wanted = |since| [Wanted { channel: "room".into(), since }];
+    let replay = |since| {
+        let from = Mark { position: since, ..log(&a).log.mark(0) };
+        log(&a).log.replay(from, &wanted(since), 1_000, Instant::now(), |missed, _| missed.len())
+    };
+    assert_eq!(replay(before).map_err(|gap| gap.channels), Err(vec!["room".into()]));
+    assert_eq!(replay(position).ok(), Some(1));
 }

@@ -80,6 +80,8 @@ codes! {
     InboxFull         119 "inbox_full"            "The inbox is full"                       409 1008 false false;
     StoreFull         120 "store_full"            "The store is full"                       507 1011 true  false;
     StoreFailed       121 "store_failed"          "The store does not answer"               503 1011 true  false;
+    BackendFailed     122 "backend_failed"        "The app's backend gave no good answer"   502 1011 false false;
+    BackendUnavailable 123 "backend_unavailable"  "The app's backend is not asked at the moment" 503 1011 true false;
     Internal          118 "internal"              "Internal error"                          500 1011 true  false;
 
     TooManyEvents     130 "too_many_events"       "Too many events"                         429 4005 true  false;

@@ -1,8 +1,8 @@
 //! All that a client can see: messages, packets, frames and codes, as pure functions over bytes.
 //!
 //! Nothing here knows a clock, a socket or a runtime. Modules in the order in which a message meets them:
-//! nouns first, then the codecs from the outermost (frames) to the innermost (events). Last, what forwarders in front
-//! of the server say of its clients.
+//! nouns first, then the codecs from the outermost (frames) to the innermost (events). Last, what servers of a cluster
+//! say to each other, and what forwarders in front of the server say of its clients.
 
 #![cfg_attr(
     test,
@@ -18,6 +18,8 @@ pub mod engineio;
 
 pub mod native;
 pub mod socketio;
+
+pub mod adapter;
 
 pub mod forwarded;
 pub mod proxy;

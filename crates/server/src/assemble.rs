@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oyez_hub::address::AppId;
 use oyez_hub::app::{App, Credentials};
-use oyez_hub::policy::backend::Backend;
+use oyez_hub::backend::Backend;
 use oyez_hub::policy::fetch::Fetch;
 use oyez_hub::policy::token::{
     AuthJsSpec, ClaimRules, IntrospectSpec, JwksSpec, JwtSpec, KeySpec, SpecError, Verifier, VerifierSpec,
@@ -95,7 +95,8 @@ pub fn needs_fetch(config: &Config) -> bool {
         let remote_keys = app.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks_url.is_some());
         remote_keys
             || app.auth.introspection.is_some()
-            || app.dialect.forward.is_some()
+            || app.dialect.forwards()
+            || app.webhook.is_some()
             || app.policy.asks()
             || app.inbox.as_ref().is_some_and(|inbox| inbox.webhook.is_some())
     })
@@ -132,7 +133,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         namespaces: config.socketio.as_ref().map(|socketio| socketio.namespaces.clone()).unwrap_or_default(),
         credentials: Some(Credentials::new(verifier, config.identity.clone(), messages)),
         policy: Arc::clone(&config.policy),
-        backend: fetch.map(|fetch| Backend::new(Arc::clone(fetch))),
+        backend: fetch.map(|fetch| Backend::new(&config.name, Arc::clone(fetch))),
         dialect: Some(Arc::clone(&config.dialect)),
         native: config.websocket.is_some(),
         idle_timeout: config.heartbeat_timeout,
@@ -141,6 +142,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
         recovery: config.recovery.map(|recovery| Arc::new(self::recovery(config, recovery))),
         inbox: config.inbox.clone().map(Arc::new),
         events: config.events.clone(),
+        lifecycle: config.webhook.clone().map(Arc::new),
         sources: config.sources.iter().map(|source| Arc::clone(&source.rules)).collect(),
         handlers: RwLock::default(),
     })

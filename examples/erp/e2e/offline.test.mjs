@@ -71,7 +71,7 @@ test('notification:read on one device: the other hears it, the count falls, and 
   const desk = await login(t, server, clerk);
   const phone = await login(t, server, clerk);
   const state = next(phone, 'notification:state');
-  const none = (async () => { while ((await next(phone, 'unread-count'))[0].count !== 0); })();
+  const none = new Promise((resolve) => { phone.on('unread-count', ({ count }) => { if (count === 0) resolve(); }); });
   assert.deepEqual(await desk.timeout(5000).emitWithAck('notification:read', { notificationId: id }), { ok: true });
   assert.deepEqual(await state, [{ ids: [id], state: 'read' }]);
   await none;

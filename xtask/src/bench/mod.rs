@@ -192,6 +192,7 @@ mod tests {
             peer::OYEZ_LIVE,
             peer::HUB,
             peer::ENGINE,
+            peer::RECORDS,
         ];
         assert_eq!(names(&["nchan"]).expect("all of these"), [&always[..], &["nchan"]].concat());
         assert_eq!(names(&[]).expect("all").len(), PEERS.len());

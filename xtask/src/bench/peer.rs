@@ -26,6 +26,8 @@ pub(super) const OYEZ_LIVE: &str = "oyez-live";
 pub(super) const HUB: &str = "hub";
 /// The engine of its store, and nothing around it.
 pub(super) const ENGINE: &str = "engine";
+/// The same engine, with the records that the store writes for a message.
+pub(super) const RECORDS: &str = "records";
 /// The slowest of all.
 pub(super) const PYTHON: &str = "python";
 /// The name of the measure.
@@ -189,6 +191,13 @@ pub(super) const PEERS: &[Peer] = &[
         start: Start::Bench("bare"),
     },
     Peer {
+        name: RECORDS,
+        title: "the engine with the store's three records",
+        dialect: Dialect::Bare,
+        install: Install::Engine,
+        start: Start::Bench("records"),
+    },
+    Peer {
         name: "socketioxide",
         title: "socketioxide",
         dialect: Dialect::Desk,
@@ -303,7 +312,7 @@ impl Peer {
 
     /// Whether it has a store.
     pub(super) fn keeps(&self) -> bool {
-        matches!(self.name, OYEZ_DURABLE | OYEZ_LIVE | HUB | ENGINE)
+        matches!(self.name, OYEZ_DURABLE | OYEZ_LIVE | HUB | ENGINE | RECORDS)
     }
 
     /// What the bodies of publications say of their delivery.

@@ -278,10 +278,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Durable publishes",
         about: "64 publishers on a connection each publish to users who are away, and wait for each answer, which comes when \
                 the message is on the disk (`fdatasync`). Beside it the store's engine alone: 64 writers in its own process, \
-                a record a message, the same groups, no rules, no HTTP; the hub with its store, in process; and the same publishes live, so that nothing is stored: what \
-                HTTP alone takes. All have all \
-                cores, and share them with what publishes. The ticketing example is as it is shipped here, with its history \
-                and its inboxes.",
+                a record a message, the same groups, no rules, no HTTP; the same with the three records that the store writes \
+                for a message (itself, the head of its inbox, its id); the hub with its store, in process; and the same \
+                publishes live, so that nothing is stored: what HTTP alone takes. All have all cores, and share them with \
+                what publishes. The ticketing example is as it is shipped here, with its history and its inboxes.",
         kind: DURABLE,
         unit: Unit::Publish,
         audience: Some(Audience::Away),

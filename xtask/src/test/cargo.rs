@@ -11,7 +11,9 @@ use super::{needs, stream};
 
 /// All Rust tests but those in documentation: units, transcripts, crates' `tests/`, examples.
 pub(super) fn units(root: &Path, filter: Option<&str>) -> Result<Counts> {
-    needs::openssl().and_then(|()| needs::strace()).map_err(anyhow::Error::msg)?;
+    for find in [needs::openssl, needs::strace, needs::redis, needs::nats] {
+        find().map_err(anyhow::Error::msg)?;
+    }
     test(root, &["--lib", "--bins", "--tests", "--examples"], filter)
 }
 

@@ -1,5 +1,5 @@
-//! The fuzz targets, each for some seconds: of the codecs (`crates/protocol/fuzz`), and of what the server reads of HTTP
-//! itself (`crates/server/fuzz`).
+//! The fuzz targets, each for some seconds: of the codecs (`crates/protocol/fuzz`), of what nodes say to each other
+//! (`crates/hub/fuzz`), and of what the server reads of HTTP itself (`crates/server/fuzz`).
 //!
 //! They are plain programs around libFuzzer, built with the coverage that guides it by the compiler of the project:
 //! what they feed has no `unsafe` code, so the sanitizers, for which `cargo fuzz` wants nightly, would find nothing.
@@ -17,7 +17,7 @@ use super::summary::Counts;
 use super::{Bench, cargo, needs, stream};
 
 /// Each a workspace of its own: a program for each file of `fuzz_targets`, and a folder of `corpus` for each program.
-const HOMES: [&str; 2] = ["crates/protocol/fuzz", "crates/server/fuzz"];
+const HOMES: [&str; 3] = ["crates/hub/fuzz", "crates/protocol/fuzz", "crates/server/fuzz"];
 
 /// Seconds for each target: up to half a million inputs.
 const SECONDS: u32 = 2;
@@ -114,11 +114,11 @@ fn inputs(report: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOMES, Target, inputs, target};
+    use super::{Target, inputs, target};
 
     #[test]
     fn a_file_is_a_target_of_its_workspace() {
-        let expect = Target { home: HOMES[1], name: "http_head" };
+        let expect = Target { home: "crates/server/fuzz", name: "http_head" };
         assert_eq!(target("crates/server/fuzz/fuzz_targets/http_head.rs"), Some(expect));
     }
 

@@ -103,9 +103,14 @@ pub(crate) fn rabbitmq() -> Result<(), String> {
     if there() { Ok(()) } else { Err("apt installed rabbitmq-server, but it is not there".to_owned()) }
 }
 
-/// Redis, which tests of sources start for themselves.
-pub(super) fn redis() -> Result<(), String> {
+/// Redis, which tests of stores, of sources and of several nodes start for themselves.
+pub(crate) fn redis() -> Result<(), String> {
     if on_path("redis-server").is_some() { Ok(()) } else { apt("redis-server") }
+}
+
+/// NATS, which tests of sources and of several nodes start for themselves.
+pub(super) fn nats() -> Result<(), String> {
+    if on_path("nats-server").is_some() { Ok(()) } else { apt("nats-server") }
 }
 
 /// strace, with which a test of the store sees what is synced before it is answered.

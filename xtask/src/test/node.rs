@@ -13,7 +13,13 @@ use super::{Bench, needs, stream};
 const TEST_MS: &str = "300000";
 
 /// What stands in the names of test files that start a broker, and how that is found or installed.
-const BROKERS: [(&str, Find); 2] = [("rabbitmq", needs::rabbitmq), ("redis", needs::redis)];
+const BROKERS: [(&str, Find); 5] = [
+    ("cluster", needs::nats),
+    ("cluster", needs::redis),
+    ("nats", needs::nats),
+    ("rabbitmq", needs::rabbitmq),
+    ("redis", needs::redis),
+];
 
 /// Finds a program, or installs it, or says how.
 type Find = fn() -> Result<(), String>;

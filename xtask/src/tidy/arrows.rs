@@ -43,7 +43,12 @@ const ARROWS: &[Arrow] = &[
             "oyez_protocol::websocket",
         ],
     },
-    Arrow { name: "backends", sees: &["hub"], without: &["axum"], never: &["std::env", "std::fs", "tokio::fs"] },
+    Arrow {
+        name: "backends",
+        sees: &["hub", "protocol"],
+        without: &["axum"],
+        never: &["std::env", "std::fs", "tokio::fs"],
+    },
     Arrow {
         name: "server",
         sees: &["hub", "protocol"],

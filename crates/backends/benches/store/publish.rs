@@ -25,7 +25,7 @@ pub(crate) async fn run() {
         engine.push(
             rate(PUBLISHERS, Limit::Time(TURN), move |publisher, number| {
                 let bare = one.clone();
-                async move { bare.put(format!("{turn}-{publisher}-{number}").into_bytes(), vec![b'x'; 260]).await }
+                async move { bare.put(format!("{turn}-{publisher}-{number}")).await }
             })
             .await,
         );

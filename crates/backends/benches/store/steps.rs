@@ -29,12 +29,14 @@ pub(crate) async fn run(what: &str, publishes: usize) {
             steps(publishes, turn).await;
         }
         _ => {
-            let bare = Bare::open(dir.path());
+            let (bare, all) = (Bare::open(dir.path()), what == "records");
             let turn = |round| {
                 let bare = bare.clone();
                 rate(PUBLISHERS, limit, move |publisher, number| {
                     let bare = bare.clone();
-                    async move { bare.put(format!("{round}-{publisher}-{number}").into_bytes(), vec![b'x'; 260]).await }
+                    let message = format!("{round}-{publisher}-{number}");
+                    let user = (publisher * 31 + number * 7 + round) % USERS;
+                    async move { if all { bare.put_all(message, user).await } else { bare.put(message).await } }
                 })
             };
             steps(publishes, turn).await;

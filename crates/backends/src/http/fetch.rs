@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse, Method};
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Proxy, Response, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, redirect};
 use tokio::runtime::Handle;
+
+use super::address::{NotPublic, PublicOnly, names_private};
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ impl fmt::Debug for HttpOptions {
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
     client: Client,
+    /// Connects to public addresses only, and has connections of its own.
+    public: Client,
     runtime: Handle,
 }
 
@@ -54,29 +58,42 @@ impl HttpFetch {
     /// # Errors
     /// A proxy or certificates that cannot be read, or a system without any trusted certificates.
     pub fn new(runtime: Handle, options: &HttpOptions) -> Result<Self, FetchError> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("oyez/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST);
-        if let Some(proxy) = &options.proxy {
-            builder = builder.proxy(Proxy::all(proxy).map_err(failed)?);
-        }
-        if let Some(pem) = &options.extra_roots {
-            builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(failed)?);
-        }
-        Ok(Self { client: builder.build().map_err(failed)?, runtime })
+        let (client, public) = (client(options)?, client(options)?.dns_resolver(PublicOnly));
+        Ok(Self { client: client.build().map_err(failed)?, public: public.build().map_err(failed)?, runtime })
     }
+
+    /// The client for a request, unless it may not go where it names.
+    fn client_for(&self, request: &FetchRequest) -> Result<Client, FetchError> {
+        if request.private {
+            return Ok(self.client.clone());
+        }
+        if names_private(&request.url) { Err(FetchError::Private) } else { Ok(self.public.clone()) }
+    }
+}
+
+fn client(options: &HttpOptions) -> Result<ClientBuilder, FetchError> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("oyez/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST);
+    if let Some(proxy) = &options.proxy {
+        builder = builder.proxy(Proxy::all(proxy).map_err(failed)?);
+    }
+    if let Some(pem) = &options.extra_roots {
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(failed)?);
+    }
+    Ok(builder)
 }
 
 #[async_trait]
 impl Fetch for HttpFetch {
     async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
         // When the caller goes away the exchange goes on, at most until its timeout.
-        let exchange = self.runtime.spawn(exchange(self.client.clone(), request));
+        let exchange = self.runtime.spawn(exchange(self.client_for(&request)?, request));
         exchange.await.map_err(|_| FetchError::Failed("the HTTP runtime has stopped".to_owned()))?
     }
 }
@@ -135,6 +152,9 @@ fn failed(error: reqwest::Error) -> FetchError {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {
+        if inner.is::<NotPublic>() {
+            return FetchError::Private;
+        }
         text = format!("{text}: {inner}");
         cause = inner.source();
     }

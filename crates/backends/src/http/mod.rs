@@ -1,5 +1,6 @@
 //! Other people's HTTP servers: key sets, introspection, an app's own backend.
 
+mod address;
 mod fetch;
 
 pub use fetch::{HttpFetch, HttpOptions, MAX_RESPONSE_BYTES};

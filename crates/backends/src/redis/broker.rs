@@ -4,24 +4,29 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use oyez_hub::broker::{Broker, Inlet, Said, Tidings, Unreached};
 use oyez_hub::source::Trouble;
-use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisError};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use super::fault::{Remedies, fault, lost, silence};
-use super::server::Server;
-use crate::supervise::{Backoff, Fault};
+use super::ear::{Ear, Tap};
+use super::fault::{Remedies, fault, lost, nowhere, silence};
+use super::place::Place;
+use super::server::resp3;
+use crate::supervise::{Backoff, Fault, Repeated};
 
-/// How long the server may take to let us in, or to answer.
+/// How long the server may take to let us in: where the network swallows what is said, an attempt that began just before it is
+/// well again notices late.
+const ENTRY: Duration = Duration::from_millis(1_500);
+
+/// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often it is asked whether it is there.
@@ -33,18 +38,17 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Topics in one command.
 const TOGETHER: usize = 1_000;
 
-/// What was heard and is not yet taken: letters, and their bytes. A node that is further behind begins anew, and knows that
-/// it has missed something.
-const BEHIND: (usize, usize) = (65_536, 256 << 20);
-
 /// A connection to a Redis that is made again whenever it is lost.
 pub struct RedisBroker {
-    client: Client,
+    place: Place,
     prefix: String,
     /// What is listened to; held while that is changed, so that a new connection begins with all of it.
     wanted: Mutex<HashSet<Arc<str>>>,
     /// The connection, while there is one.
     lane: parking_lot::Mutex<Option<MultiplexedConnection>>,
+    /// What the server has refused on it.
+    refused: mpsc::Sender<RedisError>,
+    refusals: Mutex<mpsc::Receiver<RedisError>>,
 }
 
 impl fmt::Debug for RedisBroker {
@@ -55,7 +59,7 @@ impl fmt::Debug for RedisBroker {
 
 impl Remedies for RedisBroker {
     fn place(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.place.name()
     }
 
     fn rights(&self) -> String {
@@ -67,62 +71,16 @@ impl Remedies for RedisBroker {
     }
 }
 
-/// What was heard on one connection and waits to be taken.
-#[derive(Debug)]
-struct Ear {
-    prefix: usize,
-    heard: mpsc::UnboundedSender<Said>,
-    letters: AtomicUsize,
-    bytes: AtomicUsize,
-    /// The connection is over, or the node too far behind.
-    over: Notify,
-}
-
-impl Ear {
-    /// A letter was taken.
-    fn taken(&self, said: &Said) {
-        self.letters.fetch_sub(1, Relaxed);
-        self.bytes.fetch_sub(said.payload.len(), Relaxed);
-    }
-}
-
-/// The ear as the driver of the connection has it.
-struct Tap(Arc<Ear>);
-
-impl AsyncPushSender for Tap {
-    fn send(&self, info: PushInfo) -> Result<(), SendError> {
-        let Self(ear) = self;
-        match (info.kind, <[Value; 2]>::try_from(info.data)) {
-            (PushKind::Disconnection, _) => ear.over.notify_one(),
-            (PushKind::Message, Ok([Value::BulkString(channel), Value::BulkString(payload)])) => {
-                let Some(topic) = channel.get(ear.prefix..).and_then(|topic| std::str::from_utf8(topic).ok()) else {
-                    return Ok(());
-                };
-                let letters = ear.letters.fetch_add(1, Relaxed) + 1;
-                let bytes = ear.bytes.fetch_add(payload.len(), Relaxed) + payload.len();
-                if letters > BEHIND.0 || bytes > BEHIND.1 {
-                    ear.over.notify_one();
-                    return Err(SendError);
-                }
-                return ear.heard.send(Said { topic: topic.into(), payload: payload.into() }).map_err(|_| SendError);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 impl RedisBroker {
     /// Connects in the background, for as long as somebody has the broker; `prefix` begins the names of all channels.
     #[must_use]
-    pub fn connect(Server(client): Server, prefix: &str, runtime: &Handle) -> (Arc<Self>, Inlet) {
+    pub fn connect(place: Place, prefix: &str, runtime: &Handle) -> (Arc<Self>, Inlet) {
         // Few: what waits, waits in the ear, where its bytes are counted.
         let (inlet, tidings) = mpsc::channel(64);
-        let info = client.get_connection_info().clone();
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(redis)).unwrap_or(client);
         let (wanted, lane) = Default::default();
-        let broker = Arc::new(Self { client, prefix: format!("{prefix}#"), wanted, lane });
+        let (refused, refusals) = mpsc::channel(1);
+        let refusals = Mutex::new(refusals);
+        let broker = Arc::new(Self { place, prefix: format!("{prefix}#"), wanted, lane, refused, refusals });
         runtime.spawn(keep(Arc::downgrade(&broker), inlet));
         (broker, tidings)
     }
@@ -131,25 +89,44 @@ impl RedisBroker {
         format!("{}{topic}", self.prefix)
     }
 
+    /// What the server refuses ends the connection, with the reason: it would hear or say half of it.
+    fn refuse(&self, error: RedisError) {
+        if error.code().is_some() {
+            // One is enough.
+            let _ = self.refused.try_send(error);
+        }
+    }
+
     fn lane(&self) -> Option<MultiplexedConnection> {
         self.lane.lock().clone()
     }
 
     /// A connection that listens to all that is wanted.
-    async fn open(&self) -> Result<(MultiplexedConnection, Arc<Ear>, mpsc::UnboundedReceiver<Said>), RedisError> {
-        let (heard, said) = mpsc::unbounded_channel();
-        let (letters, bytes, over) = Default::default();
-        let ear = Arc::new(Ear { prefix: self.prefix.len(), heard, letters, bytes, over });
+    async fn open(&self) -> Result<(MultiplexedConnection, Arc<Ear>, mpsc::UnboundedReceiver<Said>), Fault> {
+        // Of a cluster all nodes come to one, though each of it would bring what is said at any.
+        let client = self.place.client(&self.prefix).await.map_err(|why| nowhere(why, self))?;
+        let because = |error: RedisError| fault(&error, self, Trouble::Unreachable);
+        let (ear, said) = Ear::new(self.prefix.len());
         let config = AsyncConnectionConfig::new()
             .set_push_sender(Tap(Arc::clone(&ear)))
-            .set_connection_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(ENTRY))
             .set_response_timeout(Some(PATIENCE));
-        let mut lane = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let lane = resp3(client).get_multiplexed_async_connection_with_config(&config).await;
+        let mut lane = lane.map_err(because)?;
         let wanted = self.wanted.lock().await;
         let channels: Vec<String> = wanted.iter().map(|topic| self.channel(topic)).collect();
         for some in channels.chunks(TOGETHER) {
-            lane.subscribe(some).await?;
+            lane.subscribe(some).await.map_err(because)?;
         }
+        // Who may listen may be forbidden to speak, and what is said to a replica nobody else hears.
+        redis::cmd("PUBLISH").arg(self.channel("@")).arg("").exec_async(&mut lane).await.map_err(because)?;
+        let info: Result<String, _> = redis::cmd("INFO").arg("replication").query_async(&mut lane).await;
+        if info.is_ok_and(|info| info.contains("role:slave")) {
+            let (said, help) =
+                ("it is a replica".to_owned(), "name its master: what is said to a replica only its own clients hear");
+            return Err(Fault { trouble: Trouble::Conflict, said, help: help.to_owned() });
+        }
+        while self.refusals.lock().await.try_recv().is_ok() {}
         *self.lane.lock() = Some(lane.clone());
         Ok((lane, ear, said))
     }
@@ -158,15 +135,17 @@ impl RedisBroker {
     async fn session(&self, inlet: &mpsc::Sender<Tidings>) -> Fault {
         let (mut lane, ear, mut said) = match self.open().await {
             Ok(open) => open,
-            Err(error) => return fault(&error, self, Trouble::Unreachable),
+            Err(fault) => return fault,
         };
         info!(event = "broker_connected", place = self.place());
         let _ = inlet.send(Tidings::Up).await;
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watch = async {
+            let mut refusals = self.refusals.lock().await;
             loop {
                 tokio::select! {
+                    Some(error) = refusals.recv() => return fault(&error, self, Trouble::Lost),
                     () = ear.over.notified() => return lost(self),
                     () = inlet.closed() => return lost(self),
                     _ = ping.tick() => match timeout(PATIENCE, lane.send_packed_command(&redis::cmd("PING"))).await {
@@ -197,7 +176,7 @@ impl RedisBroker {
 
 /// Connects again and again, as long as somebody has the broker and hears what it brings.
 async fn keep(broker: std::sync::Weak<RedisBroker>, inlet: mpsc::Sender<Tidings>) {
-    let mut backoff = Backoff::up_to(AGAIN);
+    let (mut backoff, mut repeated) = (Backoff::up_to(AGAIN), Repeated::default());
     while let Some(broker) = broker.upgrade()
         && !inlet.is_closed()
     {
@@ -209,7 +188,9 @@ async fn keep(broker: std::sync::Weak<RedisBroker>, inlet: mpsc::Sender<Tidings>
         let wait = backoff.wait();
         let place = broker.place();
         drop(broker);
-        warn!(event = "broker_failed", place, reason = trouble.word(), said, help, again_in = ?wait);
+        if repeated.is_news(&said) {
+            warn!(event = "broker_failed", place, reason = trouble.word(), said, help, again_in = ?wait);
+        }
         tokio::select! {
             () = inlet.closed() => {}
             () = tokio::time::sleep(wait) => {}
@@ -225,7 +206,11 @@ impl Broker for RedisBroker {
         for Said { topic, payload } in words {
             pipeline.cmd("PUBLISH").arg(self.channel(topic)).arg(&payload[..]).ignore();
         }
-        pipeline.exec_async(&mut lane).await.map_err(|error| Unreached(error.to_string()))
+        pipeline.exec_async(&mut lane).await.map_err(|error| {
+            let why = Unreached(error.to_string());
+            self.refuse(error);
+            why
+        })
     }
 
     async fn listen(&self, topics: &[Arc<str>]) {
@@ -234,8 +219,9 @@ impl Broker for RedisBroker {
         let Some(mut lane) = self.lane() else { return };
         for some in topics.chunks(TOGETHER) {
             let channels: Vec<String> = some.iter().map(|topic| self.channel(topic)).collect();
-            if lane.subscribe(channels).await.is_err() {
-                // It is noticed where the connection is watched; the next one listens to them.
+            if let Err(error) = lane.subscribe(channels).await {
+                // The next connection listens to them.
+                self.refuse(error);
                 return;
             }
         }

@@ -3,6 +3,7 @@
 use oyez_hub::source::Trouble;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::place::Nowhere;
 use crate::supervise::{BELIEVE, Fault, unbelieved};
 
 /// What a source of Redis says of itself when something is wrong.
@@ -44,6 +45,26 @@ pub(super) fn silence(source: &impl Remedies, trouble: Trouble) -> Fault {
     Fault { trouble, said: "no answer in time".to_owned(), help: help(trouble, source) }
 }
 
+/// It is not known where it is.
+pub(super) fn nowhere(nowhere: Nowhere, source: &impl Remedies) -> Fault {
+    match nowhere {
+        Nowhere::Failed(place, error) => {
+            let of = fault(&error, source, Trouble::Unreachable);
+            let help = match error.kind() {
+                ErrorKind::Server(_) | ErrorKind::Extension => {
+                    "is it a sentinel (they listen on 26379), or a node of a cluster? Of a single Redis write redis://HOST:PORT".to_owned()
+                }
+                _ => of.help,
+            };
+            Fault { said: format!("{place}: {}", of.said), help, ..of }
+        }
+        Nowhere::Silent(_) => silence(source, Trouble::Unreachable),
+        Nowhere::Unknown(place, said, help) => {
+            Fault { trouble: Trouble::Missing, said: format!("{place}: {said}"), help: help.to_owned() }
+        }
+    }
+}
+
 /// The connection ended.
 pub(super) fn lost(source: &impl Remedies) -> Fault {
     let help = help(Trouble::Lost, source);
@@ -52,7 +73,7 @@ pub(super) fn lost(source: &impl Remedies) -> Fault {
 
 fn help(trouble: Trouble, source: &impl Remedies) -> String {
     match trouble {
-        Trouble::Credentials => "correct the user or the password in `url`".to_owned(),
+        Trouble::Credentials => "correct the user or the password in its URL".to_owned(),
         Trouble::Forbidden => source.rights(),
         Trouble::Lost => format!("it is connected again by itself; {}", source.lost()),
         Trouble::Missing => {

@@ -1,21 +1,12 @@
 //! Where a Redis is, and whom one believes that it is that.
 
-use redis::{Client, ConnectionAddr, TlsCertificates};
+use redis::{Client, ProtocolVersion, TlsCertificates};
 
 /// A Redis that is not connected yet.
 #[derive(Debug, Clone)]
 pub struct Server(pub(super) Client);
 
 impl Server {
-    /// The host and port at which it is reached, if it is by the network.
-    #[must_use]
-    pub fn address(&self) -> Option<(String, u16)> {
-        match self.0.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host.clone(), *port)),
-            _ => None,
-        }
-    }
-
     /// The Redis of this URL; with `rediss://`, the authorities in `ca`, in PEM, are believed, or else those of the system.
     ///
     /// # Errors
@@ -30,4 +21,11 @@ impl Server {
         };
         client.map(Self).map_err(|error| error.to_string())
     }
+}
+
+/// Speaks the newer protocol, in which one connection hears and asks.
+pub(super) fn resp3(client: Client) -> Client {
+    let info = client.get_connection_info().clone();
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Client::open(info.set_redis_settings(redis)).unwrap_or(client)
 }

@@ -42,8 +42,8 @@ pub(super) const fn token_of(publisher: usize) -> Token {
 /// Where and how subscribers connect.
 #[derive(Debug)]
 pub(super) struct Doorway {
-    /// The server.
-    pub(super) address: Address,
+    /// The server's nodes, which take turns.
+    pub(super) nodes: Vec<Address>,
     /// Path and query.
     pub(super) path: Template,
     /// Header lines.
@@ -71,7 +71,9 @@ pub(super) struct Load {
     pub(super) shared: Shared,
     /// Who publishes; their tokens count down from the waker's.
     pub(super) publishers: Vec<Publisher>,
-    /// The server's process.
+    /// How many publications the publishers were given that take turns.
+    turns: usize,
+    /// The server's processes.
     process: Option<Process>,
     /// How long nothing may happen while something is expected.
     patience: Duration,
@@ -104,6 +106,7 @@ impl Load {
             beat: shared.script.heartbeat.is_some().then_some((beat, now)),
             shared,
             publishers,
+            turns: 0,
             process,
             patience,
             moved: now,
@@ -184,7 +187,8 @@ impl Load {
     }
 
     fn open(&self, number: usize, deaf: bool) -> Result<Client, Failure> {
-        let Doorway { address, path, headers, polling, .. } = &self.doorway;
+        let Doorway { nodes, path, headers, polling, .. } = &self.doorway;
+        let address = &nodes[number % nodes.len()];
         let failure = |error: io::Error| {
             Failure::new(format!("connection {number} to {}: {error}", address.socket)).help(target::help(&error))
         };
@@ -228,7 +232,9 @@ impl Load {
 
     /// Publishes number `number` of a stream to so many receivers; `at` is when it was due.
     pub(super) fn publish(&mut self, to: usize, number: u32, receivers: usize, at: u64) -> Result<(), Failure> {
-        self.publish_by(0, to, number, receivers, at)
+        let by = self.turns % self.publishers.len().max(1);
+        self.turns += 1;
+        self.publish_by(by, to, number, receivers, at)
     }
 
     /// The same, by one of several publishers.

@@ -72,8 +72,8 @@ pub(crate) struct Plan {
     pub(crate) step: bool,
     /// Whether the results are JSON lines.
     pub(crate) json: bool,
-    /// The server's process.
-    pub(crate) server: Option<u32>,
+    /// The processes of the server.
+    pub(crate) server: Vec<u32>,
     /// How long nothing may happen while something is expected.
     pub(crate) patience: Duration,
     /// Between two heartbeats of the clients.
@@ -96,8 +96,8 @@ pub(crate) struct Cast {
 /// How subscribers connect.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
-    /// The server.
-    pub(crate) address: Address,
+    /// The server's nodes, which take turns.
+    pub(crate) nodes: Vec<Address>,
     /// Path and query.
     pub(crate) path: Template,
     /// Header lines.
@@ -125,8 +125,8 @@ pub(crate) struct Subscribers {
 /// How one publishes.
 #[derive(Debug)]
 pub(crate) struct Publish {
-    /// The server.
-    pub(crate) address: Address,
+    /// The server's nodes, which take turns.
+    pub(crate) nodes: Vec<Address>,
     /// Path and query.
     pub(crate) path: Template,
     /// Header lines.
@@ -185,7 +185,7 @@ fn measure(load: &mut Load, plan: &Plan, report: &mut Report) -> Result<(), Fail
 /// Everything that takes part, before anything is connected.
 fn assemble(plan: &Plan, cast: Cast) -> Result<Load, Failure> {
     let Cast { subscribers, publish, questions, reply } = cast;
-    let Subscribers { address, path, headers, handshakes, .. } = subscribers;
+    let Subscribers { nodes, path, headers, handshakes, .. } = subscribers;
     let Subscribers { protocol, namespace, tokens, hello, ready, heartbeat, channel, channels, .. } = subscribers;
     let asks = Asks { questions, reply: Some(reply), channel: Some(channel.clone()), ..Asks::default() };
     let namespace = if namespace == "/" { String::new() } else { format!("{namespace},") };
@@ -198,14 +198,17 @@ fn assemble(plan: &Plan, cast: Cast) -> Result<Load, Failure> {
         scratch: Vec::new(),
         last: Vec::new(),
     };
-    let doorway = Doorway { address, path, headers, polling: plan.scenario == Scenario::Polling, handshakes };
+    let doorway = Doorway { nodes, path, headers, polling: plan.scenario == Scenario::Polling, handshakes };
     let publishers = publish.map_or_else(Vec::new, |publish| {
-        let Publish { address, path, headers, body, reply } = publish;
-        let request = Request { address, path, headers, body, reply };
-        let many = if plan.scenario == Scenario::Durable { plan.in_flight } else { 1 };
-        (0..many).map(|number| Publisher::new(request.clone(), token_of(number))).collect()
+        let Publish { nodes, path, headers, body, reply } = publish;
+        let many = if plan.scenario == Scenario::Durable { plan.in_flight } else { nodes.len() };
+        let publisher = |(number, address): (usize, &Address)| {
+            let (path, headers, body, reply) = (path.clone(), headers.clone(), body.clone(), reply.clone());
+            Publisher::new(Request { address: address.clone(), path, headers, body, reply }, token_of(number))
+        };
+        nodes.iter().cycle().take(many).enumerate().map(publisher).collect()
     });
-    let process = plan.server.map(Process::new).transpose()?;
+    let process = Process::new(&plan.server)?;
     let progress = Progress::new(!plan.json);
     let load = Load::new(doorway, shared, publishers, (process, plan.patience, plan.beat), progress);
     load.map_err(|error| Failure::new(format!("cannot start: {error}")))

@@ -1,4 +1,4 @@
-//! What a server's process costs, from the kernel's accounting: CPU time of all threads of the process and its
+//! What a server's processes cost, from the kernel's accounting: CPU time of all threads of them and their
 //! descendants, and their memory.
 
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// A process with its descendants.
+/// The processes of a server, with their descendants.
 #[derive(Debug)]
 pub(super) struct Process {
-    id: u32,
+    ids: Vec<u32>,
     /// The CPU time of each thread when it was last looked at. A thread that is gone keeps what it had.
     threads: HashMap<u32, u64>,
     /// The same, when the round began.
@@ -28,19 +28,26 @@ pub(super) struct Memory {
 }
 
 impl Process {
-    /// Looks at a process for the first time.
-    pub(super) fn new(id: u32) -> Result<Self, Failure> {
-        let mut process = Self { id, threads: HashMap::new(), marked: HashMap::new() };
-        match process.cpu() {
-            0 => Err(Failure::new(format!("the CPU time of process {id} cannot be read"))
-                .help("is it running, is it yours, and is this Linux?")),
-            _ => Ok(process),
+    /// Looks at them for the first time; none, if there are none.
+    pub(super) fn new(ids: &[u32]) -> Result<Option<Self>, Failure> {
+        for id in ids {
+            let mut one = Self { ids: vec![*id], threads: HashMap::new(), marked: HashMap::new() };
+            if one.cpu() == 0 {
+                return Err(Failure::new(format!("the CPU time of process {id} cannot be read"))
+                    .help("is it running, is it yours, and is this Linux?"));
+            }
         }
+        let all = || Self { ids: ids.to_vec(), threads: HashMap::new(), marked: HashMap::new() };
+        Ok((!ids.is_empty()).then(all))
+    }
+
+    fn tree(&self) -> impl Iterator<Item = u32> {
+        self.ids.iter().flat_map(|id| tree(*id))
     }
 
     /// Nanoseconds of CPU time so far.
     pub(super) fn cpu(&mut self) -> u64 {
-        for process in tree(self.id) {
+        for process in self.tree().collect::<Vec<_>>() {
             for thread in numbers(&format!("/proc/{process}/task")) {
                 let stat = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).unwrap_or_default();
                 if let Some(time) = stat.split(' ').next().and_then(|time| time.parse().ok()) {
@@ -67,7 +74,7 @@ impl Process {
 
     /// Its memory now.
     pub(super) fn memory(&self) -> Memory {
-        let each = tree(self.id).into_iter().map(|process| {
+        let each = self.tree().map(|process| {
             let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
             Memory { rss: kibibytes(&text, "Rss:") * 1024, pss: kibibytes(&text, "Pss:") * 1024 }
         });
@@ -106,7 +113,7 @@ mod tests {
 
     #[test]
     fn this_process_has_used_time_and_memory() {
-        let mut process = Process::new(std::process::id()).expect("it is running");
+        let mut process = Process::new(&[std::process::id()]).expect("it is running").expect("one");
         let before = process.cpu();
         let sum: u64 = (0..1_000_000u64).map(std::hint::black_box).sum();
         assert!(sum > 0 && process.cpu() >= before);
@@ -117,7 +124,7 @@ mod tests {
     #[test]
     fn the_busiest_thread_is_the_one_that_did_most_since_the_mark() {
         let threads = HashMap::from([(1, 900), (2, 50), (3, 70)]);
-        let mut process = Process { id: 0, threads, marked: HashMap::new() };
+        let mut process = Process { ids: vec![0], threads, marked: HashMap::new() };
         assert_eq!(process.busiest(), 900);
         process.mark();
         process.threads.extend([(1, 910), (2, 90), (4, 35)]);
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_told() {
-        let failure = Process::new(u32::MAX).expect_err("there is none").to_string();
+        let failure = Process::new(&[std::process::id(), u32::MAX]).expect_err("there is none").to_string();
         assert!(failure.contains("cannot be read"), "{failure}");
     }
 }

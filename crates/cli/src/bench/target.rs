@@ -22,9 +22,9 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The server's port.
-    pub(crate) fn port(&self) -> u16 {
-        self.socket.port()
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.socket
     }
 
     /// The client's side of TLS, where it is spoken.

@@ -77,6 +77,10 @@ struct ClientOptions {
     /// Where they connect; {i} is the number of the connection, {token} its token. http:// without a path is `oyez dev`
     #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
     url: String,
+    /// Another node of the same server, which takes turns with that of --url (and of --publish-url, where it is the same);
+    /// may be repeated
+    #[arg(long = "node", value_name = "HOST:PORT")]
+    nodes: Vec<String>,
     #[command(flatten)]
     trust: Trust,
     /// What they speak
@@ -143,9 +147,10 @@ struct PublishOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Measuring")]
 struct OutputOptions {
-    /// The server's process, whose CPU time and memory is read [default: who listens at --url on this machine; Linux only]
+    /// The server's process, whose CPU time and memory is read [default: who listens at --url, and at each --node, on this
+    /// machine; Linux only]; may be repeated
     #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    server_pid: Vec<u32>,
     /// Print JSON lines: one when all are connected, one per round
     #[arg(long)]
     json: bool,
@@ -235,16 +240,35 @@ fn plan(options: &Options, trust: Option<&Arc<ClientConfig>>) -> Result<Plan, Fa
         size: count(load.size),
         step: output.step,
         json: output.json,
-        server: output.server_pid.or_else(|| listener::process(local_port(&clients.url, trust)?)),
+        server: match &output.server_pid[..] {
+            [] => listeners(clients, trust),
+            named => named.to_vec(),
+        },
         patience: Duration::from_secs(load.timeout.into()),
         beat: Duration::from_secs(clients.heartbeat_seconds.into()),
     })
 }
 
+/// Who listens where clients connect, on this machine; nobody, unless all of them are known.
+fn listeners(clients: &ClientOptions, trust: Option<&Arc<ClientConfig>>) -> Vec<u32> {
+    let of = |url: String| listener::process(local_port(&url, trust)?);
+    let urls = std::iter::once(clients.url.clone()).chain(clients.nodes.iter().map(|node| format!("ws://{node}")));
+    urls.map(of).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The server at this URL, the other nodes, and path with query.
+fn nodes(url: &str, others: &[String], trust: Option<&Arc<ClientConfig>>) -> Result<(Vec<Address>, String), Failure> {
+    let (first, path) = Address::of(url, trust)?;
+    let scheme = url.split_once("://").map_or("ws", |(scheme, _)| scheme);
+    let other = |node: &String| Address::of(&format!("{scheme}://{node}"), trust).map(|(address, _)| address);
+    let nodes = std::iter::once(Ok(first)).chain(others.iter().map(other)).collect::<Result<_, _>>()?;
+    Ok((nodes, path))
+}
+
 /// The port of a URL of this machine.
 fn local_port(url: &str, trust: Option<&Arc<ClientConfig>>) -> Option<u16> {
     let (address, _) = Address::of(url, trust).ok().filter(|_| super::is_local(url))?;
-    Some(address.port())
+    Some(address.socket().port())
 }
 
 fn count(number: u32) -> usize {
@@ -259,7 +283,7 @@ fn subscribers(
 ) -> Result<Subscribers, Failure> {
     let Options { scenario, load, clients, .. } = options;
     let own = |dev: &Dev| format!("ws://{}/socket.io/?EIO=4&transport=websocket", dev.host);
-    let (address, path) = Address::of(&dev.map_or_else(|| clients.url.clone(), own), trust)?;
+    let (nodes, path) = nodes(&dev.map_or_else(|| clients.url.clone(), own), &clients.nodes, trust)?;
     let path = if *scenario == Scenario::Polling { path.replace("=websocket", "=polling") } else { path };
     let secret = clients.jwt_secret.clone().or_else(|| dev?.secrets.env("JWT_SECRET"));
     let tokens = match (&clients.token, secret) {
@@ -277,7 +301,7 @@ fn subscribers(
     let many = dev.is_some() && *scenario == Scenario::Channels;
     let channel = if many { "demo:bench-{seq}" } else { &clients.channel };
     Ok(Subscribers {
-        address,
+        nodes,
         path: Template::new(&path),
         headers: templates(&clients.header),
         handshakes: count(load.handshakes),
@@ -316,10 +340,12 @@ fn publish(
         }
         (None, _, None) => return Ok(None),
     };
-    let (address, path) = Address::of(&url, trust)?;
+    let at = |url: &str| Address::of(url, trust).map(|(address, _)| address.socket());
+    let others = if at(&url)? == at(&options.clients.url)? { &options.clients.nodes[..] } else { &[] };
+    let (nodes, path) = nodes(&url, others, trust)?;
     let reply = || options.clients.reply.clone().unwrap_or_else(|| SYNCED.to_owned());
     let reply = (options.scenario == Scenario::Durable).then(reply);
-    Ok(Some(Publish { address, path: Template::new(&path), headers, body: Template::new(&body), reply }))
+    Ok(Some(Publish { nodes, path: Template::new(&path), headers, body: Template::new(&body), reply }))
 }
 
 /// What clients ask, and what the answers hold.

@@ -9,39 +9,47 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::index::Row;
-use super::members::Peer;
+use super::members::{Origin, Peer};
+use super::number::News;
 use super::words::{Answer, Letter, Question, Relay, Unread, Wording, Words};
-use super::{ALL, Cluster, all_rows, now, of_node};
+use super::{Cluster, all_rows, now, of_node};
 use crate::Hub;
+use crate::address::Address;
+use crate::app::App;
 use crate::broker::{Inlet, Said, Tidings};
-use crate::command::Control;
+use crate::channel::abroad_of;
+use crate::command::{Control, Select};
 use crate::delivery::{AckReport, AckRequest, Target};
-use crate::hub::Inner;
+use crate::hub::{ACK_WAIT_MAX, Inner};
+use crate::recovery::Recovery;
 
 impl Hub {
-    /// Something that others said was not heard here: who comes back to a channel that remembers is told of a gap.
-    fn has_missed(&self) {
-        self.apps().filter_map(|app| app.recovery.clone()).for_each(|recovery| recovery.log.turn_leaf(|_| true));
+    /// Something that others said in these channels, or in any, was not heard here: who is in one that remembers is told of a
+    /// gap, at once, and who comes back to it then.
+    pub(super) fn has_missed(&self, app: &App, channels: Option<Vec<Arc<str>>>) {
+        let Some(recovery) = &app.recovery else { return };
+        let channels: Option<Arc<[Arc<str>]>> = channels.map(Into::into);
+        recovery.log.miss(channels.as_deref(), Instant::now(), |position| {
+            let missed = |_| Control::Missed(app.id, channels.clone(), position);
+            self.control_all(app.id, &Select::Everyone, missed);
+        });
     }
 }
 
 /// Hears what others say, as long as there is a hub.
 pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inlet) {
-    // The last publication of each node: what goes to several topics comes several times, one after the other.
-    let mut last: HashMap<Peer, u64> = HashMap::new();
+    // The last publication of each node, with that node's life: what goes to several topics comes several times, one after
+    // the other.
+    let mut last: HashMap<u16, (u64, u64)> = HashMap::new();
     while let Some(tidings) = inlet.recv().await {
         let Some(hub) = Hub::upgrade(&hub) else { return };
         match tidings {
             Tidings::Up => {
-                if cluster.figures.lost.load(Relaxed) > 0 {
-                    hub.has_missed();
-                }
+                hub.apps().for_each(|app| hub.has_missed(&app, None));
+                *cluster.up_since.lock() = Some(now());
                 cluster.reached.store(true, Relaxed);
                 info!(event = "broker_up");
-                cluster.tell(ALL.into(), Words::Beat(cluster.door));
-                cluster.tell(ALL.into(), Words::Hello);
-                cluster.tell_rows(&ALL.into(), all_rows(&hub));
-                cluster.tell_revoked(&hub, &ALL.into());
+                let _ = cluster.news.send(News::Up);
             }
             Tidings::Down => {
                 cluster.reached.store(false, Relaxed);
@@ -49,7 +57,10 @@ pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inl
                 warn!(event = "broker_down", "other nodes are not reached; what is said here is delivered here");
             }
             Tidings::Said(said) => match Letter::read(&said.payload) {
-                Ok(letter) if letter.from == cluster.me => {}
+                Ok(letter) if letter.from.life == cluster.life => {}
+                Ok(letter) if letter.from.node == cluster.numbers.current() => {
+                    cluster.meets_double(letter.from, &letter.words);
+                }
                 Ok(letter) => cluster.read(&hub, letter, &mut last).await,
                 Err(why) => cluster.cannot_read(&said, why),
             },
@@ -65,27 +76,45 @@ impl Cluster {
         }
     }
 
-    async fn read(self: &Arc<Self>, hub: &Hub, letter: Letter, last: &mut HashMap<Peer, u64>) {
+    async fn read(self: &Arc<Self>, hub: &Hub, letter: Letter, last: &mut HashMap<u16, (u64, u64)>) {
         let Letter { from, words } = letter;
         if let Words::Leave = words {
             if self.members.lock().leave(from) {
                 info!(event = "node_left", node = from.node);
-                self.index.forget(from.node);
+                self.bury(hub, from.node);
             }
-            last.remove(&from);
+            last.remove(&from.node);
             return;
         }
-        self.hears(from);
+        // Who claims a number that nobody here has is not there yet.
+        if !matches!(words, Words::Claim(_)) {
+            self.hears(hub, from);
+        }
         match words {
-            Words::Beat(door) => self.members.lock().note_door(from.node, door),
-            Words::Leave => {}
+            Words::Beat(door, key) => {
+                // Of two that had one number, each knows the sessions of its own.
+                if !hub.is_home(from.node) {
+                    hub.pids().meet(from.node, key);
+                }
+                self.members.lock().note_door(from.node, door);
+            }
+            // To those who have the number.
+            Words::Leave | Words::Claim(_) | Words::Taken => {}
             Words::Hello => {
                 self.tell_rows(&of_node(from.node), all_rows(hub));
                 self.tell_revoked(hub, &of_node(from.node));
             }
-            Words::Seated(app, channel, users, on) => {
+            Words::Buried(app, users) => {
                 if let Ok(app) = hub.find_app(&app) {
-                    hub.seat(app.id, &channel, &users, on);
+                    self.were_told(app.id, users);
+                }
+            }
+            Words::Unsaid(app, channels, ago) => {
+                // Where both were cut off, all have been told of that when this node was back.
+                let up_for = self.up_since.lock().map(|up| now().saturating_duration_since(up));
+                let is_known = up_for.is_some_and(|up_for| up_for <= Duration::from_millis(ago));
+                if let (Ok(app), false) = (hub.find_app(&app), is_known) {
+                    hub.has_missed(&app, Some(channels));
                 }
             }
             Words::Revoked(app, revoked) => {
@@ -94,64 +123,102 @@ impl Cluster {
             }
             Words::Rows(rows) => self.note(hub, from, rows),
             Words::Relay(number, relay) => {
-                if last.insert(from, number) != Some(number) {
-                    self.deliver(hub, from, *relay).await;
+                if last.insert(from.node, (from.life, number)) != Some((from.life, number)) {
+                    self.deliver(hub, Origin { peer: from, number }, *relay).await;
                 }
             }
             Words::Release(address) => hub.control(address.shard, Control::Release(address)),
-            Words::Ask(number, app, question) => {
-                let (hub, cluster) = (hub.clone(), Arc::clone(self));
-                hub.clone().spawn(async move {
-                    let answer = hub.answer(&app, question).await;
-                    cluster.tell(of_node(from.node), Words::Answer(number, answer));
-                });
-            }
-            Words::Answer(number, answer) => {
-                let waiting = self.questions.lock().get(&number).cloned();
-                // Who asked may have stopped waiting.
-                let _ = waiting.map(|waiting| waiting.send((from.node, answer)));
-            }
+            Words::Ask(number, app, question) => self.is_asked(hub, from, number, app, question),
+            Words::Answer(number, answer) => self.is_answered(hub, from, number, answer),
         }
     }
 
+    fn is_asked(self: &Arc<Self>, hub: &Hub, from: Peer, number: u64, app: String, question: Question) {
+        if let (Question::Seat(channel, users, on), Ok(app)) = (&question, hub.find_app(&app)) {
+            // In the order in which it is heard.
+            hub.seat(app.id, channel, users, *on);
+        }
+        let (hub, cluster) = (hub.clone(), Arc::clone(self));
+        hub.clone().spawn(async move {
+            let answer = hub.answer(&app, question).await;
+            cluster.tell(of_node(from.node), Words::Answer(number, answer));
+        });
+    }
+
+    fn is_answered(&self, hub: &Hub, from: Peer, number: u64, answer: Answer) {
+        if let Answer::Fetched(fetched) = &answer
+            && let Some(recovery) = hub.find_app(&fetched.app).ok().and_then(|app| app.recovery.clone())
+        {
+            // Before anything else is heard.
+            recovery.late.expect(fetched.name, &fetched.numbers, Instant::now());
+        }
+        let waiting = self.questions.lock().get(&number).cloned();
+        // Who asked may have stopped waiting.
+        let _ = waiting.map(|waiting| waiting.send((from.node, answer)));
+    }
+
     /// Notes what is like that on another node.
-    fn note(&self, hub: &Hub, from: Peer, rows: Vec<Row>) {
+    fn note(self: &Arc<Self>, hub: &Hub, from: Peer, rows: Vec<Row>) {
         let now = now();
         for row in rows {
             let (Row::User { app, .. } | Row::Channel { app, .. }) = &row;
-            if let Ok(app) = hub.find_app(app) {
-                self.index.hear(from.node, app.id, row, now);
+            let Ok(app) = hub.find_app(app) else { continue };
+            let user = match &row {
+                Row::User { user, .. } => Some(Arc::clone(user)),
+                Row::Channel { .. } => None,
+            };
+            self.index.hear(from.node, app.id, row, now);
+            if let Some(user) = user {
+                self.unbury(hub, &app, &user, from);
+                hub.make_room(&app, &user);
             }
         }
     }
 
     /// Hands a publication of another node to the shards, in the order in which it comes.
-    async fn deliver(self: &Arc<Self>, hub: &Hub, from: Peer, relay: Relay) {
+    async fn deliver(self: &Arc<Self>, hub: &Hub, origin: Origin, relay: Relay) {
         let Ok(app) = hub.find_app(&relay.app) else { return };
-        let (remembered, asks) = (relay.remembered.clone(), relay.asks);
-        let Some(publication) = relay.publication(&app) else {
+        let mut remembered = relay.remembered.clone();
+        let asks = relay.asks.map(|(number, timeout)| (number, Duration::from_millis(timeout).min(ACK_WAIT_MAX)));
+        let Some(mut publication) = relay.publication(&app) else {
             self.figures.unread.fetch_add(1, Relaxed);
             return;
         };
-        if matches!(publication.to, Target::Socket(address) if address.node != self.me.node) {
-            return;
+        if let Target::Socket(name) = publication.to
+            && !self.may_have(&app, name)
+        {
+            if asks.is_none() {
+                return;
+            }
+            // It says that it has reached nobody.
+            remembered.clear();
+        }
+        if let Some(recovery) = app.recovery.as_ref().filter(|_| !remembered.is_empty()) {
+            publication.except.extend(recovery.late.had(origin).iter().map(|name| name.encode().into()));
         }
         self.figures.heard.fetch_add(1, Relaxed);
         let (ack, reports) = match asks {
             Some((_, timeout)) => {
                 let (answers, reports) = mpsc::unbounded_channel();
-                (Some(AckRequest { answers, timeout: Duration::from_millis(timeout) }), Some(reports))
+                (Some(AckRequest { answers, timeout }), Some(reports))
             }
             None => (None, None),
         };
-        let shards = hub.deliver_here(&app, publication, ack, &remembered, Instant::now()).await;
+        let shards = hub.deliver_here(&app, publication, origin, ack, &remembered, Instant::now()).await;
         if let (Some(reports), Some((number, timeout))) = (reports, asks) {
             let cluster = Arc::clone(self);
             hub.spawn(async move {
-                let report = cluster.report(from, number, shards, reports);
-                let _ = tokio::time::timeout(Duration::from_millis(timeout), report).await;
+                let report = cluster.report(origin.peer, number, shards, reports);
+                let _ = tokio::time::timeout(timeout, report).await;
             });
         }
+    }
+
+    /// Whether a session may be here, or be awaited.
+    fn may_have(&self, app: &App, name: Address) -> bool {
+        let here = self.numbers.has(name.node);
+        let came = |recovery: &Recovery| recovery.home(name).is_some() || recovery.log.is_listening(&abroad_of(name));
+        here || app.recovery.as_ref().is_some_and(|recovery| came(recovery))
     }
 
     /// Tells the node that asked what the shards report.

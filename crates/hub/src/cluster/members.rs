@@ -20,8 +20,18 @@ pub const LEASE: Duration = Duration::from_secs(5);
 pub struct Peer {
     /// Its number in session ids.
     pub node: u16,
-    /// Which of its lives: a process draws one when it starts.
+    /// Which of its lives: a process draws one when it starts, and who starts later draws a higher one.
     pub life: u64,
+}
+
+/// Where a publication was said, and its number there: among those that one app remembers, in the order in which they were
+/// said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node.
+    pub peer: Peer,
+    /// The number.
+    pub number: u64,
 }
 
 /// Where a node takes in what other nodes bring of its clients.
@@ -118,6 +128,19 @@ impl Members {
         self.known.extract_if(is_over).map(|(node, Known { life, .. })| Peer { node, life }).collect()
     }
 
+    /// Whether all of them began their lives after this one.
+    #[must_use]
+    pub fn are_younger(&self, than: Peer) -> bool {
+        self.known.iter().all(|(node, known)| (known.life, *node) > (than.life, than.node))
+    }
+
+    /// Which of them began first, and when it was heard last.
+    #[must_use]
+    pub fn eldest(&self) -> Option<(Peer, Instant)> {
+        let all = self.known.iter().map(|(node, known)| (Peer { node: *node, life: known.life }, known.heard));
+        all.min_by_key(|(peer, _)| (peer.life, peer.node))
+    }
+
     /// The numbers of all of them, in order.
     #[must_use]
     pub fn nodes(&self) -> Vec<u16> {
@@ -152,6 +175,9 @@ mod tests {
         assert_eq!(members.hear(b, at(1_000)), Change::Came);
         assert_eq!(members.hear(a, at(1_500)), Change::None);
         assert_eq!(members.nodes(), [1, 2]);
+        assert!(members.are_younger(Peer { node: 3, life: 9 }));
+        assert_eq!(members.eldest(), Some((a, at(1_500))));
+        assert!(!members.are_younger(Peer { node: 3, life: 11 }));
         assert_eq!(members.expire(at(5_999)), []);
         assert_eq!(members.expire(at(6_000)), [b]);
         assert_eq!((members.nodes(), members.has(2), members.count()), (vec![1], false, 1));

@@ -1,18 +1,25 @@
 //! A node among others: what it says to them goes through the broker, what they say becomes deliveries and controls here.
 //!
-//! `words` is what they say and how it is written, `members` knows who is there, `interest` which channels are heard here,
+//! `words` is what they say and how it is written, `number` which one this is, `members` who else is there, `interest` which
+//! channels are heard here,
 //! `outbound` brings what is said here to the broker, `inbound` what is said elsewhere to the shards, `question` asks all of
-//! them for something and gathers the answers.
+//! them for something and gathers the answers, `neighbours` are servers of another make.
 //!
 //! A publication of this node takes its place in its channels' order here and, under the same lock, in the queue to the
 //! broker, so that all nodes hear what one node says in one order. It keeps its permit until the broker has it: a slow broker
 //! slows publishers down. One that is not reached slows nobody: what it could not be told is counted as lost, local delivery
 //! goes on, and the channels that remember tell their clients of a gap.
 
+mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod inbound;
 mod index;
 mod interest;
 mod members;
+mod neighbours;
+mod number;
+mod orphans;
 mod outbound;
 mod question;
 mod words;
@@ -26,25 +33,34 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
-pub use members::{BEAT, Change, Door, LEASE, Members, Peer};
+pub use fetch::{Afar, Brought, HAND_OVER};
+pub use members::{BEAT, Change, Door, LEASE, Members, Origin, Peer};
+pub(crate) use neighbours::Lane;
+pub use neighbours::{Line, Outward, Standing, Told, WeakHub};
 
 use crate::Hub;
-use crate::address::Address;
+use crate::address::{Address, AppId};
 use crate::app::App;
 use crate::broker::{Broker, Inlet, Said};
 use crate::channel::{EVERYONE, is_own};
 use crate::clock::unix_millis;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
+use crate::presence::Known;
+use crate::recovery::PidKey;
 pub use index::GRACE;
 use index::{Index, ROWS, Row, TELL};
+pub use interest::{Changed, Hold, Wanted};
 use interest::{Interest, Interests};
-use outbound::Outbound;
-pub(crate) use words::Question;
+use number::News;
+pub(crate) use number::Numbers;
+use orphans::Buried;
+use outbound::{Outbound, is_for_all};
+pub use words::Question;
 use words::{Answer, Letter, Words};
 
 /// What all nodes listen to.
@@ -75,17 +91,31 @@ pub struct Figures {
 
 /// A node's place among the others.
 pub struct Cluster {
-    me: Peer,
+    /// See [`number::new_life`].
+    life: u64,
+    pub(crate) numbers: Arc<Numbers>,
+    /// The number is claimed.
+    held: watch::Sender<bool>,
+    /// Sessions may have begun.
+    opened: AtomicBool,
+    news: mpsc::UnboundedSender<News>,
+    /// Changes when others are not heard any more.
+    losses: watch::Sender<()>,
     door: Option<Door>,
+    pid_key: PidKey,
     broker: Arc<dyn Broker>,
     members: Mutex<Members>,
     /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
     outbound: mpsc::UnboundedSender<Outbound>,
     interests: Interests,
     pub(crate) index: Arc<Index>,
+    buried: Buried,
     questions: Mutex<HashMap<u64, Answers>>,
-    numbers: AtomicU64,
+    /// Of questions and publications, to tell them apart.
+    count: AtomicU64,
     reached: AtomicBool,
+    /// Since when.
+    up_since: Mutex<Option<std::time::Instant>>,
     background: Handle,
     /// What has happened.
     pub figures: Figures,
@@ -93,7 +123,7 @@ pub struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("me", &self.me()).finish_non_exhaustive()
     }
 }
 
@@ -118,24 +148,33 @@ impl Hub {
     pub fn join_cluster(&self, broker: &Arc<dyn Broker>, inlet: Inlet, door: Option<Door>) {
         let (outbound, said) = mpsc::unbounded_channel();
         let (interests, wanted) = Interests::new();
-        let me = Peer { node: self.node(), life: rand::random() };
+        let (news, heard) = mpsc::unbounded_channel();
         let cluster = Arc::new(Cluster {
-            me,
+            life: number::new_life(),
+            numbers: Arc::clone(&self.inner.numbers),
+            held: watch::Sender::new(false),
+            opened: AtomicBool::new(false),
+            news,
+            losses: watch::Sender::new(()),
             door,
+            pid_key: self.pids().own(),
             broker: Arc::clone(broker),
             members: Mutex::default(),
             outbound,
             interests: interests.clone(),
             index: Arc::default(),
+            buried: Buried::default(),
             questions: Mutex::default(),
-            numbers: AtomicU64::new(1),
+            count: AtomicU64::new(1),
             reached: AtomicBool::new(false),
+            up_since: Mutex::default(),
             background: self.inner.background.clone(),
             figures: Figures::default(),
         });
         if self.inner.cluster.set(Arc::clone(&cluster)).is_err() {
             return;
         }
+        self.apps().filter_map(|app| app.recovery.clone()).for_each(|recovery| recovery.log.share());
         let index = Arc::clone(&cluster.index);
         self.channels().watch(Box::new(move |app, channel, before, now| {
             if (before == 0) != (now == 0) {
@@ -146,12 +185,21 @@ impl Hub {
             }
         }));
         let index = Arc::clone(&cluster.index);
-        self.presence().watch(Box::new(move |app, user| index.user_changed(app, user)));
+        self.presence().watch(Box::new(move |app, user, _| index.user_changed(app, user)));
         self.spawn(interest::keep(self.downgrade(), Arc::clone(broker), wanted));
         self.spawn(outbound::carry(self.downgrade(), Arc::clone(&cluster), said));
         self.spawn(inbound::hear(self.downgrade(), Arc::clone(&cluster), inlet));
+        self.spawn(number::hold(self.downgrade(), Arc::downgrade(&cluster), heard));
         self.spawn(tell(self.downgrade(), Arc::clone(&cluster)));
-        self.spawn(beat(Arc::downgrade(&cluster)));
+        self.spawn(beat(self.downgrade(), Arc::downgrade(&cluster)));
+    }
+
+    /// Has other nodes know of a user before they are told that the user has come: should this node go, they tell that the
+    /// user has gone, too.
+    pub fn introduce(&self, app: &App, user: &Arc<str>) {
+        if let Some(cluster) = self.cluster() {
+            cluster.tell_rows(&ALL.into(), vec![user_row(self, app, Arc::clone(user))]);
+        }
     }
 
     /// Its place among other nodes, if there are any.
@@ -165,15 +213,30 @@ impl Hub {
         if let Some(cluster) = self.cluster() {
             cluster.interests.settled().await;
         }
+        self.reach_neighbours().await;
+    }
+
+    /// Has what others say in channels heard here, and remembered where they have a history, as if somebody were in them;
+    /// for as long as the answer is there, and a while longer.
+    pub async fn listen(&self, app: AppId, channels: impl IntoIterator<Item = Arc<str>>) -> Option<Hold> {
+        let names = channels.into_iter().map(|channel| (app, channel)).collect();
+        let hold = self.cluster()?.interests.hold(names);
+        self.reach().await;
+        Some(hold)
     }
 
     /// Whether there are others who could hear something.
     pub(crate) fn is_alone(&self) -> bool {
-        self.cluster().is_none_or(|cluster| cluster.members.lock().count() == 0)
+        self.cluster().is_none_or(|cluster| cluster.members.lock().count() == 0) && !self.has_neighbours()
     }
 }
 
 impl Cluster {
+    /// As which the others know this node.
+    fn me(&self) -> Peer {
+        Peer { node: self.numbers.current(), life: self.life }
+    }
+
     /// How many other nodes there are.
     #[must_use]
     pub fn others(&self) -> usize {
@@ -186,10 +249,26 @@ impl Cluster {
         self.reached.load(Relaxed)
     }
 
+    /// Whether no other node that lives began before this one.
+    pub(crate) fn is_eldest(&self) -> bool {
+        self.members.lock().are_younger(self.me())
+    }
+
+    /// Which of the other nodes began first, and when it was heard last.
+    pub(crate) fn eldest(&self) -> Option<(Peer, std::time::Instant)> {
+        self.members.lock().eldest()
+    }
+
     /// Whether there is another node of that number.
     #[must_use]
     pub fn knows(&self, node: u16) -> bool {
         self.members.lock().has(node)
+    }
+
+    /// Waits until another node is not heard any more.
+    pub async fn loses(&self, node: u16) {
+        let mut losses = self.losses.subscribe();
+        while self.knows(node) && losses.changed().await.is_ok() {}
     }
 
     /// Where another node takes in requests of its clients.
@@ -217,7 +296,7 @@ impl Cluster {
     }
 
     fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Relaxed)
+        self.count.fetch_add(1, Relaxed)
     }
 
     fn tell(&self, topic: Arc<str>, words: Words) {
@@ -225,23 +304,34 @@ impl Cluster {
     }
 
     fn letter(&self, words: Words) -> Letter {
-        Letter { from: self.me, words }
+        Letter { from: self.me(), words }
+    }
+
+    /// The next place of a publication of this node.
+    pub(crate) fn next_origin(&self) -> Origin {
+        Origin { peer: self.me(), number: self.number() }
     }
 
     /// Has other nodes told of a delivery; `remembered` are the channels that keep it. Returns how many nodes will report
     /// whom they reached, where that is asked. Never blocks: it is called under the locks of channels.
-    pub(crate) fn relay(self: &Arc<Self>, delivery: &Arc<Delivery>, remembered: Vec<Arc<str>>) -> usize {
+    pub(crate) fn relay(
+        self: &Arc<Self>,
+        app: &App,
+        delivery: &Arc<Delivery>,
+        remembered: Vec<Arc<str>>,
+        number: u64,
+    ) -> usize {
         let mut reports = 0;
         let asks = delivery.ack.as_ref().map(|ack| {
-            let number = self.number();
             reports = match &delivery.to {
-                Target::Channels(_) => self.others(),
-                Target::Socket(address) => usize::from(address.node != self.me.node),
+                to if is_for_all(app, to) => self.others(),
+                to => usize::from(matches!(to, Target::Socket(one) if !self.numbers.has_alone(one.node))),
             };
-            question::await_reports(self, number, ack);
-            (number, u64::try_from(ack.timeout.as_millis()).unwrap_or(u64::MAX))
+            let question = self.number();
+            question::await_reports(self, question, ack);
+            (question, u64::try_from(ack.timeout.as_millis()).unwrap_or(u64::MAX))
         });
-        let _ = self.outbound.send(Outbound::Relay { delivery: Arc::clone(delivery), remembered, asks });
+        let _ = self.outbound.send(Outbound::Relay { delivery: Arc::clone(delivery), remembered, number, asks });
         reports
     }
 
@@ -254,11 +344,6 @@ impl Cluster {
         }
     }
 
-    /// Tells who is on a channel's roster from now on, or off it.
-    pub(crate) fn tell_seated(&self, app: &App, channel: &Arc<str>, users: Vec<Arc<str>>, on: bool) {
-        self.tell(ALL.into(), Words::Seated(app.name.clone(), Arc::clone(channel), users, on));
-    }
-
     /// Tells what is revoked: who was away knows less.
     fn tell_revoked(&self, hub: &Hub, topic: &Arc<str>) {
         for app in hub.apps() {
@@ -269,21 +354,26 @@ impl Cluster {
         }
     }
 
-    fn hears(&self, from: Peer) {
+    /// That this node lives.
+    fn beat(&self) -> Words {
+        Words::Beat(self.door, self.pid_key)
+    }
+
+    fn hears(self: &Arc<Self>, hub: &Hub, from: Peer) {
         let change = self.members.lock().hear(from, now());
         match change {
-            Change::None => {}
-            Change::Came => {
-                info!(event = "node_came", node = from.node);
-                // It does not wait for the next beat to know of this node. What it has said of itself was forgotten, if it was
-                // only away.
-                self.tell(of_node(from.node), Words::Beat(self.door));
-                self.tell(of_node(from.node), Words::Hello);
-            }
+            Change::None => return,
+            Change::Came => info!(event = "node_came", node = from.node),
             Change::Replaced(_) => {
-                self.index.forget(from.node);
+                self.bury(hub, from.node);
                 warn!(event = "node_replaced", node = from.node, "another process has this number now");
             }
+        }
+        // It does not wait for the next beat to know of this node. What it has said of itself was forgotten, if it was
+        // only away.
+        if self.is_held() {
+            self.tell(of_node(from.node), self.beat());
+            self.tell(of_node(from.node), Words::Hello);
         }
     }
 }
@@ -296,7 +386,7 @@ async fn tell(hub: Weak<Inner>, cluster: Arc<Cluster>) {
         ticks.tick().await;
         let Some(hub) = Hub::upgrade(&hub) else { return };
         let (users, channels) = cluster.index.take_changed();
-        if !cluster.is_reached() {
+        if !cluster.is_reached() || !cluster.is_held() {
             // All of it is told when the broker is there again.
             continue;
         }
@@ -308,9 +398,9 @@ async fn tell(hub: Weak<Inner>, cluster: Arc<Cluster>) {
 }
 
 fn user_row(hub: &Hub, app: &App, user: Arc<str>) -> Row {
-    let (name, status, connections) = hub.presence().known(app.id, &user);
+    let Known { name, status, connections, since, rights } = hub.presence().known(app.id, &user);
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
-    Row::User { app: app.name.clone(), user, name, status, connections }
+    Row::User { app: app.name.clone(), user, name, status, connections, since, rights }
 }
 
 fn channel_row(hub: &Hub, app: &App, channel: Arc<str>) -> Row {
@@ -332,24 +422,33 @@ fn all_rows(hub: &Hub) -> Vec<Row> {
 }
 
 /// Says again and again that this node lives, and forgets those who do not.
-async fn beat(cluster: Weak<Cluster>) {
+async fn beat(hub: Weak<Inner>, cluster: Weak<Cluster>) {
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = now() + BEAT;
     loop {
         ticks.tick().await;
-        let Some(cluster) = cluster.upgrade() else { return };
-        if cluster.is_reached() {
-            cluster.tell(ALL.into(), Words::Beat(cluster.door));
+        let Some((cluster, hub)) = cluster.upgrade().zip(Hub::upgrade(&hub)) else { return };
+        let stood_still = now().saturating_duration_since(due) > BEAT;
+        due = now() + BEAT;
+        if cluster.is_reached() && cluster.is_held() {
+            cluster.tell(ALL.into(), cluster.beat());
         }
-        if !cluster.is_reached() {
-            // Nobody can be heard now; who is still there says so when the broker is.
+        if stood_still || !cluster.is_reached() {
+            // Nobody was heard, or can be now; who is still there says so.
             cluster.members.lock().spare(now());
         }
         let gone = cluster.members.lock().expire(now());
         cluster.index.tidy(now());
-        for peer in gone {
-            cluster.index.forget(peer.node);
+        if gone.is_empty() {
+            continue;
+        }
+        for peer in &gone {
+            cluster.bury(&hub, peer.node);
             warn!(event = "node_lost", node = peer.node, "it has not been heard for {LEASE:?}");
         }
+        cluster.losses.send_replace(());
+        // What they said last may have been heard by their own clients alone.
+        hub.apps().for_each(|app| hub.has_missed(&app, None));
     }
 }

@@ -1,16 +1,22 @@
 //! What this node says: taken from its queue as it comes, written once, said in batches.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use super::words::{Relay, Words};
-use super::{ALL, Cluster, of_channel, of_node};
+use super::index::ROWS;
+use super::words::{LARGEST, Relay, Words};
+use super::{ALL, Cluster, Numbers, now, of_channel, of_node};
 use crate::Hub;
+use crate::address::AppId;
 use crate::admission::PERMITS;
 use crate::app::App;
 use crate::broker::Said;
+use crate::channel::abroad_of;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
 
@@ -21,6 +27,8 @@ pub(super) enum Outbound {
         delivery: Arc<Delivery>,
         /// The channels that keep it.
         remembered: Vec<Arc<str>>,
+        /// See [`Origin::number`].
+        number: u64,
         /// See [`Relay::asks`].
         asks: Option<(u64, u64)>,
     },
@@ -30,44 +38,98 @@ pub(super) enum Outbound {
 /// Says what comes until nobody can say anything any more.
 pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mpsc::UnboundedReceiver<Outbound>) {
     let mut batch = Vec::new();
+    let mut unsaid = Unsaid::default();
     while queue.recv_many(&mut batch, PERMITS).await > 0 {
         let Some(hub) = Hub::upgrade(&hub) else { return };
-        let (mut said, mut publications) = (Vec::new(), 0);
+        let (mut said, mut publications) = (Vec::new(), 0_u64);
+        let mut risked = unsaid.clone();
+        let tells = cluster.is_reached();
+        if tells {
+            said.extend(
+                unsaid.words(&hub).map(|words| Said { topic: ALL.into(), payload: cluster.letter(words).write() }),
+            );
+        }
         for outbound in &mut batch {
             match outbound {
                 Outbound::Words(topic, words) => {
                     let words = std::mem::replace(words, Words::Leave);
                     said.push(Said { topic: Arc::clone(topic), payload: cluster.letter(words).write() });
                 }
-                Outbound::Relay { delivery, remembered, asks } => {
+                Outbound::Relay { delivery, remembered, number, asks } => {
                     publications += 1;
                     let app = hub.app(delivery.app);
+                    risked.note(app.id, remembered);
                     let relay =
                         Relay { remembered: std::mem::take(remembered), asks: *asks, ..Relay::of(&app, delivery) };
-                    let payload = cluster.letter(Words::Relay(cluster.number(), Box::new(relay))).write();
+                    let payload = cluster.letter(Words::Relay(*number, Box::new(relay))).write();
                     // All report whom they reached, nobody included.
-                    let all = asks.filter(|_| matches!(delivery.to, Target::Channels(_))).map(|_| ALL.into());
-                    let some = topics(&app, delivery).filter(|_| all.is_none());
-                    said.extend(all.iter().cloned().chain(some).map(|topic| Said { topic, payload: payload.clone() }));
+                    let all = asks.filter(|_| is_for_all(&app, &delivery.to)).map(|_| ALL.into());
+                    let topics = all.map_or_else(|| topics(&app, delivery, &cluster.numbers), |all| vec![all]);
+                    said.extend(topics.into_iter().map(|topic| Said { topic, payload: payload.clone() }));
                 }
             }
         }
         drop(hub);
-        let figure = match cluster.broker.say(&said).await {
-            Ok(()) => &cluster.figures.said,
-            Err(_) => &cluster.figures.unsaid,
-        };
-        figure.fetch_add(publications, Relaxed);
+        let large = said.extract_if(.., |said| said.payload.len() > LARGEST).count() as u64;
+        if large > 0 {
+            warn!(event = "letter_too_large", letters = large, most = LARGEST, "it would cut off those who listen");
+            cluster.figures.unsaid.fetch_add(large, Relaxed);
+        }
+        let outcome = cluster.broker.say(&said).await;
+        if outcome.is_err() || large > 0 {
+            unsaid = Unsaid { last: Some(now()), ..risked };
+        } else if tells {
+            unsaid = Unsaid::default();
+        }
+        let figure = if outcome.is_ok() { &cluster.figures.said } else { &cluster.figures.unsaid };
+        figure.fetch_add(publications.saturating_sub(large), Relaxed);
         // Permits return.
         batch.clear();
     }
 }
 
+/// The channels whose members on other nodes could not be told something that is remembered.
+#[derive(Debug, Clone, Default)]
+struct Unsaid {
+    channels: HashMap<AppId, HashSet<Arc<str>>>,
+    /// When the last attempt failed.
+    last: Option<Instant>,
+}
+
+impl Unsaid {
+    fn note(&mut self, app: AppId, remembered: &[Arc<str>]) {
+        if !remembered.is_empty() {
+            self.channels.entry(app).or_default().extend(remembered.iter().cloned());
+        }
+    }
+
+    /// In letters of some channels each.
+    fn words(&self, hub: &Hub) -> impl Iterator<Item = Words> {
+        let ago = self.last.map_or(0, |last| now().saturating_duration_since(last).as_millis());
+        let ago = u64::try_from(ago).unwrap_or(u64::MAX);
+        let of = move |(app, channels): (&AppId, &HashSet<Arc<str>>)| {
+            let channels: Vec<_> = channels.iter().cloned().collect();
+            let app = hub.app(*app).name.clone();
+            channels.chunks(ROWS).map(|some| Words::Unsaid(app.clone(), some.to_vec(), ago)).collect::<Vec<_>>()
+        };
+        self.channels.iter().flat_map(of)
+    }
+}
+
+/// Whether every node is told, so that each says whom it reached: who has a session is not known here, where it may have
+/// come back elsewhere.
+pub(super) fn is_for_all(app: &App, to: &Target) -> bool {
+    matches!(to, Target::Channels(_)) || app.recovery.is_some()
+}
+
 /// Where a delivery is said.
-fn topics<'a>(app: &'a App, delivery: &'a Delivery) -> impl Iterator<Item = Arc<str>> + 'a {
-    let (channels, session) = match &delivery.to {
-        Target::Channels(heard) => (&heard[..], None),
-        Target::Socket(address) => (&[][..], Some(of_node(address.node))),
-    };
-    channels.iter().map(|heard| of_channel(&app.name, &heard.channel)).chain(session)
+fn topics(app: &App, delivery: &Delivery, own: &Numbers) -> Vec<Arc<str>> {
+    match &delivery.to {
+        Target::Channels(heard) => heard.iter().map(|heard| of_channel(&app.name, &heard.channel)).collect(),
+        Target::Socket(name) => {
+            let abroad = app.recovery.iter().map(|_| of_channel(&app.name, &abroad_of(*name)));
+            let owner = (!own.has_alone(name.node)).then(|| of_node(name.node));
+            owner.into_iter().chain(abroad).collect()
+        }
+    }
 }

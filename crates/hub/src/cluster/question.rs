@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::fetch::said_since;
 use super::words::{Answer, Question, Words};
 use super::{ALL, Cluster, PATIENCE, of_node};
 use crate::Hub;
@@ -17,6 +19,7 @@ use crate::clock::unix_millis;
 use crate::command::{CommandError, Control, Select, SocketInfo};
 use crate::delivery::{AckReport, AckRequest};
 use crate::hub::names;
+use crate::inbox::seated;
 use crate::recovery::Change;
 
 /// Has what nodes report to this number (whom they reached, and what those answered) passed on to whoever waits for the
@@ -32,7 +35,7 @@ pub(super) fn await_reports(cluster: &Arc<Cluster>, number: u64, ack: &AckReques
                     Answer::Reached(count) => AckReport::Reached(count as usize),
                     Answer::Acknowledged(words) => AckReport::Answer(words.args().unwrap_or_default()),
                     Answer::Gone => AckReport::Gone,
-                    Answer::Done | Answer::Refused(_) | Answer::Sockets(_) => continue,
+                    _ => continue,
                 };
                 if reports.send(report).is_err() {
                     break;
@@ -48,36 +51,82 @@ pub(super) fn await_reports(cluster: &Arc<Cluster>, number: u64, ack: &AckReques
 }
 
 impl Cluster {
-    /// Asks the others, or the one that owns a session, and waits until all have answered or been forgotten, or for
-    /// [`PATIENCE`]. Who has not answered is logged, and counted.
-    async fn ask(&self, app: &App, question: Question) -> Vec<Answer> {
-        let mut awaited: BTreeSet<u16> = match question.owner() {
+    /// Asks the others, or the one that alone can answer, now; the future waits until all have answered, or for [`PATIENCE`].
+    /// Who has not answered is logged, and counted.
+    pub(crate) fn ask(self: &Arc<Self>, app: &App, question: Question) -> impl Future<Output = Vec<Answer>> + use<> {
+        let asked = self.pose(app, question);
+        async move { asked.answers(|_| false).await.into_iter().map(|(_, answer)| answer).collect() }
+    }
+
+    /// The same, until one of them gives the answer that is looked for; with who that is.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        app: &App,
+        question: Question,
+        is_it: impl Fn(&Answer) -> bool,
+    ) -> Option<(u16, Answer)> {
+        let answers = self.pose(app, question).answers(&is_it).await;
+        answers.into_iter().find(|(_, answer)| is_it(answer))
+    }
+
+    fn pose(self: &Arc<Self>, app: &App, question: Question) -> Asked {
+        let owner = question.owner(app.recovery.is_some());
+        let awaited: BTreeSet<u16> = match owner {
             Some(owner) => self.knows(owner).then_some(owner).into_iter().collect(),
             None => self.members.lock().nodes().into_iter().collect(),
         };
-        if awaited.is_empty() {
-            return Vec::new();
-        }
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let patience = if matches!(question, Question::Seek(..)) { SEEKING } else { PATIENCE };
+        let (sender, receiver) = mpsc::unbounded_channel();
         let number = self.number();
-        self.questions.lock().insert(number, sender);
-        let topic: Arc<str> = question.owner().map_or_else(|| ALL.into(), of_node);
-        self.tell(topic, Words::Ask(number, app.name.clone(), question));
+        if !awaited.is_empty() {
+            self.questions.lock().insert(number, sender);
+            let topic: Arc<str> = owner.map_or_else(|| ALL.into(), of_node);
+            self.tell(topic, Words::Ask(number, app.name.clone(), question));
+        }
+        Asked { cluster: Arc::clone(self), number, awaited, patience, receiver }
+    }
+}
+
+/// How long they may take to say that they remember a session: its client waits, and the node that had it may have died a
+/// moment ago.
+const SEEKING: Duration = Duration::from_millis(400);
+
+/// A question whose answers are awaited.
+struct Asked {
+    cluster: Arc<Cluster>,
+    number: u64,
+    /// Who has not answered.
+    awaited: BTreeSet<u16>,
+    patience: Duration,
+    receiver: mpsc::UnboundedReceiver<(u16, Answer)>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.cluster.questions.lock().remove(&self.number);
+    }
+}
+
+impl Asked {
+    /// The answers up to the first one that is `enough`.
+    async fn answers(mut self, enough: impl Fn(&Answer) -> bool) -> Vec<(u16, Answer)> {
         let mut answers = Vec::new();
         let gather = async {
-            while !awaited.is_empty()
-                && let Some((node, answer)) = receiver.recv().await
+            while !self.awaited.is_empty()
+                && let Some((node, answer)) = self.receiver.recv().await
             {
-                if awaited.remove(&node) {
-                    answers.push(answer);
+                if self.awaited.remove(&node) {
+                    let is_enough = enough(&answer);
+                    answers.push((node, answer));
+                    if is_enough {
+                        break;
+                    }
                 }
             }
         };
-        let _ = timeout(PATIENCE, gather).await;
-        self.questions.lock().remove(&number);
-        if !awaited.is_empty() {
-            self.figures.unanswered.fetch_add(1, Relaxed);
-            warn!(event = "nodes_silent", nodes = ?awaited, "they have not answered within {PATIENCE:?}; the answer is without them");
+        if timeout(self.patience, gather).await.is_err() {
+            self.cluster.figures.unanswered.fetch_add(1, Relaxed);
+            warn!(event = "nodes_silent", nodes = ?self.awaited, "they have not answered within {:?}; the answer is without them", self.patience);
         }
         answers
     }
@@ -93,8 +142,10 @@ impl Hub {
                 None => Vec::new(),
             }
         };
-        let (here, others) = tokio::join!(self.here(&app, &question), elsewhere);
+        let neighbours = self.ask_neighbours(app.id, &question);
+        let (here, others, theirs) = tokio::join!(self.here(&app, &question), elsewhere, neighbours);
         let mut found = here?;
+        found.extend(theirs);
         for answer in others {
             if let Answer::Sockets(sessions) = answer {
                 found.extend(sessions.into_iter().map(SocketInfo::from));
@@ -106,11 +157,17 @@ impl Hub {
     /// What another node asked.
     pub(super) async fn answer(&self, app: &str, question: Question) -> Answer {
         let describes = matches!(question, Question::Describe(_));
-        let done = match self.find_app(app) {
-            Ok(app) => self.here(&app, &question).await,
-            Err(unknown) => Err(unknown),
+        let app = match self.find_app(app) {
+            Ok(app) => app,
+            Err(unknown) => return Answer::Refused(unknown.to_string()),
         };
-        match done {
+        match question {
+            Question::Seek(name, user) => return self.remembered(&app, name, &user).await,
+            Question::Fetch(fetch) => return self.hand_session_over(&app, &fetch),
+            Question::Since(channel, since, budget, name) => return said_since(&app, channel, since, budget, name),
+            _ => {}
+        }
+        match self.here(&app, &question).await {
             Ok(found) if describes => Answer::Sockets(found.into_iter().map(Into::into).collect()),
             Ok(_) => Answer::Done,
             Err(refused) => Answer::Refused(refused.to_string()),
@@ -118,10 +175,15 @@ impl Hub {
     }
 
     /// Does it on this node; returns when the owners of the sessions have.
-    async fn here(&self, app: &App, question: &Question) -> Result<Vec<SocketInfo>, CommandError> {
+    pub(super) async fn here(&self, app: &App, question: &Question) -> Result<Vec<SocketInfo>, CommandError> {
         match question {
             Question::Join(select, channels) => {
                 let channels = names(app, channels)?;
+                let is_somebody_away = app.recovery.as_ref().is_some_and(|recovery| recovery.ghosts.count() > 0);
+                let _listening = match is_somebody_away {
+                    true => self.listen(app.id, channels.iter().cloned()).await,
+                    false => None,
+                };
                 let _away = app.order(select, |log| Change::Join(log.all_from_now(&channels)));
                 self.control_all(app.id, select, |select| Control::Join(app.id, select, channels.clone()));
                 self.settled(app.id, select).await;
@@ -147,6 +209,12 @@ impl Hub {
                 }
                 self.control_all(app.id, &Select::Everyone, |_| Control::Recheck(app.id));
             }
+            Question::Seat(_, users, _) => {
+                // They have been told.
+                self.settled(app.id, &seated(users)).await;
+                self.reach().await;
+            }
+            Question::Seek(..) | Question::Fetch(_) | Question::Since(..) => {}
         }
         Ok(Vec::new())
     }

@@ -16,13 +16,18 @@ use crate::delivery::{Audience, Heard, Priority, Publication, Target, WhenSlow};
 use crate::policy::expression::{Condition, Kind, Names};
 use crate::policy::grants::Audience as Wanted;
 use crate::policy::token::Revocation;
+use crate::recovery::{Mark, Numbers, PidKey};
 use crate::store::Seq;
 
 const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
+/// twenty times as much, for a moment.
+pub(crate) const LARGEST: usize = 16 << 20;
 
 /// Something that a node says.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -34,16 +39,18 @@ pub(crate) struct Letter {
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Words {
-    /// I live, and take in my clients' requests there.
-    Beat(Option<Door>),
+    /// I live, take in my clients' requests there, and sign the names of my sessions with this.
+    Beat(Option<Door>, PidKey),
     /// I go.
     Leave,
     /// I hear now, and know nothing: tell me all that you have.
     Hello,
     /// With me it is like this.
     Rows(Vec<Row>),
-    /// These users of that app are on a channel's roster, or off it.
-    Seated(String, Arc<str>, Vec<Arc<str>>, bool),
+    /// What I said in these channels of that app you could not hear, until so many milliseconds ago.
+    Unsaid(String, Vec<Arc<str>>, u64),
+    /// I have told that these users of that app have gone with their node.
+    Buried(String, Vec<Arc<str>>),
     /// These are in force in that app.
     Revoked(String, Vec<(Revocation, u64)>),
     /// Tell your sessions this. The number is that of the publication among all of this node: what goes to several topics
@@ -55,26 +62,78 @@ pub(crate) enum Words {
     Ask(u64, String, Question),
     /// An answer to the question of that number.
     Answer(u64, Answer),
+    /// Has anybody this number of mine? And sessions of mine may have it in their names.
+    Claim(bool),
+    /// Yes, and I keep it.
+    Taken,
 }
 
 /// What is asked of every node, or of the one that owns a session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Question {
+pub enum Question {
+    /// Put sessions into channels.
     Join(Select, Vec<String>),
+    /// Take sessions out of channels.
     Leave(Select, Vec<String>),
+    /// End sessions.
     Disconnect(Select, Goodbye),
+    /// Say which sessions there are.
     Describe(Select),
+    /// Refuse credentials until then, in seconds since the Unix epoch.
     Revoke(Vec<(Revocation, u64)>),
+    /// These users are on that channel's roster from now on, or off it.
+    Seat(Arc<str>, Vec<Arc<str>>, bool),
+    /// Who remembers a session, of this user? Where it is still connected, it ends.
+    Seek(Address, Arc<str>),
+    /// Hand a session over.
+    Fetch(Fetch),
+    /// What was said in a channel since that place of your log? So many bytes on the wire are taken at most; for that
+    /// session.
+    Since(Arc<str>, Mark, usize, Address),
+}
+
+/// A session is asked for by the node to which its client has come back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Who remembers it.
+    pub(super) node: u16,
+    pub(super) name: Address,
+    /// How far its client says to have heard.
+    pub(super) shown: Option<Mark>,
+    /// Bytes on the wire that it takes at most.
+    pub(super) budget: usize,
+}
+
+/// A session that is handed over, or what it has missed in one channel.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fetched {
+    pub(super) app: String,
+    pub(super) name: Address,
+    /// Where it is now.
+    pub(super) channels: Vec<Arc<str>>,
+    /// What it has missed, for the channels in which it was.
+    pub(super) missed: Vec<Relay>,
+    /// What it has, or needs not have.
+    pub(super) numbers: Numbers,
 }
 
 impl Question {
-    /// The node that alone can do it.
-    pub(crate) fn owner(&self) -> Option<u16> {
+    /// Which sessions it is about.
+    #[must_use]
+    pub fn select(&self) -> &Select {
         match self {
-            Self::Join(Select::Socket(address), _)
-            | Self::Leave(Select::Socket(address), _)
-            | Self::Disconnect(Select::Socket(address), _)
-            | Self::Describe(Select::Socket(address)) => Some(address.node),
+            Self::Join(select, _) | Self::Leave(select, _) | Self::Disconnect(select, _) | Self::Describe(select) => {
+                select
+            }
+            Self::Revoke(_) | Self::Seat(..) | Self::Seek(..) | Self::Fetch(_) | Self::Since(..) => &Select::Everyone,
+        }
+    }
+
+    /// The node that alone can do it. A session may live elsewhere than its name says, where there is `recovery`.
+    pub(crate) fn owner(&self, recovery: bool) -> Option<u16> {
+        match (self, self.select()) {
+            (Self::Fetch(fetch), _) => Some(fetch.node),
+            (_, Select::Socket(address)) => (!recovery).then_some(address.node),
             _ => None,
         }
     }
@@ -88,6 +147,14 @@ pub(crate) enum Answer {
     Refused(String),
     /// Those are here.
     Sockets(Vec<Session>),
+    /// The session was in these channels; into those of which that is true it could not get by itself.
+    Remembered(Vec<(Arc<str>, bool)>),
+    /// Take it.
+    Fetched(Box<Fetched>),
+    /// That was said.
+    Said(Box<Fetched>),
+    /// Something of what it has missed is lost in these channels; none: that cannot be told.
+    Lost(Vec<Arc<str>>),
     /// So many sessions were sent what asks for acknowledgements.
     Reached(u32),
     /// One of them acknowledged.
@@ -289,6 +356,8 @@ pub(crate) enum Unread {
     OtherFormat,
     #[error("it is damaged")]
     Damaged,
+    #[error("it is larger than any letter of a node")]
+    TooLarge,
 }
 
 impl Letter {
@@ -298,6 +367,9 @@ impl Letter {
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unread> {
+        if bytes.len() > LARGEST {
+            return Err(Unread::TooLarge);
+        }
         match bytes.split_first() {
             Some((&FORMAT, rest)) => match postcard::take_from_bytes(rest) {
                 Ok((letter, [])) => Ok(letter),

@@ -12,11 +12,13 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
+use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
 
+use crate::backend::Endpoint;
+use crate::command::Publish;
 use crate::policy::Identity;
 use crate::policy::expression::{Kind, Names, Shape, Template, dig};
 use crate::policy::limits::Limit;
@@ -114,8 +116,8 @@ pub enum Step {
     Refresh(String),
     /// Say how far messages of the user's inbox have come.
     Mark(Which, State),
-    /// No rule names the event: ask the app's backend; its answer is the acknowledgement.
-    Forward,
+    /// Ask the app's backend, if nothing was refused before; its answer is the acknowledgement.
+    Forward(Arc<Endpoint>),
 }
 
 /// What a rule publishes. It is sent as the rule wrote it, not shaped again.
@@ -131,6 +133,16 @@ pub struct Publication {
     pub skip_self: bool,
 }
 
+impl Publication {
+    /// It as a command.
+    #[must_use]
+    pub fn command(&self) -> Publish {
+        let Message { event, args, whole } = &self.message;
+        let publish = Publish::new(self.to.clone(), event.clone(), args.clone());
+        Publish { id: Some(self.id.clone()), shape: false, whole: *whole, ..publish }
+    }
+}
+
 /// A refusal, to be said in the app's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -142,6 +154,8 @@ pub struct Denial {
     pub code: u16,
     /// The limit that was exceeded, if it is for one.
     pub limit: Option<Limit>,
+    /// Its row in the table of codes, where there is one that says more than `code`.
+    pub error: Option<Code>,
 }
 
 impl Denial {
@@ -149,7 +163,13 @@ impl Denial {
     #[must_use]
     pub fn over(limit: Limit, channel: Option<String>) -> Self {
         let code = limit.code();
-        Self { channel, reason: code.message().to_owned(), code: code.http_status(), limit: Some(limit) }
+        Self { channel, limit: Some(limit), ..Self::of(code, code.message()) }
+    }
+
+    /// For a reason of the table.
+    #[must_use]
+    pub fn of(code: Code, reason: impl Into<String>) -> Self {
+        Self { channel: None, reason: reason.into(), code: code.http_status(), limit: None, error: Some(code) }
     }
 }
 
@@ -222,8 +242,8 @@ pub struct Dialect {
     pub heartbeat: Option<Arc<str>>,
     /// This event says how far messages have come, unless a rule names it: `{id | ids | upTo | all, state}`.
     pub acknowledge: Option<Arc<str>>,
-    /// Where events go that no rule names.
-    pub forward: Option<Forward>,
+    /// Where events go that no rule names; the answer's JSON acknowledges.
+    pub forward: Option<Arc<Endpoint>>,
 }
 
 /// One `[[app.NAME.on]]`.
@@ -243,6 +263,8 @@ pub struct Rule {
     pub mark: Option<MarkRule>,
     /// The user's new status.
     pub status: Option<Template>,
+    /// Where it goes, too; what is answered there is the acknowledgement.
+    pub forward: Option<Arc<Endpoint>>,
     /// The answer, when anything came of it.
     pub reply: Option<MessageRule>,
     /// The acknowledgement; without it the client's is never answered.
@@ -313,21 +335,11 @@ pub struct PushRule {
     pub message: MessageRule,
 }
 
-/// Where events go that no rule names: a POST of `{event, data, user, session}`; the answer's JSON acknowledges.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Forward {
-    /// Where.
-    pub url: String,
-    /// How long to wait for an answer.
-    pub timeout: Duration,
-    /// A bearer token for the backend, if it wants one.
-    pub secret: Option<String>,
-}
-
-impl std::fmt::Debug for Forward {
-    /// Without the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Forward").field("url", &self.url).finish_non_exhaustive()
+impl Dialect {
+    /// Whether some event goes to the app's backend.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.forward.is_some() || self.events.values().any(|rule| rule.forward.is_some())
     }
 }
 

@@ -68,8 +68,8 @@ fn first_or_list(args: &Args) -> Cow<'_, str> {
 
 pub(super) fn default_refusal(denial: &Denial) -> Message {
     let mut data = json!({ "code": denial.code, "message": denial.reason, "channel": denial.channel });
-    if let Some(limit) = denial.limit {
-        data["error"] = limit.code().name().into();
+    if let Some(error) = denial.error {
+        data["error"] = error.name().into();
     }
     Message { event: "error".to_owned(), args: Args::one(&data), whole: false }
 }

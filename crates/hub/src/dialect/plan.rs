@@ -30,8 +30,7 @@ impl Dialect {
             None if cx.event == REFRESH_EVENT => refresh(cx),
             None if self.acknowledge.as_deref() == Some(cx.event) => mark::by_event(cx),
             None if alive => Plan::default(),
-            None if self.forward.is_some() => Plan { steps: vec![Step::Forward], ..Plan::default() },
-            None => return None,
+            None => Plan { steps: vec![Step::Forward(Arc::clone(self.forward.as_ref()?))], ..Plan::default() },
         };
         if alive {
             plan.steps.insert(0, Step::Heartbeat);
@@ -76,6 +75,8 @@ impl Dialect {
             denied.iter().filter(|_| !quiet).map(|denial| refused(refusal, denial, cx)).collect();
         let refusal = refusals.first().map(|refusal| refusal.args.clone());
         replies.ack = match rule {
+            // The backend's answer acknowledges it, or the refusal.
+            Some(rule) if rule.forward.is_some() => refusal,
             Some(rule) => rule.ack.as_ref().map(|ack| refusal.unwrap_or_else(|| acknowledgement(ack, &scope))),
             // A refresh, or an event for the backend: done, the answer acknowledges it; refused, the refusal.
             None => refusal,
@@ -124,6 +125,7 @@ fn plan(rule: &Arc<Rule>, cx: &Cx<'_>) -> Plan {
         Some(Err(fault)) => plan.denied.push(misunderstood(cx, &fault)),
         None => {}
     }
+    plan.steps.extend(rule.forward.as_ref().map(|endpoint| Step::Forward(Arc::clone(endpoint))));
     plan
 }
 
@@ -204,13 +206,13 @@ pub(super) fn misunderstood(cx: &Cx<'_>, fault: &Fault) -> Denial {
     } else {
         format!("{}: {fault}", cx.event.chars().take(100).collect::<String>())
     };
-    Denial { channel: None, reason, code: 400, limit: None }
+    Denial { channel: None, reason, code: 400, limit: None, error: None }
 }
 
 /// A name that cannot be a channel's.
 fn unfit((channel, reason): (String, String)) -> Denial {
     let limit = (reason == TOO_LONG).then_some(Limit::ChannelLength);
-    Denial { channel: Some(channel), reason, code: 400, limit }
+    Denial { channel: Some(channel), reason, code: 400, limit, error: limit.map(Limit::code) }
 }
 
 /// The token is the data, or in its `token`, or, in a frame, in `content.token`.

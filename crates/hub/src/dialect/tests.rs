@@ -1,5 +1,7 @@
 //! What a dialect does where an app says nothing.
 
+use std::time::Duration;
+
 use oyez_protocol::message::Args;
 use serde_json::value::RawValue;
 
@@ -27,7 +29,7 @@ fn an_empty_dialect_says_nothing_and_passes_pushes_through() {
 #[test]
 fn a_refusal_has_a_form_of_its_own() {
     let (dialect, identity) = (Dialect::default(), Identity::default());
-    let denial = Denial { channel: None, reason: "too fast".into(), code: 429, limit: None };
+    let denial = Denial { channel: None, reason: "too fast".into(), code: 429, limit: None, error: None };
     let message = dialect.refusal(&denial, &cx(&identity, "e", RawValue::NULL));
     assert_eq!(
         (message.event.as_str(), message.args.text()),
@@ -35,13 +37,32 @@ fn a_refusal_has_a_form_of_its_own() {
     );
 }
 
+fn endpoint() -> Arc<Endpoint> {
+    let (url, timeout) = ("http://b".to_owned(), Duration::from_secs(1));
+    Arc::new(Endpoint { url, secrets: None, token: None, timeout, private: false })
+}
+
+#[test]
+fn a_rule_may_forward_and_then_a_refusal_acknowledges() {
+    let rule = Rule { forward: Some(endpoint()), ..Rule::default() };
+    let dialect = Dialect { events: [("order".into(), Arc::new(rule))].into(), ..Dialect::default() };
+    let identity = Identity::default();
+    let cx = cx(&identity, "order", RawValue::NULL);
+    let plan = dialect.on_event(&cx).expect("a plan");
+    assert_eq!(plan.steps, [Step::Forward(endpoint())]);
+    let denied = vec![Denial::of(Code::BackendUnavailable, "not now")];
+    let replies = dialect.replies(&plan, &cx, &Outcome { denied, ..Outcome::default() });
+    let ack = replies.ack.expect("an acknowledgement");
+    assert_eq!(ack.text(), r#"{"code":503,"message":"not now","channel":null,"error":"backend_unavailable"}"#);
+}
+
 #[test]
 fn what_no_rule_names_may_be_forwarded() {
-    let forward = Forward { url: "http://b".into(), timeout: Duration::from_secs(1), secret: None };
-    let dialect = Dialect { forward: Some(forward), heartbeat: Some("beat".into()), ..Dialect::default() };
+    let forward = endpoint();
+    let dialect = Dialect { forward: Some(Arc::clone(&forward)), heartbeat: Some("beat".into()), ..Dialect::default() };
     let identity = Identity::default();
     let steps = |event: &str| dialect.on_event(&cx(&identity, event, RawValue::NULL)).map(|plan| plan.steps);
-    assert_eq!(steps("anything"), Some(vec![Step::Forward]));
+    assert_eq!(steps("anything"), Some(vec![Step::Forward(forward)]));
     assert_eq!(steps("beat"), Some(vec![Step::Heartbeat]));
     assert_eq!(steps(REFRESH_EVENT), Some(vec![]), "a refresh without a token is refused, not forwarded");
     let cx = cx(&identity, REFRESH_EVENT, RawValue::NULL);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Hub;
 use crate::address::AppId;
+use crate::app::App;
 use crate::cluster::GRACE;
+use crate::command::Control;
 use crate::presence::UserPresence;
 
 impl Hub {
@@ -71,6 +73,15 @@ impl Hub {
         // One who is here, too, counts once.
         let elsewhere_only = others.iter().filter(|user| !self.presence().user(app, user).online).count();
         self.presence().count(app) + elsewhere_only
+    }
+
+    /// Closes the connections of a user to this node that are too many, if the oldest ones have to go.
+    pub fn make_room(&self, app: &App, user: &Arc<str>) {
+        let Some(most) = app.limits.newest_of_user() else { return };
+        let elsewhere = self.cluster().map(|others| others.index.since(app.id, user)).unwrap_or_default();
+        for oldest in self.presence().make_room(app.id, user, most, &elsewhere, self.node()) {
+            self.control(oldest.shard, Control::Replace(oldest));
+        }
     }
 
     /// Whether other nodes know that a user is online, or was a moment ago.

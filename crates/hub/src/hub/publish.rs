@@ -1,7 +1,6 @@
 //! A publication on its way in: whom it is for, what it promises, who remembers it, its place in the order.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,14 +13,14 @@ use crate::address::{Address, AppId};
 use crate::app::App;
 use crate::channel::is_own;
 use crate::clock::unix_millis;
-use crate::command::{Acked, CommandError, Level, Mail, Promise, Publish, Published, is_event_name};
-use crate::delivery::{AckReport, AckRequest, Audience, Delivery, Heard, Priority, Publication, Target, WhenSlow};
+use crate::command::{Acked, CommandError, Level, Promise, Publish, Published, is_event_name};
+use crate::delivery::{AckReport, AckRequest, Audience, Heard, Priority, Publication, Target, WhenSlow};
 use crate::dialect::{Message, Push};
 use crate::promise::{Class, EventRule};
 use crate::recovery::{DIRECT, History, Recovery, direct};
 
 /// The longest wait for acknowledgements.
-const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const ACK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the rules say of a publication's event, in each of the channels to which it goes.
 pub(crate) type Rules<'a> = SmallVec<[Option<&'a EventRule>; 2]>;
@@ -100,10 +99,9 @@ impl Hub {
         Ok((published, shards))
     }
 
-    /// The session that has this id, of this node or of another one that is there.
+    /// The session that has this id, of this node or of another one that is there, or was: its sessions may live elsewhere.
     fn session_named(&self, name: &str) -> Option<Address> {
-        let is_there = |node| node == self.inner.node || self.cluster().is_some_and(|others| others.knows(node));
-        name.parse::<Address>().ok().filter(|address| is_there(address.node))
+        name.parse::<Address>().ok().filter(|address| self.pids().has_met(address.node))
     }
 
     /// Stores a publication where that is promised, fixes its order and hands it to the shards; returns how many.
@@ -153,25 +151,8 @@ impl Hub {
         saying: Saying<'_>,
         ack: Option<AckRequest>,
     ) -> Result<usize, CommandError> {
-        let Saying { publish, id, written: (message, native), to, rules, except, asked, .. } = saying;
-        let when_slow = when_slow(app, publish);
-        let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
-        let remembered = remembered(app, publish, &to, &rules);
-        let publication = Publication {
-            app: app.id,
-            id,
-            to,
-            except,
-            event: message.event.into(),
-            args: message.args,
-            native,
-            priority: priority(publish, &rules),
-            volatile: publish.volatile,
-            when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
-            rule,
-            compress: publish.compress,
-            stored: None,
-        };
+        let asked = saying.asked;
+        let (publication, remembered) = composed(app, saying);
         self.admit(app, publication, ack, asked, remembered).await
     }
 
@@ -181,91 +162,6 @@ impl Hub {
         self.is_alone()
             && heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
             && remembered(app, saying.publish, &saying.to, &saying.rules).is_none()
-    }
-
-    /// Takes a publication in when there is room for it, and hands it to the shards.
-    pub(crate) async fn admit(
-        &self,
-        app: &App,
-        publication: Publication,
-        ack: Option<AckRequest>,
-        asked: Instant,
-        remembered: Option<(&Recovery, Histories)>,
-    ) -> Result<usize, CommandError> {
-        self.enter(app, publication, ack, asked, remembered, true).await
-    }
-
-    /// What another node says, for the sessions of this one; returns how many shards. `remembered`: the channels that keep
-    /// it.
-    pub(crate) async fn deliver_here(
-        &self,
-        app: &App,
-        publication: Publication,
-        ack: Option<AckRequest>,
-        remembered: &[Arc<str>],
-        asked: Instant,
-    ) -> usize {
-        let kept = |channel: &Arc<str>| Some((Arc::clone(channel), app.policy.history(channel)?));
-        let channels: Histories = remembered.iter().filter_map(kept).collect();
-        let remembered = app.recovery.as_deref().filter(|_| !channels.is_empty()).map(|recovery| (recovery, channels));
-        // Nothing is let in any more when the node goes down: then nobody is here who could hear it.
-        self.enter(app, publication, ack, asked, remembered, false).await.unwrap_or(0)
-    }
-
-    async fn enter(
-        &self,
-        app: &App,
-        publication: Publication,
-        ack: Option<AckRequest>,
-        asked: Instant,
-        remembered: Option<(&Recovery, Histories)>,
-        is_own: bool,
-    ) -> Result<usize, CommandError> {
-        let permit = self.inner.door.enter(publication.size()).await.ok_or(CommandError::ShuttingDown)?;
-        let publication = Arc::new(publication);
-        let told = Arc::clone(&publication);
-        let asks = ack.is_some();
-        let others = self.cluster().filter(|_| is_own);
-        let kept = match (&remembered, others) {
-            (Some((_, channels)), Some(_)) => channels.iter().map(|(channel, _)| Arc::clone(channel)).collect(),
-            _ => Vec::new(),
-        };
-        let push = |position| {
-            let delivery = Delivery { publication: told, position, ack, asked, permit: Some(permit) };
-            self.push(app, delivery, |delivery| others.map_or(0, |others| others.relay(delivery, kept)))
-        };
-        Ok(match remembered {
-            Some((recovery, channels)) => {
-                recovery.log.append(&publication, asks, channels, asked, |at| push(NonZeroU64::new(at)))
-            }
-            None => push(None),
-        })
-    }
-
-    /// Hands a delivery to the shards that it concerns, and to `relay` what others may have to hear; returns from how many
-    /// of both a report comes.
-    fn push(&self, app: &App, delivery: Delivery, relay: impl FnOnce(&Arc<Delivery>) -> usize) -> usize {
-        let delivery = Arc::new(delivery);
-        let (mut pushed, mut told) = (0, 0);
-        let mut push = |shard: u8| {
-            if let Some(mailbox) = self.inner.mailboxes.get(usize::from(shard)) {
-                pushed += usize::from(mailbox.send(Mail::Deliver(Arc::clone(&delivery))).is_ok());
-            }
-        };
-        match &delivery.to {
-            Target::Socket(address) => {
-                if address.node == self.inner.node {
-                    push(app.shard_of(*address));
-                } else {
-                    told = relay(&delivery);
-                }
-            }
-            Target::Channels(heard) => {
-                let channels = heard.iter().map(|heard| &heard.channel);
-                self.inner.channels.publish(delivery.app, channels, push, || told = relay(&delivery));
-            }
-        }
-        pushed + told
     }
 
     /// Where a publication goes: a single session id is that session, everything else channels, each with its echoes
@@ -279,7 +175,11 @@ impl Hub {
         if publish.to.is_empty() {
             return Err(CommandError::NoTarget);
         }
-        let mut channels = names(app, &publish.to)?;
+        Ok(self.heard(app, publish, names(app, &publish.to)?))
+    }
+
+    /// These channels with their echoes, each with its word on who may hear it.
+    pub(crate) fn heard(&self, app: &App, publish: &Publish, mut channels: Vec<Arc<str>>) -> Target {
         for index in 0..channels.len() {
             for echo in app.policy.echo(&channels[index]) {
                 if !channels.contains(echo) {
@@ -289,7 +189,7 @@ impl Hub {
         }
         let data = publish.args.first().map_or("null", |first| first.get());
         let heard = |channel: Arc<str>| Heard { audience: audience(app, publish, &channel, data), channel };
-        Ok(Target::Channels(channels.into_iter().map(heard).collect()))
+        Target::Channels(channels.into_iter().map(heard).collect())
     }
 
     /// In which of its channels a publication is durable: those that its publisher names, or a rule, which may mean
@@ -328,6 +228,30 @@ impl Hub {
     }
 }
 
+/// The publication, and who remembers it.
+pub(crate) fn composed<'a>(app: &'a App, saying: Saying<'_>) -> (Publication, Option<(&'a Recovery, Histories)>) {
+    let Saying { publish, id, written: (message, native), to, rules, except, .. } = saying;
+    let when_slow = when_slow(app, publish);
+    let rule = publish.to.first().and_then(|channel| app.policy.pattern(channel)).cloned();
+    let remembered = remembered(app, publish, &to, &rules);
+    let publication = Publication {
+        app: app.id,
+        id,
+        to,
+        except,
+        event: message.event.into(),
+        args: message.args,
+        native,
+        priority: priority(publish, &rules),
+        volatile: publish.volatile,
+        when_slow: if remembered.is_some() { kept(when_slow) } else { when_slow },
+        rule,
+        compress: publish.compress,
+        stored: None,
+    };
+    (publication, remembered)
+}
+
 /// Refuses what does not go together.
 fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bool) -> Result<(), CommandError> {
     let Promise { class, level, ttl, deliver_at, receipt } = &publish.promise;
@@ -355,7 +279,7 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
     Err(CommandError::BadPromise(fault))
 }
 
-fn rules<'a>(app: &'a App, publish: &Publish, to: &Target) -> Rules<'a> {
+pub(crate) fn rules<'a>(app: &'a App, publish: &Publish, to: &Target) -> Rules<'a> {
     match to {
         Target::Channels(heard) => heard.iter().map(|heard| app.event(&publish.event, &heard.channel)).collect(),
         Target::Socket(_) => publish.to.iter().map(|name| app.event(&publish.event, name)).collect(),
@@ -426,7 +350,7 @@ fn audience(app: &App, publish: &Publish, channel: &str, data: &str) -> Option<A
 }
 
 /// The publication in the app's words, and as a frame for raw WebSockets where the app has them.
-fn written(app: &App, publish: &Publish, id: &str) -> (Message, Option<String>) {
+pub(crate) fn written(app: &App, publish: &Publish, id: &str) -> (Message, Option<String>) {
     let plain = || Message { event: publish.event.clone(), args: publish.args.clone(), whole: publish.whole };
     let Some(dialect) = &app.dialect else { return (plain(), None) };
     let now = unix_millis();

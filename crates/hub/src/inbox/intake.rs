@@ -16,6 +16,7 @@ use crate::address::AppId;
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::span;
+use crate::cluster::Question;
 use crate::command::{Control, Select};
 use crate::delivery::{Audience as Admitted, Heard, Publication, Target as Audience, WhenSlow};
 use crate::dialect;
@@ -175,14 +176,22 @@ async fn settle_roster(hub: &Hub, roster: Roster, changed: Result<usize, StoreEr
         return;
     };
     let select = hub.seat(app, &channel, &users, on);
-    if let Some(others) = hub.cluster() {
-        others.tell_seated(&hub.app(app), &channel, users, on);
-    }
+    let elsewhere = hub.cluster().map(|others| others.ask(&hub.app(app), Question::Seat(channel, users, on)));
     if on && count > 0 {
         // Until they hear it, nothing is pushed to them.
         hub.settled(app, &select).await;
     }
-    let _ = reply.send(Ok(count));
+    let Some(elsewhere) = elsewhere else {
+        let _ = reply.send(Ok(count));
+        return;
+    };
+    let reach = hub.clone();
+    hub.spawn(async move {
+        // Nor by other nodes, to whoever waits for the answer. (All others are not kept waiting.)
+        elsewhere.await;
+        reach.reach().await;
+        let _ = reply.send(Ok(count));
+    });
 }
 
 /// Delivers what has become due; returns when more will be.
@@ -223,10 +232,15 @@ async fn until(due: Option<u64>) {
     }
 }
 
+/// The devices of these users.
+pub(crate) fn seated(users: &[Arc<str>]) -> Select {
+    Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() }
+}
+
 impl Hub {
     /// Has the devices of users on this node hear a roster, or no more; returns which those are.
     pub(crate) fn seat(&self, app: AppId, channel: &str, users: &[Arc<str>], on: bool) -> Select {
-        let select = Select::Channels { to: users.iter().map(|user| devices_of(user)).collect(), except: Vec::new() };
+        let select = seated(users);
         let channels = vec![roster_of(channel)];
         self.control_all(app, &select, |select| match on {
             true => Control::Join(app, select, channels.clone()),

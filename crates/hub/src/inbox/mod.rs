@@ -24,8 +24,10 @@ use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
 use crate::command::CommandError;
+use crate::hub::revoked;
 use crate::store::{Owner, Stats, Store, StoreError, Target};
 use intake::Job;
+pub(crate) use intake::seated;
 use receipts::Receipt;
 
 /// What has happened, for metrics.
@@ -148,9 +150,10 @@ impl Hub {
             due,
         };
         if self.inner.inboxes.set(inboxes).is_ok() {
-            self.spawn(intake::run(self.downgrade(), store, inlet, others));
+            self.spawn(intake::run(self.downgrade(), Arc::clone(&store), inlet, others));
             self.spawn(receipts::run(self.downgrade(), told));
             self.spawn(upkeep::run(self.downgrade()));
+            self.spawn(revoked::recall(self.downgrade(), store));
             if let Some(health) = health {
                 self.spawn(upkeep::follow(self.downgrade(), health));
             }

@@ -10,10 +10,12 @@ use oyez_protocol::message::Args;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
+use crate::backend::{Refused, jittered};
 use crate::command::Publish;
 use crate::hub::Inner;
 use crate::store::{ReceiptTo, State};
@@ -87,17 +89,19 @@ async fn tell(hub: &Hub, receipt: &Receipt) -> bool {
 async fn post(app: &App, words: &serde_json::Value) -> bool {
     let webhook = app.inbox.as_ref().and_then(|rules| rules.webhook.as_ref());
     let (Some(backend), Some(webhook)) = (&app.backend, webhook) else { return false };
-    let mut pauses = PAUSES.iter();
+    let (mut pauses, id) = (PAUSES.iter(), Uuid::now_v7().to_string());
     loop {
-        match backend.tell(&webhook.url, webhook.secret.as_deref(), webhook.timeout, words).await {
-            Ok(()) => return true,
+        match backend.tell(webhook, &id, words).await {
+            Ok(_) => return true,
+            // That is no attempt.
+            Err(Refused::Broken { wait }) => tokio::time::sleep(wait).await,
             Err(reason) => match pauses.next() {
-                Some(pause) => tokio::time::sleep(*pause).await,
+                Some(pause) => tokio::time::sleep(jittered(*pause)).await,
                 None => {
                     warn!(
                         event = "receipt_lost",
                         app = app.name,
-                        reason,
+                        %reason,
                         "the webhook of [app.NAME.inbox] takes no receipt"
                     );
                     return false;

@@ -1,5 +1,5 @@
 //! The one way in which the hub asks somebody else over HTTP (key sets, introspection, a backend's opinion on a
-//! right). The hub knows no HTTP client; the program gives it one.
+//! right) and tells them something. The hub knows no HTTP client; the program gives it one.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct FetchRequest {
     pub body: Bytes,
     /// How long connecting, sending and reading may take together.
     pub timeout: Duration,
+    /// It may go to an address that is not public: of this machine, or of its networks.
+    pub private: bool,
 }
 
 impl fmt::Debug for FetchRequest {
@@ -69,6 +71,9 @@ pub enum FetchError {
         /// The most that is read.
         most: usize,
     },
+    /// The name leads to this machine or into its networks, and the request may not go there.
+    #[error("it has no public address, and `private = true` is not said of it")]
+    Private,
     /// Name resolution, connection, TLS, protocol, or a request that cannot be sent. Never contains the URL's query,
     /// a header or a body.
     #[error("request failed: {0}")]

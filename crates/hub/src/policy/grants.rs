@@ -1,6 +1,5 @@
 //! What an identity may subscribe to and publish to, who else hears a channel, and who hears a publication in it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::channel::{Captures, NameLimits, Pattern, name_fault};
 use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, Part, Scope, Shape, Template, Term};
 use super::identity::{Identity, Rights};
 use super::limits::Limit;
+use crate::backend::Endpoint;
 use crate::delivery;
 use crate::promise::{Keeper, Roster};
 use crate::recovery::History;
@@ -92,25 +92,14 @@ pub struct RuleRef {
 
 /// How the app's backend is asked for a right: a POST of JSON, answered with `{"allow": true}` or a 2xx without body;
 /// 403 denies.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// Where.
-    pub url: String,
+    pub endpoint: Endpoint,
     /// How long an answer counts.
     pub cache: Duration,
-    /// How long to wait for one.
-    pub timeout: Duration,
     /// What holds when there is none.
     pub default: bool,
-    /// A bearer token for the backend, if it wants one.
-    pub secret: Option<String>,
-}
-
-impl fmt::Debug for Ask {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ask").field("url", &self.url).finish_non_exhaustive()
-    }
 }
 
 /// A question to the app's backend. Two equal questions have one answer for as long as it is cached.

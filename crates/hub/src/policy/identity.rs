@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::expression::{Condition, Facts, Fault, Kind, Names, Scope, Shape, Term};
 
 /// What access depends on. Sessions with equal rights share one allocation, so a rule is evaluated once per
 /// distinct set and compared by pointer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rights {
     /// Role names, sorted, without duplicates.
     pub roles: Vec<Arc<str>>,

@@ -1,11 +1,10 @@
 //! Who a session is and what it may do.
 
-pub mod backend;
 pub mod channel;
 pub(crate) mod expiring;
 pub mod expression;
 pub mod fetch;
-mod flight;
+pub(crate) mod flight;
 pub mod grants;
 pub mod identity;
 pub mod limits;

@@ -1,19 +1,21 @@
 //! What a node remembers of sessions that were cut off, for as long as they may come back.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::{Wanted, direct};
+use super::{Mark, Wanted, direct};
 use crate::address::Address;
 use crate::channel::EVERYONE;
 use crate::command::Select;
 use crate::policy::{Identity, Policy};
 
 /// A session that was cut off.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Ghost {
     /// Who it was; whoever comes back in its name must be the same user. With the rights by which its channels were decided.
     pub identity: Arc<Identity>,
@@ -23,6 +25,10 @@ pub struct Ghost {
     pub channels: Vec<Wanted>,
     /// The same for all of them.
     pub confirmed: u64,
+    /// Up to here it was in them.
+    pub left_at: u64,
+    /// What its client showed when it came from another node: until it has heard something here, it shows that again.
+    pub showed: Option<Mark>,
 }
 
 /// Bytes that a ghost costs beside the names of its channels, and each of those, about.
@@ -41,6 +47,17 @@ impl Ghost {
         let since = self.confirmed.max(heard);
         let wanted = |known: &Wanted| Wanted { channel: Arc::clone(&known.channel), since: known.since.max(since) };
         self.channels.iter().map(wanted).chain([Wanted { channel: direct(name), since }]).collect()
+    }
+
+    /// How far a client has heard that shows this; `own` is the beginning of this node's log. A place in no log that counts
+    /// here stays what it is.
+    #[must_use]
+    pub fn heard(&self, shown: Option<Mark>, own: Mark) -> Mark {
+        match shown {
+            None => own,
+            Some(shown) if self.showed == Some(shown) => own,
+            Some(shown) => shown,
+        }
     }
 
     /// Whether it is in a channel.
@@ -86,6 +103,7 @@ pub struct Ghosts {
     most: usize,
     most_bytes: usize,
     state: Mutex<State>,
+    gone: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -128,24 +146,23 @@ impl Ghosts {
     /// Nobody; at most so many, and of so many bytes, about.
     #[must_use]
     pub fn new(most: usize, most_bytes: usize) -> Self {
-        Self { most, most_bytes, state: Mutex::default() }
+        Self { most, most_bytes, state: Mutex::default(), gone: Notify::new() }
     }
 
     /// Remembers a session for a while.
     pub fn keep(&self, name: Address, ghost: Ghost, window: Duration, now: Instant) {
         let mut state = self.state.lock();
         state.forget(now);
-        let is_full = |state: &State| state.ghosts.len() >= self.most || state.bytes > self.most_bytes;
         state.remove(name);
-        state.bytes += ghost.cost();
-        while is_full(&state) && state.forget_oldest() {}
-        let end = now + window;
-        state.users.insert((Arc::clone(&ghost.identity.user), name));
-        state.ghosts.insert(name, Kept { ghost, end, claimed: false });
+        self.enter(&mut state, name, ghost, now + window);
+    }
+
+    fn enter(&self, state: &mut State, name: Address, ghost: Ghost, end: Instant) {
+        let cost = ghost.cost();
+        let is_full = |state: &State| state.ghosts.len() >= self.most || state.bytes + cost > self.most_bytes;
+        while is_full(state) && state.forget_oldest() {}
+        state.insert(name, ghost, end, false);
         state.ends_at(name, end);
-        let orders = std::mem::take(&mut state.orders);
-        orders.iter().for_each(|(_, select, change)| state.obey(name, select, change));
-        state.orders = orders;
     }
 
     /// What is remembered of a session, for somebody who comes back as it: nobody else can, until that has succeeded
@@ -163,7 +180,60 @@ impl Ghosts {
     /// if one has ended it.
     #[must_use]
     pub fn settle(&self, name: Address) -> Option<Ghost> {
-        self.state.lock().remove(name)
+        let ghost = self.state.lock().remove(name);
+        self.gone.notify_waiters();
+        ghost
+    }
+
+    /// Waits until somebody has come back as each of them.
+    pub async fn emptied(&self) {
+        loop {
+            let mut gone = pin!(self.gone.notified());
+            gone.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// What is remembered of a session, unless somebody comes back as it.
+    #[must_use]
+    pub fn look<R>(&self, name: Address, now: Instant, see: impl FnOnce(&Ghost) -> R) -> Option<R> {
+        let mut state = self.state.lock();
+        state.forget(now);
+        state.ghosts.get(&name).filter(|kept| !kept.claimed).map(|kept| see(&kept.ghost))
+    }
+
+    /// Has commands reach a session that is about to be taken over from another node; false if it is here already.
+    pub(crate) fn expect(&self, name: Address, ghost: Ghost, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.forget(now);
+        if state.ghosts.contains_key(&name) {
+            return false;
+        }
+        state.insert(name, ghost, now, true);
+        true
+    }
+
+    /// Whose a session is.
+    pub(crate) fn identity(&self, name: Address) -> Option<Arc<Identity>> {
+        self.state.lock().ghosts.get(&name).map(|kept| Arc::clone(&kept.ghost.identity))
+    }
+
+    /// The session that was expected is here: `complete` makes it of what commands have left of what was expected. False if
+    /// one has ended it.
+    pub(crate) fn arrive(
+        &self,
+        name: Address,
+        complete: impl FnOnce(Ghost) -> Ghost,
+        window: Duration,
+        now: Instant,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let Some(expected) = state.remove(name) else { return false };
+        self.enter(&mut state, name, complete(expected), now + window);
+        true
     }
 
     /// Who has claimed it has not come back after all.
@@ -231,6 +301,16 @@ impl State {
     fn ends_at(&mut self, name: Address, end: Instant) {
         let at = self.ends.partition_point(|(other, _)| *other <= end);
         self.ends.insert(at, (end, name));
+    }
+
+    /// Enters it; commands that are under way are about it, too.
+    fn insert(&mut self, name: Address, ghost: Ghost, end: Instant, claimed: bool) {
+        self.bytes += ghost.cost();
+        self.users.insert((Arc::clone(&ghost.identity.user), name));
+        self.ghosts.insert(name, Kept { ghost, end, claimed });
+        let orders = std::mem::take(&mut self.orders);
+        orders.iter().for_each(|(_, select, change)| self.obey(name, select, change));
+        self.orders = orders;
     }
 
     fn remove(&mut self, name: Address) -> Option<Ghost> {

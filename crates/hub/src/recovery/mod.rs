@@ -2,8 +2,11 @@
 //! and what the node remembers of it meanwhile.
 
 mod ghost;
+mod late;
 mod log;
 mod pid;
+mod ring;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +17,11 @@ use parking_lot::Mutex;
 use crate::address::Address;
 
 pub use ghost::{Change, Ghost, Ghosts, Order};
-pub use log::{Bounds, Gap, History, Log, Mark, Missed, NotAMark, Past, Wanted};
-pub use pid::Pids;
+pub(crate) use late::Late;
+pub use log::{Gap, Log, Mark, Missed, NotAMark, Past, Wanted};
+pub use pid::{PidKey, Pids};
+pub use ring::{Bounds, History};
+pub use shared::Numbers;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +58,8 @@ pub struct Recovery {
     pub log: Log,
     /// Who was cut off.
     pub ghosts: Ghosts,
+    /// What may still be heard of what sessions were handed over with.
+    pub(crate) late: Late,
     /// Where sessions are that came back under the name that they had.
     homes: Mutex<HashMap<Address, Address>>,
 }
@@ -64,13 +72,14 @@ impl Recovery {
             window,
             log: Log::new(rand::random(), bounds),
             ghosts: Ghosts::new(GHOSTS, GHOST_BYTES),
+            late: Late::default(),
             homes: Mutex::default(),
         }
     }
 
-    /// A session comes back on that shard: what is said to it from now on goes there.
-    pub fn heads_for(&self, name: Address, shard: u8) {
-        self.moved(name, Address { shard, slot: u32::MAX, ..name });
+    /// A session comes back on that shard of this node: what is said to it from now on goes there.
+    pub fn heads_for(&self, name: Address, node: u16, shard: u8) {
+        self.moved(name, Address { node, shard, slot: u32::MAX, ..name });
     }
 
     /// A session that came back lives there now.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
-use super::{Bounds, Change, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, Pids, Wanted, direct};
+use super::{Bounds, Change, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, PidKey, Pids, Wanted, direct};
 use crate::address::{Address, AppId};
 use crate::command::Select;
 use crate::delivery::{Priority, Publication, Target, WhenSlow};
@@ -40,12 +40,12 @@ fn log(seconds: u32, bytes: usize) -> Log {
 
 fn say(log: &Log, now: Instant, text: &str, channels: &[(&str, History)]) -> u64 {
     let channels = channels.iter().map(|(name, history)| (Arc::from(*name), *history));
-    log.append(&publication(text), false, channels, now, |position| position)
+    log.append(&publication(text), false, || None, channels, now, |position, _| position)
 }
 
 /// The same, of what wants an answer.
 fn ask(log: &Log, now: Instant, text: &str, channel: &str) -> u64 {
-    log.append(&publication(text), true, [(Arc::from(channel), ALL)], now, |position| position)
+    log.append(&publication(text), true, || None, [(Arc::from(channel), ALL)], now, |position, _| position)
 }
 
 fn wanted(channels: &[(&str, u64)]) -> Vec<Wanted> {
@@ -58,7 +58,7 @@ fn replay(log: &Log, now: Instant, channels: &[(&str, u64)]) -> Result<String, V
         let words = missed.iter().map(|(position, publication)| format!("{position}:{}", publication.id));
         words.collect::<Vec<_>>().join(" ")
     };
-    log.replay(7, &wanted(channels), 10_000, now, words).map_err(|gap| gap.channels)
+    log.replay(log.mark(0), &wanted(channels), 10_000, now, words).map_err(|gap| gap.channels)
 }
 
 fn lost(names: &[&str]) -> Result<String, Vec<Arc<str>>> {
@@ -149,7 +149,7 @@ fn what_is_too_much_for_the_wire_is_a_gap() {
         }
         let count = |since, budget| {
             let wanted = wanted(&[("x", since), ("y", since)]);
-            log.replay(7, &wanted, budget, now, |missed, _| missed.len()).map_err(|gap| gap.channels)
+            log.replay(log.mark(0), &wanted, budget, now, |missed, _| missed.len()).map_err(|gap| gap.channels)
         };
         assert_eq!(
             [count(0, 100 * 68), count(0, 100 * 68 - 1), count(1, 100 * 68 - 1)],
@@ -177,8 +177,8 @@ fn another_life_and_the_future_are_gaps() {
         let (log, now) = (log(60, 100_000), Instant::now());
         say(&log, now, "a", &[("x", ALL)]);
         let gap = Err(Gap { channels: Vec::new(), until: Mark { epoch: 7, position: 1 } });
-        assert_eq!(log.replay(8, &wanted(&[("x", 0)]), 10_000, now, |_, _| ()), gap);
-        assert_eq!(log.replay(7, &wanted(&[("x", 2)]), 10_000, now, |_, _| ()), gap);
+        assert_eq!(log.replay(Mark { epoch: 8, position: 0 }, &wanted(&[("x", 0)]), 10_000, now, |_, _| ()), gap);
+        assert_eq!(log.replay(log.mark(0), &wanted(&[("x", 2)]), 10_000, now, |_, _| ()), gap);
     });
 }
 
@@ -191,10 +191,10 @@ fn a_comeback_is_before_or_after_a_publication_never_half() {
         let (speaker, mail) = (Arc::clone(&log), Arc::clone(&mailbox));
         let speaker = shuttle::thread::spawn(move || {
             let channels = [(Arc::from("x"), ALL)];
-            speaker.append(&publication("a"), false, channels, now, |_| mail.lock().push("a".to_owned()));
+            speaker.append(&publication("a"), false, || None, channels, now, |_, _| mail.lock().push("a".to_owned()));
         });
         let marker = |missed: Missed, until| mailbox.lock().push(format!("marker after {until} with {}", missed.len()));
-        log.replay(7, &wanted(&[("x", 0)]), 10_000, now, marker).expect("no gap");
+        log.replay(log.mark(0), &wanted(&[("x", 0)]), 10_000, now, marker).expect("no gap");
         speaker.join().expect("it ends");
         let mail = mailbox.lock();
         let before = ["a", "marker after 1 with 1"];
@@ -215,11 +215,16 @@ fn marks_are_read_as_they_are_written() {
 #[test]
 fn a_pid_is_the_secret_of_one_session_of_one_life() {
     let address = |slot| Address { node: 1, shard: 2, slot, nonce: 9 };
-    let pids = Pids::new(&[1; 32]);
-    let pid = pids.of(address(3));
+    let pids = Pids::new(1, PidKey([1; 32]));
+    let pid = pids.of(address(3)).expect("its own node");
     assert_eq!(pids.read(&pid), Some(address(3)));
-    assert_eq!(Pids::new(&[2; 32]).read(&pid), None);
-    let other = pids.of(address(4));
+    let later = Pids::new(1, PidKey([2; 32]));
+    assert_eq!(later.read(&pid), None);
+    let other_node = Pids::new(2, PidKey([3; 32]));
+    assert_eq!((other_node.read(&pid), other_node.of(address(3))), (None, None));
+    other_node.meet(1, pids.own());
+    assert_eq!((other_node.read(&pid), other_node.of(address(3))), (Some(address(3)), Some(pid.clone())));
+    let other = pids.of(address(4)).expect("its own node");
     for wrong in ["", "x", &pid[..35], &format!("{pid}A"), &format!("{}{}", &other[..20], &pid[20..]), &"ä".repeat(18)]
     {
         assert_eq!(pids.read(wrong), None, "{wrong}");
@@ -229,7 +234,13 @@ fn a_pid_is_the_secret_of_one_session_of_one_life() {
 #[test]
 fn ghosts_are_forgotten_in_time_and_when_there_are_too_many() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
-    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: Vec::new(), confirmed: 0 };
+    let ghost = || Ghost {
+        identity: Arc::default(),
+        policy: Arc::default(),
+        channels: Vec::new(),
+        confirmed: 0,
+        ..Ghost::default()
+    };
     let (ghosts, now) = (Ghosts::new(2, usize::MAX), Instant::now());
     ghosts.keep(address(1), ghost(), SECOND, now);
     ghosts.keep(address(2), ghost(), SECOND * 5, now);
@@ -271,6 +282,7 @@ fn commands_reach_who_is_away_who_is_coming_back_and_who_is_being_cut_off() {
         policy: Arc::default(),
         channels: wanted(channels),
         confirmed: 0,
+        ..Ghost::default()
     };
     let (ghosts, now) = (Ghosts::new(10, usize::MAX), Instant::now());
     let keep = |slot, user| ghosts.keep(address(slot), ghost(user, &[("a", 0), ("b", 0)]), SECOND, now);
@@ -309,7 +321,13 @@ fn ghosts_in_many_channels_count_for_more() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
     let name: Arc<str> = "n".repeat(100).into();
     let channels: Vec<_> = (0..100).map(|_| Wanted { channel: Arc::clone(&name), since: 0 }).collect();
-    let ghost = || Ghost { identity: Arc::default(), policy: Arc::default(), channels: channels.clone(), confirmed: 0 };
+    let ghost = || Ghost {
+        identity: Arc::default(),
+        policy: Arc::default(),
+        channels: channels.clone(),
+        confirmed: 0,
+        ..Ghost::default()
+    };
     let (ghosts, now) = (Ghosts::new(1_000, 100_000), Instant::now());
     for slot in 0..50 {
         ghosts.keep(address(slot), ghost(), SECOND, now);
@@ -373,6 +391,7 @@ fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
         policy: Arc::default(),
         channels: wanted(&[("a", 0), ("b", 9)]),
         confirmed: 5,
+        ..Ghost::default()
     };
     let name = Address { node: 1, shard: 2, slot: 3, nonce: 4 };
     let own = direct(name);

@@ -1,5 +1,5 @@
-//! Messages that are pushed to us over HTTP and signed, as standardwebhooks.com has it: HMAC-SHA256 of id, time and body.
-//! What was taken is not taken again, and what is too old never.
+//! Messages that are pushed over HTTP and signed, as standardwebhooks.com has it: HMAC-SHA256 of id, time and body. Of those
+//! that are pushed to us, what was taken is not taken again, and what is too old never.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,9 +57,9 @@ pub struct Signed<'a> {
     pub signature: &'a str,
 }
 
-/// Whose signatures are believed.
-#[derive(Clone)]
-pub struct Secrets(Arc<[hmac::Key]>);
+/// Whose signatures are believed, or with what is signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secrets(Arc<[Vec<u8>]>);
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,9 +81,22 @@ impl Secrets {
             if bytes.len() < 16 {
                 return Err("a secret has at least 16 bytes");
             }
-            Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+            Ok(bytes)
         };
         secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = hmac::Key> {
+        self.0.iter().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// The signatures of a message, one for each secret: the value of `webhook-signature`. `now`: in seconds since the Unix
+    /// epoch, the value of `webhook-timestamp`.
+    #[must_use]
+    pub fn sign(&self, id: &str, now: u64, body: &[u8]) -> String {
+        let text = [id.as_bytes(), b".", now.to_string().as_bytes(), b".", body].concat();
+        let signed = self.keys().map(|key| format!("v1,{}", STANDARD.encode(hmac::sign(&key, &text))));
+        signed.collect::<Vec<_>>().join(" ")
     }
 
     /// Whether somebody who knows a secret has signed this of late; `now` in seconds since the Unix epoch. Gives when.
@@ -104,7 +117,7 @@ impl Secrets {
         let tags = signature.split(' ').filter_map(|one| one.strip_prefix("v1,")).take(SIGNATURES_MAX);
         for tag in tags.filter_map(|tag| STANDARD_NO_PAD.decode(tag.trim_end_matches('=')).ok()) {
             // In constant time, as HMACs are to be compared.
-            if self.0.iter().any(|key| hmac::verify(key, &text, &tag).is_ok()) {
+            if self.keys().any(|key| hmac::verify(&key, &text, &tag).is_ok()) {
                 return Ok(sent);
             }
         }
@@ -204,6 +217,16 @@ mod tests {
         check((ID, "99999999999999999999999", TAG), BODY, NOW, Err(Unsigned::Incomplete));
         let many = "v1,AAAA ".repeat(SIGNATURES_MAX) + TAG;
         check((ID, at, &many), BODY, NOW, Err(Unsigned::Forged));
+    }
+
+    #[test]
+    fn what_is_signed_here_is_believed_elsewhere() {
+        let secrets = Secrets::new(&[SECRET.to_owned()]).expect("secrets");
+        assert_eq!(secrets.sign(ID, NOW, BODY), TAG, "as the libraries of standardwebhooks.com sign it");
+        let both = Secrets::new(&[SECRET.to_owned(), "another-secret-of-24-byte".to_owned()]).expect("secrets");
+        let signature = both.sign(ID, NOW, BODY);
+        assert_eq!(signature.split(' ').count(), 2, "{signature}");
+        check((ID, "1614265330", &signature), BODY, NOW, Ok(NOW));
     }
 
     #[test]

@@ -108,6 +108,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Reads everything and says what is not as it should be.
     async fn verify(&self) -> Result<Vec<Damage>, StoreError>;
 
+    /// Whether other nodes keep theirs here, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Why nothing can be stored, as it changes; `None` for a store that is told by its answers alone.
     fn health(&self) -> Option<watch::Receiver<Option<StoreError>>> {
         None

@@ -4,8 +4,10 @@
 //! kind of packet. Three extensions of type 0 come from its msgpack library (notepack 2): `undefined`, dates and
 //! `ArrayBuffer`s.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod reader;
+pub(crate) mod values;
 
 pub use decode::decode;
 pub use encode::{encode, encode_ack, encode_event};

@@ -187,15 +187,18 @@ fn unread(text: &str) -> Error {
 
 /// Parts the name from the arguments of an event; `items` is what stood between the brackets, valid JSON.
 pub(super) fn split_event(items: &str) -> Result<(String, &str), Error> {
+    let (name, rest) = split_name(items)?;
+    if RESERVED_EVENTS.contains(&name.as_str()) { Err(Error::ReservedName) } else { Ok((name, rest)) }
+}
+
+/// Parts the name from the arguments, whatever the name.
+pub(crate) fn split_name(items: &str) -> Result<(String, &str), Error> {
     let mut values = serde_json::Deserializer::from_str(items).into_iter::<Name>();
     let Some(Ok(Name(name))) = values.next() else {
         return Err(Error::Payload);
     };
     let (first, rest) = items.split_at(values.byte_offset());
     let name = name.unwrap_or_else(|| first.trim_ascii().to_owned());
-    if RESERVED_EVENTS.contains(&name.as_str()) {
-        return Err(Error::ReservedName);
-    }
     let rest = rest.trim_ascii_start();
     Ok((name, rest.strip_prefix(',').unwrap_or(rest).trim_ascii_start()))
 }

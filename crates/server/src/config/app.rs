@@ -21,7 +21,7 @@ use crate::settings::Patience;
 use crate::tls::Tls;
 
 use super::{AppConfig, Config, Limits, RecoveryConfig, ServerConfig, ShutdownConfig, SocketIoConfig, TlsConfig};
-use super::{WebSocketConfig, auth, rules, source};
+use super::{WebSocketConfig, auth, backend, rules, source};
 
 /// The whole file; none when something essential is missing, which has been noted then.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -31,6 +31,10 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
         root.problem("the file has no app", Some("begin with [app.NAME]".into()));
     }
     let names: Vec<String> = named.iter().map(|(name, _)| name.text.clone()).collect();
+    for (name, node) in named.iter().filter(|(name, _)| name.text.starts_with('*')) {
+        let help = "names that begin so are the server's own".to_owned();
+        node.doc.problem(name.span.start, format!("`{}` is no name for an app", name.text), Some(help));
+    }
     let apps: Vec<_> = named.iter().map(|(name, node)| app(name, node)).collect();
     let keys = root.named("key").into_iter().map(|(name, node)| key(name.text, &node, &names)).collect();
     Some(Config { server, apps: apps.into_iter().collect::<Option<_>>()?, keys, notes: Vec::new() })
@@ -224,6 +228,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
         inbox,
         events,
         sources: source::sources(node),
+        webhook: node.child("webhook").and_then(|node| backend::webhook(&node)),
         limits,
     })
 }

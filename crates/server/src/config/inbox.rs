@@ -8,13 +8,14 @@ use oyez_hub::dialect::{MarkRule, MarkWhich};
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Kind, Names};
 use oyez_hub::policy::grants::ChannelRule;
-use oyez_hub::promise::{Acknowledge, Class, EventRule, InboxRules, Roster, Webhook, Words};
+use oyez_hub::promise::{Acknowledge, Class, EventRule, InboxRules, Roster, Words};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;
 
 use super::app::positive;
+use super::backend::endpoint;
 use super::reader::Node;
-use super::rules::{shape, url};
+use super::rules::shape;
 
 /// `[app.NAME.inbox]`.
 pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
@@ -40,17 +41,8 @@ pub(super) fn inbox(node: &Node<'_>) -> InboxRules {
         ttl: node.has("ttl").then(|| node.duration("ttl")),
         first_cancels: node.boolean("first_cancels"),
         words: Words { ack: event("ack_event"), state: told("state_event"), unread: told("unread_event") },
-        webhook: node.child("webhook").and_then(|node| webhook(&node)),
+        webhook: node.child("webhook").and_then(|node| endpoint(&node, "url")),
     }
-}
-
-fn webhook(node: &Node<'_>) -> Option<Webhook> {
-    positive(node, &["timeout"]);
-    Some(Webhook {
-        timeout: node.duration("timeout"),
-        secret: node.secrets("secret").into_iter().next(),
-        url: url(node, "url")?,
-    })
 }
 
 /// `[[app.NAME.event]]`.

@@ -61,8 +61,8 @@ fn weakness(secret: &str) -> Option<String> {
         .then(|| format!("consists of {distinct} different characters only: anybody could find it by trying"))
 }
 
-/// The channels of a key; none: any.
-fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
+/// The channels that `channels` names; none: any.
+pub(super) fn channels(node: &Node<'_>) -> Option<Vec<Pattern>> {
     let wanted = node.texts("channels");
     let pattern = |channel: &Located| {
         let compiled = Pattern::compile(&channel.text);

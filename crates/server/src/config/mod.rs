@@ -5,6 +5,7 @@
 
 mod app;
 mod auth;
+mod backend;
 mod explain;
 mod inbox;
 mod key;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use oyez_hub::app::AppLimits;
 use oyez_hub::dialect::Dialect;
+use oyez_hub::lifecycle::Rules;
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::{NameLimits, Pattern};
 use oyez_hub::policy::expression::Kind;
@@ -190,6 +192,8 @@ pub struct AppConfig {
     pub events: Vec<EventRule>,
     /// Where messages come from by themselves.
     pub sources: Vec<SourceConfig>,
+    /// Where is told that users and channels come and go.
+    pub webhook: Option<Rules>,
     /// How much its clients may ask for.
     pub limits: Limits,
 }

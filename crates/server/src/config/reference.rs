@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::schema::{ASK, Kind, Otherwise, ROOT, Section};
+use super::schema::backend::ASK;
+use super::schema::{Kind, Otherwise, ROOT, Section};
 
 const HEAD: &str = "# Configuration
 

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oyez_hub::dialect::{Body, Dialect, Forward, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
+use oyez_hub::backend::Endpoint;
+use oyez_hub::dialect::{Body, Dialect, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
-use oyez_hub::policy::grants::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
 use oyez_hub::recovery::History;
 
+use super::backend;
 use super::inbox::{mark, owner, roster};
 use super::reader::{Located, Node};
-use super::schema::ASK;
+use super::schema::backend::ASK;
 
 /// `[[app.NAME.channel]]`.
 pub(super) fn channels(app: &Node<'_>, user: &Kind) -> Vec<ChannelRule> {
@@ -146,8 +148,8 @@ fn when_slow(node: &Node<'_>) -> WhenSlow {
 
 fn grant(node: &Node<'_>, key: &'static str, pattern: &Pattern, names: &Names) -> Option<Grant> {
     let (source, right) = if let Some(ask) = node.inner(key, &ASK) {
-        let ask = self::ask(&ask)?;
-        (Arc::from(format!("ask {}", ask.url)), Right::Ask(Arc::new(ask)))
+        let ask = backend::ask(&ask)?;
+        (Arc::from(format!("ask {}", ask.endpoint.url)), Right::Ask(Arc::new(ask)))
     } else {
         let condition = match node.truth(key) {
             Some(truth) => Condition::constant(truth),
@@ -158,16 +160,6 @@ fn grant(node: &Node<'_>, key: &'static str, pattern: &Pattern, names: &Names) -
     Some(Grant {
         rule: Arc::new(RuleRef { line: node.line_of(key), channel: pattern.source().clone(), key, source }),
         right,
-    })
-}
-
-fn ask(node: &Node<'_>) -> Option<Ask> {
-    Some(Ask {
-        cache: node.duration("cache"),
-        timeout: node.duration("timeout"),
-        default: node.boolean("default"),
-        secret: node.secrets("secret").into_iter().next(),
-        url: url(node, "ask")?,
     })
 }
 
@@ -205,7 +197,7 @@ pub(super) fn dialect(app: &Node<'_>, user: &Kind) -> Dialect {
         refused: app.child("refused").and_then(|node| message(&node, &place(Place::Refusal))),
         heartbeat: app.child("heartbeat").and_then(|node| node.text("event")).map(|event| event.text.into()),
         acknowledge: None,
-        forward: app.child("forward").and_then(|node| forward(&node)),
+        forward: forward(app),
     }
 }
 
@@ -246,10 +238,21 @@ fn rule(app: &Node<'_>, node: &Node<'_>, user: &Kind, channels: &Channels) -> Ru
             .text("status")
             .and_then(|text| node.doc.compiled(&text, |source| Template::compile(source, &said))),
         reply: node.child("reply").and_then(|node| message(&node, &reply)),
+        forward: forward(node),
         ack: if node.has("ack") { shape(node, "ack", &reply) } else { None },
         refused: node.child("refused").and_then(|node| message(&node, &names(Place::Refusal, user.clone()))),
         quiet: false,
     }
+}
+
+/// Where events go; what the backend answers is the acknowledgement, and there is but one.
+fn forward(node: &Node<'_>) -> Option<Arc<Endpoint>> {
+    let forward = node.child("forward")?;
+    if node.path.ends_with(".on") && node.has("ack") {
+        let help = "leave `ack` out: what the backend answers is the acknowledgement".to_owned();
+        node.problem(format!("{} has both `ack` and `forward`", node.path), Some(help));
+    }
+    backend::endpoint(&forward, "url").map(Arc::new)
 }
 
 fn presence(app: &Node<'_>, names: &Names) -> Vec<(Moment, PublishRule)> {
@@ -358,12 +361,4 @@ fn sample(text: &str) -> String {
         }
     }
     sample
-}
-
-fn forward(node: &Node<'_>) -> Option<Forward> {
-    Some(Forward {
-        timeout: node.duration("timeout"),
-        secret: node.secrets("secret").into_iter().next(),
-        url: url(node, "url")?,
-    })
 }

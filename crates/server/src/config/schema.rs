@@ -1,6 +1,7 @@
 //! The one table of configuration keys, a row a key: the reader checks files against it and the reference is written
 //! from it.
 
+pub(super) mod backend;
 mod inbox;
 mod source;
 
@@ -215,7 +216,8 @@ static APP: Section = Section {
         may("inbox", Table(&inbox::INBOX), "", "durable messages are kept for each user"),
         may("recovery", Table(&RECOVERY), "", "clients that are cut off get what they missed when they come back"),
         may("limits", Table(&LIMITS), "", "how much its clients may ask for"),
-        may("forward", Table(&FORWARD), "", "where events go that no rule names"),
+        may("webhook", Table(&backend::WEBHOOK), "", "where is told that users and channels come and go"),
+        may("forward", Table(&backend::FORWARD), "", "where events go that no rule names"),
     ],
 };
 
@@ -374,6 +376,7 @@ static ON: Section = Section {
         may("publish", Table(&PUBLISH), "", "what others hear, where the channel's `publish` allows"),
         may("mark", Table(&inbox::MARK), "", "how far messages of the user's inbox have come"),
         may("status", Text, r#""away""#, "the user's status that the presence API shows"),
+        may("forward", Table(&backend::FORWARD), "", "it goes to the app's backend, if nothing of the above was refused; what is answered there is the acknowledgement"),
         may("reply", Table(&MESSAGE), "", "the answer, when anything came of it; `joined` and `left` are known"),
         may("ack", Expression, r#""{'ok': true}""#, "the acknowledgement; without it none is ever sent"),
         may("refused", Table(&MESSAGE), "", "how a refusal is said here"),
@@ -467,30 +470,5 @@ static LIMITS: Section = Section {
         or("json_depth", Count(within(1, 126)), "64", "levels of lists and objects in what a client says or a backend publishes; more is denied, and more than 126 closes with 4505"),
         or("outbox", Size(within(1 << 10, 1 << 30)), r#""1MiB""#, "bytes that wait for one client that reads too slowly; then a channel's `when_slow` decides, and answers that do not fit close with 4000. Apps on one path agree on it"),
         or("publishes_per_second", ANY, r#""none""#, "publications of one key per second, and at once; one more is answered 429"),
-    ],
-};
-
-#[rustfmt::skip]
-static FORWARD: Section = Section {
-    path: "app.NAME.forward",
-    doc: "Events that no rule names are sent to the app's backend as a POST of `{event, data, user, session}`; its JSON is the acknowledgement.",
-    keys: &[
-        need("url", Text, r#""https://backend.example.com/oyez""#, "where"),
-        or("timeout", Duration, r#""5s""#, "how long to wait for the answer"),
-        may("secret", Secrets, r#"{ env = "FORWARD_KEY" }"#, "bearer token for the backend"),
-    ],
-};
-
-/// The table behind `subscribe = { ask = … }`.
-#[rustfmt::skip]
-pub(super) static ASK: Section = Section {
-    path: "app.NAME.channel.subscribe",
-    doc: "A right that the app's backend decides: a POST of `{user, roles, attributes, action, channel, captures}`, answered with `{\"allow\": true}`, an empty 2xx, or 403.",
-    keys: &[
-        need("ask", Text, r#""https://backend.example.com/may""#, "where"),
-        or("cache", Duration, r#""30s""#, "how long an answer counts"),
-        or("timeout", Duration, r#""2s""#, "how long to wait for one"),
-        or("default", Bool, "false", "what holds without one"),
-        may("secret", Secrets, r#"{ env = "BACKEND_KEY" }"#, "bearer token for the backend"),
     ],
 };

@@ -39,7 +39,9 @@ pub struct Door {
     pub queue: String,
     /// The queue is replicated.
     pub quorum: bool,
-    /// The consumer group.
+    /// The stream of a JetStream.
+    pub stream: String,
+    /// The consumer group, or the durable consumer; empty: none.
     pub group: String,
     /// The field of an entry that is the body.
     pub field: Option<String>,
@@ -115,17 +117,27 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
         node.problem(format!("{} is missing", node.full("exchange")), Some(help));
         return None;
     }
+    let text = |key: &str| node.text(key).map(|text| text.text);
+    let named = |key: &str| text(key).unwrap_or_else(|| name.to_owned());
+    // The name of a consumer is one word of a subject.
+    let group = match kind.as_str() {
+        "nats-jetstream" => text("group").unwrap_or_else(|| name.replace('.', "-")),
+        _ => named("group"),
+    };
+    if kind.starts_with("nats") && !names_nats(node, &kind, &from, &group) {
+        return None;
+    }
     let prefetch = node.count("prefetch").and_then(|most| u16::try_from(most).ok()).unwrap_or(1);
     let Some(url) = node.address("url") else { return Some(None) };
-    let named = |key: &str| node.text(key).map_or_else(|| name.to_owned(), |text| text.text);
     Some(Some(Door {
         url,
         from,
-        exchange: node.text("exchange").map(|text| text.text),
+        exchange: text("exchange"),
         queue: named("queue"),
         quorum: node.choice("queue_type").is_some_and(|word| word == "quorum"),
-        group: named("group"),
-        field: node.text("field").map(|text| text.text),
+        stream: text("stream").unwrap_or_default(),
+        group,
+        field: text("field"),
         oldest: node.choice("begin").is_some_and(|word| word == "oldest"),
         claim_after: node.duration("claim_after"),
         token: node.address("token"),
@@ -134,6 +146,33 @@ fn door(node: &Node<'_>, name: &str) -> Option<Option<Door>> {
         prefetch,
         kind,
     }))
+}
+
+/// Whether all that NATS needs is named, by such names as it knows.
+fn names_nats(node: &Node<'_>, kind: &str, from: &[String], group: &str) -> bool {
+    let broken = |char: char| char.is_whitespace() || char.is_control();
+    let word = |name: &str| !name.is_empty() && !name.contains(|char| broken(char) || ".*>/\\".contains(char));
+    let stream = node.text("stream").map(|stream| stream.text);
+    let mut wrong = Vec::new();
+    if from.iter().any(|subject| subject.contains(broken) || subject.split('.').any(str::is_empty)) {
+        wrong.push(("from", "has what is no subject", "write words with dots between them, as in \"orders.*.placed\""));
+    }
+    match (kind, stream) {
+        ("nats", _) if group.contains(broken) => {
+            wrong.push(("group", "is no name of a queue group", "write group = \"desk\", without spaces"));
+        }
+        ("nats", _) => {}
+        (_, None) => wrong.push(("stream", "is missing", "write stream = \"ORDERS\", or what `nats stream ls` shows")),
+        (_, Some(stream)) => {
+            let help = "write a name without dots, spaces, slashes, `*` and `>`";
+            let unfit = [("stream", &stream[..]), ("group", group)].into_iter().filter(|(_, name)| !word(name));
+            wrong.extend(unfit.map(|(key, _)| (key, "is no name that JetStream can have", help)));
+        }
+    }
+    for (key, what, help) in &wrong {
+        node.problem(format!("{} {what}", node.full(key)), Some((*help).to_owned()));
+    }
+    wrong.is_empty()
 }
 
 /// What a webhook's messages are signed with.

@@ -109,7 +109,7 @@ pub(crate) async fn answer(
         return response;
     }
     let facts = facts(&shard.settings(), &request, peer);
-    if let Some(owner) = facts.shown().query("sid").filter(|_| !native).and_then(|sid| forward::owner(&shard, sid)) {
+    if let Some(owner) = forward::owner(&shard, facts.shown().query("sid").filter(|_| !native)).await {
         return elsewhere(&shard, request, peer, owner).await;
     }
     let metrics = std::sync::Arc::clone(&shard.metrics);

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::forwarders::Remote;
 use crate::shard::Shard;
+use crate::transport::door;
 
 /// How long another node may take to accept a connection. One that is gone is soon forgotten; until then its clients wait so
 /// long, and begin anew.
@@ -32,12 +33,19 @@ pub(crate) enum NotPassedOn {
     Silent,
     #[error("it does not answer: {0}")]
     Broken(#[from] hyper::Error),
+    #[error("it is not heard any more")]
+    Lost,
 }
 
 /// The session of a request, and the door of the node that owns it, if that is another one that is there.
-pub(crate) fn owner(shard: &Shard, sid: &str) -> Option<(Address, Door)> {
-    let session = sid.parse::<Address>().ok()?;
-    if session.node == shard.hub.node() { None } else { Some((session, shard.hub.cluster()?.door_of(session.node)?)) }
+pub(crate) async fn owner(shard: &Shard, sid: Option<&str>) -> Option<(Address, Door)> {
+    let session = sid?.parse::<Address>().ok()?;
+    let hub = &shard.hub;
+    // A number that this node had is another one's now.
+    if session.node == hub.node() || (hub.is_home(session.node) && shard.has_session(session).await) {
+        return None;
+    }
+    Some((session, hub.cluster()?.door_of(session.node)?))
 }
 
 /// Has the owner answer. Dropping the future tells the owner that the client has gone.
@@ -61,18 +69,7 @@ pub(crate) async fn pass_on(
     if !is_upgrade {
         request.headers_mut().remove(CONNECTION);
     }
-    let answer = sender.send_request(request);
-    tokio::pin!(answer);
-    let mut response = tokio::select! {
-        answer = &mut answer => answer?,
-        () = shard.stop.cancelled() => {
-            // Its client asks again, and comes to another node.
-            if let Some(cluster) = shard.hub.cluster() {
-                cluster.release(session);
-            }
-            answer.await?
-        }
-    };
+    let mut response = answer(shard, session, sender.send_request(request)).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let owner = hyper::upgrade::on(&mut response);
         let splice = async move {
@@ -88,10 +85,34 @@ pub(crate) async fn pass_on(
     Ok(response.map(Body::new))
 }
 
+/// What the owner of a session answers, as long as it is heard: one that stands still does not keep clients waiting.
+async fn answer<T>(
+    shard: &Shard,
+    session: Address,
+    answer: impl Future<Output = hyper::Result<T>>,
+) -> Result<T, NotPassedOn> {
+    let cluster = shard.hub.cluster().ok_or(NotPassedOn::Lost)?;
+    tokio::pin!(answer);
+    let answered = async {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            // Its client asks again, and comes to another node.
+            () = shard.stop.cancelled() => cluster.release(session),
+        }
+        answer.await
+    };
+    tokio::select! {
+        biased;
+        answer = answered => Ok(answer?),
+        () = cluster.loses(session.node) => Err(NotPassedOn::Lost),
+    }
+}
+
 /// A connection to another node that speaks for a client.
 async fn connect(door: &Door, remote: Remote) -> std::io::Result<TcpStream> {
     let mut tcp = TcpStream::connect(door.address).await?;
     tcp.set_nodelay(true)?;
+    door::watch(&tcp)?;
     let family = if remote.address.is_ipv4() { "TCP4" } else { "TCP6" };
     let (from, to) = (remote.address, if remote.address.is_ipv4() { "0.0.0.0" } else { "::" });
     let header = format!("PROXY {family} {} {to} {} 0\r\n", from.ip(), from.port());

@@ -16,8 +16,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::arrival::Arrivals;
+use super::backends::backend_metrics;
 use super::catalogue::{Catalogue, Label, Labelled};
-use super::cluster::cluster_metrics;
+use super::cluster::{cluster_metrics, neighbour_metrics};
 use super::drops::Drops;
 use super::histogram::Histogram;
 use super::inboxes::{Source, inbox_metrics};
@@ -30,8 +31,10 @@ use crate::clock;
 pub(super) const APP: Label = Label { name: "app", values: "the apps of the file" };
 const SHARD: Label = Label { name: "shard", values: "the node's threads for connections, from 0" };
 const TRANSPORT: Label = Label { name: "transport", values: "`websocket`, `polling`" };
-const CODE: Label =
-    Label { name: "code", values: "a name of [the table of codes](codes.md); of a denial 400, 401, 403, 429, 502" };
+const CODE: Label = Label {
+    name: "code",
+    values: "a name of [the table of codes](codes.md); of a denial 400, 401, 403, 429, 502, 503, 504",
+};
 pub(super) const REASON: Label = Label {
     name: "reason",
     values: "of a refused token `missing`, `expired`, `bad_signature` and the other words of the log; of a dropped message \
@@ -53,7 +56,7 @@ const DELIVERY: &[f64] =
 const LATENESS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The codes of denials.
-const DENIALS: [u16; 5] = [400, 401, 403, 429, 502];
+const DENIALS: [u16; 7] = [400, 401, 403, 429, 502, 503, 504];
 
 /// Declares sets of labels: the struct, and the words for each field.
 macro_rules! labels {
@@ -168,7 +171,9 @@ impl Metrics {
         let inboxes = Arc::default();
         inbox_metrics(all, &inboxes);
         cluster_metrics(all, &inboxes);
+        neighbour_metrics(all, &inboxes);
         source_metrics(all, &inboxes);
+        backend_metrics(all, &inboxes);
         let accept_failed_at = AtomicU64::new(0);
         let returns = Returns::default();
         Self {

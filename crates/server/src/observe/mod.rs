@@ -1,6 +1,7 @@
 //! The server seen from outside: every metric and log event is named here, nowhere else.
 
 pub(crate) mod arrival;
+mod backends;
 mod catalogue;
 mod cluster;
 pub(crate) mod drops;

@@ -9,15 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oyez_hub::address::Address;
+use oyez_hub::address::{Address, AppId};
 use oyez_hub::app::App;
-use oyez_hub::channel::{EVERYONE, is_own};
+use oyez_hub::channel::{EVERYONE, abroad_of, is_own};
+use oyez_hub::cluster::Brought;
 use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::dialect::Message;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Ghost, Mark, Missed, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Ghost, Mark, Missed, Numbers, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::{Value, json};
@@ -37,8 +38,8 @@ const MOVED: Reason = Reason { code: Code::Moved, word: "transport close" };
 pub(crate) enum Return {
     /// It says nothing of the kind.
     No,
-    /// It does, but what it was is not known any more.
-    Forgotten,
+    /// It does, but something of what it was is not known any more: in these channels, or, if there are none, nobody can tell.
+    Forgotten(Vec<Arc<str>>),
     /// What it was, and how far it says to have heard; nothing, if it has heard nothing.
     Known(Box<Claim>),
 }
@@ -55,6 +56,8 @@ pub(crate) struct Claim {
     /// The channels that it may not hear any more.
     lost: Vec<Arc<str>>,
     heard: Mark,
+    /// Up to here it was in its channels.
+    left_at: u64,
 }
 
 impl Claim {
@@ -86,47 +89,67 @@ impl Drop for Claim {
 pub(crate) enum Comeback {
     /// A client between its claim and its membership.
     Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
-    /// A member that joins a channel and wants to hear what was said in it before.
-    Channel { member: Rc<Member>, wanted: Wanted, done: oneshot::Sender<bool> },
+    /// A member that joins a channel and wants to hear what was said in it before, beginning with what another node has.
+    Channel { member: Rc<Member>, wanted: Wanted, brought: Vec<Publication>, done: oneshot::Sender<bool> },
 }
 
 impl Shard {
     /// Looks up what a client was that shows a `pid`. If its old connection is still there, it ends: the client knows
     /// better. Who is not the same user gets nothing.
-    pub(crate) async fn summon(&self, session: &Session, app: &App, identity: &Identity, auth: &Value) -> Return {
+    pub(crate) async fn summon(
+        &self,
+        session: &Session,
+        app: &Arc<App>,
+        identity: &Arc<Identity>,
+        auth: &Value,
+    ) -> Return {
         let Some(recovery) = &app.recovery else { return Return::No };
         let Some(pid) = auth.get("pid").and_then(Value::as_str).filter(|_| Variant::can_recover(session)) else {
             return Return::No;
         };
-        let Some(name) = self.hub.pids().read(pid) else { return Return::Forgotten };
-        let ghost = match recovery.ghosts.claim(name, Instant::now()) {
-            Some(ghost) => Some(ghost),
-            None => {
-                self.surrender(recovery, name, identity).await;
-                recovery.ghosts.claim(name, Instant::now())
+        let forgotten = || Return::Forgotten(Vec::new());
+        let Some(name) = self.hub.pids().read(pid) else { return forgotten() };
+        let own = recovery.log.mark(0);
+        // What is no position is of no life of the log that there was.
+        let nowhere = Mark { epoch: !own.epoch, position: 0 };
+        let shown = auth.get("offset").and_then(Value::as_str).map(|text| text.parse().unwrap_or(nowhere));
+        let claim = || recovery.ghosts.claim(name, Instant::now());
+        let mut ghost = claim();
+        if ghost.is_none() {
+            self.hub.surrender(app, name, &identity.user).await;
+            ghost = claim();
+        }
+        if ghost.is_none() && self.hub.cluster().is_some() {
+            if let Err(channels) = Box::pin(self.bring(session, app, identity, name, shown)).await {
+                return Return::Forgotten(channels);
             }
-        };
-        let Some(ghost) = ghost else { return Return::Forgotten };
+            ghost = claim();
+        }
+        let Some(ghost) = ghost else { return forgotten() };
         let mine = ghost.identity.user == identity.user;
-        let heard = match auth.get("offset").and_then(Value::as_str) {
-            None => recovery.log.mark(0),
-            // What is no position is of no life of the log that there was.
-            Some(text) => text.parse().unwrap_or(Mark { epoch: !recovery.log.mark(0).epoch, position: 0 }),
-        };
-        let claim = Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard };
-        if mine { Return::Known(Box::new(claim)) } else { Return::Forgotten }
+        let (heard, left_at) = (ghost.heard(shown, own), ghost.left_at);
+        let claim =
+            Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard, left_at };
+        if mine { Return::Known(Box::new(claim)) } else { forgotten() }
     }
 
-    /// Ends a session of the same user that is still there, wherever that is, and waits until it has.
-    async fn surrender(&self, recovery: &Recovery, name: Address, identity: &Identity) {
-        let home = recovery.home(name).unwrap_or(name);
-        if home.node != self.hub.node() {
-            return;
+    /// Takes a session over from another node, with those of its channels that the client may still hear.
+    async fn bring(
+        &self,
+        session: &Session,
+        app: &Arc<App>,
+        identity: &Arc<Identity>,
+        name: Address,
+        shown: Option<Mark>,
+    ) -> Result<(), Vec<Arc<str>>> {
+        let mut afar = self.hub.seek(app, name, &identity.user).await.ok_or_else(Vec::new)?;
+        for (channel, put) in std::mem::take(&mut afar.channels) {
+            // One that it could not join by itself, a backend has put it into; there it stays.
+            if put || self.permit(app, identity, Action::Subscribe, &channel).await.is_ok() {
+                afar.channels.push((channel, put));
+            }
         }
-        let (sender, done) = oneshot::channel();
-        self.hub.control(home.shard, Control::Surrender(home, Arc::clone(&identity.user), sender));
-        // Nothing comes from a shard that has gone.
-        let _ = done.await;
+        self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await
     }
 
     /// Ends a session on this shard whose client has opened another one.
@@ -151,11 +174,15 @@ impl Shard {
         if let Some(ghost) = &claim.ghost {
             claim.lost = self.lost(app, identity, ghost).await;
         }
-        let (wanted, epoch) = (claim.wanted(), claim.heard.epoch);
+        let wanted = claim.wanted();
+        let from = Mark { position: claim.left_at, ..claim.heard };
+        // Whoever has other nodes listens before it looks.
+        let names = wanted.iter().map(|wanted| &wanted.channel).filter(|channel| !is_direct(channel)).cloned();
+        let _listening = self.hub.listen(app.id, names).await;
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
-        self.send_marker(app, epoch, &wanted, budget, comeback)?;
+        self.send_marker(app, from, &wanted, &Numbers::new(), budget, comeback)?;
         // Nothing comes when the client has gone again.
         Ok(member.await.ok())
     }
@@ -171,14 +198,21 @@ impl Shard {
     ) -> bool {
         let key = self.key(app.id, channel);
         let Some(session) = member.session.upgrade() else { return false };
-        if app.recovery.is_none() {
-            return self.join(member, key);
+        let Some(recovery) = &app.recovery else { return self.join(member, key) };
+        let budget = session.front.outbox_bytes;
+        let mut from = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
+        let _listening = self.hub.listen(app.id, [Arc::clone(channel)]).await;
+        let mut brought = Brought::default();
+        if from.epoch != recovery.log.mark(0).epoch
+            && let Some(found) = self.hub.bring(app, channel, from, budget, member.known_as).await
+        {
+            (from, brought) = (recovery.log.mark(found.since), found);
         }
-        let Mark { epoch, position } = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
-        let wanted = Wanted { channel: Arc::clone(channel), since: position };
+        let Brought { publications: brought, had, .. } = brought;
+        let wanted = Wanted { channel: Arc::clone(channel), since: from.position };
         let (done, joined) = oneshot::channel();
-        let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), done };
-        match self.send_marker(app, epoch, &[wanted], session.front.outbox_bytes, comeback) {
+        let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), brought, done };
+        match self.send_marker(app, from, &[wanted], &had, budget, comeback) {
             Ok(()) => joined.await.unwrap_or_default(),
             Err(_) => {
                 let new = self.join(member, key);
@@ -197,8 +231,9 @@ impl Shard {
     fn send_marker(
         &self,
         app: &App,
-        epoch: u32,
+        from: Mark,
         wanted: &[Wanted],
+        had: &Numbers,
         budget: usize,
         comeback: Comeback,
     ) -> Result<(), Vec<Arc<str>>> {
@@ -208,12 +243,12 @@ impl Shard {
             Comeback::Channel { .. } => None,
         };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
-        let sent = recovery.log.replay(epoch, wanted, budget, Instant::now(), |missed, until| {
+        let sent = recovery.log.replay_beside(had, from, wanted, budget, Instant::now(), |missed, until| {
             for Wanted { channel, .. } in wanted.iter().filter(|wanted| !is_direct(&wanted.channel)) {
                 self.hub.channels().join(self.key(app.id, channel), self.id);
             }
             if let Some(name) = name {
-                recovery.heads_for(name, self.id);
+                recovery.heads_for(name, self.hub.node(), self.id);
             }
             self.hub.control(self.id, Control::Return { ticket, missed, until });
         });
@@ -235,10 +270,11 @@ impl Shard {
                 self.return_session(&session, &guest, claim, missed, done);
                 (guest.app.id, heard)
             }
-            Comeback::Channel { member, wanted, done } => {
+            Comeback::Channel { member, wanted, brought, done } => {
                 self.reached(member.app, until);
                 let new = self.join(&member, self.key(member.app, &wanted.channel));
                 if new && let Some(session) = member.session.upgrade() {
+                    self.hear_brought(&session, &member, &brought);
                     self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
                 }
                 let _ = done.send(new);
@@ -266,7 +302,11 @@ impl Shard {
         let Some(ghost) = claim.ghost.take() else { return };
         let confirmed = ghost.confirmed.max(claim.heard.position);
         let trail = Trail::new(confirmed, Arc::clone(&guest.identity), Arc::clone(&guest.app.policy));
+        let trail = trail.showing(ghost.showed);
         let member = self.make_member(session, guest, Some((claim.name, trail)));
+        if member.known_as.node != self.hub.node() {
+            self.join(&member, self.key(member.app, &abroad_of(member.known_as)));
+        }
         // From here on commands find it; those before have changed what is left.
         let Some(left) = claim.settle() else {
             self.dismiss(&member, Goodbye::Transport);
@@ -312,6 +352,21 @@ impl Shard {
         }
     }
 
+    /// Queues what another node has said. No position of this node says how far the client has come with that; it goes on
+    /// from the last that it was given.
+    fn hear_brought(&self, session: &Rc<Session>, member: &Member, brought: &[Publication]) {
+        let (variant, identity) = (Variant::of_member(session, member), Arc::clone(&member.identity.borrow()));
+        let hears = |heard: &Heard| heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights));
+        let is_for = |publication: &&Publication| match &publication.to {
+            Target::Socket(_) => false,
+            Target::Channels(heard) => heard.iter().any(hears),
+        };
+        for publication in brought.iter().filter(is_for) {
+            self.metrics.sent(member.app, 1);
+            self.queue_dirty(session, variant.publication(&member.namespace, None, publication, None));
+        }
+    }
+
     /// The channels that the client might hear then and may not any more. One that it could not join by itself, a backend
     /// has put it into; there it stays.
     async fn lost(&self, app: &App, identity: &Identity, ghost: &Ghost) -> Vec<Arc<str>> {
@@ -349,6 +404,22 @@ impl Shard {
         }
     }
 
+    /// Something that was said elsewhere before that position in these channels, or in any, was not heard on this node: whoever
+    /// is in one that remembers is told so, before anything that comes after it.
+    pub(crate) fn tell_missed(&self, app: AppId, channels: Option<&[Arc<str>]>, position: u64) {
+        self.reached(app, position);
+        let app = self.hub.app(app);
+        let is_missed =
+            |name: &Arc<str>| channels.is_none_or(|missed| missed.contains(name)) && app.policy.history(name).is_some();
+        for member in self.all_members().into_iter().filter(|member| member.app == app.id) {
+            let mut names = member.channels.borrow().names();
+            names.retain(is_missed);
+            if let Some(session) = member.session.upgrade().filter(|_| !names.is_empty()) {
+                self.tell_gap(&session, &member, &app, &names);
+            }
+        }
+    }
+
     /// Remembers a member that was cut off.
     pub(crate) fn remember(&self, app: &App, member: &Member) {
         let (Some(trail), Some(recovery)) = (&member.trail, &app.recovery) else { return };
@@ -356,7 +427,8 @@ impl Shard {
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
         let (identity, policy) = trail.decided();
-        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed() };
+        let left_at = recovery.log.last();
+        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed(), left_at, showed: trail.showed() };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }

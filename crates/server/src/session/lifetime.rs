@@ -99,7 +99,7 @@ impl Shard {
         member: &Rc<Member>,
         token: &str,
     ) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None };
+        let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None, error: None };
         let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
         let identity = credentials.identify(Some(token), clock::now()).await;
         let identity = identity.map_err(|refusal| refused(refusal.message))?;

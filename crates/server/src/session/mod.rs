@@ -5,6 +5,7 @@ pub(crate) mod codec;
 pub(crate) mod comeback;
 pub(crate) mod driver;
 pub(crate) mod fault;
+mod forward;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod inbox;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use oyez_hub::app::App;
-use oyez_hub::command::{Command, Control};
+use oyez_hub::command::Command;
 use oyez_hub::dialect::Moment;
 use oyez_hub::policy::Identity;
 use oyez_hub::policy::limits::Limit;
@@ -34,6 +34,9 @@ impl Shard {
             .enter(request.peer, limits.connections, limits.connections_per_address, now)
             .map_err(|limit| self.turned_away(app, request, limit))?;
         let count = self.hub.presence().connect(app.id, &identity.user, identity.name.as_ref());
+        if self.hub.cluster().is_some() && app.tells(Moment::Offline) {
+            self.hub.presence().note_rights(app.id, &identity.user, &identity.rights);
+        }
         let known = !identity.user.is_empty();
         let everywhere = || count + self.hub.elsewhere(app.id, &identity.user);
         let full = known && limits.connections_per_user.is_some_and(|most| count > most || everywhere() > most);
@@ -53,15 +56,12 @@ impl Shard {
 
     /// Closes the oldest connections of a user who has more than the app lets a user keep.
     pub(crate) fn make_room(&self, app: &App, member: &Member) {
-        let Some(most) = app.limits.newest_of_user() else { return };
         let user = Arc::clone(&member.identity.borrow().user);
-        if user.is_empty() {
+        if app.limits.newest_of_user().is_none() || user.is_empty() {
             return;
         }
-        for oldest in self.hub.presence().arrive(app.id, &user, member.address, most) {
-            self.metrics.limited(Limit::UserConnections);
-            self.hub.control(oldest.shard, Control::Replace(oldest));
-        }
+        self.hub.presence().arrive(app.id, &user, member.address, member.connected_at);
+        self.hub.make_room(app, &user);
     }
 
     /// Undoes [`Shard::enter`] and returns how many connections the user has left.
@@ -74,6 +74,10 @@ impl Shard {
     pub(crate) fn tell_online(&self, session: &Session, member: &Rc<Member>, count: usize) {
         self.tell(session, member, Moment::Connected);
         if count == 1 && !self.hub.is_about(member.app, &member.identity.borrow().user) {
+            let app = self.hub.app(member.app);
+            if app.tells(Moment::Offline) {
+                self.hub.introduce(&app, &member.identity.borrow().user);
+            }
             self.tell(session, member, Moment::Online);
         }
     }

@@ -56,7 +56,8 @@ impl Shard {
             match (before.subscribe(&identity, ruling), app.policy.subscribe(&identity, ruling)) {
                 (Verdict::Deny { .. }, _) | (_, Verdict::Allow(_)) => {}
                 (_, Verdict::Deny { .. }) => self.lose(app, member, &channel),
-                (Verdict::Ask(was), Verdict::Ask(is)) if was.ask.url == is.ask.url && was.body == is.body => {}
+                (Verdict::Ask(was), Verdict::Ask(is))
+                    if was.ask.endpoint.url == is.ask.endpoint.url && was.body == is.body => {}
                 (_, Verdict::Ask(_)) => doubts.push((Rc::clone(member), channel)),
             }
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::EVERYONE;
-use oyez_hub::command::{self as hub, Command, CommandError, Marking, Publish};
+use oyez_hub::command::{self as hub, Command, CommandError, Control, Marking, Publish};
 use oyez_hub::dialect::{Cx, Denial, Dialect, Message, Outcome, Plan, Publication, Replies, SessionInfo, Step};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::limits::Limit;
@@ -32,17 +32,17 @@ use crate::shard::outbox::{Parcel, Standing};
 /// The facts in which rules are evaluated, owned, so that they outlive an await. Most are not asked for, so they become
 /// text only when they are.
 pub(crate) struct Facts {
-    identity: Arc<Identity>,
-    session: Address,
+    pub(super) identity: Arc<Identity>,
+    pub(super) session: Address,
     peer: Peer,
     transport: &'static str,
-    id: Fresh,
+    pub(super) id: Fresh,
     now: u64,
 }
 
 /// An id that nobody has yet, made when it is first asked for.
 #[derive(Default)]
-struct Fresh(OnceCell<Uuid>);
+pub(super) struct Fresh(OnceCell<Uuid>);
 
 impl fmt::Display for Fresh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,21 +212,35 @@ impl Shard {
                         outcome.marked = Some(marked);
                     })
                 }
-                Step::Forward => {
-                    let words = Box::pin(self.forward(&app, facts, said)).await;
+                // What was refused is not forwarded.
+                Step::Forward(_) if !plan.denied.is_empty() || !outcome.denied.is_empty() => Ok(()),
+                Step::Forward(endpoint) => {
+                    let words = Box::pin(self.forward(session, member, facts, &endpoint, said)).await;
                     words.map(|words| *answer = Some(words))
                 }
             };
             outcome.denied.extend(result.err());
         }
         if !outcome.joined.is_empty() {
-            self.hub.reach().await;
+            self.reach(&app).await;
         }
         // Afterwards, so that nobody who hears what is live waits for the store.
         if app.policy.has_rosters() {
             Box::pin(self.keep_rosters(&app, facts, &mut outcome)).await;
         }
         outcome
+    }
+
+    /// Waits until what other nodes say in the channels that were joined reaches this one. What is said next has a position
+    /// from which on all is heard: so far this shard has come, too.
+    async fn reach(&self, app: &App) {
+        self.hub.reach().await;
+        let Some(recovery) = app.recovery.as_ref().filter(|_| self.hub.cluster().is_some()) else { return };
+        let last = recovery.log.last();
+        if self.mark(app.id).is_some_and(|mark| mark.position < last) {
+            self.hub.control(self.id, Control::Reached(app.id, last));
+            self.hub.settled_on(app.id, self.id).await;
+        }
     }
 
     async fn subscribe(
@@ -282,7 +296,7 @@ impl Shard {
         for (channel, command) in commands {
             if let Err(error) = self.hub.execute(app.id, command).await {
                 let reason = error.for_client();
-                outcome.denied.push(Denial { channel: Some(channel), reason, code: 503, limit: None });
+                outcome.denied.push(Denial { channel: Some(channel), reason, code: 503, limit: None, error: None });
             }
         }
     }
@@ -311,7 +325,7 @@ impl Shard {
                 format!("not allowed to {} to {channel}", action.word())
             }
         };
-        Err(Denial { channel: Some(channel.to_owned()), reason, code: 403, limit: None })
+        Err(Denial { channel: Some(channel.to_owned()), reason, code: 403, limit: None, error: None })
     }
 
     /// Publishes what a rule made of a client's words.
@@ -330,8 +344,13 @@ impl Shard {
             self.permit(app, &facts.identity, action, channel).await?;
         }
         let publish = composed(publication, said, facts.session);
-        let refused =
-            |error: CommandError| Denial { channel: None, reason: error.for_client(), code: 400, limit: None };
+        let refused = |error: CommandError| Denial {
+            channel: None,
+            reason: error.for_client(),
+            code: 400,
+            limit: None,
+            error: None,
+        };
         self.hub.execute(member.app, Command::Publish(publish)).await.map(|_| ()).map_err(refused)
     }
 
@@ -345,24 +364,10 @@ impl Shard {
         match self.hub.execute(member.app, Command::Mark(marking)).await {
             Ok(hub::Outcome::Marked(marked)) => Ok(marked),
             Ok(_) => Ok(Marked::default()),
-            Err(error) => Err(Denial { channel: None, reason: error.for_client(), code: 503, limit: None }),
+            Err(error) => {
+                Err(Denial { channel: None, reason: error.for_client(), code: 503, limit: None, error: None })
+            }
         }
-    }
-
-    async fn forward(&self, app: &App, facts: &Facts, said: &Said<'_>) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 502, limit: None };
-        let dialect = app.dialect.as_ref().and_then(|dialect| dialect.forward.as_ref());
-        let (Some(backend), Some(forward)) = (&app.backend, dialect) else {
-            return Err(refused("no backend takes this event".to_owned()));
-        };
-        let user = serde_json::json!({
-            "id": facts.identity.user,
-            "name": facts.identity.name,
-            "roles": facts.identity.rights.roles,
-            "attributes": facts.identity.rights.attributes,
-        });
-        let body = serde_json::json!({ "event": said.event, "data": said.data, "user": user, "session": facts.session.encode() });
-        backend.forward(forward, &body).await.map(|answer| Args::one(&answer)).map_err(refused)
     }
 
     /// Says a message to one client, in its own protocol.
@@ -427,11 +432,6 @@ pub(crate) fn composed(publication: &Publication, said: &Args, sender: Address) 
     } else {
         Args::from_validated(text.to_owned(), said.attachments().to_vec())
     };
-    Publish {
-        id: Some(publication.id.clone()),
-        shape: false,
-        whole: message.whole,
-        except: if publication.skip_self { vec![sender.encode()] } else { Vec::new() },
-        ..Publish::new(publication.to.clone(), message.event.clone(), args)
-    }
+    let except = if publication.skip_self { vec![sender.encode()] } else { Vec::new() };
+    Publish { args, except, ..publication.command() }
 }

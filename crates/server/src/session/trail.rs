@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use oyez_hub::policy::{Identity, Policy};
-use oyez_hub::recovery::Wanted;
+use oyez_hub::recovery::{Mark, Wanted};
 
 /// How far a member has come in its app's log, and by what its channels were decided.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Trail {
     asked: Cell<u64>,
     /// Channels that it has joined since then, each with what was said before.
     joined: RefCell<Vec<Wanted>>,
+    /// The place that its client showed when it came from another node.
+    showed: Option<Mark>,
 }
 
 impl Trail {
@@ -31,7 +33,18 @@ impl Trail {
             confirmed: Cell::new(position),
             asked: Cell::new(position),
             joined: RefCell::default(),
+            showed: None,
         }
+    }
+
+    /// The same of one that came with this place of another node's.
+    pub(crate) fn showing(self, showed: Option<Mark>) -> Self {
+        Self { showed, ..self }
+    }
+
+    /// The place that its client shows until it has heard something here, if it came from another node.
+    pub(crate) fn showed(&self) -> Option<Mark> {
+        self.showed
     }
 
     /// All channels were decided by that identity.

@@ -72,7 +72,7 @@ impl Probe {
 impl Shard {
     /// Whether there is such a session, here or on another shard: only then is a websocket for it agreed to.
     pub(crate) async fn has_session(&self, address: Address) -> bool {
-        if address.node != self.hub.node() {
+        if !self.hub.is_home(address.node) {
             return false;
         }
         if address.shard == self.id {

@@ -7,6 +7,7 @@ use oyez_hub::address::AppId;
 use oyez_hub::channel::ruled_by;
 use oyez_hub::command::{Control, Goodbye, Select, SocketInfo};
 use oyez_hub::policy::Verdict;
+use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
 use oyez_protocol::socketio::packet::Packet;
 
@@ -42,6 +43,7 @@ impl Shard {
             Control::Recheck(app) => self.recheck(*app),
             Control::Replace(address) => {
                 if let Some(member) = self.member(*address) {
+                    self.metrics.limited(Limit::UserConnections);
                     let alone = member.session.upgrade().is_none_or(|session| session.members.borrow().len() == 1);
                     let how = if alone { Goodbye::Transport } else { Goodbye::Namespace };
                     self.dismiss_for(&member, how, REPLACED);
@@ -49,6 +51,7 @@ impl Shard {
             }
             Control::Reform(old) => self.reform(old, self.all_members()),
             Control::Reached(app, position) => self.reached(*app, *position),
+            Control::Missed(app, channels, position) => self.tell_missed(*app, channels.as_deref(), *position),
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
             Control::Surrender(address, user, _done) => self.give_up(*address, user),
@@ -111,11 +114,16 @@ impl Shard {
                 self.all_members().into_iter().filter(|member| member.identity.borrow().user == *user).collect()
             }
             Select::Channels { to, except } => {
-                let within = |names: &[Arc<str>], member: &Member| {
+                // A session's id, beside channels, is that session.
+                let named = |name: &str| name.parse().ok().and_then(|address| self.member_known_as(app, address));
+                let within = |names: &[Arc<str>], member: &Rc<Member>| {
                     let channels = member.channels.borrow();
-                    names.iter().any(|name| channels.contains(self.key(app, name)))
+                    let is = |other: Rc<Member>| Rc::ptr_eq(&other, member);
+                    names.iter().any(|name| channels.contains(self.key(app, name)) || named(name).is_some_and(is))
                 };
-                let mut slots: Vec<u32> = to.iter().flat_map(|name| self.room(app, name)).collect();
+                let rooms = to.iter().flat_map(|name| self.room(app, name));
+                let sessions = to.iter().filter_map(|name| Some(named(name)?.address.slot));
+                let mut slots: Vec<u32> = rooms.chain(sessions).collect();
                 slots.sort_unstable();
                 slots.dedup();
                 let members = slots.into_iter().filter_map(|slot| self.member_at(slot));

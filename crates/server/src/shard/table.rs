@@ -63,7 +63,7 @@ impl Shard {
 
     /// The session of that name, if it lives here.
     pub(crate) fn session(&self, address: Address) -> Option<Rc<Session>> {
-        let here = address.node == self.hub.node() && address.shard == self.id;
+        let here = self.hub.is_home(address.node) && address.shard == self.id;
         if here { self.session_at(address.slot, address.nonce) } else { None }
     }
 

@@ -118,7 +118,7 @@ impl Shard {
     pub(crate) async fn poll(self: &Rc<Self>, sid: &str, request: PollRequest) -> Polled {
         let unknown = || PollAnswer::Refused(EngineError::SessionUnknown).into();
         let Ok(address) = sid.parse::<Address>() else { return unknown() };
-        if address.node != self.hub.node() {
+        if !self.hub.is_home(address.node) {
             return unknown();
         }
         if address.shard == self.id {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::backend::Backend;
 use oyez_hub::command::{Command, Select};
-use oyez_hub::policy::backend::Backend;
 use oyez_hub::policy::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use oyez_server::config::{Inputs, load};
 use oyez_server::forwarders::Forwarders;
@@ -231,7 +231,7 @@ fn asking(backend: Arc<Slow>) -> App {
     App {
         policy: Arc::clone(&config.policy),
         dialect: Some(Arc::clone(&config.dialect)),
-        backend: Some(Backend::new(backend)),
+        backend: Some(Backend::new("desk", backend)),
         ..App::embedded(AppId(0), "a", "/")
     }
 }

@@ -52,6 +52,7 @@ fn get(url: &str) -> FetchRequest {
         headers: vec![("x-key".to_owned(), "k".to_owned())],
         body: Bytes::new(),
         timeout: Duration::from_secs(10),
+        private: true,
     }
 }
 
@@ -153,4 +154,20 @@ fn connections_belong_to_the_given_runtime() {
     assert_eq!(shard.block_on(client.fetch(get(&url))).unwrap().body, "ok");
     drop(shard);
     control.block_on(server).unwrap();
+}
+
+#[tokio::test]
+async fn what_may_only_go_to_public_addresses_goes_nowhere_else() {
+    let (url, server) = serve(response("200 OK", "", "{}"), false).await;
+    let port = url.split(':').nth(2).unwrap().split('/').next().unwrap();
+    let client = client();
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
+        let url = format!("http://{host}:{port}/");
+        let request = FetchRequest { private: false, ..get(&url) };
+        assert_eq!(client.fetch(request).await, Err(FetchError::Private), "{url}");
+    }
+    // A connection that others were allowed to make is none of its own.
+    client.fetch(get(&url)).await.unwrap();
+    assert_eq!(client.fetch(FetchRequest { private: false, ..get(&url) }).await, Err(FetchError::Private));
+    server.await.unwrap();
 }

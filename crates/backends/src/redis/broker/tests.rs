@@ -7,6 +7,7 @@ use oyez_hub::broker::conformance::{self, said};
 use tempfile::TempDir;
 
 use super::*;
+use crate::redis::ear::BEHIND;
 
 /// A server that ends with the test.
 struct Redis {
@@ -48,11 +49,11 @@ impl Redis {
     }
 
     fn broker(&self) -> (Arc<RedisBroker>, Inlet) {
-        RedisBroker::connect(Server::new(&self.url(), None).expect("a server"), "test", &Handle::current())
+        RedisBroker::connect(Place::of(&self.url()).expect("a place"), "test", &Handle::current())
     }
 
     async fn ask(&self, words: &[&str]) {
-        let client = Client::open(self.url()).expect("a URL");
+        let client = redis::Client::open(self.url()).expect("a URL");
         let mut lane = client.get_multiplexed_async_connection().await.expect("it is there");
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {

@@ -3,6 +3,8 @@
 use oyez_hub::store::StoreError;
 use redis::{ErrorKind, RedisError};
 
+use crate::redis::place::Nowhere;
+
 const NO_SCRIPT: &str = "no_script";
 
 /// Whether Redis does not know a script (any more).
@@ -36,7 +38,7 @@ pub(super) fn of(error: &RedisError, place: &str) -> StoreError {
         "MASTERDOWN" => ("master_down", "it is a replica without its master: name the master in --store"),
         "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => (
             "cluster",
-            "it is a node of a Redis Cluster: --store takes a single Redis, or one that a proxy in front of the cluster makes of it",
+            "it is a node of a Redis Cluster: name the cluster, --store redis+cluster://HOST:PORT,…; then who has it is found by itself",
         ),
         "NOSCRIPT" => (NO_SCRIPT, "it is told the scripts again by itself"),
         _ if said.contains("unexpected symbol near '#'") => ("too_old", "Redis 7.0 or later is needed"),
@@ -48,6 +50,16 @@ pub(super) fn of(error: &RedisError, place: &str) -> StoreError {
 /// Redis is not there.
 pub(super) fn unreachable(place: &str, said: impl Into<String>) -> StoreError {
     refused(place, "unreachable", said, "is it running there? It is connected by itself as soon as it is")
+}
+
+impl From<Nowhere> for StoreError {
+    fn from(nowhere: Nowhere) -> Self {
+        match nowhere {
+            Nowhere::Failed(place, error) => of(&error, &place),
+            Nowhere::Silent(place) => silent(&place),
+            Nowhere::Unknown(place, said, help) => refused(&place, "unknown", said, help),
+        }
+    }
 }
 
 /// It has not answered in time.
@@ -71,6 +83,6 @@ fn server(place: &str) -> String {
 
 /// Whether the connection is of no use any more.
 pub(super) fn ends_connection(error: &StoreError) -> bool {
-    const ENDS: [&str; 6] = ["unreachable", "silent", "read_only", "loading", "master_down", "credentials"];
+    const ENDS: [&str; 7] = ["unreachable", "silent", "read_only", "loading", "master_down", "credentials", "cluster"];
     matches!(error, StoreError::Server { word, .. } if ENDS.contains(word))
 }

@@ -11,9 +11,9 @@ use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value, cmd};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::place::Place;
 use super::script::Script;
 use super::{answer, fault};
+use crate::redis::place::Place;
 
 /// How long Redis may take to let us in, or to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ impl fmt::Debug for Link {
 impl Link {
     /// Connects, and looks whether this Redis can keep a store.
     pub(super) async fn open(place: &Place, prefix: &str) -> Result<Self, StoreError> {
-        let client = place.client().await?;
+        let client = place.client(prefix).await?;
         let place: Arc<str> = client.get_connection_info().addr().to_string().into();
         let config = || AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(None);
         let connect = || async {

@@ -8,7 +8,6 @@ mod answer;
 mod certain;
 mod fault;
 mod link;
-mod place;
 mod script;
 mod verify;
 mod writer;
@@ -32,9 +31,9 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
 use self::link::{Link, ask};
-use self::place::Place;
 use self::script::{Call, Script};
 use self::writer::{Answer, HOLD, Job, QUEUE, Shared, Writer};
+use super::place::Place;
 
 /// Questions that are answered at once; more wait.
 const READERS: usize = 32;
@@ -50,7 +49,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// At the Redis of this URL; `redis+sentinel://HOST:PORT,HOST:PORT/MASTER`: at the one that sentinels call so.
+    /// At the Redis of this URL (see [`Place::of`]). A cluster keeps all of it on the one master that has the prefix's slot.
     ///
     /// # Errors
     /// What is wrong with the URL, without showing it.
@@ -59,7 +58,12 @@ impl Options {
         if prefix.is_empty() || prefix.contains(['{', '}']) {
             return Err("a prefix has at least one letter and no braces, as in ?prefix=oyez:".to_owned());
         }
-        Ok(Self { place: Place::of(url)?, prefix: prefix.to_owned() })
+        let place = Place::of(url)?;
+        let prefix = match prefix.strip_suffix(':').unwrap_or(prefix) {
+            tag if place.is_cluster() => format!("{{{tag}}}:"),
+            _ => prefix.to_owned(),
+        };
+        Ok(Self { place, prefix })
     }
 
     /// With keys that begin like this.
@@ -368,6 +372,10 @@ impl Store for RedisStore {
 
     async fn verify(&self) -> Result<Vec<Damage>, StoreError> {
         verify::all(self).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn health(&self) -> Option<watch::Receiver<Option<StoreError>>> {

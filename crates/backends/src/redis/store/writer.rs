@@ -16,8 +16,8 @@ use tracing::{info, warn};
 use super::certain::Certainty;
 use super::fault;
 use super::link::{Link, ask_all};
-use super::place::Place;
 use super::script::{Call, Script};
+use crate::redis::place::Place;
 use crate::supervise::Backoff;
 
 /// Operations that wait for the writer; whoever comes then waits until there is room, in order of arrival.

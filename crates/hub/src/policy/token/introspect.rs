@@ -198,7 +198,7 @@ impl Introspector {
                 (Method::Get, Bytes::new())
             }
         };
-        FetchRequest { method, url: self.spec.url.clone(), headers, body, timeout: self.spec.timeout }
+        FetchRequest { method, url: self.spec.url.clone(), headers, body, timeout: self.spec.timeout, private: true }
     }
 
     /// What an answer means. Whatever is not clearly a yes or a no denies, but is not remembered.

@@ -147,6 +147,7 @@ impl RemoteKeys {
             headers: vec![("accept".to_owned(), "application/json".to_owned())],
             body: Bytes::new(),
             timeout: self.spec.timeout,
+            private: true,
         };
         let answer = tokio::time::timeout(self.spec.timeout, self.fetch.fetch(request));
         let answer = answer.await.map_err(|_| "no answer in time".to_owned())?.map_err(|e| e.to_string())?;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::decode::iso_date;
+use super::values::iso_date;
 use super::*;
 use crate::message::Args;
 use crate::socketio::{Error, Packet};
@@ -89,6 +89,8 @@ fn values_become_json() {
     value("ca 3f000000", "0.5");
     value("cb 3ff8000000000000", "1.5");
     value("cb 7ff8000000000000", "null");
+    value("cb 4000000000000000", "2");
+    value("cb 8000000000000000", "0");
     value("d9 02 c3a9", "\"é\"");
     value("da 0001 22", r#""\"""#);
     value("a1 ff", "\"\u{fffd}\"");

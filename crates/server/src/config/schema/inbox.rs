@@ -1,6 +1,7 @@
 //! The rows about durable messages.
 
-use super::Kind::{Bool, Choice, Count, Duration, Expression, Secrets, Table, Text};
+use super::Kind::{Bool, Choice, Count, Duration, Expression, Table, Text};
+use super::backend::{PRIVATE, SECRET, TOKEN};
 use super::{Section, may, need, or, within};
 
 #[rustfmt::skip]
@@ -38,11 +39,13 @@ pub(super) static INBOX: Section = Section {
 #[rustfmt::skip]
 static WEBHOOK: Section = Section {
     path: "app.NAME.inbox.webhook",
-    doc: "Publications with `\"receipts\": \"webhook\"` are told of here: a POST of `{app, id, user, state, at}` when a user's message was delivered, seen, read, archived. It is tried four times.",
+    doc: "Publications with `\"receipts\": \"webhook\"` are told of here: a POST of `{app, id, user, state, at}` when a user's message was delivered, seen, read, archived. It is tried four times. See [webhooks.md](webhooks.md).",
     keys: &[
         need("url", Text, r#""https://backend.example.com/receipts""#, "where"),
         or("timeout", Duration, r#""5s""#, "how long one attempt may take"),
-        may("secret", Secrets, r#"{ env = "RECEIPTS_KEY" }"#, "bearer token for the backend"),
+        SECRET,
+        TOKEN,
+        PRIVATE,
     ],
 };
 

@@ -75,10 +75,14 @@ impl Session {
                         self.channels.insert(channel.clone());
                         outcome.joined.push(channel.clone());
                     }
-                    Verdict::Deny { reason, .. } => {
-                        outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None })
-                    }
-                    Verdict::Ask(question) => panic!("nobody to ask {}", question.ask.url),
+                    Verdict::Deny { reason, .. } => outcome.denied.push(Denial {
+                        channel: Some(channel.clone()),
+                        reason,
+                        code: 403,
+                        limit: None,
+                        error: None,
+                    }),
+                    Verdict::Ask(question) => panic!("nobody to ask {}", question.ask.endpoint.url),
                 }
             }
             Step::Leave(channel) => {
@@ -91,7 +95,13 @@ impl Session {
                     if let Verdict::Deny { reason, .. } =
                         self.app.policy.publish(&self.identity, channel, &publication.message.event, member)
                     {
-                        outcome.denied.push(Denial { channel: Some(channel.clone()), reason, code: 403, limit: None });
+                        outcome.denied.push(Denial {
+                            channel: Some(channel.clone()),
+                            reason,
+                            code: 403,
+                            limit: None,
+                            error: None,
+                        });
                         return;
                     }
                 }
@@ -100,7 +110,7 @@ impl Session {
             }
             Step::Status(status) => self.status = Some(status.clone()),
             Step::Mark(..) => outcome.marked = Some(Marked::default()),
-            Step::Heartbeat | Step::Refresh(_) | Step::Forward => {}
+            Step::Heartbeat | Step::Refresh(_) | Step::Forward(_) => {}
         }
     }
 

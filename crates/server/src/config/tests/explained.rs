@@ -56,7 +56,10 @@ fn a_right_may_be_asked_of_the_backend() {
         .expect("a user");
     assert!(said.to_string().contains("ASKED of the app's backend: subscribe ticket:9"), "{said}");
     let oyez_hub::policy::Verdict::Ask(question) = said.verdict else { panic!("a question") };
-    assert_eq!((question.ask.cache.as_secs(), question.ask.timeout.as_secs(), question.ask.default), (60, 2, false));
+    assert_eq!(
+        (question.ask.cache.as_secs(), question.ask.endpoint.timeout.as_secs(), question.ask.default),
+        (60, 2, false)
+    );
     let body = json!({
         "user": "u1", "roles": [], "attributes": {"departments": ["tech"]}, "action": "subscribe", "channel": "ticket:9", "captures": {"id": "9"}
     });

@@ -135,6 +135,26 @@ fn rules_that_cannot_work() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
+fn a_backend_is_told_something_where_it_may_be_and_signed_well() {
+    let webhook = |more: &str, expect: &[&str]| {
+        check("[app.desk.identity]", &format!("[app.desk.webhook]\n{more}\n[app.desk.identity]"), expect);
+    };
+    webhook("timeout = \"1s\"", &["app.desk.webhook.url is missing", "\n1 mistake"]);
+    webhook("url = \"http://10.0.0.1:80/x\"", &["app.desk.webhook.url is no public address", "write private = true", "\n1 mistake"]);
+    webhook("url = \"http://b\"\nsecret = \"short\"", &["app.desk.webhook.secret: a secret has at least 16 bytes", "\n1 mistake"]);
+    webhook("url = \"http://b\"\nevents = []", &["app.desk.webhook.events is empty", "\n1 mistake"]);
+    webhook("url = \"http://b\"\nevents = \"user.away\"", &["user.online", "\n1 mistake"]);
+    webhook("url = \"http://b\"\nevents = \"user.online\"\nchannels = \"a\"", &["app.desk.webhook.channels says nothing", "\n1 mistake"]);
+    let on = |more: &str, expect: &[&str]| {
+        check("[app.desk.identity]", &format!("[[app.desk.on]]\nevent = \"m\"\n{more}\n[app.desk.identity]"), expect);
+    };
+    on("forward = { url = \"http://localhost/x\" }", &["app.desk.on.forward.url is no public address", "\n1 mistake"]);
+    on("forward = { url = \"http://b\" }\nack = \"true\"", &["app.desk.on has both `ack` and `forward`", "\n1 mistake"]);
+    check("[app.desk]", "[app.\"*desk\"]", &["`*desk` is no name for an app"]);
+}
+
+#[test]
 fn what_says_nothing_of_durable_messages_is_a_mistake() {
     let inbox = |more: &str, expect: &[&str]| {
         check("[app.desk.identity]", &format!("[app.desk.inbox]\n{more}\n[app.desk.identity]"), expect);
@@ -379,6 +399,11 @@ fn sources() {
     check("\"rabbitmq\"", "\"rabbit\"", &["app.desk.source.events.kind does not know `rabbit`"]);
     check("exchange = \"events\"\n", "", &["app.desk.source.events.exchange is missing"]);
     check("[\"quota.#\"]", "[]", &["app.desk.source.events.from is empty"]);
+    check("\"rabbitmq\"", "\"nats-jetstream\"", &["app.desk.source.events.stream is missing"]);
+    check("\"rabbitmq\"", "\"nats-jetstream\"\nstream = \"a.b\"", &["events.stream is no name that JetStream can have"]);
+    check("\"rabbitmq\"", "\"nats-jetstream\"\nstream = \"A\"\ngroup = \"\"", &["events.group is no name that JetStream can have"]);
+    check("\"rabbitmq\"", "\"nats\"\ngroup = \"a b\"", &["events.group is no name of a queue group"]);
+    check("\"rabbitmq\"\nurl = { env = \"RABBITMQ_URL\" }\nexchange = \"events\"\nfrom = [\"quota.#\"]", "\"nats\"\nurl = \"nats://a\"\nfrom = [\"a..b\"]", &["events.from has what is no subject"]);
     check("quota.{what}", "quota.{data}", &["`data` is taken"]);
     check("quota.{what}", "quota.{what", &["`{` without its `}`"]);
     check("data.percent > 90", "percent > 90", &["percent"]);

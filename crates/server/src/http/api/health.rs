@@ -1,5 +1,7 @@
 //! Probes: alive, ready, measured.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -54,8 +56,10 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     if let Some(error) = api.hub.inboxes().and_then(Inboxes::trouble) {
         unready.push(Unready::new("store", error.to_string()));
     }
-    if api.hub.cluster().is_some_and(|cluster| !cluster.is_reached()) {
-        unready.push(Unready::new("broker", "the broker is not reached: other nodes do not hear this one".to_owned()));
+    let is_alone = api.hub.cluster().is_some_and(|cluster| !cluster.is_reached());
+    if is_alone || api.hub.neighbours().any(|standing| !standing.reached.load(Relaxed)) {
+        unready
+            .push(Unready::new("broker", "the broker is not reached: other servers do not hear this one".to_owned()));
     }
     let Some(first) = unready.first() else { return Json(Health { status: "ready" }).into_response() };
     let refusal = ApiError::new(Code::Unavailable, first.message.clone()).body();

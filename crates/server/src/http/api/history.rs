@@ -121,6 +121,8 @@ pub(super) async fn history(
     let channel: Arc<str> = channel.into();
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = Query { channel, since, limit, known };
+    // What other nodes say is heard from now on: who asks again soon, on this node, misses nothing.
+    let _listening = api.hub.listen(app.id, [Arc::clone(&query.channel)]).await;
     let past = query.read(&api, &recovery.log, Duration::from_secs(wait)).await;
     // Who has waited may have lost the right meanwhile.
     let asker = if wait == 0 { asker } else { self::asker(&api, &params, &uri, &headers, &query.channel).await?.1 };

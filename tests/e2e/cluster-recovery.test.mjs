@@ -1,0 +1,235 @@
+// A client that is cut off and comes back to another node gets what it missed, from all nodes, or hears of a gap; and so does
+// one that is connected, when the nodes could not hear each other.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { join, relative } from 'node:path';
+import { WebSocket } from 'ws';
+import { ROOT, connect, connected, next } from './harness.mjs';
+import { cluster, until } from './company.mjs';
+import { CONFIG, RECOVERY, range, user } from './remembering.mjs';
+import { folder } from './stage.mjs';
+import { Inbox } from './waiting.mjs';
+
+const feed = (t, count, options = {}) => {
+  const config = relative(ROOT, join(folder(t, { 'oyez.toml': CONFIG(RECOVERY) }), 'oyez.toml'));
+  return cluster(t, count, { config, ...options });
+};
+
+/** A network between one client and the nodes, each connection to the next of them, which can be cut and mended. */
+async function network(t, nodes) {
+  const open = new Set();
+  let whole = true;
+  let turn = 0;
+  const between = net.createServer((near) => {
+    if (!whole) return near.destroy();
+    const far = net.connect(nodes[turn++ % nodes.length].port, '127.0.0.1');
+    for (const [from, to] of [[near, far], [far, near]]) {
+      open.add(from);
+      from.on('error', () => {}).on('close', () => { open.delete(from); to.destroy(); });
+      from.pipe(to);
+    }
+  });
+  await new Promise((resolve) => between.listen(0, '127.0.0.1', resolve));
+  t.after(() => between.close());
+  return {
+    url: `http://127.0.0.1:${between.address().port}`,
+    cut() { whole = false; open.forEach((socket) => socket.destroy()); },
+    mend() { whole = true; },
+  };
+}
+
+/** A stock client that comes back by itself, to the next node each time. */
+async function client(t, nodes, sub, options = {}) {
+  const between = await network(t, nodes);
+  const socket = connect(between.url, { reconnection: true, reconnectionDelay: 5, reconnectionDelayMax: 10, auth: { token: user(sub, ['a']) }, transports: ['websocket'], ...options });
+  t.after(() => socket.disconnect());
+  const heard = Inbox.of(socket);
+  await connected(socket);
+  await heard.take('welcome');
+  return { socket, heard, net: between };
+}
+
+/** Cuts it off until `meanwhile` is done and it has come back. */
+async function away({ socket, net: between }, meanwhile = async () => {}) {
+  const gone = next(socket, 'disconnect');
+  between.cut();
+  await gone;
+  await meanwhile();
+  const back = next(socket, 'connect', 10_000);
+  between.mend();
+  await back;
+}
+
+const heardFrom = ({ heard }, at) => heard.all('item').filter((item) => item.at === at).map(({ n }) => n);
+
+for (const transports of [['websocket'], ['polling']]) {
+  test(`a client that is cut off again and again while all nodes talk hears everything once and in order: ${transports}`, async (t) => {
+    const { nodes } = await feed(t, 2);
+    const ann = await client(t, nodes, 'ann', { transports });
+    const { id } = ann.socket;
+    const COUNT = 500;
+    const talking = nodes.map(async (node, at) => { for (let n = 0; n < COUNT; n += 1) await node.publish('news', 'item', { at, n }); });
+    for (let round = 0; round < 20; round += 1) {
+      await away(ann);
+      assert.equal(ann.socket.recovered, true, `round ${round}`);
+      assert.equal(ann.socket.id, id);
+    }
+    await Promise.all(talking);
+    for (const at of [0, 1]) await nodes[at].publish('news', 'item', { at, n: COUNT });
+    for (const at of [0, 1]) {
+      await ann.heard.take('item', (item) => item.at === at && item.n === COUNT);
+      assert.deepEqual(heardFrom(ann, at), range(0, COUNT + 1));
+    }
+    assert.equal(ann.heard.all('welcome').length, 1);
+    assert.deepEqual(ann.heard.all('gap'), []);
+  });
+}
+
+test('what is said by any node while a client is away reaches it on any other, also what it alone listened to', async (t) => {
+  const { nodes } = await feed(t, 3);
+  const ann = await client(t, nodes, 'ann');
+  assert.deepEqual(await ann.socket.emitWithAck('join', ['room:a']), { joined: ['room:a'] });
+  const { id } = ann.socket;
+  let n = 0;
+  for (let round = 0; round < 6; round += 1) {
+    await away(ann, async () => {
+      for (const [at, node] of nodes.entries()) for (const to of ['room:a', 'user:ann', id]) await node.publish(to, 'item', { at, n: n++, to });
+    });
+    assert.equal(ann.socket.recovered, true);
+    for (const [at, node] of nodes.entries()) for (const to of ['room:a', id]) await node.publish(to, 'item', { at, n: n++, to });
+    await until(() => ann.heard.all('item').length >= n, `${n}, but ${ann.heard.all('item').length}`, 5000);
+  }
+  const all = ann.heard.all('item').map((item) => item.n);
+  assert.deepEqual(all.toSorted((a, b) => a - b), range(0, n));
+  assert.deepEqual(ann.heard.all('gap'), []);
+  // It is known, found, asked and sent away by its id on every node.
+  for (const node of nodes) {
+    const { json } = await node.api('/api/v1/connections?user=ann');
+    assert.deepEqual(json.connections.map(({ id }) => id), [id]);
+  }
+  ann.socket.on('ask', (...args) => args.at(-1)('yes'));
+  for (const node of nodes) {
+    const { json } = await node.api('/api/v1/publish', { body: { to: id, event: 'ask', data: {}, ack: { timeout_ms: 5000 } } });
+    assert.deepEqual(json.answers.flat(), ['yes'], JSON.stringify(json));
+  }
+  const gone = next(ann.socket, 'disconnect');
+  assert.equal((await nodes[0].api('/api/v1/disconnect', { body: { session: id } })).status, 200);
+  await gone;
+});
+
+/** A plain WebSocket that watches room a. */
+async function watcher(t, node, since = null) {
+  const socket = new WebSocket(`${node.ws}/ws?token=${user('raw', ['a'])}`);
+  t.after(() => socket.terminate());
+  const heard = new Inbox();
+  socket.on('message', (data) => { const frame = JSON.parse(data); heard.put(frame.type, frame); });
+  await heard.take('welcome');
+  socket.send(JSON.stringify({ type: 'watch', room: 'a', since }));
+  await heard.take('watching');
+  return { socket, heard };
+}
+
+test('who is connected while the broker is away hears of a gap, once, and where something is remembered only', async (t) => {
+  const { engine, nodes: [a, b] } = await feed(t, 2);
+  const ann = await client(t, [a, b], 'ann');
+  const bob = await client(t, [b], 'bob');
+  const raw = await watcher(t, b);
+  const plain = await watcher(t, a);
+  plain.socket.terminate();
+  for (let outage = 1; outage <= 2; outage += 1) {
+    await engine.stop();
+    for (const node of [a, b]) await until(async () => (await node.api('/readyz')).status === 503, 'it is red');
+    await a.publish('news', 'item', { at: 'lost for b', outage });
+    await ann.heard.take('item', (item) => item.outage === outage);
+    await engine.start();
+    for (const node of [a, b]) await until(async () => (await node.api('/readyz')).status === 200, 'it is green');
+    await b.publish(['news', 'room:a', 'ticks'], 'item', { after: outage });
+    for (const { heard } of [ann, bob]) await heard.take('item', (item) => item.after === outage);
+    await raw.heard.take('item', ({ data }) => data.after === outage);
+    for (const { heard } of [ann, bob]) {
+      const names = heard.seen.filter(([name, said]) => name === 'gap' || said?.after).map(([name, said]) => (name === 'gap' ? said.channels : said.after));
+      const [own] = names;
+      assert.deepEqual(own.filter((name) => !name.startsWith('user:')), ['few', 'news']);
+      assert.deepEqual(names, range(1, outage).flatMap((n) => [own, n]));
+    }
+    assert.deepEqual(raw.heard.all('gap').map(({ data }) => data.channels.includes('room:a')), range(0, outage).map(() => true));
+  }
+  // What it was told, it has heard: it comes back as ever.
+  await away(ann, () => b.publish('news', 'item', { n: 7 }));
+  assert.equal(ann.socket.recovered, true);
+  await ann.heard.take('item', ({ n }) => n === 7);
+  assert.equal(ann.heard.all('gap').length, 2);
+});
+
+test('an owner that has died is a gap, and so is one that does not answer', async (t) => {
+  const { nodes } = await feed(t, 3);
+  const [, b] = nodes;
+  const bob = await client(t, [b, nodes[0]], 'bob');
+  const { id } = bob.socket;
+  await away(bob, async () => {
+    await nodes[2].publish('news', 'item', { n: 1 });
+    b.child.kill('SIGSTOP');
+  });
+  assert.equal(bob.socket.recovered, false);
+  assert.notEqual(bob.socket.id, id);
+  assert.deepEqual(await bob.heard.take('gap'), { channels: [] });
+  b.child.kill('SIGCONT');
+  await nodes[2].publish('news', 'item', { n: 2 });
+  await bob.heard.take('item', ({ n }) => n === 2);
+  const eve = await client(t, [b, nodes[0]], 'eve');
+  await away(eve, async () => { b.child.kill('SIGKILL'); await b.exited; });
+  assert.equal(eve.socket.recovered, false);
+  assert.deepEqual(await eve.heard.take('gap'), { channels: [] });
+});
+
+test('a plain WebSocket goes on from the offset of another node, without a seam', async (t) => {
+  const { nodes } = await feed(t, 2);
+  const COUNT = 300;
+  let offset = null;
+  const all = [];
+  const talking = nodes.map(async (node, at) => { for (let n = 0; n < COUNT; n += 1) await node.publish('room:a', 'item', { at, n }); });
+  let over = false;
+  Promise.all(talking).then(() => { over = true; });
+  let here = await watcher(t, nodes[0]);
+  for (let round = 1; !over; round += 1) {
+    await here.heard.take('item');
+    const frames = here.heard.seen.map(([, frame]) => frame);
+    all.push(...frames.filter(({ type }) => type === 'item'));
+    offset = frames.findLast((frame) => frame.offset).offset;
+    here.socket.removeAllListeners('message');
+    here.socket.terminate();
+    here = await watcher(t, nodes[round % 2], offset);
+  }
+  for (const [at, node] of nodes.entries()) await node.publish('room:a', 'item', { at, n: COUNT });
+  for (const at of [0, 1]) await here.heard.take('item', ({ data }) => data.at === at && data.n === COUNT);
+  all.push(...here.heard.seen.map(([, frame]) => frame).filter(({ type }) => type === 'item'));
+  assert.deepEqual(here.heard.all('gap'), []);
+  for (const at of [0, 1]) {
+    const own = all.filter(({ data }) => data.at === at).map(({ data }) => data.n);
+    assert.deepEqual(own, range(own[0], COUNT + 1 - own[0]));
+  }
+  // An offset of no node that is there is a gap.
+  const lost = await watcher(t, nodes[0], 'ffffffff.1');
+  assert.deepEqual(lost.heard.all('gap').map(({ data }) => data), [{ channels: ['room:a'] }]);
+});
+
+test('clients of a node that is asked to end go on at another one', async (t) => {
+  const { nodes: [a, b] } = await feed(t, 2);
+  const all = await Promise.all(range(0, 5).map((n) => client(t, [b, a], `user-${n}`)));
+  const back = all.map(({ socket }) => next(socket, 'connect', 10_000));
+  const talking = (async () => { for (let n = 0; n < 100; n += 1) await a.publish('news', 'item', { at: 0, n }); })();
+  await b.stop();
+  await Promise.all(back);
+  await talking;
+  await a.publish('news', 'item', { at: 0, n: 100 });
+  for (const one of all) {
+    await one.heard.take('item', ({ n }) => n === 100);
+    if (!one.socket.recovered) {
+      // The node that it left was too slow to hand it over: it is told, and nothing is missed without a word.
+      await one.heard.take('gap');
+      continue;
+    }
+    assert.deepEqual(heardFrom(one, 0), range(0, 101));
+  }
+});
