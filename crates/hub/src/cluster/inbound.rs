@@ -139,9 +139,11 @@ impl Cluster {
             hub.seat(app.id, channel, users, *on);
         }
         let (hub, cluster) = (hub.clone(), Arc::clone(self));
+        self.answering.send_modify(|under_way| *under_way += 1);
         hub.clone().spawn(async move {
             let answer = hub.answer(&app, question).await;
             cluster.tell(of_node(from.node), Words::Answer(number, answer));
+            cluster.answering.send_modify(|under_way| *under_way -= 1);
         });
     }
 

@@ -33,7 +33,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
@@ -111,6 +111,8 @@ pub struct Cluster {
     pub(crate) index: Arc<Index>,
     buried: Buried,
     questions: Mutex<HashMap<u64, Answers>>,
+    /// How many questions of others are being answered.
+    answering: watch::Sender<usize>,
     /// Of questions and publications, to tell them apart.
     count: AtomicU64,
     reached: AtomicBool,
@@ -165,6 +167,7 @@ impl Hub {
             index: Arc::default(),
             buried: Buried::default(),
             questions: Mutex::default(),
+            answering: watch::Sender::new(0),
             count: AtomicU64::new(1),
             reached: AtomicBool::new(false),
             up_since: Mutex::default(),
@@ -288,11 +291,18 @@ impl Cluster {
         self.door.is_some_and(|door| verify_slices_are_equal(&door.secret, shown).is_ok())
     }
 
-    /// Says goodbye: the others forget this node at once.
+    /// Says goodbye, after what others have asked and what was published here: they forget this node at once. Returns when
+    /// that is said, or after [`PATIENCE`].
     pub async fn leave(&self) {
-        let said = Said { topic: ALL.into(), payload: self.letter(Words::Leave).write() };
+        let goodbye = async {
+            let mut answering = self.answering.subscribe();
+            let _ = answering.wait_for(|under_way| *under_way == 0).await;
+            let (said, is_said) = oneshot::channel();
+            let _ = self.outbound.send(Outbound::Last(said));
+            let _ = is_said.await;
+        };
         // Who does not hear it forgets this node a moment later.
-        let _ = timeout(PATIENCE, self.broker.say(&[said])).await;
+        let _ = timeout(PATIENCE, goodbye).await;
     }
 
     fn number(&self) -> u64 {

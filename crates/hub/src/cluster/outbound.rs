@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::index::ROWS;
@@ -33,9 +33,11 @@ pub(super) enum Outbound {
         asks: Option<(u64, u64)>,
     },
     Words(Arc<str>, Words),
+    /// Goodbye, after all that was to be said before; and who waits until it has been said.
+    Last(oneshot::Sender<()>),
 }
 
-/// Says what comes until nobody can say anything any more.
+/// Says what comes until goodbye has been said, or nobody can say anything any more.
 pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mpsc::UnboundedReceiver<Outbound>) {
     let mut batch = Vec::new();
     let mut unsaid = Unsaid::default();
@@ -43,6 +45,7 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
         let Some(hub) = Hub::upgrade(&hub) else { return };
         let (mut said, mut publications) = (Vec::new(), 0_u64);
         let mut risked = unsaid.clone();
+        let last = batch.extract_if(.., |outbound| matches!(outbound, Outbound::Last(_))).next();
         let tells = cluster.is_reached();
         if tells {
             said.extend(
@@ -51,6 +54,7 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
         }
         for outbound in &mut batch {
             match outbound {
+                Outbound::Last(_) => {}
                 Outbound::Words(topic, words) => {
                     let words = std::mem::replace(words, Words::Leave);
                     said.push(Said { topic: Arc::clone(topic), payload: cluster.letter(words).write() });
@@ -70,6 +74,9 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
             }
         }
         drop(hub);
+        if last.is_some() {
+            said.push(Said { topic: ALL.into(), payload: cluster.letter(Words::Leave).write() });
+        }
         let large = said.extract_if(.., |said| said.payload.len() > LARGEST).count() as u64;
         if large > 0 {
             warn!(event = "letter_too_large", letters = large, most = LARGEST, "it would cut off those who listen");
@@ -85,6 +92,10 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
         figure.fetch_add(publications.saturating_sub(large), Relaxed);
         // Permits return.
         batch.clear();
+        if let Some(Outbound::Last(is_said)) = last {
+            let _ = is_said.send(());
+            return;
+        }
     }
 }
 
