@@ -16,6 +16,7 @@ use crate::address::AppId;
 use crate::admission::Permit;
 use crate::policy::grants::Audience as Wanted;
 use crate::policy::{Policy, Rights};
+use crate::recovery::Mark;
 use crate::store::Seq;
 
 /// Who among a channel's members may hear a publication: all of what is wanted must admit them. Decided per distinct set of
@@ -115,6 +116,9 @@ pub enum Target {
     Socket(Address),
 }
 
+/// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
+const FRAMING: usize = 64;
+
 /// What is said, to whom, and how: all that is remembered of it.
 #[derive(Clone)]
 pub struct Publication {
@@ -144,6 +148,8 @@ pub struct Publication {
     pub compress: bool,
     /// Its first place in the store, if it lies there: each who hears it has it in their inbox, and acknowledges it.
     pub stored: Option<Seq>,
+    /// Its place in the history that nodes share, if it is there.
+    pub recorded: Option<Mark>,
 }
 
 impl Publication {
@@ -152,6 +158,18 @@ impl Publication {
     pub fn size(&self) -> usize {
         let native = self.native.as_ref().map_or(0, String::len);
         self.args.text().len() + self.args.attachments().iter().map(bytes::Bytes::len).sum::<usize>() + native
+    }
+}
+
+impl Publication {
+    /// Bytes that a client is written, about.
+    pub(crate) fn on_wire(&self) -> usize {
+        self.size() + self.event.len() + FRAMING
+    }
+
+    /// Whether somebody has it who has the history that nodes share up to that place.
+    pub(crate) fn is_within(&self, until: Option<Mark>) -> bool {
+        self.recorded.zip(until).is_some_and(|(own, until)| own.epoch == until.epoch && own <= until)
     }
 }
 

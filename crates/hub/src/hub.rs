@@ -2,6 +2,7 @@
 
 mod census;
 mod enter;
+mod history;
 mod publish;
 pub(crate) mod revoked;
 #[cfg(test)]

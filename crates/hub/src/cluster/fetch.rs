@@ -25,7 +25,7 @@ use crate::channel::{abroad_of, is_own};
 use crate::command::Control;
 use crate::delivery::{Heard, Publication, Target};
 use crate::policy::{Identity, Verdict};
-use crate::recovery::{Gap, Ghost, Mark, Numbers, Recovery, Wanted, direct};
+use crate::recovery::{Gap, Ghost, Had, Mark, Recovery, Wanted, direct};
 
 /// How long a node that goes waits for others to take its sessions over: stock clients come back after 1.5 s at most.
 pub const HAND_OVER: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ pub struct Brought {
     /// In order.
     pub publications: Vec<Publication>,
     /// What is not said again.
-    pub had: Numbers,
+    pub had: Had,
     /// Everything else comes after this place of this node's log.
     pub since: u64,
 }
@@ -161,7 +161,8 @@ impl Hub {
         let is_it = |answer: &Answer| matches!(answer, Answer::Said(_) | Answer::Lost(_));
         let (_, Answer::Said(fetched)) = cluster.find(app, question, is_it).await? else { return None };
         let publications = fetched.missed.into_iter().filter_map(|relay| relay.publication(app)).collect();
-        Some(Brought { publications, had: fetched.numbers, since: from })
+        let had = Had { numbers: fetched.numbers, recorded: None };
+        Some(Brought { publications, had, since: from })
     }
 
     /// What another node hears that looks for a session.

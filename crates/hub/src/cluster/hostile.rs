@@ -62,6 +62,7 @@ mod tests {
             when_slow,
             compress: true,
             stored: None,
+            recorded: None,
             remembered: vec!["room".into()],
             asks: Some((9, 1_000)),
         }

@@ -45,7 +45,7 @@ pub use neighbours::{Line, Outward, Standing, Told, WeakHub};
 use crate::Hub;
 use crate::address::{Address, AppId};
 use crate::app::App;
-use crate::broker::{Broker, Inlet, Said};
+use crate::broker::{Broker, Inlet};
 use crate::channel::{EVERYONE, is_own};
 use crate::clock::unix_millis;
 use crate::delivery::{Delivery, Target};
@@ -62,6 +62,7 @@ use orphans::Buried;
 use outbound::{Outbound, is_for_all};
 pub use words::Question;
 use words::{Answer, Letter, Words};
+pub(crate) use words::{keep, kept};
 
 /// What all nodes listen to.
 const ALL: &str = "@all";

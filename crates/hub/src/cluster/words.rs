@@ -23,7 +23,7 @@ const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
 /// twenty times as much, for a moment.
@@ -252,6 +252,7 @@ pub(super) struct Relay {
     pub(super) when_slow: Slow,
     pub(super) compress: bool,
     pub(super) stored: Option<Seq>,
+    pub(super) recorded: Option<Mark>,
     /// Channels that remember it.
     pub(super) remembered: Vec<Arc<str>>,
     /// The number under which acknowledgements are awaited, and for how many milliseconds.
@@ -284,6 +285,7 @@ impl Relay {
             },
             compress: publication.compress,
             stored: publication.stored,
+            recorded: publication.recorded,
             remembered: Vec::new(),
             asks: None,
         }
@@ -324,6 +326,7 @@ impl Relay {
             rule,
             compress: self.compress,
             stored: self.stored,
+            recorded: self.recorded,
         })
     }
 }
@@ -347,6 +350,18 @@ fn audience(app: &App, wants: Vec<Want>) -> Option<Option<Audience>> {
     });
     let wanted: Vec<Wanted> = wanted.collect::<Option<_>>()?;
     Some((!wanted.is_empty()).then(|| Audience::new(&app.policy, wanted)))
+}
+
+/// A publication as the history that nodes share keeps it.
+pub(crate) fn keep(app: &App, publication: &Publication) -> Bytes {
+    postcard::to_extend(&Relay::of(app, publication), vec![FORMAT]).unwrap_or_default().into()
+}
+
+/// The same again, which is at that place there; `None`: it was written by another version.
+pub(crate) fn kept(app: &App, kept: &[u8], place: Mark) -> Option<Publication> {
+    let written = kept.strip_prefix(&[FORMAT])?;
+    let relay: Relay = postcard::from_bytes(written).ok()?;
+    Relay { recorded: Some(place), ..relay }.publication(app)
 }
 
 /// Why a letter was not read.

@@ -64,7 +64,17 @@ impl Hub {
         remembered: Option<(&Recovery, Histories)>,
         whence: Whence,
     ) -> Result<usize, CommandError> {
+        let mut publication = publication;
+        if let Some((recovery, channels)) = &remembered {
+            self.record(app, recovery, &mut publication, channels, whence).await;
+        }
         let permit = self.inner.door.enter(publication.size()).await;
+        // Until it has taken its place.
+        let late = remembered.as_ref().filter(|_| publication.recorded.is_some());
+        let late = late.map(|(recovery, _)| recovery.late.recorded());
+        let had = late.iter().flat_map(|late| late.iter()).filter_map(|late| late.has(&publication));
+        let had: Vec<Arc<str>> = had.map(|name| name.encode().into()).collect();
+        publication.except.extend(had);
         let publication = Arc::new(publication);
         let Some(permit) = permit else {
             // Nobody is left here who could hear it; but somebody may come back elsewhere who has missed it.

@@ -248,6 +248,7 @@ pub(crate) fn composed<'a>(app: &'a App, saying: Saying<'_>) -> (Publication, Op
         rule,
         compress: publish.compress,
         stored: None,
+        recorded: None,
     };
     (publication, remembered)
 }

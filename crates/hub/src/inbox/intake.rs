@@ -348,6 +348,7 @@ impl Hub {
             rule: None,
             compress: true,
             stored: None,
+            recorded: None,
         }
     }
 }

@@ -108,7 +108,7 @@ impl Inboxes {
     }
 
     /// Notes how an operation went that writes.
-    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+    pub(crate) fn note<T>(&self, outcome: &Result<T, StoreError>) {
         let Err(error) = outcome else { return };
         self.figures.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if error.is_trouble() {

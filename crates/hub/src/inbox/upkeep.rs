@@ -24,9 +24,13 @@ pub(super) async fn follow(hub: Weak<Inner>, mut health: watch::Receiver<Option<
         {
             let Some(hub) = Hub::upgrade(&hub) else { return };
             let Some(inboxes) = hub.inboxes() else { return };
-            match health.borrow_and_update().as_ref() {
-                Some(trouble) => inboxes.troubled(trouble),
-                None => inboxes.untroubled(),
+            let trouble = health.borrow_and_update().clone();
+            match trouble {
+                Some(trouble) => inboxes.troubled(&trouble),
+                None => {
+                    inboxes.untroubled();
+                    hub.mend_history().await;
+                }
             }
         }
         if health.changed().await.is_err() {

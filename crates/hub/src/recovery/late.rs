@@ -3,18 +3,24 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::Numbers;
+use super::{Mark, Numbers};
 use crate::address::Address;
 use crate::cluster::{Origin, Peer};
+use crate::delivery::Publication;
 
 /// Nothing that a node has said is heard later than that after another node has heard it.
 const LATEST: Duration = Duration::from_secs(60);
 
-/// By the node that says it: sessions, each with the number up to which it has all that this node has said.
+/// Sessions that have something which may come to this node later.
 #[derive(Debug, Default)]
-pub(crate) struct Late(Mutex<HashMap<Peer, Vec<Had>>>);
+pub(crate) struct Late {
+    /// By the node that says it, each with the number up to which it has all that this node has said.
+    said: Mutex<HashMap<Peer, Vec<Had>>>,
+    /// With the place up to which each has the history that nodes share.
+    recorded: RwLock<Vec<Recorded>>,
+}
 
 #[derive(Debug)]
 struct Had {
@@ -23,10 +29,30 @@ struct Had {
     since: Instant,
 }
 
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    until: Mark,
+    name: Address,
+    since: Instant,
+}
+
 impl Late {
+    /// A session has the history that nodes share up to that place; what takes its place in this node's log after this call
+    /// is not said to it again.
+    pub(crate) fn expect_recorded(&self, name: Address, until: Mark, now: Instant) {
+        let mut recorded = self.recorded.write();
+        recorded.retain(|had| now.saturating_duration_since(had.since) < LATEST);
+        recorded.push(Recorded { until, name, since: now });
+    }
+
+    /// Who has what; nobody else is expected while this is held, so that it is until a publication has taken its place.
+    pub(crate) fn recorded(&self) -> RwLockReadGuard<'_, Vec<Recorded>> {
+        self.recorded.read()
+    }
+
     /// A session has all up to these numbers.
     pub(crate) fn expect(&self, name: Address, numbers: &Numbers, now: Instant) {
-        let mut late = self.0.lock();
+        let mut late = self.said.lock();
         for (peer, number) in numbers {
             let had = late.entry(*peer).or_default();
             had.retain(|had| now.saturating_duration_since(had.since) < LATEST);
@@ -36,7 +62,7 @@ impl Late {
 
     /// Who has this already. What a node says is heard in its order, so nothing older comes after it.
     pub(crate) fn had(&self, origin: Origin) -> Vec<Address> {
-        let mut late = self.0.lock();
+        let mut late = self.said.lock();
         let Some(had) = late.get_mut(&origin.peer) else { return Vec::new() };
         had.retain(|had| had.number >= origin.number);
         let names = had.iter().map(|had| had.name).collect();
@@ -44,6 +70,13 @@ impl Late {
             late.remove(&origin.peer);
         }
         names
+    }
+}
+
+impl Recorded {
+    /// Its session, if that has this publication already.
+    pub(crate) fn has(&self, publication: &Publication) -> Option<Address> {
+        publication.is_within(Some(self.until)).then_some(self.name)
     }
 }
 

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::ring::{Bounds, Entry, History, State};
-use super::{Numbers, is_direct};
+use super::{Had, is_direct};
 use crate::cluster::Origin;
 use crate::delivery::Publication;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A place in a log, as clients hold it: opaque to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark {
     /// One life of the log.
     pub epoch: u32,
@@ -116,6 +116,11 @@ impl Log {
         self.last.load(Ordering::Acquire)
     }
 
+    /// For how long anything is kept.
+    pub(crate) fn longest(&self) -> std::time::Duration {
+        self.bounds.time
+    }
+
     /// What will be said in these channels.
     pub(crate) fn all_from_now(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
         let since = self.last();
@@ -182,7 +187,7 @@ impl Log {
         now: Instant,
         push: impl FnOnce(Missed, u64) -> R,
     ) -> Result<R, Gap> {
-        self.replay_beside(&Numbers::new(), from, wanted, budget, now, push)
+        self.replay_beside(&Had::default(), from, wanted, budget, now, push)
     }
 
     pub(super) fn look(
@@ -190,7 +195,7 @@ impl Log {
         state: &mut State,
         from: Mark,
         wanted: &[Wanted],
-        had: &Numbers,
+        had: &Had,
         budget: usize,
         now: Instant,
     ) -> Result<Missed, Gap> {

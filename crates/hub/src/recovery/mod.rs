@@ -21,7 +21,7 @@ pub(crate) use late::Late;
 pub use log::{Gap, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::{PidKey, Pids};
 pub use ring::{Bounds, History};
-pub use shared::Numbers;
+pub use shared::{Had, Numbers};
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +49,15 @@ pub fn is_direct(channel: &str) -> bool {
 /// How they begin.
 const SESSION: char = '\0';
 
+/// The channels of which something could not be kept where nodes share it.
+#[derive(Debug, Default)]
+pub(crate) struct Unrecorded {
+    /// With how much each keeps.
+    pub(crate) channels: HashMap<Arc<str>, History>,
+    /// They are too many to be named.
+    pub(crate) is_all: bool,
+}
+
 /// The recovery of one app.
 #[derive(Debug)]
 pub struct Recovery {
@@ -60,6 +69,8 @@ pub struct Recovery {
     pub ghosts: Ghosts,
     /// What may still be heard of what sessions were handed over with.
     pub(crate) late: Late,
+    /// What could not be kept where nodes share it.
+    pub(crate) unrecorded: Mutex<Unrecorded>,
     /// Where sessions are that came back under the name that they had.
     homes: Mutex<HashMap<Address, Address>>,
 }
@@ -73,6 +84,7 @@ impl Recovery {
             log: Log::new(rand::random(), bounds),
             ghosts: Ghosts::new(GHOSTS, GHOST_BYTES),
             late: Late::default(),
+            unrecorded: Mutex::default(),
             homes: Mutex::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::log::{Missed, Wanted};
-use super::{Numbers, is_direct};
+use super::{Had, is_direct};
 use crate::cluster::{Origin, Peer};
 use crate::delivery::Publication;
 
@@ -23,9 +23,6 @@ pub struct History {
 /// Bytes that remembering a publication costs beside what it says, about: without them nobody would count events that
 /// say nothing.
 const BESIDE: usize = 384;
-
-/// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
-const FRAMING: usize = 64;
 
 /// What a server of another make says reaches nodes at about the same time, and nothing says that it is the same: for so long
 /// nobody can tell what another node has heard of it.
@@ -88,16 +85,12 @@ pub(super) struct Entry {
     pub(super) origin: Option<Origin>,
 }
 
-/// Bytes that a client is written, about.
-fn on_wire(publication: &Publication) -> usize {
-    publication.size() + publication.event.len() + FRAMING
-}
-
 impl Entry {
-    /// Whether it is not among what somebody has who has all up to these numbers.
-    pub(super) fn is_new(&self, had: &Numbers) -> bool {
-        let is_known = |origin: Origin| had.iter().any(|(peer, had)| *peer == origin.peer && origin.number <= *had);
-        !self.origin.is_some_and(is_known)
+    /// Whether it is not among what somebody has.
+    pub(super) fn is_new(&self, had: &Had) -> bool {
+        let heard =
+            |origin: Origin| had.numbers.iter().any(|(peer, had)| *peer == origin.peer && origin.number <= *had);
+        !self.origin.is_some_and(heard) && !self.publication.is_within(had.recorded)
     }
 
     /// Bytes that it costs, about.
@@ -159,20 +152,20 @@ impl State {
 
     /// What was said in these channels, beside what was `had`, unless that is too much for the wire. (Nothing can be said while it is collected,
     /// so of a channel with a long history no more is looked at than will be used.)
-    pub(super) fn missed(&self, wanted: &[Wanted], had: &Numbers, budget: usize) -> Option<Missed> {
+    pub(super) fn missed(&self, wanted: &[Wanted], had: &Had, budget: usize) -> Option<Missed> {
         let mut missed: Missed = Vec::new();
         for Wanted { channel, since } in wanted {
             let Some(ring) = self.rings.get(channel) else { continue };
             let first = ring.entries.partition_point(|entry| entry.position <= *since);
             let mut left = budget;
             for entry in ring.entries.range(first..).filter(|entry| entry.is_new(had)) {
-                left = left.checked_sub(on_wire(&entry.publication))?;
+                left = left.checked_sub(entry.publication.on_wire())?;
                 missed.push((entry.position, Arc::clone(&entry.publication)));
             }
         }
         missed.sort_unstable_by_key(|(position, _)| *position);
         missed.dedup_by_key(|(position, _)| *position);
-        let size: usize = missed.iter().map(|(_, publication)| on_wire(publication)).sum();
+        let size: usize = missed.iter().map(|(_, publication)| publication.on_wire()).sum();
         (size <= budget).then_some(missed)
     }
 

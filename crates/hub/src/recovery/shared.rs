@@ -18,6 +18,15 @@ use crate::delivery::Publication;
 /// Up to which number a log has what each node has said.
 pub type Numbers = Vec<(Peer, u64)>;
 
+/// What a reader has from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Had {
+    /// All that nodes have said up to these.
+    pub numbers: Numbers,
+    /// All up to this place of the history that nodes share.
+    pub recorded: Option<Mark>,
+}
+
 /// Where a session stands in a log that has taken it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stand {
@@ -50,6 +59,12 @@ impl Log {
         self.state.lock().ears.contains_key(channel)
     }
 
+    /// Whether nobody can tell what another node has heard of what was said in a channel.
+    pub(crate) fn is_blurred(&self, channel: &Arc<str>, now: Instant) -> bool {
+        let wanted = Wanted { channel: Arc::clone(channel), since: 0 };
+        !self.state.lock().blurred(&[wanted], now).is_empty()
+    }
+
     /// Something that others said in these channels was not heard here; none: in any of them. `push` is called with the place
     /// after which all is heard, while nothing else can be said.
     pub(crate) fn miss(&self, channels: Option<&[Arc<str>]>, now: Instant, push: impl FnOnce(u64)) {
@@ -68,7 +83,7 @@ impl Log {
     /// As that.
     pub fn replay_beside<R>(
         &self,
-        had: &Numbers,
+        had: &Had,
         from: Mark,
         wanted: &[Wanted],
         budget: usize,
@@ -100,7 +115,7 @@ impl Log {
         if !doubtful.is_empty() {
             return Err(Gap { channels: doubtful, until: self.mark(self.last()) });
         }
-        let missed = self.look(&mut state, from, wanted, &Numbers::new(), budget, now)?;
+        let missed = self.look(&mut state, from, wanted, &Had::default(), budget, now)?;
         Ok((missed, state.numbers.iter().map(|(peer, number)| (*peer, *number)).collect()))
     }
 
@@ -126,9 +141,10 @@ impl Log {
         }
         let before = self.last();
         let mut later: Vec<Entry> = Vec::new();
+        let had = Had { numbers: numbers.clone(), recorded: None };
         for Wanted { channel, since } in wanted {
             let Some(ring) = state.rings.get(channel) else { continue };
-            let new = ring.entries.iter().filter(|entry| entry.position > *since && entry.is_new(numbers));
+            let new = ring.entries.iter().filter(|entry| entry.position > *since && entry.is_new(&had));
             later.extend(new.cloned());
         }
         later.sort_unstable_by_key(|entry| entry.position);

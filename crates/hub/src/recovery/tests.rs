@@ -31,6 +31,7 @@ fn publication(text: &str) -> Arc<Publication> {
         rule: None,
         compress: false,
         stored: None,
+        recorded: None,
     })
 }
 

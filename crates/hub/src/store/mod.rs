@@ -8,6 +8,7 @@
 //! has one log; what a member has acknowledged up to is a cursor, and what became of each message a receipt. A store has
 //! no clock: `now` is given, in milliseconds since the Unix epoch.
 
+mod chronicle;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod engine;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use crate::delivery::Priority;
+pub use chronicle::{Chronicle, Recalled};
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use key::{check as check_name, is_head};
@@ -111,6 +113,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether other nodes keep theirs here, too.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// The history of channels, where nodes share that, too.
+    fn chronicle(&self) -> Option<&dyn Chronicle> {
+        None
     }
 
     /// Why nothing can be stored, as it changes; `None` for a store that is told by its answers alone.

@@ -18,7 +18,7 @@ use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::dialect::Message;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Ghost, Mark, Missed, Numbers, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Ghost, Had, Mark, Missed, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::{Value, json};
@@ -182,7 +182,7 @@ impl Shard {
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
-        self.send_marker(app, from, &wanted, &Numbers::new(), budget, comeback)?;
+        self.send_marker(app, from, &wanted, &Had::default(), budget, comeback)?;
         // Nothing comes when the client has gone again.
         Ok(member.await.ok())
     }
@@ -203,10 +203,14 @@ impl Shard {
         let mut from = since.parse().unwrap_or(Mark { epoch: 0, position: u64::MAX });
         let _listening = self.hub.listen(app.id, [Arc::clone(channel)]).await;
         let mut brought = Brought::default();
-        if from.epoch != recovery.log.mark(0).epoch
-            && let Some(found) = self.hub.bring(app, channel, from, budget, member.known_as).await
-        {
-            (from, brought) = (recovery.log.mark(found.since), found);
+        if from.epoch != recovery.log.mark(0).epoch {
+            let found = match self.hub.bring_recorded(app, channel, from, budget, member.known_as).await {
+                None => self.hub.bring(app, channel, from, budget, member.known_as).await,
+                found => found,
+            };
+            if let Some(found) = found {
+                (from, brought) = (recovery.log.mark(found.since), found);
+            }
         }
         let Brought { publications: brought, had, .. } = brought;
         let wanted = Wanted { channel: Arc::clone(channel), since: from.position };
@@ -233,7 +237,7 @@ impl Shard {
         app: &App,
         from: Mark,
         wanted: &[Wanted],
-        had: &Numbers,
+        had: &Had,
         budget: usize,
         comeback: Comeback,
     ) -> Result<(), Vec<Arc<str>>> {

@@ -309,16 +309,12 @@ impl Shard {
                 recovered => recovered,
             },
         };
-        let is_new = !matches!(recovered, Ok(Some(_)));
-        let member = match recovered {
-            Ok(Some(member)) => member,
+        let (member, is_new, lost) = match recovered {
+            Ok(Some(member)) => (member, false, None),
             other => {
                 let member = self.make_member(session, &guest, None);
                 self.confirm(session, &member);
-                if let Err(channels) = other {
-                    self.tell_gap(session, &member, &guest.app, &channels);
-                }
-                member
+                (member, true, other.err())
             }
         };
         if self.end_if_revoked(session, &member) {
@@ -329,7 +325,7 @@ impl Shard {
             let _ = lane.send(Happening::Connected(auth)).await;
         }
         if is_new {
-            self.settle_in(session, &member).await;
+            self.settle_in(session, &member, lost).await;
         }
         self.open_inbox(&member);
         if !self.is_member(&member) {

@@ -136,13 +136,21 @@ impl Shard {
         event::denied(app, member, asked, denial);
     }
 
-    /// Joins the channels of a client's own, and greets it.
-    pub(crate) async fn settle_in(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>) {
+    /// Joins the channels of a client's own, and greets it. `lost`: the channels of which it has missed something that is
+    /// lost. It hears that when it is in its own: what it loads then is not older than what it hears from then on.
+    pub(crate) async fn settle_in(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        member: &Rc<Member>,
+        lost: Option<Vec<Arc<str>>>,
+    ) {
         let app = self.hub.app(member.app);
-        let Some(dialect) = &app.dialect else { return };
+        let tell_gap = || lost.iter().for_each(|channels| self.tell_gap(session, member, &app, channels));
+        let Some(dialect) = &app.dialect else { return tell_gap() };
         let facts = Facts::of(session, member);
         let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
         let outcome = self.join_own(session, member, &mut plan, &facts).await;
+        tell_gap();
         let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
         self.reply(session, member, dialect, replies, None);
         member.greeted.set(true);

@@ -6,6 +6,7 @@
 
 mod answer;
 mod certain;
+mod chronicle;
 mod fault;
 mod link;
 mod script;
@@ -21,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use oyez_hub::command::Level;
 use oyez_hub::store::{
-    Damage, Deleted, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step, Store,
-    StoreError, Stored, Trace, Upkeep, Which, check_name,
+    Chronicle, Damage, Deleted, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step,
+    Store, StoreError, Stored, Trace, Upkeep, Which, check_name,
 };
 use redis::{Value, cmd};
 use tokio::runtime::Handle;
@@ -376,6 +377,10 @@ impl Store for RedisStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn chronicle(&self) -> Option<&dyn Chronicle> {
+        Some(self)
     }
 
     fn health(&self) -> Option<watch::Receiver<Option<StoreError>>> {

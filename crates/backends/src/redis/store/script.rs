@@ -24,6 +24,9 @@ pub(super) enum Script {
     Stats,
     Verify,
     Probe,
+    Remember,
+    Recall,
+    Life,
 }
 
 /// Refused where Redis would refuse a write, for want of memory too.
@@ -35,9 +38,10 @@ const READS: &str = "#!lua flags=no-writes\n";
 const BASE: &str = include_str!("lua/base.lua");
 const ENTRY: &str = include_str!("lua/entry.lua");
 const HELD: &str = include_str!("lua/held.lua");
+const PAST: &str = include_str!("lua/past.lua");
 
 impl Script {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Put,
         Self::Release,
         Self::NextDue,
@@ -55,6 +59,9 @@ impl Script {
         Self::Stats,
         Self::Verify,
         Self::Probe,
+        Self::Remember,
+        Self::Recall,
+        Self::Life,
     ];
 
     /// What Redis is given.
@@ -77,6 +84,9 @@ impl Script {
             Self::Stats => [WRITES_LITTLE, BASE, include_str!("lua/stats.lua")].concat(),
             Self::Verify => [READS, BASE, include_str!("lua/verify.lua")].concat(),
             Self::Probe => [WRITES, include_str!("lua/probe.lua")].concat(),
+            Self::Remember => [WRITES, BASE, PAST, include_str!("lua/remember.lua")].concat(),
+            Self::Recall => [WRITES_LITTLE, BASE, PAST, include_str!("lua/recall.lua")].concat(),
+            Self::Life => [WRITES_LITTLE, BASE, include_str!("lua/life.lua")].concat(),
         }
     }
 

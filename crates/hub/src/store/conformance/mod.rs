@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may: the panic is the failure")]
 
 mod bounds;
+mod chronicle;
 mod ids;
 mod inbox;
 mod marks;
@@ -51,6 +52,13 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     traces::tell_what_happened(&*make()).await;
     upkeep::expires_and_forgets(&*make()).await;
     upkeep::leaves_nothing_behind(&*make()).await;
+    if make().chronicle().is_some() {
+        chronicle::has_one_order_in_all_channels(&*make()).await;
+        chronicle::comes_in_pages(&*make()).await;
+        chronicle::keeps_so_many_and_says_what_is_lost(&*make()).await;
+        chronicle::keeps_for_so_long(&*make()).await;
+        chronicle::knows_where_it_knows_nothing(&*make()).await;
+    }
 }
 
 pub(crate) fn user(name: &str) -> Target {

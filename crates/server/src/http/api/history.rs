@@ -2,7 +2,7 @@
 //! With an `ETag` and with `wait` it is what polling pages need.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use oyez_hub::app::App;
 use oyez_hub::delivery::{Publication, Target};
 use oyez_hub::policy::Identity;
-use oyez_hub::recovery::{Log, Mark, Past};
+use oyez_hub::recovery::{Mark, Past, Recovery};
 use oyez_protocol::code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -123,7 +123,7 @@ pub(super) async fn history(
     let query = Query { channel, since, limit, known };
     // What other nodes say is heard from now on: who asks again soon, on this node, misses nothing.
     let _listening = api.hub.listen(app.id, [Arc::clone(&query.channel)]).await;
-    let past = query.read(&api, &recovery.log, Duration::from_secs(wait)).await;
+    let past = query.read(&api, &app, recovery, Duration::from_secs(wait)).await?;
     // Who has waited may have lost the right meanwhile.
     let asker = if wait == 0 { asker } else { self::asker(&api, &params, &uri, &headers, &query.channel).await?.1 };
     Ok(query.answer(&past, &asker))
@@ -162,18 +162,18 @@ struct Query {
 
 impl Query {
     /// Reads; if there is nothing new, once more when something is said, or when the time is over or the node goes down.
-    async fn read(&self, api: &Api, log: &Log, wait: Duration) -> Past {
-        let look = || log.read(&self.channel, self.since, self.limit, Instant::now());
-        let news = log.next_in(&self.channel);
-        let past = look();
+    async fn read(&self, api: &Api, app: &App, recovery: &Recovery, wait: Duration) -> Result<Past, ApiError> {
+        let look = || api.hub.past(app, recovery, &self.channel, self.since, self.limit);
+        let news = recovery.log.next_in(&self.channel);
+        let past = look().await?;
         if wait.is_zero() || past.gap || !self.is_known(&past) {
-            return past;
+            return Ok(past);
         }
         tokio::select! {
             _ = timeout(wait, news) => {}
             () = api.stop.cancelled() => {}
         }
-        look()
+        Ok(look().await?)
     }
 
     /// Nothing is new to who asks.

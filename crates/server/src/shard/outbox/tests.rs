@@ -25,6 +25,7 @@ fn published(text: &str, lane: Priority, placed: bool, when_slow: WhenSlow) -> R
         rule: Some("room:{id}".into()),
         compress: false,
         stored: None,
+        recorded: None,
     };
     Parcel::native(text.to_owned(), false).publishing(&publication, placed)
 }

@@ -20,6 +20,9 @@
 --   x                   zset    LENGTH:TARGET ID -> when it expires
 --   due, w              zset    number -> when it is due; hash: number -> what is put then
 --   k                   zset    target -> when to look for what was acknowledged long ago
+--   past                hash    life, which one of the history it is; run, the run of Redis; ms, n, the last place there
+--   H:NAME              stream  what was said in a channel; goes by itself when nobody says anything
+--   L:NAME              string  the last place there that is not in the stream any more, or never was
 local P, call, num, floor = KEYS[1], redis.call, tonumber, math.floor
 local pack, unpack_record = cmsgpack.pack, cmsgpack.unpack
 

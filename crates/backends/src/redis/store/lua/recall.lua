@@ -1,0 +1,41 @@
+-- What a channel remembers: the newest, or what comes after a place.
+local now, channel, most, age, limit = num(ARGV[1]), ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
+local since_life, since_ms, since_n = ARGV[6], num(ARGV[7]), num(ARGV[8])
+local life = call('HGET', PAST, 'life')
+if not life then return false end
+trim(channel, most, age, now)
+local key, lost = P .. 'H:' .. channel, call('GET', P .. 'L:' .. channel)
+local ms, n = last_place()
+-- Who asks again and again in a quiet channel does not fall behind what is kept.
+if now - ms > 1000 then ms, n = next_place(now) end
+
+local gap, entries, more = 0, nil, 0
+if since_life ~= '' and (since_life ~= life or is_later(since_ms, since_n, ms, n)) then
+  gap, since_life = 1, ''
+end
+if since_life == '' then
+  local newest = call('XREVRANGE', key, '+', '-', 'COUNT', limit)
+  entries = {}
+  for i = #newest, 1, -1 do entries[#entries + 1] = newest[i] end
+else
+  if lost then
+    local lost_ms, lost_n = read_place(lost)
+    if is_later(lost_ms, lost_n, since_ms, since_n) then gap = 1 end
+  elseif call('EXISTS', key) == 0 and since_ms < now - age then
+    gap = 1
+  end
+  entries = call('XRANGE', key, '(' .. write_place(since_ms, since_n), '+', 'COUNT', limit + 1)
+  if #entries > limit then
+    entries[#entries] = nil
+    more = 1
+    ms, n = read_place(entries[#entries][1])
+  end
+end
+local newest = call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+local last_ms, last_n = read_place(newest and newest[1] or lost or '0-0')
+local said = {}
+for i, entry in ipairs(entries) do
+  local at_ms, at_n = read_place(entry[1])
+  said[i] = { at_ms, at_n, entry[2][2] }
+end
+return { num(life), ms, n, last_ms, last_n, gap, more, said }

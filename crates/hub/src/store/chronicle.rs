@@ -1,0 +1,59 @@
+//! The history of channels that nodes share: what one of them says is in it before anybody hears it, so any of them can say
+//! what was said, also when that one is gone.
+//!
+//! A place in it is a [`Mark`] as in a node's own log. The life that it names is the store's: it ends when the store may
+//! have forgotten something by itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::StoreError;
+use crate::recovery::{History, Mark};
+
+/// What was said in a channel, as far as was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Oldest first, each with its place.
+    pub said: Vec<(u64, Bytes)>,
+    /// Whoever has these, and had all before, goes on from here.
+    pub until: Mark,
+    /// The last that was said in the channel.
+    pub last: Mark,
+    /// Some of what was asked for is not known any more.
+    pub gap: bool,
+    /// There is more after these.
+    pub more: bool,
+}
+
+/// A history that nodes share. Times are in milliseconds since the Unix epoch.
+#[async_trait]
+pub trait Chronicle: Send + Sync {
+    /// Remembers what was said in some channels, at one place in all of them behind all others, for as long as each keeps
+    /// it. `None`: something was said there (without any channel: in all of them) that could not be remembered then; who has
+    /// not come further hears of a gap.
+    ///
+    /// # Errors
+    /// It is not known whether it is remembered.
+    async fn remember(
+        &self,
+        app: &str,
+        channels: &[(Arc<str>, History)],
+        said: Option<Bytes>,
+        now: u64,
+    ) -> Result<Mark, StoreError>;
+
+    /// What a channel that keeps so much remembers: the newest, or what comes after a place; at most `limit`, which is not 0.
+    ///
+    /// # Errors
+    /// As the store.
+    async fn recall(
+        &self,
+        app: &str,
+        channel: (&str, History),
+        since: Option<Mark>,
+        limit: usize,
+        now: u64,
+    ) -> Result<Recalled, StoreError>;
+}
