@@ -44,7 +44,8 @@ pub trait Chronicle: Send + Sync {
         now: u64,
     ) -> Result<Mark, StoreError>;
 
-    /// What a channel that keeps so much remembers: the newest, or what comes after a place; at most `limit`, which is not 0.
+    /// What a channel that keeps so much remembers: the newest, or what comes after a place; at most `limit`, which is not 0, and
+    /// fewer where they are large.
     ///
     /// # Errors
     /// As the store.

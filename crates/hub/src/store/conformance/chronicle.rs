@@ -84,6 +84,31 @@ pub(super) async fn keeps_so_many_and_says_what_is_lost(store: &dyn Store) {
     }
 }
 
+pub(super) async fn gives_large_ones_in_small_pages(store: &dyn Store) {
+    const COUNT: usize = 120;
+    const LARGE: usize = 60_000;
+    let first = recall(store, None, 10, NOW).await.until;
+    for n in 0..COUNT {
+        say(store, &["news"], KEPT, &format!("{n:0LARGE$}"), NOW).await;
+    }
+    let (mut since, mut found, mut pages) = (first, Vec::new(), 0);
+    loop {
+        let page = recall(store, Some(since), 1_000, NOW).await;
+        found.extend(
+            page.said.iter().map(|(_, said)| String::from_utf8(said.to_vec()).unwrap().parse::<usize>().unwrap()),
+        );
+        (since, pages) = (page.until, pages + 1);
+        if !page.more {
+            break;
+        }
+    }
+    assert!(pages > 1);
+    // A hundred are kept.
+    assert_eq!(found, (COUNT - KEPT.last..COUNT).collect::<Vec<_>>());
+    let newest = recall(store, None, 1_000, NOW).await;
+    assert!(newest.said.len() < COUNT && newest.said.last().unwrap().0 == newest.last.position);
+}
+
 pub(super) async fn keeps_for_so_long(store: &dyn Store) {
     let short = History { time: Duration::from_secs(10), ..KEPT };
     let before = recall(store, None, 10, NOW).await.until;

@@ -55,6 +55,7 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     if make().chronicle().is_some() {
         chronicle::has_one_order_in_all_channels(&*make()).await;
         chronicle::comes_in_pages(&*make()).await;
+        chronicle::gives_large_ones_in_small_pages(&*make()).await;
         chronicle::keeps_so_many_and_says_what_is_lost(&*make()).await;
         chronicle::keeps_for_so_long(&*make()).await;
         chronicle::knows_where_it_knows_nothing(&*make()).await;

@@ -1,5 +1,7 @@
 -- The history of channels. A place is a time in milliseconds and a number; it is written as streams write theirs.
-local PAST, MARGIN, SOME = P .. 'past', 60000, 1000
+local PAST, MARGIN = P .. 'past', 60000
+-- So many entries are read at once: each may be as large as a publication can be.
+local SOME, ROUNDS = 50, 20
 
 local function write_place(ms, n) return string.format('%d-%d', ms, n) end
 
@@ -37,21 +39,27 @@ local function lose(channel, id, age)
   if not known or is_later(ms, n, read_place(known)) then call('SET', key, id, 'PX', age + MARGIN) end
 end
 
--- Forgets the oldest of a channel.
-local function forget(channel, entries, age)
-  if #entries == 0 then return end
+-- Forgets the oldest of a channel, up to a place; returns how many.
+local function forget(channel, until_place, count, age)
+  local key = P .. 'H:' .. channel
+  local entries = call('XRANGE', key, '-', until_place, 'COUNT', count)
+  if #entries == 0 then return 0 end
   local id = entries[#entries][1]
   local ms, n = read_place(id)
   lose(channel, id, age)
-  call('XTRIM', P .. 'H:' .. channel, 'MINID', '=', write_place(ms, n + 1))
+  call('XTRIM', key, 'MINID', '=', write_place(ms, n + 1))
+  return #entries
 end
 
 -- Forgets what is more than a channel keeps, or older; so much at once that nobody waits for it.
 local function trim(channel, most, age, now)
-  local key = P .. 'H:' .. channel
-  local over = math.min(call('XLEN', key) - most, SOME)
-  if over > 0 then forget(channel, call('XRANGE', key, '-', '+', 'COUNT', over), age) end
-  if now > age then forget(channel, call('XRANGE', key, '-', write_place(now - age, 0), 'COUNT', SOME), age) end
+  for _ = 1, ROUNDS do
+    local over = math.min(call('XLEN', P .. 'H:' .. channel) - most, SOME)
+    if over <= 0 or forget(channel, '+', over, age) < SOME then break end
+  end
+  for _ = 1, ROUNDS do
+    if now <= age or forget(channel, write_place(now - age, 0), SOME, age) < SOME then break end
+  end
 end
 
 -- What is longer ago than anything that is kept goes by itself.

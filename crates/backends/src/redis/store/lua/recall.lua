@@ -1,4 +1,5 @@
--- What a channel remembers: the newest, or what comes after a place.
+-- What a channel remembers: the newest, or what comes after a place; of large ones fewer than are asked for.
+local BYTES = 4194304
 local now, channel, most, age, limit = num(ARGV[1]), ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
 local since_life, since_ms, since_n = ARGV[6], num(ARGV[7]), num(ARGV[8])
 local life = call('HGET', PAST, 'life')
@@ -9,12 +10,28 @@ local ms, n = last_place()
 -- Who asks again and again in a quiet channel does not fall behind what is kept.
 if now - ms > 1000 then ms, n = next_place(now) end
 
+-- Entries in the order of `range`, and whether there are more.
+local function read(range, from, to)
+  local entries, bytes = {}, 0
+  while true do
+    local count = math.min(SOME, limit + 1 - #entries)
+    local some = call(range, key, from, to, 'COUNT', count)
+    for _, entry in ipairs(some) do
+      bytes = bytes + #entry[2][2]
+      if #entries == limit or (#entries > 0 and bytes > BYTES) then return entries, true end
+      entries[#entries + 1] = entry
+    end
+    if #some < count then return entries, false end
+    from = '(' .. some[#some][1]
+  end
+end
+
 local gap, entries, more = 0, nil, 0
 if since_life ~= '' and (since_life ~= life or is_later(since_ms, since_n, ms, n)) then
   gap, since_life = 1, ''
 end
 if since_life == '' then
-  local newest = call('XREVRANGE', key, '+', '-', 'COUNT', limit)
+  local newest = read('XREVRANGE', '+', '-')
   entries = {}
   for i = #newest, 1, -1 do entries[#entries + 1] = newest[i] end
 else
@@ -24,9 +41,9 @@ else
   elseif call('EXISTS', key) == 0 and since_ms < now - age then
     gap = 1
   end
-  entries = call('XRANGE', key, '(' .. write_place(since_ms, since_n), '+', 'COUNT', limit + 1)
-  if #entries > limit then
-    entries[#entries] = nil
+  local are_more
+  entries, are_more = read('XRANGE', '(' .. write_place(since_ms, since_n), '+')
+  if are_more then
     more = 1
     ms, n = read_place(entries[#entries][1])
   end
