@@ -86,7 +86,9 @@ test('a node that is killed takes nothing along, nor do all of them', async (t) 
 test('a plain WebSocket goes on, on any node, from where a page has read: nothing is lost, nothing comes twice', async (t) => {
   const { nodes } = await shared(t, 3);
   const COUNT = 200;
-  const talking = nodes.map(async (node, at) => { for (let n = 0; n < COUNT; n += 1) await node.publish('room:a', 'item', { at, n }); });
+  // Whoever joins the room is in `news` all the while: nothing there may be taken for what the page had.
+  const talk = async (node, at, to) => { for (let n = 0; n < COUNT; n += 1) await node.publish(to, to === 'news' ? 'headline' : 'item', { at, n }); };
+  const talking = nodes.flatMap((node, at) => ['room:a', 'news'].map((to) => talk(node, at, to)));
   let over = false;
   Promise.all(talking).then(() => { over = true; });
   let rounds = 0;
@@ -97,15 +99,43 @@ test('a plain WebSocket goes on, on any node, from where a page has read: nothin
   }
   await Promise.all(talking);
   t.diagnostic(`${rounds} pages were read and gone on from`);
-  for (const [at, node] of nodes.entries()) await node.publish('room:a', 'item', { at, n: COUNT });
+  for (const [at, node] of nodes.entries()) for (const [to, event] of [['room:a', 'item'], ['news', 'headline']]) await node.publish(to, event, { at, n: COUNT });
   for (const { past, heard } of joined) {
     for (const at of [0, 1, 2]) {
+      await heard.take('headline', ({ data }) => data.at === at && data.n === COUNT);
+      const news = heard.all('headline').map(({ data }) => data).filter((item) => item.at === at).map(({ n }) => n);
+      assert.deepEqual(news, range(news[0], COUNT + 1 - news[0]));
       await heard.take('item', ({ data }) => data.at === at && data.n === COUNT);
       const all = [...past, ...heard.all('item').map(({ data }) => data)].filter((item) => item.at === at).map(({ n }) => n);
       assert.deepEqual(all, range(all[0], COUNT + 1 - all[0]));
     }
     assert.deepEqual(heard.all('gap'), []);
   }
+});
+
+test('a plain WebSocket gets of a channel that it joins only what it would have heard there', async (t) => {
+  const { nodes: [a, b] } = await shared(t, 2);
+  await a.publish('room:a', 'item', { n: 0 });
+  const since = (await read(a, 'room:a')).json.offset;
+  await a.publish(['room:a', 'room:b'], 'item', { n: 1 });
+  await a.publish(['room:b'], 'item', { n: 2 });
+  await a.publish(['room:a', 'room:b'], 'item', { n: 3 }, { except: ['room:a'] });
+  await a.publish(['room:a', 'room:b'], 'item', { n: 4 }, { audience: { rooms: ['z'] } });
+  await a.publish('room:a', 'item', { n: 5 });
+  const heard = await watcher(t, b, since);
+  assert.deepEqual(heard.all('item').map(({ data }) => data.n), [1, 5]);
+  assert.deepEqual(heard.all('gap'), []);
+  // An answer cannot be wanted twice.
+  const ann = connect(a.url, { auth: { token: user('ann', ['a']) }, transports: ['websocket'] });
+  t.after(() => ann.disconnect());
+  ann.on('question', (...args) => args.at(-1)('yes'));
+  await connected(ann);
+  await ann.emitWithAck('join', ['room:a']);
+  const { offset } = (await read(a, 'room:a')).json;
+  const { json } = await a.api('/api/v1/publish', { body: { to: 'room:a', event: 'question', data: {}, ack: { timeout_ms: 5000 } } });
+  assert.deepEqual(json.answers.flat().filter((answer) => answer === 'yes'), ['yes']);
+  const late = await watcher(t, b, offset);
+  assert.equal(late.all('gap').length, 1);
 });
 
 test('without the store what is said is delivered all the same; then all are told that something is missing', async (t) => {

@@ -120,6 +120,12 @@ impl Door {
         change(&self.state, |state| state.closed = true);
     }
 
+    /// Whether nobody is let in any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Waits until the door is closed and every permit has returned: then nothing is on its way, and nothing will be.
     pub async fn emptied(&self) {
         poll_fn(|cx| {

@@ -56,6 +56,14 @@ pub struct Heard {
     pub audience: Option<Audience>,
 }
 
+impl Heard {
+    /// Whether somebody with these rights hears it there.
+    #[must_use]
+    pub fn is_for(&self, rights: &Arc<Rights>) -> bool {
+        self.audience.as_ref().is_none_or(|audience| audience.admits(rights))
+    }
+}
+
 impl fmt::Debug for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.channel)

@@ -275,7 +275,7 @@ fn settle(app: &App, recovery: &Recovery, fetched: Fetched, listened: &[Arc<str>
 }
 
 /// A publication with those of its channels only in which a session has missed it; `None`: it was not for it.
-fn share(publication: &Publication, name: Address, wanted: &[Wanted], position: u64) -> Option<Publication> {
+pub(crate) fn share(publication: &Publication, name: Address, wanted: &[Wanted], position: u64) -> Option<Publication> {
     let known = |channel: &Arc<str>| wanted.iter().find(|known| known.channel == *channel);
     let left_out = |one: &Arc<str>| known(one).is_some() || **one == *name.encode();
     if publication.except.iter().any(left_out) {

@@ -68,6 +68,22 @@ pub(super) async fn hear(hub: Weak<Inner>, cluster: Arc<Cluster>, mut inlet: Inl
     }
 }
 
+/// A question is being answered for as long as it is there.
+struct Answering(Arc<Cluster>);
+
+impl Answering {
+    fn new(cluster: &Arc<Cluster>) -> Self {
+        cluster.answering.send_modify(|under_way| *under_way += 1);
+        Self(Arc::clone(cluster))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.send_modify(|under_way| *under_way -= 1);
+    }
+}
+
 impl Cluster {
     fn cannot_read(&self, said: &Said, why: Unread) {
         // The first, and then ever fewer.
@@ -139,11 +155,11 @@ impl Cluster {
             hub.seat(app.id, channel, users, *on);
         }
         let (hub, cluster) = (hub.clone(), Arc::clone(self));
-        self.answering.send_modify(|under_way| *under_way += 1);
+        let answering = Answering::new(self);
         hub.clone().spawn(async move {
             let answer = hub.answer(&app, question).await;
             cluster.tell(of_node(from.node), Words::Answer(number, answer));
-            cluster.answering.send_modify(|under_way| *under_way -= 1);
+            drop(answering);
         });
     }
 

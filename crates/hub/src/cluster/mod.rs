@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
+pub(crate) use fetch::share;
 pub use fetch::{Afar, Brought, HAND_OVER};
 pub use members::{BEAT, Change, Door, LEASE, Members, Origin, Peer};
 pub(crate) use neighbours::Lane;
@@ -293,17 +294,14 @@ impl Cluster {
     }
 
     /// Says goodbye, after what others have asked and what was published here: they forget this node at once. Returns when
-    /// that is said, or after [`PATIENCE`].
+    /// that is said, or after twice [`PATIENCE`].
     pub async fn leave(&self) {
-        let goodbye = async {
-            let mut answering = self.answering.subscribe();
-            let _ = answering.wait_for(|under_way| *under_way == 0).await;
-            let (said, is_said) = oneshot::channel();
-            let _ = self.outbound.send(Outbound::Last(said));
-            let _ = is_said.await;
-        };
+        let mut answering = self.answering.subscribe();
+        let _ = timeout(PATIENCE, answering.wait_for(|under_way| *under_way == 0)).await;
+        let (said, is_said) = oneshot::channel();
+        let _ = self.outbound.send(Outbound::Last(said));
         // Who does not hear it forgets this node a moment later.
-        let _ = timeout(PATIENCE, goodbye).await;
+        let _ = timeout(PATIENCE, is_said).await;
     }
 
     fn number(&self) -> u64 {

@@ -352,16 +352,18 @@ fn audience(app: &App, wants: Vec<Want>) -> Option<Option<Audience>> {
     Some((!wanted.is_empty()).then(|| Audience::new(&app.policy, wanted)))
 }
 
-/// A publication as the history that nodes share keeps it.
-pub(crate) fn keep(app: &App, publication: &Publication) -> Bytes {
-    postcard::to_extend(&Relay::of(app, publication), vec![FORMAT]).unwrap_or_default().into()
+/// A publication as the history that nodes share keeps it; `asks`: its publisher wants acknowledgements.
+pub(crate) fn keep(app: &App, publication: &Publication, asks: bool) -> Bytes {
+    let relay = Relay { asks: asks.then_some((0, 0)), ..Relay::of(app, publication) };
+    postcard::to_extend(&relay, vec![FORMAT]).unwrap_or_default().into()
 }
 
-/// The same again, which is at that place there; `None`: it was written by another version.
-pub(crate) fn kept(app: &App, kept: &[u8], place: Mark) -> Option<Publication> {
+/// The same again, which is at that place there, and whether it asks; `None`: it was written by another version.
+pub(crate) fn kept(app: &App, kept: &[u8], place: Mark) -> Option<(Publication, bool)> {
     let written = kept.strip_prefix(&[FORMAT])?;
     let relay: Relay = postcard::from_bytes(written).ok()?;
-    Relay { recorded: Some(place), ..relay }.publication(app)
+    let asks = relay.asks.is_some();
+    Some((Relay { recorded: Some(place), ..relay }.publication(app)?, asks))
 }
 
 /// Why a letter was not read.

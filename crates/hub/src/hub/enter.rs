@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hub;
+use super::history::Recording;
 use super::publish::Histories;
 use crate::app::App;
 use crate::cluster::Origin;
@@ -64,26 +65,43 @@ impl Hub {
         remembered: Option<(&Recovery, Histories)>,
         whence: Whence,
     ) -> Result<usize, CommandError> {
-        let mut publication = publication;
-        if let Some((recovery, channels)) = &remembered {
-            self.record(app, recovery, &mut publication, channels, whence).await;
+        if let Some((_, channels)) = &remembered
+            && self.records(channels, whence)
+        {
+            let publication = Recording { publication, ack, asked, channels: channels.clone(), whence };
+            return Box::pin(self.enter_recorded(app, publication)).await;
         }
+        self.take_place(app, publication, ack, asked, remembered, whence).await
+    }
+
+    /// Waits for room, and gives a publication its place.
+    pub(super) async fn take_place(
+        &self,
+        app: &App,
+        mut publication: Publication,
+        ack: Option<AckRequest>,
+        asked: Instant,
+        remembered: Option<(&Recovery, Histories)>,
+        whence: Whence,
+    ) -> Result<usize, CommandError> {
         let permit = self.inner.door.enter(publication.size()).await;
         // Until it has taken its place.
-        let late = remembered.as_ref().filter(|_| publication.recorded.is_some());
-        let late = late.map(|(recovery, _)| recovery.late.recorded());
-        let had = late.iter().flat_map(|late| late.iter()).filter_map(|late| late.has(&publication));
-        let had: Vec<Arc<str>> = had.map(|name| name.encode().into()).collect();
-        publication.except.extend(had);
+        let late = remembered.as_ref().zip(publication.recorded);
+        let late = late.map(|((recovery, channels), place)| {
+            let late = recovery.late.recorded(asked);
+            publication.except.extend(channels.iter().flat_map(|(channel, _)| late.had(channel, place)));
+            late
+        });
         let publication = Arc::new(publication);
-        let Some(permit) = permit else {
+        // What is recorded is said to others even then: they know of it.
+        if permit.is_none() && (whence != Whence::Here || publication.recorded.is_none()) {
             // Nobody is left here who could hear it; but somebody may come back elsewhere who has missed it.
             let (Whence::Node(origin), Some((recovery, channels))) = (whence, remembered) else {
                 return Err(CommandError::ShuttingDown);
             };
             recovery.log.append(&publication, ack.is_some(), || Some(origin), channels, asked, |_, _| ());
             return Ok(0);
-        };
+        }
         let told = Arc::clone(&publication);
         let asks = ack.is_some();
         let others = self.cluster().filter(|_| whence == Whence::Here);
@@ -97,7 +115,7 @@ impl Hub {
             _ => Vec::new(),
         };
         let push = |position, origin: Option<Origin>| {
-            let delivery = Delivery { publication: told, position, ack, asked, permit: Some(permit) };
+            let delivery = Delivery { publication: told, position, ack, asked, permit };
             self.push(app, delivery, |delivery| {
                 let theirs = if whence == Whence::Here { self.tell_neighbours(delivery) } else { 0 };
                 let others = others.filter(|_| self.may_be_elsewhere(app, &delivery.to));
@@ -105,13 +123,15 @@ impl Hub {
                 theirs + relay().unwrap_or_default()
             })
         };
-        Ok(match remembered {
+        let shards = match remembered {
             Some((recovery, channels)) => {
                 let push = |at, origin| push(NonZeroU64::new(at), origin);
                 recovery.log.append(&publication, asks, origin, channels, asked, push)
             }
             None => push(None, origin()),
-        })
+        };
+        drop(late);
+        Ok(shards)
     }
 
     /// Hands a delivery to the shards that it concerns, and to `relay` what others may have to hear; returns from how many

@@ -5,23 +5,39 @@
 //! which something is missing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::publish::Histories;
 use super::{Hub, Whence};
 use crate::address::Address;
 use crate::app::App;
 use crate::clock::unix_millis;
-use crate::cluster::{Brought, keep, kept};
-use crate::delivery::Publication;
-use crate::recovery::{Had, History, Mark, Past, Recovery, Unrecorded, is_direct};
+use crate::cluster::{Brought, keep, kept, share};
+use crate::command::CommandError;
+use crate::delivery::{AckRequest, Publication, Target};
+use crate::policy::Rights;
+use crate::recovery::{Had, History, Joined, Mark, Past, Recovery, Unrecorded, Wanted, is_direct};
 use crate::store::{Chronicle, Recalled, StoreError};
 
 /// Channels that something is missing of, while the store cannot be reached; where there are more, all are told of a gap.
 const UNRECORDED: usize = 100_000;
 
+/// The clocks of nodes differ by less.
+const SKEW: Duration = Duration::from_secs(5);
+
 /// As many of them are told of at once, and as many publications read.
 const PAGE: usize = 1_000;
+
+/// A publication that is to be kept first.
+pub(super) struct Recording {
+    pub(super) publication: Publication,
+    pub(super) ack: Option<AckRequest>,
+    pub(super) asked: Instant,
+    pub(super) channels: Histories,
+    pub(super) whence: Whence,
+}
 
 impl Hub {
     /// The history that nodes share; `None`: each has its own.
@@ -29,58 +45,72 @@ impl Hub {
         self.inboxes()?.store().chronicle()
     }
 
-    /// Keeps what is about to be said, if this node is to do that.
-    pub(super) async fn record(
-        &self,
-        app: &App,
-        recovery: &Recovery,
-        publication: &mut Publication,
-        channels: &Histories,
-        whence: Whence,
-    ) {
-        let is_ours = match whence {
+    /// Whether this node is to keep what is said there.
+    pub(super) fn records(&self, channels: &Histories, whence: Whence) -> bool {
+        let is_ours = || match whence {
             Whence::Here => true,
             Whence::Node(_) => false,
             // All nodes hear it.
             Whence::Neighbour => self.cluster().is_none_or(|cluster| cluster.is_eldest()),
         };
-        if is_ours && let Some(chronicle) = self.chronicle() {
-            publication.recorded = Box::pin(self.keep_past(app, recovery, chronicle, publication, channels)).await;
-        }
+        self.chronicle().is_some() && channels.iter().any(|(channel, _)| !is_direct(channel)) && is_ours()
     }
 
-    async fn keep_past(
-        &self,
-        app: &App,
-        recovery: &Recovery,
-        chronicle: &dyn Chronicle,
-        publication: &Publication,
-        channels: &Histories,
-    ) -> Option<Mark> {
+    /// Keeps a publication, and hands it to the shards; also when nobody waits for that any more: what is kept is said.
+    pub(super) async fn enter_recorded(&self, app: &App, mut recording: Recording) -> Result<usize, CommandError> {
+        let (hub, app, (sender, done)) = (self.clone(), self.app(app.id), oneshot::channel());
+        self.spawn(async move {
+            let Some(recovery) = app.recovery.as_deref() else { return };
+            let recorded = hub.keep_past(&app, recovery, &recording).await;
+            recording.publication.recorded = recorded;
+            let Recording { publication, ack, asked, channels, whence } = recording;
+            let placed = hub.take_place(&app, publication, ack, asked, Some((recovery, channels)), whence).await;
+            let _ = sender.send(placed);
+        });
+        done.await.unwrap_or(Err(CommandError::ShuttingDown))
+    }
+
+    async fn keep_past(&self, app: &App, recovery: &Recovery, recording: &Recording) -> Option<Mark> {
+        let inboxes = self.inboxes().filter(|_| !self.inner.door.is_closed())?;
+        let chronicle = inboxes.store().chronicle()?;
         let bounded = |(channel, history): &(Arc<str>, History)| (Arc::clone(channel), bounded(recovery, *history));
-        let channels: Vec<_> = channels.iter().filter(|(channel, _)| !is_direct(channel)).map(bounded).collect();
-        if channels.is_empty() {
-            return None;
+        let channels = recording.channels.iter().filter(|(channel, _)| !is_direct(channel)).map(bounded);
+        let channels: Vec<_> = channels.collect();
+        let said = keep(app, &recording.publication, recording.ack.is_some());
+        let kept = chronicle.remember(&app.name, &channels, Some(said), unix_millis()).await;
+        inboxes.note(&kept);
+        match kept {
+            Ok(place) => {
+                // Whatever was in the way of others is so no more.
+                drop(self.mend(app));
+                Some(place)
+            }
+            Err(_) => {
+                note_unrecorded(recovery, channels);
+                None
+            }
         }
-        let kept = async {
-            tell_unrecorded(app, recovery, chronicle).await?;
-            chronicle.remember(&app.name, &channels, Some(keep(app, publication)), unix_millis()).await
-        };
-        let kept = kept.await;
-        if let Some(inboxes) = self.inboxes() {
-            inboxes.note(&kept);
-        }
-        kept.inspect_err(|_| note_unrecorded(recovery, channels)).ok()
     }
 
-    /// Has the history that nodes share know where it knows nothing.
-    pub(crate) async fn mend_history(&self) {
-        let Some(chronicle) = self.chronicle() else { return };
+    /// Has the history that nodes share know where it knows nothing; the future waits for that.
+    fn mend(&self, app: &App) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let (sender, mended) = oneshot::channel();
+        let is_whole = app.recovery.as_ref().is_none_or(|recovery| recovery.unrecorded.lock().is_empty());
+        if !is_whole {
+            let (hub, app) = (self.clone(), self.app(app.id));
+            self.spawn(async move {
+                if let (Some(chronicle), Some(recovery)) = (hub.chronicle(), &app.recovery) {
+                    let _ = sender.send(tell_unrecorded(&app, recovery, chronicle).await);
+                }
+            });
+        }
+        async move { if is_whole { Ok(()) } else { mended.await.unwrap_or(Err(StoreError::Closed)) } }
+    }
+
+    /// The same for all apps, when the store can be reached again.
+    pub(crate) fn mend_history(&self) {
         for app in self.apps() {
-            if let Some(recovery) = &app.recovery {
-                // It is tried again with the next publication.
-                let _ = tell_unrecorded(&app, recovery, chronicle).await;
-            }
+            drop(self.mend(&app));
         }
     }
 
@@ -102,48 +132,62 @@ impl Hub {
         let Some((chronicle, history)) = shared else {
             return Ok(recovery.log.read(channel, since, limit, Instant::now()));
         };
-        tell_unrecorded(app, recovery, chronicle).await?;
+        self.mend(app).await?;
         let history = bounded(recovery, history);
         let recalled = chronicle.recall(&app.name, (channel, history), since, limit, unix_millis()).await?;
-        Ok(read(app, recalled))
+        let (past, _) = read(app, recalled);
+        // What cannot be read is missed by those alone who go on from somewhere.
+        Ok(Past { gap: past.gap && since.is_some(), ..past })
     }
 
-    /// Brings what was said in a channel after a place of the history that nodes share, for a member who is about to join it,
-    /// and to whom this node listens already. `None`: it is no such place, or something of it is lost, or it is more than
-    /// `budget` bytes.
+    /// Brings what was said in a channel after a place of the history that nodes share, for a member of these rights who is about
+    /// to join it, and to whom this node listens already. `None`: it is no such place, or something of it is lost or wanted an
+    /// answer, or it is more than `budget` bytes.
     pub async fn bring_recorded(
         &self,
         app: &App,
         channel: &Arc<str>,
-        mut since: Mark,
+        since: Mark,
         budget: usize,
-        name: Address,
+        (name, rights): (Address, &Arc<Rights>),
     ) -> Option<Brought> {
         let (chronicle, recovery) = (self.chronicle()?, app.recovery.as_ref()?);
         let history = bounded(recovery, app.policy.history(channel)?);
-        // What servers of another make say, one node keeps and all hear.
-        if recovery.log.is_blurred(channel, Instant::now()) {
-            return None;
-        }
-        let (from, mut left, mut publications) = (recovery.log.last(), budget, Vec::new());
+        self.mend(app).await.ok()?;
+        let hears = |own: &Publication| match &own.to {
+            Target::Channels(heard) => heard.iter().all(|heard| heard.is_for(rights)),
+            Target::Socket(_) => false,
+        };
+        let from = recovery.log.last();
+        let (mut until, mut left, mut all) = (since, budget, Vec::new());
         loop {
             let recalled =
-                chronicle.recall(&app.name, (channel, history), Some(since), PAGE, unix_millis()).await.ok()?;
-            let page = read(app, recalled);
-            if page.gap {
+                chronicle.recall(&app.name, (channel, history), Some(until), PAGE, unix_millis()).await.ok()?;
+            let (page, asks) = read(app, recalled);
+            if page.gap || asks {
                 return None;
             }
-            for (_, publication) in page.publications {
+            let wanted = [Wanted { channel: Arc::clone(channel), since: until.position }];
+            for (position, publication) in page.publications {
                 left = left.checked_sub(publication.on_wire())?;
-                publications.push(Arc::unwrap_or_clone(publication));
+                let own = share(&publication, name, &wanted, position).filter(hears);
+                all.extend(own.map(|own| (position, own)));
             }
-            since = page.until;
+            until = page.until;
             if !page.more {
                 break;
             }
         }
-        recovery.late.expect_recorded(name, since, Instant::now());
-        Some(Brought { publications, had: Had { recorded: Some(since), ..Had::default() }, since: from })
+        // Others may have said something that they could not keep, and not told yet; and what servers of another make say is kept by
+        // one node alone.
+        let ago = Duration::from_millis(unix_millis().saturating_sub(chronicle.time_of(since))) + SKEW;
+        if recovery.log.has_unrecorded(channel, Instant::now().checked_sub(ago)) {
+            return None;
+        }
+        let joined = Joined { name, since, brought: all.iter().map(|(position, _)| *position).collect() };
+        recovery.late.expect_recorded(channel, joined, Instant::now());
+        let publications = all.into_iter().map(|(_, publication)| publication).collect();
+        Some(Brought { publications, had: Had { recorded: Some(until), ..Had::default() }, since: from })
     }
 }
 
@@ -152,16 +196,21 @@ fn bounded(recovery: &Recovery, history: History) -> History {
     History { time: history.time.min(recovery.log.longest()), ..history }
 }
 
-/// As the hub's own log would say it. What cannot be read was written by another version, and is missing.
-fn read(app: &App, recalled: Recalled) -> Past {
-    let Recalled { said, until, last, gap, more } = recalled;
-    let count = said.len();
-    let publication = |(position, said): (u64, bytes::Bytes)| {
-        Some((position, Arc::new(kept(app, &said, Mark { position, ..until })?)))
-    };
-    let publications: Vec<_> = said.into_iter().filter_map(publication).collect();
-    let gap = gap || publications.len() < count;
-    Past { publications, until, last, gap, more }
+/// As the hub's own log would say it, and whether an answer was wanted to anything there. What cannot be read was written by
+/// another version, and is missing.
+fn read(app: &App, recalled: Recalled) -> (Past, bool) {
+    let Recalled { said, until, last, mut gap, more } = recalled;
+    let (mut publications, mut asks) = (Vec::with_capacity(said.len()), false);
+    for (position, said) in said {
+        match kept(app, &said, Mark { position, ..until }) {
+            Some((publication, asked)) => {
+                asks |= asked;
+                publications.push((position, Arc::new(publication)));
+            }
+            None => gap = true,
+        }
+    }
+    (Past { publications, until, last, gap, more }, asks)
 }
 
 fn note_unrecorded(recovery: &Recovery, channels: impl IntoIterator<Item = (Arc<str>, History)>) {

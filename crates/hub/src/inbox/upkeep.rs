@@ -29,7 +29,7 @@ pub(super) async fn follow(hub: Weak<Inner>, mut health: watch::Receiver<Option<
                 Some(trouble) => inboxes.troubled(&trouble),
                 None => {
                     inboxes.untroubled();
-                    hub.mend_history().await;
+                    hub.mend_history();
                 }
             }
         }

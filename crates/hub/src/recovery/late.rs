@@ -1,6 +1,8 @@
 //! What a session was handed over with on another node, and this one may still hear: it is not said to it again.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -8,7 +10,6 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use super::{Mark, Numbers};
 use crate::address::Address;
 use crate::cluster::{Origin, Peer};
-use crate::delivery::Publication;
 
 /// Nothing that a node has said is heard later than that after another node has heard it.
 const LATEST: Duration = Duration::from_secs(60);
@@ -18,8 +19,8 @@ const LATEST: Duration = Duration::from_secs(60);
 pub(crate) struct Late {
     /// By the node that says it, each with the number up to which it has all that this node has said.
     said: Mutex<HashMap<Peer, Vec<Had>>>,
-    /// With the place up to which each has the history that nodes share.
-    recorded: RwLock<Vec<Recorded>>,
+    /// By a channel that they have joined from a place of the history that nodes share.
+    recorded: RwLock<Recorded>,
 }
 
 #[derive(Debug)]
@@ -29,24 +30,42 @@ struct Had {
     since: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    until: Mark,
-    name: Address,
-    since: Instant,
+    channels: HashMap<Arc<str>, Vec<Joined>>,
+    /// When each was expected, the first first.
+    order: VecDeque<(Instant, Arc<str>)>,
+}
+
+/// Who has joined a channel, and has what was said there.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Its name.
+    pub(crate) name: Address,
+    /// All up to this place,
+    pub(crate) since: Mark,
+    /// and what is at these.
+    pub(crate) brought: HashSet<u64>,
 }
 
 impl Late {
-    /// A session has the history that nodes share up to that place; what takes its place in this node's log after this call
-    /// is not said to it again.
-    pub(crate) fn expect_recorded(&self, name: Address, until: Mark, now: Instant) {
+    /// A session joins a channel with what it has of the history that nodes share; what of that takes its place in this
+    /// node's log after this call is not said to it again.
+    pub(crate) fn expect_recorded(&self, channel: &Arc<str>, joined: Joined, now: Instant) {
         let mut recorded = self.recorded.write();
-        recorded.retain(|had| now.saturating_duration_since(had.since) < LATEST);
-        recorded.push(Recorded { until, name, since: now });
+        recorded.forget(now);
+        recorded.order.push_back((now, Arc::clone(channel)));
+        recorded.channels.entry(Arc::clone(channel)).or_default().push(joined);
     }
 
     /// Who has what; nobody else is expected while this is held, so that it is until a publication has taken its place.
-    pub(crate) fn recorded(&self) -> RwLockReadGuard<'_, Vec<Recorded>> {
+    pub(crate) fn recorded(&self, now: Instant) -> RwLockReadGuard<'_, Recorded> {
+        let recorded = self.recorded.read();
+        if !recorded.is_stale(now) {
+            return recorded;
+        }
+        drop(recorded);
+        self.recorded.write().forget(now);
         self.recorded.read()
     }
 
@@ -74,9 +93,31 @@ impl Late {
 }
 
 impl Recorded {
-    /// Its session, if that has this publication already.
-    pub(crate) fn has(&self, publication: &Publication) -> Option<Address> {
-        publication.is_within(Some(self.until)).then_some(self.name)
+    fn is_stale(&self, now: Instant) -> bool {
+        self.order.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= LATEST)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.is_stale(now)
+            && let Some((_, channel)) = self.order.pop_front()
+        {
+            // Of a channel they are in the same order.
+            if let Entry::Occupied(mut joined) = self.channels.entry(channel) {
+                joined.get_mut().remove(0);
+                if joined.get().is_empty() {
+                    joined.remove();
+                }
+            }
+        }
+    }
+
+    /// Who has heard in that channel what is at that place, by the name under which it is left out.
+    pub(crate) fn had(&self, channel: &str, place: Mark) -> impl Iterator<Item = Arc<str>> {
+        let had = move |joined: &&Joined| {
+            place.epoch == joined.since.epoch && (place <= joined.since || joined.brought.contains(&place.position))
+        };
+        let joined = self.channels.get(channel).into_iter().flatten();
+        joined.filter(had).map(|joined| joined.name.encode().into())
     }
 }
 

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::address::Address;
 
 pub use ghost::{Change, Ghost, Ghosts, Order};
-pub(crate) use late::Late;
+pub(crate) use late::{Joined, Late};
 pub use log::{Gap, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::{PidKey, Pids};
 pub use ring::{Bounds, History};
@@ -56,6 +56,13 @@ pub(crate) struct Unrecorded {
     pub(crate) channels: HashMap<Arc<str>, History>,
     /// They are too many to be named.
     pub(crate) is_all: bool,
+}
+
+impl Unrecorded {
+    /// All is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty() && !self.is_all
+    }
 }
 
 /// The recovery of one app.

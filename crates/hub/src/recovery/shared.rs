@@ -59,10 +59,13 @@ impl Log {
         self.state.lock().ears.contains_key(channel)
     }
 
-    /// Whether nobody can tell what another node has heard of what was said in a channel.
-    pub(crate) fn is_blurred(&self, channel: &Arc<str>, now: Instant) -> bool {
-        let wanted = Wanted { channel: Arc::clone(channel), since: 0 };
-        !self.state.lock().blurred(&[wanted], now).is_empty()
+    /// Whether something was said in a channel since then that is not in the history that nodes share.
+    /// `None`: ever.
+    pub(crate) fn has_unrecorded(&self, channel: &str, since: Option<Instant>) -> bool {
+        let state = self.state.lock();
+        let lately = state.rings.get(channel).into_iter().flat_map(|ring| ring.entries.iter().rev());
+        let mut lately = lately.take_while(|entry| since.is_none_or(|since| entry.at >= since));
+        lately.any(|entry| entry.publication.recorded.is_none())
     }
 
     /// Something that others said in these channels was not heard here; none: in any of them. `push` is called with the place

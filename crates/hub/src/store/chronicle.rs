@@ -44,6 +44,9 @@ pub trait Chronicle: Send + Sync {
         now: u64,
     ) -> Result<Mark, StoreError>;
 
+    /// When a place was given.
+    fn time_of(&self, place: Mark) -> u64;
+
     /// What a channel that keeps so much remembers: the newest, or what comes after a place; at most `limit`, which is not 0, and
     /// fewer where they are large.
     ///

@@ -204,7 +204,9 @@ impl Shard {
         let _listening = self.hub.listen(app.id, [Arc::clone(channel)]).await;
         let mut brought = Brought::default();
         if from.epoch != recovery.log.mark(0).epoch {
-            let found = match self.hub.bring_recorded(app, channel, from, budget, member.known_as).await {
+            let identity = Arc::clone(&member.identity.borrow());
+            let reader = (member.known_as, &identity.rights);
+            let found = match self.hub.bring_recorded(app, channel, from, budget, reader).await {
                 None => self.hub.bring(app, channel, from, budget, member.known_as).await,
                 found => found,
             };

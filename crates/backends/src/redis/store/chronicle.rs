@@ -74,6 +74,10 @@ impl Chronicle for RedisStore {
         Ok(Mark { epoch: epoch(&life)?, position: place(&ms, &n)? })
     }
 
+    fn time_of(&self, place: Mark) -> u64 {
+        place.position >> WITHIN
+    }
+
     async fn recall(
         &self,
         app: &str,

@@ -123,12 +123,14 @@ pub(super) async fn keeps_for_so_long(store: &dyn Store) {
     assert_eq!((words(&later).as_str(), later.gap), ("b", false));
     let quiet = at(Some(b), NOW + 60 * SECOND).await.unwrap();
     assert_eq!((words(&quiet).as_str(), quiet.gap), ("", false));
-    // Nothing was ever said in this one, as far as anybody knows.
-    let idle = ("idle", short);
-    let long_ago = of(store).recall("app", idle, Some(b), 10, NOW + 60 * SECOND).await.unwrap();
+    // Nothing was ever said in these, as far as anybody knows: for who asks again and again, nothing is lost.
+    let ask = |idle, since, now| of(store).recall("app", (idle, short), Some(since), 10, now);
+    let long_ago = ask("idle", b, NOW + 600 * SECOND).await.unwrap();
     assert!(long_ago.gap);
-    let asks_on = of(store).recall("app", idle, Some(long_ago.until), 10, NOW + 65 * SECOND).await.unwrap();
-    assert!(!asks_on.gap);
+    assert!(!ask("idle", long_ago.until, NOW + 605 * SECOND).await.unwrap().gap);
+    for seconds in [60, 120, 600] {
+        assert!(!ask("quiet", b, NOW + seconds * SECOND).await.unwrap().gap, "after {seconds} s");
+    }
 }
 
 pub(super) async fn knows_where_it_knows_nothing(store: &dyn Store) {

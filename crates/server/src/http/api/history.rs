@@ -15,7 +15,7 @@ use oyez_hub::recovery::{Mark, Past, Recovery};
 use oyez_protocol::code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -31,6 +31,9 @@ const LIMIT_MAX: usize = 1_000;
 const LIMIT: usize = 100;
 /// The longest wait: shorter than what proxies usually allow.
 const WAIT_MAX: u64 = 50;
+
+/// How soon after it was heard what is said can be read.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Which part of the past.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -161,19 +164,24 @@ struct Query {
 }
 
 impl Query {
-    /// Reads; if there is nothing new, once more when something is said, or when the time is over or the node goes down.
+    /// Reads; if there is nothing new, again when something is said, until the time is over or the node goes down.
     async fn read(&self, api: &Api, app: &App, recovery: &Recovery, wait: Duration) -> Result<Past, ApiError> {
-        let look = || api.hub.past(app, recovery, &self.channel, self.since, self.limit);
-        let news = recovery.log.next_in(&self.channel);
-        let past = look().await?;
-        if wait.is_zero() || past.gap || !self.is_known(&past) {
-            return Ok(past);
+        let until = Instant::now() + wait;
+        let mut news = recovery.log.next_in(&self.channel);
+        let mut nap = wait;
+        loop {
+            let past = api.hub.past(app, recovery, &self.channel, self.since, self.limit).await?;
+            if past.gap || !self.is_known(&past) || Instant::now() >= until || api.stop.is_cancelled() {
+                return Ok(past);
+            }
+            let is_told = tokio::select! {
+                told = timeout_at(until.min(Instant::now() + nap), news) => told.is_ok(),
+                () = api.stop.cancelled() => false,
+            };
+            news = recovery.log.next_in(&self.channel);
+            // What others keep may be heard here a moment before it can be read.
+            nap = if is_told { MOMENT } else { wait };
         }
-        tokio::select! {
-            _ = timeout(wait, news) => {}
-            () = api.stop.cancelled() => {}
-        }
-        Ok(look().await?)
     }
 
     /// Nothing is new to who asks.
@@ -185,7 +193,7 @@ impl Query {
     }
 
     fn answer(&self, past: &Past, asker: &Asker) -> Response {
-        let mut response = if self.known.is_some() && self.is_known(past) {
+        let mut response = if self.known.is_some() && self.is_known(past) && !past.gap {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let publications = past.publications.iter().filter(|(_, publication)| self.is_for(publication, asker));

@@ -6,6 +6,13 @@ local life = call('HGET', PAST, 'life')
 if not life then return false end
 trim(channel, most, age, now)
 local key, lost = P .. 'H:' .. channel, call('GET', P .. 'L:' .. channel)
+if lost or call('EXISTS', key) == 1 then
+  outlast(channel, age)
+elseif now > age + MARGIN then
+  -- Nothing was said since then, or it would be here.
+  lost = write_place(now - age - MARGIN, 0)
+  lose(channel, lost, age)
+end
 local ms, n = last_place()
 -- Who asks again and again in a quiet channel does not fall behind what is kept.
 if now - ms > 1000 then ms, n = next_place(now) end
@@ -38,8 +45,6 @@ else
   if lost then
     local lost_ms, lost_n = read_place(lost)
     if is_later(lost_ms, lost_n, since_ms, since_n) then gap = 1 end
-  elseif call('EXISTS', key) == 0 and since_ms < now - age then
-    gap = 1
   end
   local are_more
   entries, are_more = read('XRANGE', '(' .. write_place(since_ms, since_n), '+')
