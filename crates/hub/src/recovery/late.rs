@@ -142,4 +142,25 @@ mod tests {
         late.expect(name(3), &vec![(peer(2), 9)], now + LATEST);
         assert_eq!(late.had(origin(2, 5)), [name(3)], "the other one was too long ago");
     }
+
+    #[test]
+    fn who_joins_a_channel_has_what_was_brought_there_and_nothing_else() {
+        let (late, now) = (Late::default(), Instant::now());
+        let mark = |position| Mark { epoch: 7, position };
+        let name = Address { node: 1, shard: 0, slot: 1, nonce: 0 };
+        let room: Arc<str> = "room".into();
+        let joined = |brought: &[u64]| Joined { name, since: mark(10), brought: brought.iter().copied().collect() };
+        late.expect_recorded(&room, joined(&[12, 14]), now);
+        let had = |channel: &str, place, now| late.recorded(now).had(channel, place).count();
+        for (position, count) in [(9, 1), (10, 1), (11, 0), (12, 1), (13, 0), (14, 1), (15, 0)] {
+            assert_eq!(had("room", mark(position), now), count, "{position}");
+        }
+        assert_eq!(had("other", mark(12), now), 0);
+        assert_eq!(had("room", Mark { epoch: 8, ..mark(12) }, now), 0);
+        late.expect_recorded(&room, joined(&[]), now + LATEST / 2);
+        assert_eq!(had("room", mark(10), now + LATEST / 2), 2);
+        assert_eq!(had("room", mark(10), now + LATEST), 1, "the first one was too long ago");
+        assert_eq!(had("room", mark(10), now + LATEST * 2), 0);
+        assert!(late.recorded(now).channels.is_empty());
+    }
 }
