@@ -2,6 +2,7 @@
 // change, messages that lie in several places.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { Manager } from 'socket.io-client';
 import { connect, connected, next, token } from './harness.mjs';
 import { CONFIG, ENV, SMALL, device, directory, user } from './keeping.mjs';
@@ -191,4 +192,49 @@ describe('an inbox', () => {
       assert.equal((await stage.server.api(`/api/v1/inbox?app=${app}`, own)).status, 401);
     }
   });
+});
+
+test('what becomes durable while a client joins its channels comes once', async (t) => {
+  let asked;
+  const asks = new Promise((resolve) => { asked = resolve; });
+  const backend = createServer((request, response) => asked(() => response.setHeader('content-type', 'application/json').end('{"allow":true}')));
+  await new Promise((resolve) => backend.listen(0, '127.0.0.1', resolve));
+  t.after(() => backend.close());
+  const server = await serving(t, `
+[key.backend]
+secret = { env = "OYEZ_API_KEY" }
+[app.desk]
+origins = ["*"]
+[app.desk.socketio]
+[app.desk.auth.jwt]
+algorithms = ["HS256"]
+secret = { env = "JWT_SECRET" }
+[app.desk.identity]
+user = "claims.sub"
+[app.desk.inbox]
+[app.desk.connect]
+join = ["user:{user.id}", "slow"]
+reply = { event = "welcome" }
+[[app.desk.channel]]
+name = "user:{id}"
+subscribe = "id == user.id"
+inbox = "{id}"
+[[app.desk.channel]]
+name = "slow"
+subscribe = { ask = "http://127.0.0.1:${backend.address().port}/may", timeout = "20s", private = true }
+`, { args: ['--data-dir', directory(t)] });
+  const socket = connect(server.url, { auth: { token: token({ sub: 'ann' }) }, transports: ['websocket'] });
+  t.after(() => socket.disconnect());
+  const heard = [];
+  socket.on('notice', ({ n }, ack) => { heard.push([n, typeof ack]); ack?.(); });
+  const answer = await asks;
+  await server.publish('user:ann', 'notice', { n: 1 }, { delivery: 'durable' });
+  const welcome = next(socket, 'welcome');
+  answer();
+  await welcome;
+  const last = next(socket, 'last');
+  await server.publish('user:ann', 'notice', { n: 2 }, { delivery: 'durable' });
+  await server.publish('user:ann', 'last', {}, { delivery: 'durable' });
+  await last;
+  assert.deepEqual(heard, [[1, 'function'], [2, 'function']]);
 });

@@ -321,6 +321,7 @@ impl Shard {
             // Between its identification and now, while its websocket was being opened.
             return;
         }
+        self.enter_inbox(&member);
         if let Some(lane) = &member.lane {
             let _ = lane.send(Happening::Connected(auth)).await;
         }

@@ -157,8 +157,9 @@ impl Inbox {
 }
 
 impl Shard {
-    /// Sends a member what waits for its user, and then whatever comes.
-    pub(crate) fn open_inbox(self: &Rc<Self>, member: &Rc<Member>) {
+    /// Has a member be one of its user's devices, before it joins channels: what is durable is told to the others in them,
+    /// and to the devices as messages.
+    pub(crate) fn enter_inbox(&self, member: &Rc<Member>) {
         if member.inbox.is_none() {
             return;
         }
@@ -169,6 +170,14 @@ impl Shard {
             self.leave(member, self.key(member.app, roster));
         }
         self.join(member, self.key(member.app, &devices_of(&user)));
+    }
+
+    /// Sends a member what waits for its user, and then whatever comes.
+    pub(crate) fn open_inbox(self: &Rc<Self>, member: &Rc<Member>) {
+        if member.inbox.is_none() {
+            return;
+        }
+        let user = Arc::clone(&member.identity.borrow().user);
         let (shard, member) = (Rc::clone(self), Rc::clone(member));
         tokio::task::spawn_local(async move {
             let hub = shard.hub.clone();
