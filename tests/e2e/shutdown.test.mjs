@@ -75,7 +75,7 @@ async function poller(server) {
 
 for (const [way, transports] of Object.entries(WAYS)) {
   test(`stock clients hear that the transport closes, and come back by themselves: ${way}`, async (t) => {
-    const path = join(folder(t, { 'oyez.toml': config('{ window = "100ms" }') }), 'oyez.toml');
+    const path = join(folder(t, { 'oyez.toml': config('{ window = "100ms", deadline = "5s" }') }), 'oyez.toml');
     const start = (port) => attach(spawn(binary(), ['serve', '--config', path, '--listen', `127.0.0.1:${port}`], {
       env: { ...process.env, JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY }, stdio: ['ignore', 'pipe', 'pipe'],
     }));
