@@ -76,8 +76,9 @@ impl Company {
             door(engine.address()).map_err(|error| Failure::new(format!("cannot listen for other nodes: {error}")))?;
         let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
         let kind = engine.kind();
+        let place = engine.place();
         let (broker, inlet) = engine.connect(runtime);
-        info!(event = "broker", kind, ?broker, door = %address);
+        info!(event = "broker", kind, place, door = %address);
         Ok(Some(Joined { broker, inlet, listener, door: Door { address, secret: rand::random() } }))
     }
 
@@ -127,6 +128,14 @@ impl Engine {
         match self {
             Self::Nats(_) => "nats",
             Self::Redis(..) => "redis",
+        }
+    }
+
+    /// Where it is, without who may use it.
+    fn place(&self) -> String {
+        match self {
+            Self::Nats(servers) => servers.to_string(),
+            Self::Redis(place, _) => place.name(),
         }
     }
 

@@ -89,11 +89,18 @@ impl Node {
     /// Nodes share what they say to each other, but not what each of them keeps.
     fn warn_of_own_store(&self) {
         let hub = self.server.hub();
-        let keeps = || hub.apps().any(|app| app.inbox.is_some());
-        if hub.inboxes().is_some_and(|inboxes| !inboxes.store().is_shared()) && keeps() {
+        if hub.inboxes().is_none_or(|inboxes| inboxes.store().is_shared()) {
+            return;
+        }
+        if hub.apps().any(|app| app.inbox.is_some()) {
             warn!(
                 event = "store_alone",
                 "inboxes are this node's alone: what is read here is new on other nodes; --store redis://HOST:PORT is one for all"
+            );
+        } else if hub.apps().any(|app| app.recovery.is_some()) {
+            warn!(
+                event = "store_alone",
+                "GET …/history says what this node has heard, and its offsets count here alone; --store redis://HOST:PORT is one for all"
             );
         }
     }

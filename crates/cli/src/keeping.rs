@@ -24,9 +24,9 @@ pub(crate) struct Keeping {
     /// Keep durable messages in this directory, which is made if it is not there; without it, in memory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where durable messages are kept: embedded needs --data-dir, memory forgets them at the end of the process, the URL of
+    /// Where durable messages are kept, revocations, and what webhooks have told: embedded needs --data-dir, memory forgets them at the end of the process, the URL of
     /// a Redis (redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with TLS, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…)
-    /// keeps them for all nodes that name it
+    /// keeps them for all nodes that name it, and the history of channels, too
     #[arg(long, value_name = "embedded|memory|URL", env = "OYEZ_STORE", hide_env_values = true)]
     store: Option<Kind>,
 }

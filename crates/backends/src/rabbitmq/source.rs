@@ -61,7 +61,8 @@ impl Options {
     /// # Errors
     /// What is wrong with the URL, without showing it.
     pub fn new(url: &str, exchange: &str, keys: &[String], queue: &str) -> Result<Self, String> {
-        let mut uri: AMQPUri = url.parse()?;
+        let mut uri: AMQPUri =
+            url.parse().map_err(|wrong| format!("{wrong}; write amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps://"))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
         let (exchange, keys, queue) = (exchange.to_owned(), keys.to_vec(), queue.to_owned());
         Ok(Self { uri, exchange, keys, queue, quorum: true, prefetch: 256, ca: None })

@@ -75,7 +75,7 @@ impl Cluster {
             Some(owner) => self.knows(owner).then_some(owner).into_iter().collect(),
             None => self.members.lock().nodes().into_iter().collect(),
         };
-        let patience = if matches!(question, Question::Seek(..)) { SEEKING } else { PATIENCE };
+        let patience = if matches!(question, Question::Seek(..) | Question::Since(..)) { SEEKING } else { PATIENCE };
         let (sender, receiver) = mpsc::unbounded_channel();
         let number = self.number();
         if !awaited.is_empty() {
@@ -87,8 +87,8 @@ impl Cluster {
     }
 }
 
-/// How long they may take to say that they remember a session: its client waits, and the node that had it may have died a
-/// moment ago.
+/// How long they may take to say that they remember a session, or what was said since a place: its client waits, and the node that
+/// had it may have died a moment ago.
 const SEEKING: Duration = Duration::from_millis(400);
 
 /// A question whose answers are awaited.

@@ -7,6 +7,7 @@ pub(crate) mod cors;
 pub(crate) mod engine;
 pub(crate) mod forward;
 pub(crate) mod framing;
+mod fresh;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod later;

@@ -422,6 +422,7 @@ impl Shard {
             names.retain(is_missed);
             if let Some(session) = member.session.upgrade().filter(|_| !names.is_empty()) {
                 self.tell_gap(&session, &member, &app, &names);
+                self.flush(&session);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use oyez_hub::app::App;
 use oyez_hub::delivery::{Publication, Target};
@@ -24,6 +24,7 @@ use super::channel::check;
 use super::error::{ApiError, ErrorBody};
 use super::key::{Caller, Right, bearer};
 use super::user::{User, identify, may_subscribe, query_token};
+use crate::http::fresh::Known;
 
 /// Most publications of one answer.
 const LIMIT_MAX: usize = 1_000;
@@ -122,7 +123,7 @@ pub(super) async fn history(
         ApiError::new(Code::NotFound, help)
     })?;
     let channel: Arc<str> = channel.into();
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let known = Known::of(&headers);
     let query = Query { channel, since, limit, known };
     // What other nodes say is heard from now on: who asks again soon, on this node, misses nothing.
     let _listening = api.hub.listen(app.id, [Arc::clone(&query.channel)]).await;
@@ -159,8 +160,8 @@ struct Query {
     channel: Arc<str>,
     since: Option<Mark>,
     limit: usize,
-    /// What the asker has already, as an `ETag`.
-    known: Option<String>,
+    /// What the asker has already.
+    known: Known,
 }
 
 impl Query {
@@ -186,14 +187,14 @@ impl Query {
 
     /// Nothing is new to who asks.
     fn is_known(&self, past: &Past) -> bool {
-        match &self.known {
-            Some(known) => *known == tag(past),
-            None => self.since.is_some() && past.publications.is_empty(),
+        if self.known.is_none() {
+            return self.since.is_some() && past.publications.is_empty();
         }
+        self.known.has(&tag(past))
     }
 
     fn answer(&self, past: &Past, asker: &Asker) -> Response {
-        let mut response = if self.known.is_some() && self.is_known(past) && !past.gap {
+        let mut response = if !self.known.is_none() && self.is_known(past) && !past.gap {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let publications = past.publications.iter().filter(|(_, publication)| self.is_for(publication, asker));

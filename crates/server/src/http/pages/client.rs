@@ -8,11 +8,13 @@ use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use oyez_protocol::websocket::handshake::has_token;
+
+use crate::http::fresh::Known;
 
 include!(concat!(env!("OUT_DIR"), "/client_files.rs"));
 
@@ -36,8 +38,7 @@ pub(crate) fn client_file(name: &str, request: &HeaderMap) -> Option<Response> {
         return Some(absent());
     };
     let etag = format!("\"{VERSION}\"");
-    let shown = request.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if shown.is_some_and(|shown| shown.strip_prefix("W/").unwrap_or(shown) == etag) {
+    if Known::of(request).has(&etag) {
         return Some(with_status(StatusCode::NOT_MODIFIED, Body::empty()));
     }
     let accepts = request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
@@ -93,6 +94,8 @@ fn compressed(at: usize, file: &'static [u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use http::header::IF_NONE_MATCH;
+
     use super::*;
 
     fn get(name: &str, headers: &[(http::HeaderName, &'static str)]) -> Option<Response> {
