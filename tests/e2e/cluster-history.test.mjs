@@ -1,6 +1,7 @@
 // The history of channels, where nodes share a store: whichever of them said it, and whichever is asked.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { WebSocket } from 'ws';
 import { ROOT, connect, connected } from './harness.mjs';
@@ -136,6 +137,39 @@ test('a plain WebSocket gets of a channel that it joins only what it would have 
   assert.deepEqual(json.answers.flat().filter((answer) => answer === 'yes'), ['yes']);
   const late = await watcher(t, b, offset);
   assert.equal(late.all('gap').length, 1);
+});
+
+test('a channel that is named twice is one', async (t) => {
+  const { nodes: [a, b] } = await shared(t, 2);
+  await a.publish('room:a', 'item', { n: 0 });
+  const since = (await read(b, 'room:a')).json.offset;
+  await a.publish(['room:a', 'room:b', 'room:a'], 'item', { n: 1 });
+  for (const [node, room] of [[a, 'room:a'], [b, 'room:a'], [b, 'room:b']]) {
+    const rest = await read(node, room, `?since=${since}`);
+    assert.deepEqual([numbers(rest), rest.json.gap], [[1], false]);
+  }
+  assert.equal((await a.api('/readyz')).status, 200);
+});
+
+test('a reload that takes the history from a channel, and one that gives it back, are a gap', async (t) => {
+  const file = join(folder(t, { 'oyez.toml': CONFIG(RECOVERY) }), 'oyez.toml');
+  const { nodes: [a, b] } = await cluster(t, 2, { config: relative(ROOT, file), args: (at, { url }) => ['--store', url] });
+  const reload = async (text) => {
+    writeFileSync(file, text);
+    for (const node of [a, b]) {
+      const before = node.logs.filter((line) => line.includes('config_loaded')).length;
+      node.child.kill('SIGHUP');
+      await until(() => node.logs.filter((line) => line.includes('config_loaded')).length > before, 'it has read the file');
+    }
+  };
+  await a.publish('room:a', 'item', { n: 0 });
+  const since = (await read(b, 'room:a')).json.offset;
+  await reload(CONFIG(RECOVERY).replace('subscribe = "id in user.rooms"\nhistory = 100', 'subscribe = "id in user.rooms"'));
+  await a.publish('room:a', 'item', { n: 1 });
+  assert.equal((await read(a, 'room:a')).status, 404);
+  await reload(CONFIG(RECOVERY));
+  await a.publish('room:a', 'item', { n: 2 });
+  for (const node of [a, b]) assert.equal((await read(node, 'room:a', `?since=${since}`)).json.gap, true);
 });
 
 test('without the store what is said is delivered all the same; then all are told that something is missing', async (t) => {

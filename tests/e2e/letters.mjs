@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 
 const FORMAT = 3;
 /** Kinds of words, in their order. */
-export const KINDS = ['beat', 'leave', 'hello', 'rows', 'unsaid', 'buried', 'revoked', 'relay', 'release', 'ask', 'answer', 'claim', 'taken'];
+export const KINDS = ['beat', 'leave', 'hello', 'rows', 'unsaid', 'buried', 'revoked', 'relay', 'release', 'ask', 'answer', 'claim', 'taken', 'unrecorded'];
 
 /** A number as postcard writes it, and where the next thing begins. */
 function number(bytes, at) {

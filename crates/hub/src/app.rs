@@ -287,6 +287,8 @@ impl App {
         }
         if let Some(recovery) = self.recovery.as_ref().filter(|_| !self.policy.remembers_as(&old.policy)) {
             recovery.log.turn_leaf(|channel| self.policy.history(channel).is_some());
+            // So has whoever reads the history that nodes share.
+            recovery.unrecorded.lock().is_all = true;
         }
         if let (Some(own), Some(old)) = (&mut self.credentials, &old.credentials) {
             own.revocations = Arc::clone(&old.revocations);

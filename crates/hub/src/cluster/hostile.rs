@@ -146,6 +146,7 @@ mod tests {
             ("answer_gone", answer(Answer::Gone)),
             ("claim", Words::Claim(true)),
             ("taken", Words::Taken),
+            ("unrecorded", Words::Unrecorded("app".to_owned(), vec!["room".into()])),
         ];
         all.into_iter().map(|(name, words)| (name, Letter { from: FROM, words })).collect()
     }

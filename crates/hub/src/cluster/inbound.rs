@@ -133,6 +133,11 @@ impl Cluster {
                     hub.has_missed(&app, Some(channels));
                 }
             }
+            Words::Unrecorded(app, channels) => {
+                if let Ok(app) = hub.find_app(&app) {
+                    hub.hears_unrecorded(&app, channels);
+                }
+            }
             Words::Revoked(app, revoked) => {
                 let hub = hub.clone();
                 hub.clone().spawn(async move { drop(hub.answer(&app, Question::Revoke(revoked)).await) });

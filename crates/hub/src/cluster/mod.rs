@@ -353,6 +353,11 @@ impl Cluster {
         }
     }
 
+    /// Tells that what was said in these channels could not be kept where nodes share it.
+    pub(crate) fn tell_unrecorded(&self, app: &App, channels: Vec<Arc<str>>) {
+        self.tell(ALL.into(), Words::Unrecorded(app.name.clone(), channels));
+    }
+
     /// Tells what is revoked: who was away knows less.
     fn tell_revoked(&self, hub: &Hub, topic: &Arc<str>) {
         for app in hub.apps() {

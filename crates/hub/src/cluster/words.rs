@@ -66,6 +66,8 @@ pub(crate) enum Words {
     Claim(bool),
     /// Yes, and I keep it.
     Taken,
+    /// What I said in these channels of that app I could not keep where all of us find it: whoever can, notes that.
+    Unrecorded(String, Vec<Arc<str>>),
 }
 
 /// What is asked of every node, or of the one that owns a session.

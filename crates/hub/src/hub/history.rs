@@ -4,6 +4,7 @@
 //! When the store cannot be reached, what is said is delivered all the same; as soon as it can, it is told of the channels of
 //! which something is missing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,7 @@ use crate::command::CommandError;
 use crate::delivery::{AckRequest, Publication, Target};
 use crate::policy::Rights;
 use crate::recovery::{Had, History, Joined, Mark, Past, Recovery, Unrecorded, Wanted, is_direct};
-use crate::store::{Chronicle, Recalled, StoreError};
-
-/// Channels that something is missing of, while the store cannot be reached; where there are more, all are told of a gap.
-const UNRECORDED: usize = 100_000;
+use crate::store::{Chronicle, Recalled, Saying, Store, StoreError};
 
 /// The clocks of nodes differ by less.
 const SKEW: Duration = Duration::from_secs(5);
@@ -73,11 +71,8 @@ impl Hub {
     async fn keep_past(&self, app: &App, recovery: &Recovery, recording: &Recording) -> Option<Mark> {
         let inboxes = self.inboxes().filter(|_| !self.inner.door.is_closed())?;
         let chronicle = inboxes.store().chronicle()?;
-        let bounded = |(channel, history): &(Arc<str>, History)| (Arc::clone(channel), bounded(recovery, *history));
-        let channels = recording.channels.iter().filter(|(channel, _)| !is_direct(channel)).map(bounded);
-        let channels: Vec<_> = channels.collect();
-        let said = keep(app, &recording.publication, recording.ack.is_some());
-        let kept = chronicle.remember(&app.name, &channels, Some(said), unix_millis()).await;
+        let said = sayings(app, recovery, recording);
+        let kept = chronicle.remember(&app.name, &said, unix_millis()).await;
         inboxes.note(&kept);
         match kept {
             Ok(place) => {
@@ -86,25 +81,48 @@ impl Hub {
                 Some(place)
             }
             Err(_) => {
-                note_unrecorded(recovery, channels);
+                let channels: Vec<Arc<str>> = said.into_iter().map(|said| said.channel).collect();
+                recovery.unrecorded.lock().note(channels.iter().cloned());
+                if let Some(cluster) = self.cluster() {
+                    // Who can, tells it.
+                    cluster.tell_unrecorded(app, channels);
+                }
                 None
             }
         }
     }
 
     /// Has the history that nodes share know where it knows nothing; the future waits for that.
-    fn mend(&self, app: &App) -> impl Future<Output = Result<(), StoreError>> + use<> {
-        let (sender, mended) = oneshot::channel();
-        let is_whole = app.recovery.as_ref().is_none_or(|recovery| recovery.unrecorded.lock().is_empty());
+    fn mend(&self, app: &App) -> impl Future<Output = ()> + use<> {
+        let (sender, mended) = oneshot::channel::<()>();
+        let is_whole = app
+            .recovery
+            .as_ref()
+            .is_none_or(|recovery| recovery.unrecorded.lock().is_empty() && recovery.mending.try_lock().is_ok());
         if !is_whole {
             let (hub, app) = (self.clone(), self.app(app.id));
             self.spawn(async move {
-                if let (Some(chronicle), Some(recovery)) = (hub.chronicle(), &app.recovery) {
-                    let _ = sender.send(tell_unrecorded(&app, recovery, chronicle).await);
+                if let (Some(inboxes), Some(recovery)) = (hub.inboxes(), &app.recovery) {
+                    let _turn = recovery.mending.lock().await;
+                    tell_unrecorded(&app, recovery, &**inboxes.store()).await;
                 }
+                drop(sender);
             });
         }
-        async move { if is_whole { Ok(()) } else { mended.await.unwrap_or(Err(StoreError::Closed)) } }
+        async move {
+            if !is_whole {
+                // It ends when the sender is dropped.
+                let _ = mended.await;
+            }
+        }
+    }
+
+    /// Another node could not keep what was said in these channels.
+    pub(crate) fn hears_unrecorded(&self, app: &App, channels: Vec<Arc<str>>) {
+        if let Some(recovery) = app.recovery.as_ref().filter(|_| self.chronicle().is_some()) {
+            recovery.unrecorded.lock().note(channels);
+            drop(self.mend(app));
+        }
     }
 
     /// The same for all apps, when the store can be reached again.
@@ -132,7 +150,10 @@ impl Hub {
         let Some((chronicle, history)) = shared else {
             return Ok(recovery.log.read(channel, since, limit, Instant::now()));
         };
-        self.mend(app).await?;
+        self.mend(app).await;
+        if recovery.unrecorded.lock().has(channel) {
+            return Err(StoreError::Unmended);
+        }
         let history = bounded(recovery, history);
         let recalled = chronicle.recall(&app.name, (channel, history), since, limit, unix_millis()).await?;
         let (past, _) = read(app, recalled);
@@ -153,7 +174,10 @@ impl Hub {
     ) -> Option<Brought> {
         let (chronicle, recovery) = (self.chronicle()?, app.recovery.as_ref()?);
         let history = bounded(recovery, app.policy.history(channel)?);
-        self.mend(app).await.ok()?;
+        self.mend(app).await;
+        if recovery.unrecorded.lock().has(channel) {
+            return None;
+        }
         let hears = |own: &Publication| match &own.to {
             Target::Channels(heard) => heard.iter().all(|heard| heard.is_for(rights)),
             Target::Socket(_) => false,
@@ -213,27 +237,42 @@ fn read(app: &App, recalled: Recalled) -> (Past, bool) {
     (Past { publications, until, last, gap, more }, asks)
 }
 
-fn note_unrecorded(recovery: &Recovery, channels: impl IntoIterator<Item = (Arc<str>, History)>) {
-    let mut unrecorded = recovery.unrecorded.lock();
-    unrecorded.channels.extend(channels);
-    if unrecorded.channels.len() > UNRECORDED {
-        *unrecorded = Unrecorded { is_all: true, ..Unrecorded::default() };
-    }
+/// What is said, channel by channel: each keeps no more of it than who was there would have heard.
+fn sayings(app: &App, recovery: &Recovery, recording: &Recording) -> Vec<Saying> {
+    let Recording { publication, ack, channels, .. } = recording;
+    let Target::Channels(heard) = &publication.to else { return Vec::new() };
+    let mut names = HashSet::new();
+    let channels = channels.iter().filter(|(channel, _)| !is_direct(channel) && names.insert(channel));
+    let saying = |(channel, history): &(Arc<str>, History)| {
+        let own = heard.iter().filter(|heard| heard.channel == *channel).take(1).cloned().collect();
+        let own = Publication { to: Target::Channels(own), ..publication.clone() };
+        let said = Some(keep(app, &own, ack.is_some()));
+        Saying { channel: Arc::clone(channel), history: bounded(recovery, *history), said }
+    };
+    channels.map(saying).collect()
 }
 
-async fn tell_unrecorded(app: &App, recovery: &Recovery, chronicle: &dyn Chronicle) -> Result<(), StoreError> {
+async fn tell_unrecorded(app: &App, recovery: &Recovery, store: &dyn Store) {
+    let Some(chronicle) = store.chronicle() else { return };
+    let is_down = || store.health().is_some_and(|health| health.borrow().is_some());
     let Unrecorded { channels, is_all } = std::mem::take(&mut *recovery.unrecorded.lock());
-    if is_all && let Err(error) = chronicle.remember(&app.name, &[], None, unix_millis()).await {
+    if is_all && chronicle.remember(&app.name, &[], unix_millis()).await.is_err() {
         recovery.unrecorded.lock().is_all = true;
-        return Err(error);
     }
-    let mut channels: Vec<_> = channels.into_iter().collect();
-    while !channels.is_empty() {
-        let some = channels.split_off(channels.len().saturating_sub(PAGE));
-        if let Err(error) = chronicle.remember(&app.name, &some, None, unix_millis()).await {
-            note_unrecorded(recovery, channels.into_iter().chain(some));
-            return Err(error);
+    let saying = |channel: Arc<str>| {
+        let history = bounded(recovery, app.policy.history(&channel)?);
+        Some(Saying { channel, history, said: None })
+    };
+    let all: Vec<Saying> = channels.into_iter().filter_map(saying).collect();
+    for some in all.chunks(PAGE) {
+        if !is_down() && chronicle.remember(&app.name, some, unix_millis()).await.is_ok() {
+            continue;
+        }
+        // One of them may be in the way of the others.
+        for one in some {
+            if is_down() || chronicle.remember(&app.name, std::slice::from_ref(one), unix_millis()).await.is_err() {
+                recovery.unrecorded.lock().note([Arc::clone(&one.channel)]);
+            }
         }
     }
-    Ok(())
 }

@@ -32,7 +32,7 @@ struct Had {
 
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    channels: HashMap<Arc<str>, Vec<Joined>>,
+    channels: HashMap<Arc<str>, VecDeque<Joined>>,
     /// When each was expected, the first first.
     order: VecDeque<(Instant, Arc<str>)>,
 }
@@ -55,7 +55,7 @@ impl Late {
         let mut recorded = self.recorded.write();
         recorded.forget(now);
         recorded.order.push_back((now, Arc::clone(channel)));
-        recorded.channels.entry(Arc::clone(channel)).or_default().push(joined);
+        recorded.channels.entry(Arc::clone(channel)).or_default().push_back(joined);
     }
 
     /// Who has what; nobody else is expected while this is held, so that it is until a publication has taken its place.
@@ -103,7 +103,7 @@ impl Recorded {
         {
             // Of a channel they are in the same order.
             if let Entry::Occupied(mut joined) = self.channels.entry(channel) {
-                joined.get_mut().remove(0);
+                joined.get_mut().pop_front();
                 if joined.get().is_empty() {
                     joined.remove();
                 }

@@ -8,7 +8,7 @@ mod pid;
 mod ring;
 mod shared;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,12 +49,14 @@ pub fn is_direct(channel: &str) -> bool {
 /// How they begin.
 const SESSION: char = '\0';
 
+/// Channels of which something could not be kept where nodes share it; of an app that has more, all are told of a gap.
+const UNRECORDED: usize = 10_000;
+
 /// The channels of which something could not be kept where nodes share it.
 #[derive(Debug, Default)]
 pub(crate) struct Unrecorded {
-    /// With how much each keeps.
-    pub(crate) channels: HashMap<Arc<str>, History>,
-    /// They are too many to be named.
+    pub(crate) channels: HashSet<Arc<str>>,
+    /// They are too many to be named, or nobody knows which they are.
     pub(crate) is_all: bool,
 }
 
@@ -62,6 +64,19 @@ impl Unrecorded {
     /// All is there.
     pub(crate) fn is_empty(&self) -> bool {
         self.channels.is_empty() && !self.is_all
+    }
+
+    /// Whether something in that channel is not.
+    pub(crate) fn has(&self, channel: &str) -> bool {
+        self.is_all || self.channels.contains(channel)
+    }
+
+    /// In these something is not.
+    pub(crate) fn note(&mut self, channels: impl IntoIterator<Item = Arc<str>>) {
+        self.channels.extend(channels);
+        if self.channels.len() > UNRECORDED {
+            *self = Self { channels: HashSet::new(), is_all: true };
+        }
     }
 }
 
@@ -78,6 +93,8 @@ pub struct Recovery {
     pub(crate) late: Late,
     /// What could not be kept where nodes share it.
     pub(crate) unrecorded: Mutex<Unrecorded>,
+    /// Held while that is being told.
+    pub(crate) mending: tokio::sync::Mutex<()>,
     /// Where sessions are that came back under the name that they had.
     homes: Mutex<HashMap<Address, Address>>,
 }
@@ -92,6 +109,7 @@ impl Recovery {
             ghosts: Ghosts::new(GHOSTS, GHOST_BYTES),
             late: Late::default(),
             unrecorded: Mutex::default(),
+            mending: tokio::sync::Mutex::default(),
             homes: Mutex::default(),
         }
     }

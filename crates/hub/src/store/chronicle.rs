@@ -12,6 +12,17 @@ use bytes::Bytes;
 use super::StoreError;
 use crate::recovery::{History, Mark};
 
+/// What is said in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// How much it keeps.
+    pub history: History,
+    /// `None`: something that could not be remembered then; who has not come further hears of a gap.
+    pub said: Option<Bytes>,
+}
+
 /// What was said in a channel, as far as was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recalled {
@@ -30,19 +41,12 @@ pub struct Recalled {
 /// A history that nodes share. Times are in milliseconds since the Unix epoch.
 #[async_trait]
 pub trait Chronicle: Send + Sync {
-    /// Remembers what was said in some channels, at one place in all of them behind all others, for as long as each keeps
-    /// it. `None`: something was said there (without any channel: in all of them) that could not be remembered then; who has
-    /// not come further hears of a gap.
+    /// Remembers what was said, each in its channel for as long as that keeps it, at one place behind all others. Nothing at all:
+    /// something was said, nobody knows where, that could not be remembered then.
     ///
     /// # Errors
     /// It is not known whether it is remembered.
-    async fn remember(
-        &self,
-        app: &str,
-        channels: &[(Arc<str>, History)],
-        said: Option<Bytes>,
-        now: u64,
-    ) -> Result<Mark, StoreError>;
+    async fn remember(&self, app: &str, said: &[Saying], now: u64) -> Result<Mark, StoreError>;
 
     /// When a place was given.
     fn time_of(&self, place: Mark) -> u64;

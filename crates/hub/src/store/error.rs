@@ -94,6 +94,11 @@ pub enum StoreError {
         /// The latest format that is known.
         known: u32,
     },
+    /// The history that nodes share cannot be told yet that something is missing there.
+    #[error(
+        "the history of this channel misses something, and cannot be told so yet; it is tried again by itself: look at the store (/readyz)"
+    )]
+    Unmended,
     /// Bytes are not what was written.
     #[error("the store is damaged: {what} ({place}); stop the server and run: oyez store repair --data-dir {dir}")]
     Damaged {
@@ -151,6 +156,7 @@ impl StoreError {
             Self::NotEmpty { .. } => "not_empty",
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer_version",
+            Self::Unmended => "unmended",
             Self::Damaged { .. } => "damaged",
             Self::Failed(_) => "failed",
             Self::Server { word, .. } => word,

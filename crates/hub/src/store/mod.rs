@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use crate::delivery::Priority;
-pub use chronicle::{Chronicle, Recalled};
+pub use chronicle::{Chronicle, Recalled, Saying};
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use key::{check as check_name, is_head};

@@ -279,9 +279,17 @@ impl Shard {
             Comeback::Channel { member, wanted, brought, done } => {
                 self.reached(member.app, until);
                 let new = self.join(&member, self.key(member.app, &wanted.channel));
-                if new && let Some(session) = member.session.upgrade() {
-                    self.hear_brought(&session, &member, &brought);
-                    self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
+                match member.session.upgrade() {
+                    Some(session) if new => {
+                        self.hear_brought(&session, &member, &brought);
+                        self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
+                    }
+                    // A backend has put it there meanwhile: what it has heard since then is not known.
+                    Some(session) => {
+                        let channel = std::slice::from_ref(&wanted.channel);
+                        self.tell_gap(&session, &member, &self.hub.app(member.app), channel);
+                    }
+                    None => {}
                 }
                 let _ = done.send(new);
                 (member.app, vec![wanted])

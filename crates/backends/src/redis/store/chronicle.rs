@@ -7,69 +7,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use oyez_hub::recovery::{History, Mark};
-use oyez_hub::store::{Chronicle, Recalled, StoreError, check_name};
+use oyez_hub::store::{Chronicle, Recalled, Saying, StoreError, check_name};
 use redis::Value;
 
-use super::link::Link;
 use super::script::{Call, Script};
 use super::{RedisStore, answer};
 
 /// Bits of a place that count within a millisecond; before them comes its time.
 const WITHIN: u32 = 20;
 
-/// What is said in no channel, so that it can be heard whether anything is.
-const BEGIN: &[u8] = b"begin";
-
 /// The longest that a channel is kept.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl RedisStore {
-    /// Which run of Redis it is that answers.
-    fn run(&self) -> Arc<str> {
-        self.shared.link.borrow().as_ref().map_or_else(|| "".into(), |Link { run, .. }| Arc::clone(run))
-    }
-
-    fn remembering(&self, app: &str, said: &[u8], now: u64) -> Call {
-        let call = Call::new(Script::Remember, app).number(now).number(life().into());
-        call.arg(self.run().as_bytes()).arg(said)
-    }
-
-    async fn look(
-        &self,
-        app: &str,
-        (channel, history): (&str, History),
-        since: Option<Mark>,
-        limit: usize,
-        now: u64,
-    ) -> Result<Option<Recalled>, StoreError> {
-        let call = keeping(Call::new(Script::Recall, app).number(now), channel, history).number(limit as u64);
-        let call = match since {
-            None => call.arg("").number(0).number(0),
-            Some(Mark { epoch, position }) => {
-                call.number(epoch.into()).number(position >> WITHIN).number(position & ((1 << WITHIN) - 1))
-            }
-        };
-        match self.ask(call).await? {
-            Value::Nil => Ok(None),
-            value => recalled(value).map(Some),
-        }
+    /// A question to a history, or something for it; with which run of Redis it is that hears it, as far as that is known, and
+    /// the life that begins if it is another one.
+    fn of_history(&self, script: Script, app: &str, now: u64) -> Call {
+        let run = self.shared.link.borrow().as_ref().map(|link| Arc::clone(&link.run)).unwrap_or_default();
+        Call::new(script, app).number(now).number(rand::random::<u32>().into()).arg(run.as_bytes())
     }
 }
 
 #[async_trait]
 impl Chronicle for RedisStore {
-    async fn remember(
-        &self,
-        app: &str,
-        channels: &[(Arc<str>, History)],
-        said: Option<Bytes>,
-        now: u64,
-    ) -> Result<Mark, StoreError> {
-        channels.iter().try_for_each(|(channel, _)| check_name("the channel's name", channel))?;
-        let call = self.remembering(app, said.as_deref().unwrap_or_default(), now);
-        let call = channels.iter().fold(call, |call, (channel, history)| keeping(call, channel, *history));
+    async fn remember(&self, app: &str, said: &[Saying], now: u64) -> Result<Mark, StoreError> {
+        said.iter().try_for_each(|said| check_name("the channel's name", &said.channel))?;
+        let call = said.iter().fold(self.of_history(Script::Remember, app, now), |call, said| {
+            keeping(call, &said.channel, said.history).arg(said.said.as_deref().unwrap_or_default())
+        });
         let [life, ms, n] = answer::some(self.change(call).await?)?;
         Ok(Mark { epoch: epoch(&life)?, position: place(&ms, &n)? })
     }
@@ -81,24 +47,20 @@ impl Chronicle for RedisStore {
     async fn recall(
         &self,
         app: &str,
-        channel: (&str, History),
+        (channel, history): (&str, History),
         since: Option<Mark>,
         limit: usize,
         now: u64,
     ) -> Result<Recalled, StoreError> {
-        loop {
-            if let Some(recalled) = self.look(app, channel, since, limit, now).await? {
-                return Ok(recalled);
+        let call = keeping(self.of_history(Script::Recall, app, now), channel, history).number(limit as u64);
+        let call = match since {
+            None => call.arg("").number(0).number(0),
+            Some(Mark { epoch, position }) => {
+                call.number(epoch.into()).number(position >> WITHIN).number(position & ((1 << WITHIN) - 1))
             }
-            // Nothing was ever said in this app: its history begins.
-            self.change(self.remembering(app, BEGIN, now)).await?;
-        }
+        };
+        recalled(self.ask(call).await?)
     }
-}
-
-/// A life that nobody has had.
-pub(super) fn life() -> u32 {
-    rand::random()
 }
 
 /// A channel with how much it keeps.

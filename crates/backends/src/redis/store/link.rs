@@ -11,8 +11,7 @@ use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value, cmd};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::chronicle::life;
-use super::script::{Call, Script};
+use super::script::Script;
 use super::{answer, fault};
 use crate::redis::place::Place;
 
@@ -62,25 +61,12 @@ impl Link {
         check_format(&mut writer, prefix, &place).await?;
         let hashes = Arc::new(load(&mut writer, &place).await?);
         let run = info.get("run_id").into();
-        let mut link = Self { writer, reader, hashes, waits, place, run };
-        link.begin_lives(prefix).await?;
-        Ok(link)
+        Ok(Self { writer, reader, hashes, waits, place, run })
     }
 
     /// Has Redis know the scripts again.
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
         self.hashes = Arc::new(load(&mut self.writer, &self.place).await?);
-        Ok(())
-    }
-
-    /// Has the histories of all apps begin another life, if this is another run of Redis than the one that they know.
-    async fn begin_lives(&mut self, prefix: &str) -> Result<(), StoreError> {
-        let apps = ask(&mut self.writer, cmd("SMEMBERS").arg(format!("{prefix}apps")), &self.place).await?;
-        for app in answer::names(apps)? {
-            let call = Call::new(Script::Life, app).arg(self.run.as_bytes()).number(life().into());
-            let hash = self.hashes.get(&Script::Life).map_or("", String::as_str);
-            ask(&mut self.writer, &call.command(prefix, hash), &self.place).await?;
-        }
         Ok(())
     }
 

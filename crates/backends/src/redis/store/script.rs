@@ -26,7 +26,6 @@ pub(super) enum Script {
     Probe,
     Remember,
     Recall,
-    Life,
 }
 
 /// Refused where Redis would refuse a write, for want of memory too.
@@ -41,7 +40,7 @@ const HELD: &str = include_str!("lua/held.lua");
 const PAST: &str = include_str!("lua/past.lua");
 
 impl Script {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Put,
         Self::Release,
         Self::NextDue,
@@ -61,7 +60,6 @@ impl Script {
         Self::Probe,
         Self::Remember,
         Self::Recall,
-        Self::Life,
     ];
 
     /// What Redis is given.
@@ -86,7 +84,6 @@ impl Script {
             Self::Probe => [WRITES, include_str!("lua/probe.lua")].concat(),
             Self::Remember => [WRITES, BASE, PAST, include_str!("lua/remember.lua")].concat(),
             Self::Recall => [WRITES_LITTLE, BASE, PAST, include_str!("lua/recall.lua")].concat(),
-            Self::Life => [WRITES_LITTLE, BASE, include_str!("lua/life.lua")].concat(),
         }
     }
 

@@ -1,11 +1,10 @@
 //! What nodes share of the past.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::NOW;
 use crate::recovery::{History, Mark};
-use crate::store::{Chronicle, Recalled, Store};
+use crate::store::{Chronicle, Recalled, Saying, Store};
 
 const SECOND: u64 = 1_000;
 /// What channels keep, unless it is said otherwise.
@@ -16,8 +15,8 @@ fn of(store: &dyn Store) -> &dyn Chronicle {
 }
 
 async fn say(store: &dyn Store, channels: &[&str], history: History, said: &str, now: u64) -> Mark {
-    let channels: Vec<(Arc<str>, History)> = channels.iter().map(|channel| ((*channel).into(), history)).collect();
-    of(store).remember("app", &channels, Some(said.to_owned().into()), now).await.unwrap()
+    let saying = |channel: &&str| Saying { channel: (*channel).into(), history, said: Some(said.to_owned().into()) };
+    of(store).remember("app", &channels.iter().map(saying).collect::<Vec<_>>(), now).await.unwrap()
 }
 
 async fn recall(store: &dyn Store, since: Option<Mark>, limit: usize, now: u64) -> Recalled {
@@ -135,7 +134,8 @@ pub(super) async fn keeps_for_so_long(store: &dyn Store) {
 
 pub(super) async fn knows_where_it_knows_nothing(store: &dyn Store) {
     let a = say(store, &["news"], KEPT, "a", NOW).await;
-    let hole = of(store).remember("app", &[("news".into(), KEPT)], None, NOW).await.unwrap();
+    let nothing = Saying { channel: "news".into(), history: KEPT, said: None };
+    let hole = of(store).remember("app", &[nothing], NOW).await.unwrap();
     let b = say(store, &["news"], KEPT, "b", NOW).await;
     for (since, said, gap) in [
         (Some(a), "b", true),
@@ -148,7 +148,7 @@ pub(super) async fn knows_where_it_knows_nothing(store: &dyn Store) {
         let found = recall(store, since, 10, NOW).await;
         assert_eq!((words(&found).as_str(), found.gap), (said, gap), "{since:?}");
     }
-    let all = of(store).remember("app", &[], None, NOW).await.unwrap();
+    let all = of(store).remember("app", &[], NOW).await.unwrap();
     for (since, said, gap) in [(Some(b), "a b", true), (Some(all), "", false)] {
         let found = recall(store, since, 10, NOW).await;
         assert_eq!((words(&found).as_str(), found.gap), (said, gap), "{since:?}");

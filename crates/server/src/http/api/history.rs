@@ -223,6 +223,9 @@ impl Query {
     /// Whether who asks would have heard it in the channel.
     fn is_for(&self, publication: &Publication, asker: &Asker) -> bool {
         let (Asker::User(identity), Target::Channels(heard)) = (asker, &publication.to) else { return true };
+        if publication.except.contains(&self.channel) {
+            return false;
+        }
         let mut here = heard.iter().filter(|heard| heard.channel == self.channel);
         here.any(|heard| heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights)))
     }

@@ -1,27 +1,19 @@
 -- What a channel remembers: the newest, or what comes after a place; of large ones fewer than are asked for.
 local BYTES = 4194304
-local now, channel, most, age, limit = num(ARGV[1]), ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
-local since_life, since_ms, since_n = ARGV[6], num(ARGV[7]), num(ARGV[8])
-local life = call('HGET', PAST, 'life')
-if not life then return false end
+local now, life = clamp(num(ARGV[1])), life_of(ARGV[2], ARGV[3])
+local channel, most, age, limit = ARGV[4], num(ARGV[5]), num(ARGV[6]), num(ARGV[7])
+local since_life, since_ms, since_n = ARGV[8], num(ARGV[9]), num(ARGV[10])
 trim(channel, most, age, now)
-local key, lost = P .. 'H:' .. channel, call('GET', P .. 'L:' .. channel)
-if lost or call('EXISTS', key) == 1 then
-  outlast(channel, age)
-elseif now > age + MARGIN then
-  -- Nothing was said since then, or it would be here.
-  lost = write_place(now - age - MARGIN, 0)
-  lose(channel, lost, age)
-end
+local key, lost = P .. 'H:' .. channel, know(channel, age, now, true)
 local ms, n = last_place()
 -- Who asks again and again in a quiet channel does not fall behind what is kept.
 if now - ms > 1000 then ms, n = next_place(now) end
 
 -- Entries in the order of `range`, and whether there are more.
 local function read(range, from, to)
-  local entries, bytes = {}, 0
+  local entries, bytes, chunk = {}, 0, 2
   while true do
-    local count = math.min(SOME, limit + 1 - #entries)
+    local count = math.min(chunk, limit + 1 - #entries)
     local some = call(range, key, from, to, 'COUNT', count)
     for _, entry in ipairs(some) do
       bytes = bytes + #entry[2][2]
@@ -30,6 +22,8 @@ local function read(range, from, to)
     end
     if #some < count then return entries, false end
     from = '(' .. some[#some][1]
+    -- Many only where they are small.
+    chunk = bytes < 4096 * #entries and math.min(chunk * 4, 200) or 2
   end
 end
 

@@ -1,14 +1,18 @@
--- Remembers what was said in channels, at one place in all of them; nothing: something was said that is not known, there or,
--- without any, in all channels.
-local now, life, run, said = num(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-if call('HSETNX', PAST, 'life', life) == 1 then call('HSET', PAST, 'run', run) end
-if said == '' and #ARGV == 4 then call('HSET', PAST, 'life', life) end
+-- Remembers what was said in channels, at one place in all of them; nothing: something was said there that is not known.
+-- Without any channel that is so in all of them, which begins another life.
+local now, fresh, run = clamp(num(ARGV[1])), ARGV[2], ARGV[3]
+local life = life_of(fresh, run)
+if #ARGV == 3 then
+  life = fresh
+  call('HSET', PAST, 'life', life)
+end
 local ms, n = next_place(now)
 local id = write_place(ms, n)
-for i = 5, #ARGV, 3 do
-  local channel, most, age = ARGV[i], num(ARGV[i + 1]), num(ARGV[i + 2])
+for i = 4, #ARGV, 4 do
+  local channel, most, age, said = ARGV[i], num(ARGV[i + 1]), num(ARGV[i + 2]), ARGV[i + 3]
+  know(channel, age, now, false)
   if said == '' then lose(channel, id, age) else call('XADD', P .. 'H:' .. channel, id, 's', said) end
   trim(channel, most, age, now)
-  outlast(channel, age)
+  know(channel, age, now, false)
 end
-return { num(call('HGET', PAST, 'life')), ms, n }
+return { num(life), ms, n }

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod past;
 mod random;
 mod server;
 mod upkeep;
