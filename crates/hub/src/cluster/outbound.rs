@@ -27,7 +27,7 @@ pub(super) enum Outbound {
         delivery: Arc<Delivery>,
         /// The channels that keep it.
         remembered: Vec<Arc<str>>,
-        /// See [`Origin::number`].
+        /// See [`super::Origin::number`].
         number: u64,
         /// See [`Relay::asks`].
         asks: Option<(u64, u64)>,

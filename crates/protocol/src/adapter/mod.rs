@@ -4,7 +4,7 @@
 //! - `message`: the nouns that all formats share: a [`Message`] asks all servers for something, a [`Response`] answers
 //!   one of them.
 //! - [`classic`], [`sharded`], [`streams`]: a format each: the names of its channels, what it writes and reads. The last
-//!   two say the same [`cluster`] messages and differ in how those travel.
+//!   two say the same `cluster` messages and differ in how those travel.
 //! - `document` and `cursor`: what is written, or read, as JSON or as msgpack, whichever the format wants.
 //!
 //! Writing is strict: a server of Node does not guard what it reads, a payload of another shape ends its process. So what
