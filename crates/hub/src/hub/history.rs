@@ -76,8 +76,10 @@ impl Hub {
         inboxes.note(&kept);
         match kept {
             Ok(place) => {
-                // Whatever was in the way of others is so no more.
-                drop(self.mend(app));
+                // Whatever was in the way of others may be so no more; one at a time looks.
+                if recovery.mending.try_lock().is_ok() {
+                    drop(self.mend(app));
+                }
                 Some(place)
             }
             Err(_) => {
