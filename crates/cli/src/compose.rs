@@ -22,8 +22,8 @@ use crate::reload::{Reading, Reloads};
 use crate::signals::Signals;
 use crate::sources::Sources;
 
-/// Threads beside the shards: they only wait for others.
-const BACKGROUND_THREADS: usize = 2;
+/// The most threads beside the shards, of which there is one per core: these mostly wait for others.
+const BACKGROUND_THREADS: usize = 4;
 
 /// A node that is ready to serve.
 pub(crate) struct Node {
@@ -46,7 +46,7 @@ impl Node {
     ) -> Result<Self, Failure> {
         let cannot = |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"));
         let runtime = Builder::new_multi_thread()
-            .worker_threads(BACKGROUND_THREADS)
+            .worker_threads(background_threads())
             .thread_name("background")
             .enable_all()
             .build()
@@ -173,6 +173,11 @@ impl Node {
         runtime.shutdown_background();
         outcome
     }
+}
+
+/// Threads beside the shards: more than the cores can run would only wake each other.
+fn background_threads() -> usize {
+    (default_shards() / 2).clamp(1, BACKGROUND_THREADS)
 }
 
 /// A client for key sets and backends, where the configuration asks any.
