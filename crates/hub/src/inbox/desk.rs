@@ -1,8 +1,9 @@
 //! What users and backends do with what lies in inboxes, and what a user's devices hear of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
 use serde_json::json;
@@ -12,7 +13,7 @@ use super::Inboxes;
 use super::intake::heard_in;
 use super::receipts::Receipt;
 use crate::Hub;
-use crate::address::Address;
+use crate::address::{Address, AppId};
 use crate::app::App;
 use crate::channel::{devices_of, roster_of};
 use crate::clock::{span, unix_millis};
@@ -21,6 +22,9 @@ use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
 use crate::hub::{Rules, Saying, names};
 use crate::store::{Change, Deleted, Marked, State, Target};
+
+/// From one count of what is unread to the next.
+const COUNTED_EVERY: Duration = Duration::from_millis(100);
 
 /// Ids in one notice to a user's devices.
 const IDS_PER_NOTICE: usize = 500;
@@ -130,31 +134,39 @@ impl Hub {
         }
     }
 
-    /// Counts for one user after the other. Whatever changes while somebody waits for their turn is counted once.
+    /// Counts for one user after the other, at once for the first change and then in rounds: what changes between two of
+    /// them, a hundred messages of one user maybe, is counted once.
     async fn tell_unread(&self) {
         let Some(inboxes) = self.inboxes() else { return };
         loop {
-            let next = {
+            let places = {
                 let mut uncounted = inboxes.uncounted.lock();
-                let next = uncounted.places.iter().next().cloned();
-                match &next {
-                    Some(next) => drop(uncounted.places.remove(next)),
-                    None => uncounted.told = false,
-                }
-                next
+                uncounted.told = !uncounted.places.is_empty();
+                std::mem::take(&mut uncounted.places)
             };
-            let Some((app, whose)) = next else { return };
-            let app = self.app(app);
+            if places.is_empty() {
+                return;
+            }
+            for (app, user) in self.users_at(places).await {
+                self.tell_unread_of(&self.app(app), inboxes, &user).await;
+            }
+            tokio::time::sleep(COUNTED_EVERY).await;
+        }
+    }
+
+    /// The users whose inboxes these are, and those who hear these rosters here; each once.
+    async fn users_at(&self, places: HashSet<(AppId, Target)>) -> HashSet<(AppId, Arc<str>)> {
+        let mut users = HashSet::new();
+        for (app, whose) in places {
             match whose {
-                Target::User(user) => self.tell_unread_of(&app, inboxes, &user).await,
+                Target::User(user) => drop(users.insert((app, user))),
                 Target::Channel(channel) => {
                     let select = Select::Channels { to: vec![roster_of(&channel)], except: Vec::new() };
-                    for one in self.describe(app.id, &select).await {
-                        self.unread_changed(&app, &Target::User(one.user));
-                    }
+                    users.extend(self.describe(app, &select).await.into_iter().map(|one| (app, one.user)));
                 }
             }
         }
+        users
     }
 
     async fn tell_unread_of(&self, app: &App, inboxes: &Inboxes, user: &Arc<str>) {

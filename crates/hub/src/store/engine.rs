@@ -61,8 +61,9 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     fn size(&self) -> Size;
 }
 
-/// The arrangement of records that this version knows; a later one reads this one, too.
-const FORMAT: u32 = 1;
+/// The arrangement of records that this version knows; a later one reads this one, too. (In the first one ids of version 7
+/// lay elsewhere; they are still looked for there.)
+const FORMAT: u32 = 2;
 
 /// Places that are reserved at once, so that the last one need not be written each time.
 const RESERVED: Seq = 1 << 20;

@@ -5,6 +5,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::NAME_MAX;
 use super::error::StoreError;
 use super::message::{Seq, Target};
@@ -129,13 +131,34 @@ pub(crate) fn head(app: &str, target: &Target) -> Key {
     Key::spread(Table::Head, app, target.name()).target(target)
 }
 
+/// Ids that are made one after the other, UUIDs of version 7, lie next to each other: engines like that.
 pub(crate) fn id(app: &str, id: &str) -> Key {
+    let Some(time) = time_of(id) else { return id_of_format_1(app, id) };
+    let mut key = Key::of(Table::Id);
+    key.0.extend_from_slice(&time.to_be_bytes()[1..]);
+    key.name(app).name(id)
+}
+
+/// Where all ids were in the first format.
+pub(crate) fn id_of_format_1(app: &str, id: &str) -> Key {
     Key::spread(Table::Id, app, id).name(id)
+}
+
+/// The time of a UUID of version 7 (RFC 9562, section 5.7), in steps of 65 seconds; 24 bits of it.
+fn time_of(id: &str) -> Option<u32> {
+    let uuid = Uuid::try_parse(id).ok().filter(|uuid| uuid.get_version_num() == 7)?;
+    let (time, _, _, _) = uuid.as_fields();
+    Some(time & 0x00ff_ffff)
 }
 
 /// The receipts of an entry, of all users.
 pub(crate) fn receipts(app: &str, target: &Target, seq: Seq) -> Key {
-    Key::spread(Table::Receipt, app, target.name()).target(target).number(seq)
+    all_receipts(app, target).number(seq)
+}
+
+/// The receipts of all entries of a target, in the order of their places.
+pub(crate) fn all_receipts(app: &str, target: &Target) -> Key {
+    Key::spread(Table::Receipt, app, target.name()).target(target)
 }
 
 pub(crate) fn receipt(app: &str, target: &Target, seq: Seq, user: &str) -> Key {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::conformance::{self, HOUR, NOW, ann, give, put, user, waiting};
 use super::{
-    Counters, Engine as _, Ledger, Memory, MemoryStore, Outcome, Put, Settings, State, Store, StoreError, Which, key,
-    mend,
+    Counters, Engine as _, Ledger, Memory, MemoryStore, Outcome, Put, Settings, State, Store, StoreError, View as _,
+    Which, key, mend,
 };
 use crate::command::Level;
 
@@ -59,12 +59,47 @@ async fn nothing_is_left_of_what_is_forgotten() {
 async fn a_newer_format_is_refused() {
     let memory = Memory::default();
     let newer = memory.write(Level::Stored, |transaction| {
-        transaction.put(key::meta("format"), &2_u32);
+        transaction.put(key::meta("format"), &3_u32);
         Ok(())
     });
     newer.await.unwrap();
     let error = memory.read(|view| Counters::load(view, "dir").map(drop)).await.unwrap_err();
-    assert_eq!(error, StoreError::Newer { dir: "dir".to_owned(), found: 2, known: 1 });
+    assert_eq!(error, StoreError::Newer { dir: "dir".to_owned(), found: 3, known: 2 });
+}
+
+/// Moves an id's record to where the first format had it.
+async fn age(store: &MemoryStore, id: &'static str) {
+    let age = store.engine().write(Level::Stored, move |transaction| {
+        let record = transaction.get(key::id("app", id).bytes())?.unwrap();
+        transaction.put_raw(key::id_of_format_1("app", id), record.to_vec());
+        transaction.remove(key::id("app", id));
+        Ok(())
+    });
+    age.await.unwrap();
+}
+
+#[tokio::test]
+async fn ids_of_the_first_format_are_found_and_stay_where_they_are() {
+    const NEAR: &str = "019aa8f0-4e8a-7c3b-9d43-2f6b8a1c0e55";
+    const DUE: &str = "019aa8f0-4e8b-7c3b-9d43-2f6b8a1c0e55";
+    let store = MemoryStore::default();
+    give(&store, &[NEAR]).await;
+    store.put(Put { deliver_at: Some(NOW + 1), ..put(DUE, &[user("ann")]) }, NOW).await.unwrap();
+    let neighbours = [NEAR, DUE].map(|id| key::id("app", id).into_bytes());
+    assert_eq!(neighbours[0][..4], neighbours[1][..4], "made one after the other");
+    age(&store, NEAR).await;
+    age(&store, DUE).await;
+    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(store.put(put(NEAR, &[user("ann")]), NOW).await.unwrap().outcome, Outcome::Duplicate);
+    assert_eq!(store.release(9, NOW + 1).await.unwrap().len(), 1);
+    assert_eq!(waiting(&store, &ann(), NOW + 1).await, format!("{NEAR} {DUE}"));
+    let both = Which::Ids(vec![NEAR.into(), DUE.into()]);
+    assert_eq!(store.mark(&ann(), both, State::Delivered, NOW).await.unwrap().changed.len(), 2);
+    assert_eq!(store.resend(&ann(), NEAR, NOW).await.unwrap().unwrap().state, State::Pending);
+    assert_eq!(store.verify().await.unwrap(), []);
+    let new = store.engine().read(|view| [NEAR, DUE].iter().map(|id| view.get(key::id("app", id).bytes())).collect());
+    let new: Vec<_> = new.await.unwrap();
+    assert_eq!(new, [None, None], "one record of each id");
 }
 
 #[tokio::test]

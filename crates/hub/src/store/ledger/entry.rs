@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
-use crate::store::key;
+use crate::store::key::{self, Key};
 use crate::store::message::{Bound, Gone, Owner, Seq, Target, WhenFull};
 use crate::store::record::{Head, IdRecord, Progress, Receipt, read_header, read_message};
 
@@ -172,6 +172,23 @@ pub(super) fn remove(
     Ok(())
 }
 
+/// Where a message lies, and the record's key.
+pub(super) fn find_id(view: &dyn View, app: &str, id: &str) -> Result<Option<(Key, IdRecord)>, StoreError> {
+    let (now, before) = (key::id(app, id), key::id_of_format_1(app, id));
+    if let Some(record) = get(view, &now)? {
+        return Ok(Some((now, record)));
+    }
+    if now == before {
+        return Ok(None);
+    }
+    Ok(get(view, &before)?.map(|record| (before, record)))
+}
+
+/// Where a message lies.
+pub(super) fn id_record(view: &dyn View, app: &str, id: &str) -> Result<Option<IdRecord>, StoreError> {
+    Ok(find_id(view, app, id)?.map(|(_, record)| record))
+}
+
 /// All places where a user has a message: one that was put into their inbox and into channels of theirs has several.
 pub(super) fn places_of(view: &dyn View, of: &Owner, record: &IdRecord) -> Result<Vec<(Target, Seq)>, StoreError> {
     let mut places = Vec::new();
@@ -192,7 +209,7 @@ pub(super) fn places_of(view: &dyn View, of: &Owner, record: &IdRecord) -> Resul
 
 /// Where a user has a message: in their inbox, else in a channel that they were on the roster of when it was put.
 pub(super) fn locate(view: &dyn View, of: &Owner, id: &str) -> Result<Option<(Target, Seq, Progress)>, StoreError> {
-    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(None) };
+    let Some(record) = id_record(view, &of.app, id)? else { return Ok(None) };
     place_of(view, of, &record)
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::entry::{places_of, receipt, walk};
+use super::entry::{id_record, places_of, receipt, walk};
 use super::roster;
 use crate::store::engine::{View, get};
 use crate::store::error::StoreError;
-use crate::store::key;
+use crate::store::key::{self, Parts};
 use crate::store::message::{Item, Owner, Page, Query, Seq, State, Target};
-use crate::store::record::{Head, IdRecord, Progress, Receipt, read_header, read_message};
+use crate::store::record::{Head, Progress, Receipt, decode_owned, read_header, read_message};
 
 /// The most entries of one target that are looked at for one page, or counted.
 const EXAMINED: usize = 10_000;
@@ -92,7 +92,7 @@ fn complete(
     end: Option<Seq>,
 ) -> Result<Option<Seq>, StoreError> {
     let Some(last) = items.last().cloned() else { return Ok(end) };
-    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, &last.message.id))? else { return Ok(end) };
+    let Some(record) = id_record(view, &of.app, &last.message.id)? else { return Ok(end) };
     let mut places = places_of(view, of, &record)?;
     // What was put at once has places next to each other; what was sent again is elsewhere, with others in between.
     places.retain(|(_, seq)| seq.abs_diff(last.seq) < record.places.len() as Seq);
@@ -148,11 +148,17 @@ pub(super) fn unread(view: &dyn View, of: &Owner, now: u64) -> Result<u64, Store
     let targets = targets(view, of)?;
     let (mut unread, mut ids) = (0, HashSet::new());
     for (target, progress) in &targets {
-        let mut examined = 0;
-        walk(view, &of.app, target, (progress.since.max(progress.read), Seq::MAX), false, &mut |entry| {
+        let (after, mut examined) = (progress.since.max(progress.read), 0);
+        let done = match target {
+            Target::User(_) => Some(done_with(view, of, target, after)?),
+            Target::Channel(_) => None,
+        };
+        walk(view, &of.app, target, (after, Seq::MAX), false, &mut |entry| {
             examined += 1;
-            let receipt = receipt(view, &of.app, target, entry.seq, &of.user)?;
-            let counts = receipt.state < State::Read && receipt.gone.is_none();
+            let counts = match &done {
+                Some(done) => done.binary_search(&entry.seq).is_err(),
+                None => !is_done(&receipt(view, &of.app, target, entry.seq, &of.user)?),
+            };
             if counts && !read_header(entry.key, entry.bytes)?.is_over(now) {
                 let is_new = targets.len() == 1 || ids.insert(read_message(entry.key, entry.bytes)?.id);
                 unread += u64::from(is_new);
@@ -161,4 +167,26 @@ pub(super) fn unread(view: &dyn View, of: &Owner, now: u64) -> Result<u64, Store
         })?;
     }
     Ok(unread)
+}
+
+/// Whether a message with this receipt is not unread.
+fn is_done(receipt: &Receipt) -> bool {
+    receipt.state >= State::Read || receipt.gone.is_some()
+}
+
+/// The places in a user's own inbox after `after`, in order, of what is not unread: its receipts lie together, while those of
+/// a channel lie among everybody else's.
+fn done_with(view: &dyn View, of: &Owner, own: &Target, after: Seq) -> Result<Vec<Seq>, StoreError> {
+    let start = key::receipts(&of.app, own, after.saturating_add(1)).into_bytes();
+    let end = key::all_receipts(&of.app, own).below().end;
+    let mut done = Vec::new();
+    view.walk(&(start..end), false, &mut |key, bytes| {
+        if is_done(&decode_owned(key, bytes)?) {
+            let mut parts = Parts::of(key);
+            let (_app, _own) = (parts.name()?, parts.target()?);
+            done.push(parts.number()?);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(done)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{Appended, append, places_of, receipt, remove, walk};
+use super::entry::{Appended, append, find_id, id_record, places_of, receipt, remove, walk};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -14,7 +14,7 @@ use crate::store::key;
 use crate::store::message::{
     Bound, Change, Deleted, Gone, Item, Marked, Owner, ReceiptTo, Seq, State, Target, WhenFull, Which,
 };
-use crate::store::record::{Head, IdRecord, Progress, read_header, read_message};
+use crate::store::record::{Head, Progress, read_header, read_message};
 
 /// The most messages that one mark changes: others wait for the writer meanwhile.
 const MARKED: usize = 1_000;
@@ -63,7 +63,7 @@ pub(super) fn mark(
     // Its places are neighbours: one message, one change.
     marked.changed.dedup_by(|change, before| change.id == before.id);
     for (target, new) in ahead {
-        settle(transaction, of, &target, &new, now)?;
+        settle(transaction, of, &target, &new, to, now)?;
     }
     Ok(marked)
 }
@@ -79,7 +79,7 @@ fn by_id(
     let mut chosen = Vec::new();
     for id in ids {
         let before = chosen.len();
-        let record = get::<IdRecord>(transaction, &key::id(&of.app, id))?;
+        let record = id_record(transaction, &of.app, id)?;
         let places = record.map(|record| places_of(transaction, of, &record)).transpose()?.unwrap_or_default();
         for (target, seq) in places {
             if let Some(bytes) = entry_of(transaction, of, &target, seq, now)? {
@@ -96,13 +96,13 @@ fn by_id(
 
 /// The last place where a user has, or had, a message.
 fn last_place(view: &dyn View, of: &Owner, id: &str) -> Result<Option<Seq>, StoreError> {
-    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(None) };
+    let Some(record) = id_record(view, &of.app, id)? else { return Ok(None) };
     Ok(places_of(view, of, &record)?.into_iter().map(|(_, seq)| seq).max())
 }
 
 /// All places where a user has a message now, with its bytes.
 fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Vec<(Target, Seq, Bytes)>, StoreError> {
-    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(Vec::new()) };
+    let Some(record) = id_record(view, &of.app, id)? else { return Ok(Vec::new()) };
     let mut held = Vec::new();
     for (target, seq) in places_of(view, of, &record)? {
         held.extend(entry_of(view, of, &target, seq, now)?.map(|bytes| (target, seq, bytes)));
@@ -152,12 +152,13 @@ fn up_to(
     Ok(chosen)
 }
 
-/// Moves a user's cursors in a target as far as they go. `new`: what has just been acknowledged.
+/// Moves a user's cursors in a target as far as they go. `new`: what has just been acknowledged; `reached`: as what.
 fn settle(
     transaction: &mut Transaction<'_>,
     of: &Owner,
     target: &Target,
     new: &[Seq],
+    reached: State,
     now: u64,
 ) -> Result<(), StoreError> {
     let (head_key, place_key) = (key::head(&of.app, target), key::joined(&of.app, &of.user, target.name()));
@@ -170,7 +171,9 @@ fn settle(
     progress.ahead += u32::try_from(behind).unwrap_or(u32::MAX);
     let from = progress.since.max(head.first.saturating_sub(1));
     pass(transaction, of, target, from, State::Delivered, &mut progress, now)?;
-    pass(transaction, of, target, from, State::Read, &mut progress, now)?;
+    if reached >= State::Read {
+        pass(transaction, of, target, from, State::Read, &mut progress, now)?;
+    }
     match target {
         Target::User(_) => {
             head.progress = progress;
@@ -255,7 +258,7 @@ fn take(
         receipt.gone = Some((why, now));
         transaction.put(key::receipt(&of.app, target, seq, &of.user), &receipt);
     }
-    settle(transaction, of, target, &[], now)
+    settle(transaction, of, target, &[], State::Read, now)
 }
 
 /// Gives a user a message again: it gets the next place in their inbox.
@@ -269,8 +272,7 @@ pub(super) fn resend(
     let Some((target, seq, bytes)) = held.first().cloned() else { return Ok(None) };
     let message = read_message(key::entry(&of.app, &target, seq).bytes(), &bytes)?;
     let own = Target::User(of.user.clone());
-    let id_key = key::id(&of.app, id);
-    let Some(mut record) = get::<IdRecord>(transaction, &id_key)? else { return Ok(None) };
+    let Some((id_key, mut record)) = find_id(transaction, &of.app, id)? else { return Ok(None) };
     for (target, seq, _) in held {
         take(transaction, of, &target, seq, Gone::Resent, now)?;
         if target == own {

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::entry::{receipt, walk};
+use super::entry::{find_id, receipt, walk};
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
 use crate::store::key::{self, Key, Parts, Table};
@@ -116,18 +116,19 @@ impl Mend<'_, '_> {
                 self.transaction.put_raw(expiry, Vec::new());
             }
         }
-        let mut record = self.id_of(app, &message);
+        let (id_key, mut record) = self.id_of(app, &message);
         if !record.places.contains(&(target.clone(), seq)) {
             record.places.push((target, seq));
-            self.transaction.put(key::id(app, &message.id), &record);
+            self.transaction.put(id_key, &record);
         }
         Ok(())
     }
 
     /// Where a message lies, as far as that is known.
-    fn id_of(&self, app: &str, message: &Message) -> IdRecord {
-        let known = get(self.transaction, &key::id(app, &message.id)).ok().flatten();
-        known.unwrap_or(IdRecord { at: message.created, scheduled: None, places: Vec::new() })
+    fn id_of(&self, app: &str, message: &Message) -> (Key, IdRecord) {
+        let lost = || IdRecord { at: message.created, scheduled: None, places: Vec::new() };
+        let known = find_id(self.transaction, app, &message.id).ok().flatten();
+        known.unwrap_or_else(|| (key::id(app, &message.id), lost()))
     }
 
     fn scheduled(&mut self, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
@@ -135,10 +136,10 @@ impl Mend<'_, '_> {
         let place = (parts.number()?, parts.number()?);
         self.last = self.last.max(place.1);
         let waiting: Waiting = decode_owned(key, bytes)?;
-        let mut record = self.id_of(&waiting.app, &read_message(key, &waiting.message)?);
+        let (id_key, mut record) = self.id_of(&waiting.app, &read_message(key, &waiting.message)?);
         if record.scheduled != Some(place) {
             record.scheduled = Some(place);
-            self.transaction.put(key::id(&waiting.app, &waiting.id), &record);
+            self.transaction.put(id_key, &record);
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Settings;
-use super::entry::{Appended, append};
+use super::entry::{Appended, append, find_id};
 use super::upkeep;
 use crate::command::Level;
-use crate::store::engine::{Transaction, View, get};
+use crate::store::engine::{Transaction, View};
 use crate::store::error::StoreError;
 use crate::store::key::{self, Key, Parts, Table};
 use crate::store::message::{Bound, Gone, Outcome, Put, Released, Seq, Stored, Target};
@@ -21,7 +21,6 @@ pub(super) fn put(
     now: u64,
 ) -> Result<Stored, StoreError> {
     let Put { app, message, fresh, mut to, deliver_at, bound, .. } = put;
-    let id_key = key::id(&app, &message.id);
     let mut stored = Stored {
         outcome: Outcome::Duplicate,
         level: Level::Accepted,
@@ -30,7 +29,9 @@ pub(super) fn put(
         dropped: Vec::new(),
     };
     let from = upkeep::first_hour(&mut transaction.counters.hours, settings, now);
-    if !fresh && let Some(known) = get::<IdRecord>(transaction, &id_key)? {
+    let known = if fresh { None } else { find_id(transaction, &app, &message.id)? };
+    let id_key = known.as_ref().map_or_else(|| key::id(&app, &message.id), |(key, _)| key.clone());
+    if let Some((_, known)) = known {
         if upkeep::hour(known.at) >= from || upkeep::is_there(transaction, &app, &known)? {
             stored.places = known.places;
             return Ok(stored);
@@ -130,9 +131,8 @@ fn release_one(
 ) -> Result<Option<Released>, StoreError> {
     let Waiting { app, id, to, bound, message: bytes } = waiting;
     let message = read_message(key, &bytes)?;
-    let id_key = key::id(&app, &id);
-    let mut record: IdRecord =
-        get(transaction, &id_key)?.unwrap_or(IdRecord { at: now, scheduled: None, places: vec![] });
+    let lost = || (key::id(&app, &id), IdRecord { at: now, scheduled: None, places: vec![] });
+    let (id_key, mut record) = find_id(transaction, &app, &id)?.unwrap_or_else(lost);
     record.scheduled = None;
     if message.expires_at.is_some_and(|at| at <= now) {
         let never = Receipt { gone: Some((Gone::Expired, now)), ..Receipt::default() };

@@ -1,11 +1,10 @@
 //! What happened to a message with a user.
 
-use super::entry::{locate, place_of, receipt};
-use crate::store::engine::{Transaction, View, get};
+use super::entry::{id_record, locate, place_of, receipt};
+use crate::store::engine::{Transaction, View};
 use crate::store::error::StoreError;
 use crate::store::key;
 use crate::store::message::{Owner, State, Step, Trace};
-use crate::store::record::IdRecord;
 
 /// Notes a step.
 pub(super) fn note(
@@ -31,7 +30,7 @@ pub(super) fn note(
 
 /// Tells it.
 pub(super) fn trace(view: &dyn View, of: &Owner, id: &str) -> Result<Option<Trace>, StoreError> {
-    let Some(record) = get::<IdRecord>(view, &key::id(&of.app, id))? else { return Ok(None) };
+    let Some(record) = id_record(view, &of.app, id)? else { return Ok(None) };
     let mut trace = Trace {
         stored_at: record.at,
         scheduled_for: record.scheduled.map(|(due, _)| due),

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::entry::walk;
+use super::entry::{id_record, walk};
 use crate::store::engine::{View, get};
 use crate::store::error::StoreError;
 use crate::store::key::{self, Key, Parts, Table, show};
@@ -83,7 +83,9 @@ impl Check<'_> {
             Table::Scheduled => {
                 let waiting: Waiting = decode_owned(key, bytes)?;
                 read_message(key, &waiting.message)?;
-                self.wants(key, &key::id(&waiting.app, &waiting.id))?;
+                if id_record(self.view, &waiting.app, &waiting.id)?.is_none() {
+                    self.tell(show(key), format!("there is no id {}", waiting.id));
+                }
             }
             Table::Expiry => {
                 let _ = parts.number()?;
@@ -112,7 +114,7 @@ impl Check<'_> {
             }
         }
         let message = read_message(key, bytes)?;
-        let record: Option<IdRecord> = get(self.view, &key::id(app, &message.id))?;
+        let record = id_record(self.view, app, &message.id)?;
         if !record.is_some_and(|record| record.places.contains(&(target, seq))) {
             self.tell(show(key), format!("the id {} does not lead here", message.id));
         }
