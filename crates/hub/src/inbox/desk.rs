@@ -24,7 +24,7 @@ use crate::hub::{Rules, Saying, names};
 use crate::store::{Change, Deleted, Marked, State, Target};
 
 /// From one count of what is unread to the next.
-const COUNTED_EVERY: Duration = Duration::from_millis(100);
+const COUNTED_EVERY: Duration = Duration::from_millis(250);
 
 /// Ids in one notice to a user's devices.
 const IDS_PER_NOTICE: usize = 500;

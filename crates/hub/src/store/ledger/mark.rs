@@ -1,6 +1,6 @@
 //! What users do with what they have: acknowledge, read, put away, delete; and having it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::key;
 use crate::store::message::{
     Bound, Change, Deleted, Gone, Item, Marked, Owner, ReceiptTo, Seq, State, Target, WhenFull, Which,
 };
-use crate::store::record::{Head, Progress, read_header, read_message};
+use crate::store::record::{Head, Progress, Receipt, read_header, read_message};
 
 /// The most messages that one mark changes: others wait for the writer meanwhile.
 const MARKED: usize = 1_000;
@@ -22,8 +22,8 @@ const MARKED: usize = 1_000;
 /// The most entries that a cursor passes in one operation; the next one goes on.
 const PASSED: usize = 20_000;
 
-/// Messages to be changed: target, place, id, and who wants to hear of it.
-type Chosen = Vec<(Target, Seq, Arc<str>, Option<ReceiptTo>)>;
+/// Messages to be changed, each once: target, place, id, what became of it so far, and who wants to hear of it.
+type Chosen = Vec<(Target, Seq, Arc<str>, Receipt, Option<ReceiptTo>)>;
 
 /// Brings messages forward.
 pub(super) fn mark(
@@ -46,8 +46,7 @@ pub(super) fn mark(
         Which::All => up_to(transaction, of, Seq::MAX, to, now, &mut marked)?,
     };
     let mut ahead: BTreeMap<Target, Vec<Seq>> = BTreeMap::new();
-    for (target, seq, id, wanted) in chosen {
-        let mut receipt = receipt(transaction, &of.app, &target, seq, &of.user)?;
+    for (target, seq, id, mut receipt, wanted) in chosen {
         let from = receipt.state;
         if !receipt.advance(to, now) {
             continue;
@@ -76,15 +75,15 @@ fn by_id(
     now: u64,
     marked: &mut Marked,
 ) -> Result<Chosen, StoreError> {
-    let mut chosen = Vec::new();
-    for id in ids {
+    let (mut chosen, mut named) = (Vec::new(), HashSet::new());
+    for id in ids.iter().filter(|id| named.insert(*id)) {
         let before = chosen.len();
         let record = id_record(transaction, &of.app, id)?;
         let places = record.map(|record| places_of(transaction, of, &record)).transpose()?.unwrap_or_default();
         for (target, seq) in places {
-            if let Some(bytes) = entry_of(transaction, of, &target, seq, now)? {
+            if let Some((bytes, receipt)) = entry_of(transaction, of, &target, seq, now)? {
                 let message = read_message(key::entry(&of.app, &target, seq).bytes(), &bytes)?;
-                chosen.push((target, seq, id.clone(), message.receipt));
+                chosen.push((target, seq, id.clone(), receipt, message.receipt));
             }
         }
         if chosen.len() == before {
@@ -105,18 +104,24 @@ fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Vec<(Target, 
     let Some(record) = id_record(view, &of.app, id)? else { return Ok(Vec::new()) };
     let mut held = Vec::new();
     for (target, seq) in places_of(view, of, &record)? {
-        held.extend(entry_of(view, of, &target, seq, now)?.map(|bytes| (target, seq, bytes)));
+        held.extend(entry_of(view, of, &target, seq, now)?.map(|(bytes, _)| (target, seq, bytes)));
     }
     Ok(held)
 }
 
-/// The bytes of an entry that a user has now.
-fn entry_of(view: &dyn View, of: &Owner, target: &Target, seq: Seq, now: u64) -> Result<Option<Bytes>, StoreError> {
+/// The bytes of an entry that a user has now, and what became of it.
+fn entry_of(
+    view: &dyn View,
+    of: &Owner,
+    target: &Target,
+    seq: Seq,
+    now: u64,
+) -> Result<Option<(Bytes, Receipt)>, StoreError> {
     let key = key::entry(&of.app, target, seq);
     let Some(bytes) = view.get(key.bytes())? else { return Ok(None) };
     let over = read_header(key.bytes(), &bytes)?.is_over(now);
-    let gone = receipt(view, &of.app, target, seq, &of.user)?.gone.is_some();
-    Ok((!over && !gone).then_some(bytes))
+    let receipt = receipt(view, &of.app, target, seq, &of.user)?;
+    Ok((!over && receipt.gone.is_none()).then_some((bytes, receipt)))
 }
 
 /// The messages up to a place that are not that far yet.
@@ -145,7 +150,7 @@ fn up_to(
                 return Ok(ControlFlow::Break(()));
             }
             let message = read_message(entry.key, entry.bytes)?;
-            chosen.push((target.clone(), entry.seq, message.id, message.receipt));
+            chosen.push((target.clone(), entry.seq, message.id, receipt, message.receipt));
             Ok(ControlFlow::Continue(()))
         })?;
     }
