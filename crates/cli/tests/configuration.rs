@@ -108,6 +108,33 @@ fn check_sees_apps_that_do_not_go_together() {
 }
 
 #[test]
+fn check_sees_sources_whose_address_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = |kind: &str, url: &str| {
+        format!(
+            "[app.one]\norigins = [\"http://localhost:3000\"]\n\
+             [app.one.auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = {{ env = \"JWT_SECRET\" }}\n\
+             [app.one.identity]\nuser = \"claims.sub\"\n\
+             [[app.one.channel]]\nname = \"room:{{id}}\"\nsubscribe = true\n\
+             [app.one.source.bus]\nkind = \"{kind}\"\nurl = \"{url}\"\nexchange = \"e\"\nfrom = [\"orders\"]\n\
+             [[app.one.source.bus.rule]]\nmatch = \"orders\"\nto = \"room:1\"\nevent = \"order\"\n"
+        )
+    };
+    let file = directory.path().join("oyez.toml");
+    let check = |kind: &str, url: &str| {
+        let text = source(kind, url);
+        fs::write(&file, if kind == "rabbitmq" { text } else { text.replace("exchange = \"e\"\n", "") })
+            .expect("written");
+        run(&mut oyez(&["check", &file.display().to_string()]))
+    };
+    check("rabbitmq", "amqp://localhost").expect(0, &["is good"], &[]);
+    let wrong = ["oyez.toml:11:1: ", "app.one.source.bus", "write amqp://USER:PASSWORD@HOST", "correct `url`"];
+    check("rabbitmq", "http://localhost").expect(1, &[], &wrong);
+    check("redis", "redis://localhost").expect(0, &["is good"], &[]);
+    check("redis", "http://localhost").expect(1, &[], &["write redis://USER:PASSWORD@HOST"]);
+}
+
+#[test]
 fn explain_names_the_rule() {
     let explain = |claims: &str, channel: &str| {
         run(&mut oyez(&["explain", "--config", &example("ticketing"), "--claims", claims, "subscribe", channel]))

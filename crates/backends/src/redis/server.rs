@@ -19,7 +19,9 @@ impl Server {
                 Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })
             }
         };
-        client.map(Self).map_err(|error| error.to_string())
+        client
+            .map(Self)
+            .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:6379/DATABASE, or rediss://"))
     }
 }
 

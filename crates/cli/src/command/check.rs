@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use oyez_server::config::{Config, Problem};
+use oyez_server::config::{Config, Problem, Problems};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::{configuration, say};
+use crate::{configuration, say, sources};
 
 /// Check a configuration.
 ///
@@ -36,6 +36,10 @@ Exit codes: 0 the file is good; 1 it is not, or cannot be read; 2 the command li
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let file = options.file.display().to_string();
     let outcome = configuration::check(&options.file, &configuration::read(&options.file)?, &configuration::env);
+    let outcome = outcome.and_then(|config| match sources::mistakes(&file, &config) {
+        none if none.is_empty() => Ok(config),
+        mistakes => Err(Problems(mistakes)),
+    });
     if options.json {
         let problems = outcome.as_ref().err().map_or(&[][..], |problems| &problems.0);
         let problems: Vec<Value> = problems.iter().map(problem).collect();
