@@ -45,6 +45,10 @@ impl Api {
     }
 
     fn ask(&self, what: &str, method: Method, path: &str, body: Vec<u8>) -> Result<String, Failure> {
+        if !["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            let help = format!("write --url http://{}", self.url);
+            return Err(Failure::new(format!("{} is no URL of a server", self.url)).help(help));
+        }
         let request = FetchRequest {
             method,
             url: format!("{}{path}", self.url.trim_end_matches('/')),

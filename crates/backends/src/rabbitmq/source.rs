@@ -61,6 +61,14 @@ impl Options {
     /// # Errors
     /// What is wrong with the URL, without showing it.
     pub fn new(url: &str, exchange: &str, keys: &[String], queue: &str) -> Result<Self, String> {
+        // What would be taken for the host then is shown in errors.
+        let place = url.split('?').next().unwrap_or_default();
+        if place.matches('@').count() > 1 {
+            return Err(
+                "it has more than one `@`: write those of the user and the password as %40, and a slash as %2F"
+                    .to_owned(),
+            );
+        }
         let mut uri: AMQPUri =
             url.parse().map_err(|wrong| format!("{wrong}; write amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps://"))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);

@@ -16,8 +16,8 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use crate::configuration::set;
 use throttle::Throttle;
 
-/// What the store's engine tells of its own work is for those who work on it.
-const QUIET: &str = "fjall=warn,lsm_tree=warn";
+/// What libraries tell of their own work is for those who work on them; what went wrong with RabbitMQ is said by us.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,lapin=off";
 
 /// Starts logging. `OYEZ_LOG`, else `RUST_LOG`, filters as `tracing_subscriber::EnvFilter` has it (`warn`,
 /// `oyez_server=debug`); without them, `default`.
