@@ -347,6 +347,8 @@ pub enum Control {
     Reached(AppId, u64),
     /// Something that was said before that position in these channels, or in any, was not heard here.
     Missed(AppId, Option<Arc<[Arc<str>]>>, u64),
+    /// Something durable that was stored elsewhere for who is in these of the hub's own channels, or in any, was not heard here.
+    LookAgain(AppId, Option<Arc<[Arc<str>]>>),
     /// A client comes back with that number: what it missed, and up to where.
     Return {
         /// Its number on its shard.

@@ -43,6 +43,7 @@ mod tests {
     use crate::policy::Rights;
     use crate::policy::token::Revocation;
     use crate::recovery::{Mark, PidKey};
+    use crate::store::Target as Owner;
 
     const FROM: Peer = Peer { node: 300, life: 1 << 60 };
     const MARK: Mark = Mark { epoch: 9, position: 70_000 };
@@ -147,6 +148,7 @@ mod tests {
             ("claim", Words::Claim(true)),
             ("taken", Words::Taken),
             ("unrecorded", Words::Unrecorded("app".to_owned(), vec!["room".into()])),
+            ("recount", Words::Recount("app".to_owned(), Owner::User("ann".into()))),
         ];
         all.into_iter().map(|(name, words)| (name, Letter { from: FROM, words })).collect()
     }

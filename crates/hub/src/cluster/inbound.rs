@@ -17,22 +17,37 @@ use crate::Hub;
 use crate::address::Address;
 use crate::app::App;
 use crate::broker::{Inlet, Said, Tidings};
-use crate::channel::abroad_of;
+use crate::channel::{abroad_of, is_own};
 use crate::command::{Control, Select};
 use crate::delivery::{AckReport, AckRequest, Target};
 use crate::hub::{ACK_WAIT_MAX, Inner};
+use crate::inbox::owner_of;
 use crate::recovery::Recovery;
+use crate::store::Target as Owner;
 
 impl Hub {
     /// Something that others said in these channels, or in any, was not heard here: who is in one that remembers is told of a
-    /// gap, at once, and who comes back to it then.
+    /// gap, at once, and who comes back to it then. What was durable is looked for in the store.
     pub(super) fn has_missed(&self, app: &App, channels: Option<Vec<Arc<str>>>) {
+        let parted = channels.map(|channels| channels.into_iter().partition(|channel| is_own(channel)));
+        let (durable, channels): (Option<Vec<_>>, Option<Vec<_>>) = parted.unzip();
+        self.has_missed_durable(app, durable);
         let Some(recovery) = &app.recovery else { return };
         let channels: Option<Arc<[Arc<str>]>> = channels.map(Into::into);
         recovery.log.miss(channels.as_deref(), Instant::now(), |position| {
             let missed = |_| Control::Missed(app.id, channels.clone(), position);
             self.control_all(app.id, &Select::Everyone, missed);
         });
+    }
+}
+
+impl Hub {
+    /// What others stored for who is in these of the hub's own channels, or in any, may not have been heard here.
+    fn has_missed_durable(&self, app: &App, channels: Option<Vec<Arc<str>>>) {
+        if app.inbox.is_some() && channels.as_ref().is_none_or(|channels| !channels.is_empty()) {
+            let channels: Option<Arc<[Arc<str>]>> = channels.map(Into::into);
+            self.control_all(app.id, &Select::Everyone, |_| Control::LookAgain(app.id, channels.clone()));
+        }
     }
 }
 
@@ -98,6 +113,8 @@ impl Cluster {
             if self.members.lock().leave(from) {
                 info!(event = "node_left", node = from.node);
                 self.bury(hub, from.node);
+                // What it took in last may have been stored, and no more.
+                hub.apps().for_each(|app| hub.has_missed_durable(&app, None));
             }
             last.remove(&from.node);
             return;
@@ -136,6 +153,11 @@ impl Cluster {
             Words::Unrecorded(app, channels) => {
                 if let Ok(app) = hub.find_app(&app) {
                     hub.hears_unrecorded(&app, channels);
+                }
+            }
+            Words::Recount(app, whose) => {
+                if let Ok(app) = hub.find_app(&app) {
+                    hub.unread_changed(&app, &whose);
                 }
             }
             Words::Revoked(app, revoked) => {
@@ -220,6 +242,7 @@ impl Cluster {
             publication.except.extend(recovery.late.had(origin).iter().map(|name| name.encode().into()));
         }
         self.figures.heard.fetch_add(1, Relaxed);
+        let changed = publication.stored.map_or_else(Vec::new, |_| owners(&publication.to));
         let (ack, reports) = match asks {
             Some((_, timeout)) => {
                 let (answers, reports) = mpsc::unbounded_channel();
@@ -228,6 +251,7 @@ impl Cluster {
             None => (None, None),
         };
         let shards = hub.deliver_here(&app, publication, origin, ack, &remembered, Instant::now()).await;
+        changed.iter().for_each(|whose| hub.unread_changed(&app, whose));
         if let (Some(reports), Some((number, timeout))) = (reports, asks) {
             let cluster = Arc::clone(self);
             hub.spawn(async move {
@@ -273,4 +297,10 @@ impl Cluster {
             left -= 1;
         }
     }
+}
+
+/// In whose inboxes, and logs, a publication lies.
+fn owners(to: &Target) -> Vec<Owner> {
+    let Target::Channels(heard) = to else { return Vec::new() };
+    heard.iter().filter_map(|heard| owner_of(&heard.channel)).collect()
 }

@@ -51,8 +51,10 @@ use crate::channel::{EVERYONE, is_own};
 use crate::clock::unix_millis;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
+use crate::inbox::heard_in;
 use crate::presence::Known;
 use crate::recovery::PidKey;
+use crate::store::Target as Owner;
 pub use index::GRACE;
 use index::{Index, ROWS, Row, TELL};
 pub use interest::{Changed, Hold, Wanted};
@@ -230,7 +232,12 @@ impl Hub {
         Some(hold)
     }
 
-    /// Whether there are others who could hear something.
+    /// Whether there never are others who could hear something.
+    pub(crate) fn has_no_others(&self) -> bool {
+        self.cluster().is_none() && !self.has_neighbours()
+    }
+
+    /// Whether nobody is known now who could hear something.
     pub(crate) fn is_alone(&self) -> bool {
         self.cluster().is_none_or(|cluster| cluster.members.lock().count() == 0) && !self.has_neighbours()
     }
@@ -310,6 +317,11 @@ impl Cluster {
 
     fn tell(&self, topic: Arc<str>, words: Words) {
         let _ = self.outbound.send(Outbound::Words(topic, words));
+    }
+
+    /// Tells those who have devices for it that what is unread there has changed.
+    pub(crate) fn tell_recount(&self, app: &App, whose: &Owner) {
+        self.tell(of_channel(&app.name, &heard_in(whose)), Words::Recount(app.name.clone(), whose.clone()));
     }
 
     fn letter(&self, words: Words) -> Letter {

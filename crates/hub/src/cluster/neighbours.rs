@@ -306,7 +306,7 @@ impl Hub {
         let written = written(app, publish, &id);
         let saying = Saying { publish, id, fresh: true, written, to, rules, except, asked };
         let (publication, remembered) = composed(app, saying);
-        self.enter(app, publication, ack, asked, remembered, Whence::Neighbour).await
+        self.enter(app, publication, ack, asked, remembered, Whence::EachNode).await
     }
 
     /// Does on this node what a neighbour asks of all servers; names that no channel can have are passed over.

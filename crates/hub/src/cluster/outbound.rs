@@ -63,6 +63,9 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
                     publications += 1;
                     let app = hub.app(delivery.app);
                     risked.note(app.id, remembered);
+                    if let (Target::Channels(heard), Some(_)) = (&delivery.to, delivery.stored) {
+                        risked.note(app.id, &heard.iter().map(|heard| Arc::clone(&heard.channel)).collect::<Vec<_>>());
+                    }
                     let relay =
                         Relay { remembered: std::mem::take(remembered), asks: *asks, ..Relay::of(&app, delivery) };
                     let payload = cluster.letter(Words::Relay(*number, Box::new(relay))).write();
@@ -99,7 +102,7 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mp
     }
 }
 
-/// The channels whose members on other nodes could not be told something that is remembered.
+/// The channels whose members on other nodes could not be told something that is remembered, or stored.
 #[derive(Debug, Clone, Default)]
 struct Unsaid {
     channels: HashMap<AppId, HashSet<Arc<str>>>,
@@ -108,9 +111,9 @@ struct Unsaid {
 }
 
 impl Unsaid {
-    fn note(&mut self, app: AppId, remembered: &[Arc<str>]) {
-        if !remembered.is_empty() {
-            self.channels.entry(app).or_default().extend(remembered.iter().cloned());
+    fn note(&mut self, app: AppId, channels: &[Arc<str>]) {
+        if !channels.is_empty() {
+            self.channels.entry(app).or_default().extend(channels.iter().cloned());
         }
     }
 

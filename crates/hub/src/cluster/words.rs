@@ -17,13 +17,13 @@ use crate::policy::expression::{Condition, Kind, Names};
 use crate::policy::grants::Audience as Wanted;
 use crate::policy::token::Revocation;
 use crate::recovery::{Mark, Numbers, PidKey};
-use crate::store::Seq;
+use crate::store::{Seq, Target as Owner};
 
 const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
 /// twenty times as much, for a moment.
@@ -68,6 +68,8 @@ pub(crate) enum Words {
     Taken,
     /// What I said in these channels of that app I could not keep where all of us find it: whoever can, notes that.
     Unrecorded(String, Vec<Arc<str>>),
+    /// What is unread there of that app has changed: whoever has devices of theirs tells them.
+    Recount(String, Owner),
 }
 
 /// What is asked of every node, or of the one that owns a session.

@@ -20,8 +20,8 @@ pub(crate) enum Whence {
     Here,
     /// On another one.
     Node(Origin),
-    /// By a server of another make, which every node hears by itself.
-    Neighbour,
+    /// By every node to its own clients; or by a server of another make, which every node hears by itself.
+    EachNode,
 }
 
 impl Hub {
@@ -93,8 +93,9 @@ impl Hub {
             late
         });
         let publication = Arc::new(publication);
-        // What is recorded is said to others even then: they know of it.
-        if permit.is_none() && (whence != Whence::Here || publication.recorded.is_none()) {
+        // What is recorded, or stored, is said to others even then.
+        let is_kept = publication.recorded.is_some() || publication.stored.is_some();
+        if permit.is_none() && (whence != Whence::Here || !is_kept) {
             // Nobody is left here who could hear it; but somebody may come back elsewhere who has missed it.
             let (Whence::Node(origin), Some((recovery, channels))) = (whence, remembered) else {
                 return Err(CommandError::ShuttingDown);
@@ -108,7 +109,7 @@ impl Hub {
         let origin = || match whence {
             Whence::Node(origin) => Some(origin),
             Whence::Here => others.map(|others| others.next_origin()),
-            Whence::Neighbour => None,
+            Whence::EachNode => None,
         };
         let kept = match (&remembered, others) {
             (Some((_, channels)), Some(_)) => channels.iter().map(|(channel, _)| Arc::clone(channel)).collect(),

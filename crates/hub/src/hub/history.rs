@@ -49,7 +49,7 @@ impl Hub {
             Whence::Here => true,
             Whence::Node(_) => false,
             // All nodes hear it.
-            Whence::Neighbour => self.cluster().is_none_or(|cluster| cluster.is_eldest()),
+            Whence::EachNode => self.cluster().is_none_or(|cluster| cluster.is_eldest()),
         };
         self.chronicle().is_some() && channels.iter().any(|(channel, _)| !is_direct(channel)) && is_ours()
     }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::enter::Whence;
 use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
@@ -156,10 +157,17 @@ impl Hub {
         self.admit(app, publication, ack, asked, remembered).await
     }
 
+    /// Tells those who are connected to this node, and nobody else; nothing remembers it.
+    pub(crate) async fn say_to_ours(&self, app: &App, saying: Saying<'_>) -> Result<usize, CommandError> {
+        let asked = saying.asked;
+        let (publication, _) = composed(app, saying);
+        self.enter(app, publication, None, asked, None, Whence::EachNode).await
+    }
+
     /// Whether nobody would hear it, and no channel remember it.
     pub(crate) fn is_unheard(&self, app: &App, saying: &Saying<'_>) -> bool {
         let Target::Channels(heard) = &saying.to else { return false };
-        self.is_alone()
+        self.has_no_others()
             && heard.iter().all(|heard| self.channels().members(app.id, &heard.channel) == 0)
             && remembered(app, saying.publish, &saying.to, &saying.rules).is_none()
     }

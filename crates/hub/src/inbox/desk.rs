@@ -21,13 +21,22 @@ use crate::command::{CommandError, Marking, Publish, Select};
 use crate::delivery::{Heard, Target as Audience};
 use crate::dialect::{Message, Push};
 use crate::hub::{Rules, Saying, names};
-use crate::store::{Change, Deleted, Marked, State, Target};
+use crate::store::{Change, Deleted, Marked, State, StoreError, Target};
 
 /// From one count of what is unread to the next.
 const COUNTED_EVERY: Duration = Duration::from_millis(250);
 
 /// Ids in one notice to a user's devices.
 const IDS_PER_NOTICE: usize = 500;
+
+/// Which devices of a user hear something.
+#[derive(Debug, Clone, Copy)]
+enum Devices {
+    /// All of them, on whichever nodes; but one.
+    All { but: Option<Address> },
+    /// Those on this node.
+    Here,
+}
 
 impl Hub {
     /// Brings messages of a user forward, and tells the user's other devices and the publishers who asked.
@@ -66,12 +75,14 @@ impl Hub {
         if to > State::Delivered || rules.first_cancels {
             let mut ids: Vec<_> = changed.iter().map(|change| Arc::clone(&change.id)).collect();
             ids.dedup();
+            let others = Devices::All { but: by };
             for ids in ids.chunks(IDS_PER_NOTICE) {
-                self.tell_devices(app, user, rules.words.state.as_ref(), json!({ "ids": ids, "state": to }), by).await;
+                self.tell_devices(app, user, rules.words.state.as_ref(), json!({ "ids": ids, "state": to }), others)
+                    .await;
             }
         }
         if changed.iter().any(|change| change.from < State::Read && change.to >= State::Read) {
-            self.unread_changed(app, &Target::User(Arc::clone(user)));
+            self.unread_changed_everywhere(app, &Target::User(Arc::clone(user)));
         }
     }
 
@@ -83,8 +94,8 @@ impl Hub {
         let deleted = deleted?;
         if let Some(rules) = app.inbox.as_deref().filter(|_| !deleted.removed.is_empty()) {
             let words = json!({ "ids": deleted.removed, "state": "deleted" });
-            self.tell_devices(app, user, rules.words.state.as_ref(), words, None).await;
-            self.unread_changed(app, &Target::User(Arc::clone(user)));
+            self.tell_devices(app, user, rules.words.state.as_ref(), words, Devices::All { but: None }).await;
+            self.unread_changed_everywhere(app, &Target::User(Arc::clone(user)));
         }
         Ok(deleted)
     }
@@ -118,16 +129,25 @@ impl Hub {
         self.inboxes_of(app)
     }
 
-    /// Notes that the number of unread messages may have changed of a user, or of all on a roster; their devices hear what
-    /// it is then.
+    /// Notes that the number of unread messages may have changed of a user, or of all on a roster; their devices on this
+    /// node hear what it is then. Each node counts for its own, so that none hears an older number last.
     pub fn unread_changed(&self, app: &App, whose: &Target) {
+        self.count_unread(app, whose, false);
+    }
+
+    /// The same by what was done here and is not delivered, of which no other node hears otherwise.
+    pub(crate) fn unread_changed_everywhere(&self, app: &App, whose: &Target) {
+        self.count_unread(app, whose, self.cluster().is_some());
+    }
+
+    fn count_unread(&self, app: &App, whose: &Target, tell_others: bool) {
         let Some(inboxes) = self.inboxes() else { return };
         let told = app.inbox.as_ref().is_some_and(|rules| rules.words.unread.is_some());
-        if !told || self.channels().members(app.id, &heard_in(whose)) == 0 {
+        if !told || (!tell_others && self.channels().members(app.id, &heard_in(whose)) == 0) {
             return;
         }
         let mut uncounted = inboxes.uncounted.lock();
-        uncounted.places.insert((app.id, whose.clone()));
+        *uncounted.places.entry((app.id, whose.clone())).or_default() |= tell_others;
         if !std::mem::replace(&mut uncounted.told, true) {
             let hub = self.clone();
             self.spawn(async move { hub.tell_unread().await });
@@ -147,17 +167,22 @@ impl Hub {
             if places.is_empty() {
                 return;
             }
-            for (app, user) in self.users_at(places).await {
+            for ((app, whose), _) in places.iter().filter(|(_, tell_others)| **tell_others) {
+                if let Some(others) = self.cluster() {
+                    others.tell_recount(&self.app(*app), whose);
+                }
+            }
+            for (app, user) in self.users_at(places.into_keys()).await {
                 self.tell_unread_of(&self.app(app), inboxes, &user).await;
             }
             tokio::time::sleep(COUNTED_EVERY).await;
         }
     }
 
-    /// The users whose inboxes these are, and those who hear these rosters here; each once.
-    async fn users_at(&self, places: HashSet<(AppId, Target)>) -> HashSet<(AppId, Arc<str>)> {
+    /// The users whose inboxes these are, and those on these rosters, who are here; each once.
+    async fn users_at(&self, places: impl Iterator<Item = (AppId, Target)>) -> HashSet<(AppId, Arc<str>)> {
         let mut users = HashSet::new();
-        for (app, whose) in places {
+        for (app, whose) in places.filter(|(app, whose)| self.channels().members(*app, &heard_in(whose)) > 0) {
             match whose {
                 Target::User(user) => drop(users.insert((app, user))),
                 Target::Channel(channel) => {
@@ -171,19 +196,22 @@ impl Hub {
 
     async fn tell_unread_of(&self, app: &App, inboxes: &Inboxes, user: &Arc<str>) {
         let Some(event) = app.inbox.as_ref().and_then(|rules| rules.words.unread.as_ref()) else { return };
-        if let Ok(count) = inboxes.store.unread(&app.owner(user), span().earliest).await {
-            self.tell_devices(app, user, Some(event), json!({ "count": count }), None).await;
+        match inboxes.store.unread(&app.owner(user), span().earliest).await {
+            Ok(count) => self.tell_devices(app, user, Some(event), json!({ "count": count }), Devices::Here).await,
+            Err(StoreError::Closed | StoreError::Damaged { .. }) => {}
+            // Until the store can say it.
+            Err(_) => self.unread_changed(app, &Target::User(Arc::clone(user))),
         }
     }
 
-    /// Tells all devices of a user something that nobody keeps, if the app has a word for it.
+    /// Tells devices of a user something that nobody keeps, if the app has a word for it.
     async fn tell_devices(
         &self,
         app: &App,
         user: &str,
         event: Option<&Arc<str>>,
         words: serde_json::Value,
-        except: Option<Address>,
+        devices: Devices,
     ) {
         let Some(event) = event.map(|event| &**event) else { return };
         let args = Args::one(&words);
@@ -196,7 +224,8 @@ impl Hub {
         };
         let native = app.dialect.as_ref().filter(|_| app.native).map(|dialect| dialect.native(&message, &id, now));
         let to = Audience::Channels([Heard { channel: devices_of(user), audience: None }].into_iter().collect());
-        let except = except.iter().map(|address| Arc::from(address.encode())).collect();
+        let but = if let Devices::All { but } = devices { but } else { None };
+        let except = but.iter().map(|address| Arc::from(address.encode())).collect();
         let saying = Saying {
             publish: &publish,
             id,
@@ -208,6 +237,9 @@ impl Hub {
             asked: Instant::now(),
         };
         // A node that goes down tells nothing any more.
-        let _ = self.say(app, saying, None).await;
+        let _ = match devices {
+            Devices::All { .. } => self.say(app, saying, None).await,
+            Devices::Here => self.say_to_ours(app, saying).await,
+        };
     }
 }

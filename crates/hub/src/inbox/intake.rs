@@ -14,7 +14,7 @@ use super::Inboxes;
 use crate::Hub;
 use crate::address::AppId;
 use crate::app::App;
-use crate::channel::{devices_of, roster_of};
+use crate::channel::{devices_of, roster_of, ruled_by};
 use crate::clock::span;
 use crate::cluster::Question;
 use crate::command::{Control, Select};
@@ -176,6 +176,10 @@ async fn settle_roster(hub: &Hub, roster: Roster, changed: Result<usize, StoreEr
         return;
     };
     let select = hub.seat(app, &channel, &users, on);
+    if !on && count > 0 {
+        let app = hub.app(app);
+        users.iter().for_each(|user| hub.unread_changed_everywhere(&app, &Target::User(Arc::clone(user))));
+    }
     let elsewhere = hub.cluster().map(|others| others.ask(&hub.app(app), Question::Seat(channel, users, on)));
     if on && count > 0 {
         // Until they hear it, nothing is pushed to them.
@@ -289,10 +293,19 @@ impl Inboxes {
 }
 
 /// Where those are in whose inbox, or log, something lies.
-pub(super) fn heard_in(target: &Target) -> Arc<str> {
+pub(crate) fn heard_in(target: &Target) -> Arc<str> {
     match target {
         Target::User(user) => devices_of(user),
         Target::Channel(channel) => roster_of(channel),
+    }
+}
+
+/// In whose inbox, or log, lies what is heard in one of the hub's own channels; `None`: in nobody's.
+pub(crate) fn owner_of(channel: &str) -> Option<Target> {
+    match (channel.strip_prefix("*@"), ruled_by(channel)) {
+        (Some(user), _) => Some(Target::User(user.into())),
+        (None, Some(of)) if of != channel => Some(Target::Channel(of.into())),
+        (None, _) => None,
     }
 }
 
@@ -308,9 +321,9 @@ impl Hub {
         asked: Instant,
     ) {
         let Some(stored) = places.iter().map(|(_, seq)| *seq).min() else { return };
-        // Who comes later finds it in the store.
+        // Who comes later finds it in the store. (Which others there are, a node that has just begun does not know.)
         let is_here = |target| self.channels().members(app.id, &heard_in(target)) > 0;
-        if self.is_alone() && !places.iter().any(|(target, _)| is_here(target)) {
+        if self.has_no_others() && !places.iter().any(|(target, _)| is_here(target)) {
             return;
         }
         let publication = Publication { stored: Some(stored), compress, ..self.publication_of(app, message, places) };

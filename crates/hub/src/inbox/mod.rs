@@ -11,7 +11,7 @@ mod publish;
 mod receipts;
 mod upkeep;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -27,7 +27,7 @@ use crate::command::CommandError;
 use crate::hub::revoked;
 use crate::store::{Owner, Stats, Store, StoreError, Target};
 use intake::Job;
-pub(crate) use intake::seated;
+pub(crate) use intake::{heard_in, owner_of, seated};
 use receipts::Receipt;
 
 /// What has happened, for metrics.
@@ -68,10 +68,11 @@ pub struct Inboxes {
     due: watch::Sender<Option<u64>>,
 }
 
-/// Inboxes, and logs of channels, of whose users the devices are to hear how much is unread.
+/// Inboxes, and logs of channels, of whose users the devices on this node are to hear how much is unread.
 #[derive(Debug, Default)]
 struct Uncounted {
-    places: HashSet<(AppId, Target)>,
+    /// Each with whether it changed by what was done here, so that other nodes are to hear of it.
+    places: HashMap<(AppId, Target), bool>,
     /// Somebody is telling them.
     told: bool,
 }

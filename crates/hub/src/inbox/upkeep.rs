@@ -58,7 +58,7 @@ pub(super) async fn run(hub: Weak<Inner>) {
             inboxes.figures.expired.fetch_add(done.expired as u64, Relaxed);
             for (app, target) in &done.expired_at {
                 if let Ok(app) = hub.find_app(app) {
-                    hub.unread_changed(&app, target);
+                    hub.unread_changed_everywhere(&app, target);
                 }
             }
             if !done.more {

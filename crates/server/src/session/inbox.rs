@@ -4,13 +4,14 @@
 //! is let pass, because it will be found in the store; what was stored after the last look is delivered. A place in the
 //! store's order, the horizon of that look, tells one from the other, so nothing is lost or doubled in between.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::channel::{devices_of, is_roster, roster_of};
 use oyez_hub::command::{Command, Marking};
@@ -32,36 +33,17 @@ use crate::shard::Shard;
 /// Messages that are read from the store at once.
 const PAGE: usize = 100;
 
-/// Messages that one member may have been sent and not acknowledged; beyond that the oldest expectation is given up, and
-/// the message is sent again on the next connect.
-const SENT_MAX: usize = 4_096;
-
 /// Messages of which the store is told, when a member goes, that they were sent.
 const NOTED_MAX: usize = 64;
 
 /// Messages that are marked at once, so that others who write do not wait long.
 const MARKED_AT_ONCE: usize = 256;
 
+/// Members that look at the store at once, after something may have been missed.
+const LOOKING_AT_ONCE: usize = 32;
+
 /// How long to wait before a store is asked again that could not answer.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What a member has heard of its user's inbox.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    seam: Cell<Seam>,
-    sent: RefCell<VecDeque<Sent>>,
-    /// How often what it may hear has become something else.
-    turns: Cell<u32>,
-}
-
-/// Whether a member gets what is delivered, or finds it in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seam {
-    /// It catches up; the latest place that was let pass meanwhile.
-    Behind(Seq),
-    /// It hears what has a later place than this.
-    Live(Seq),
-}
 
 /// Why a page is not sent to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,90 +52,6 @@ enum Broken {
     Stale,
     /// The member has gone.
     Gone,
-}
-
-/// A message that was sent and is not acknowledged.
-#[derive(Debug)]
-struct Sent {
-    ack: u64,
-    id: Arc<str>,
-    /// When, in Unix milliseconds.
-    at: u64,
-    /// The number of the first heartbeat that was sent after it.
-    asked: Option<u32>,
-}
-
-impl Inbox {
-    /// One that has still to catch up.
-    pub(crate) fn new() -> Self {
-        Self { seam: Cell::new(Seam::Behind(0)), sent: RefCell::default(), turns: Cell::default() }
-    }
-
-    /// Its user may hear something else now: a page of the store that was read before does not count any more.
-    pub(crate) fn turn(&self) {
-        self.turns.set(self.turns.get().wrapping_add(1));
-    }
-
-    /// Whether what is delivered from that place is to be sent now; if not, it will be found in the store, or has been.
-    pub(crate) fn takes(&self, place: Seq) -> bool {
-        match self.seam.get() {
-            Seam::Live(since) => place > since,
-            Seam::Behind(latest) => {
-                self.seam.set(Seam::Behind(latest.max(place)));
-                false
-            }
-        }
-    }
-
-    /// All up to that place was read. False: more has passed meanwhile, and has to be read, too.
-    fn caught_up(&self, horizon: Seq) -> bool {
-        match self.seam.get() {
-            Seam::Behind(latest) if latest > horizon => false,
-            Seam::Behind(_) | Seam::Live(_) => {
-                self.seam.set(Seam::Live(horizon));
-                true
-            }
-        }
-    }
-
-    /// A message was sent that asks for that acknowledgement.
-    pub(crate) fn sent(&self, ack: u64, id: &Arc<str>) {
-        let mut sent = self.sent.borrow_mut();
-        if sent.len() >= SENT_MAX {
-            sent.pop_front();
-        }
-        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None });
-    }
-
-    fn has(&self, id: &str) -> bool {
-        self.sent.borrow().iter().any(|sent| *sent.id == *id)
-    }
-
-    /// The heartbeat with that number is sent after everything.
-    fn asked(&self, beat: u32) {
-        let mut sent = self.sent.borrow_mut();
-        let new = sent.iter_mut().rev().take_while(|sent| sent.asked.is_none());
-        new.for_each(|sent| sent.asked = Some(beat));
-    }
-
-    /// The heartbeat with that number was answered: what was sent before it has arrived.
-    fn arrived(&self, beat: u32) -> Vec<Arc<str>> {
-        let mut sent = self.sent.borrow_mut();
-        let until = sent.iter().take_while(|sent| sent.asked.is_some_and(|asked| asked <= beat)).count();
-        sent.drain(..until).map(|sent| sent.id).collect()
-    }
-
-    /// The message that asked for this acknowledgement.
-    fn acknowledged(&self, ack: u64) -> Option<Arc<str>> {
-        let mut sent = self.sent.borrow_mut();
-        let at = sent.iter().position(|sent| sent.ack == ack)?;
-        sent.remove(at).map(|sent| sent.id)
-    }
-
-    /// The user has said something about these messages.
-    fn forget(&self, ids: &[Arc<str>]) {
-        self.sent.borrow_mut().retain(|sent| !ids.contains(&sent.id));
-    }
 }
 
 impl Shard {
@@ -223,12 +121,38 @@ impl Shard {
         Vec::new()
     }
 
+    /// What is durable may not have been heard by who is in these of the hub's own channels, or by all: it is in the store.
+    /// Some at once look there, since this happens to many.
+    pub(crate) fn look_again(self: &Rc<Self>, app: AppId, channels: Option<&[Arc<str>]>) {
+        let concerns = |member: &Rc<Member>| {
+            let names = member.channels.borrow().names();
+            channels.is_none_or(|missed| names.iter().any(|name| missed.contains(name)))
+        };
+        let mut members = self.all_members();
+        members.retain(|member| member.app == app && member.inbox.is_some() && concerns(member));
+        let shard = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let look = |member| shard.look_again_for(app, member);
+            futures_util::stream::iter(members).for_each_concurrent(LOOKING_AT_ONCE, look).await;
+        });
+    }
+
+    async fn look_again_for(self: &Rc<Self>, app: AppId, member: Rc<Member>) {
+        let (hub, app) = (self.hub.clone(), self.hub.app(app));
+        let Ok(inboxes) = hub.inboxes_of(&app) else { return };
+        if self.is_member(&member) && member.inbox.as_ref().is_some_and(|inbox| inbox.missed()) {
+            let user = Arc::clone(&member.identity.borrow().user);
+            self.catch_up_on(inboxes, &app.owner(&user), &member).await;
+            hub.unread_changed(&app, &Target::User(user));
+        }
+    }
+
     async fn catch_up_on(self: &Rc<Self>, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
         let Some(inbox) = &member.inbox else { return };
         let mut after = None;
         while self.is_member(member) {
             // Its rights, and the rules, may become others while it reads.
-            let (app, turn) = (self.hub.app(member.app), inbox.turns.get());
+            let (app, turn) = (self.hub.app(member.app), inbox.turned());
             let page = match inboxes.store().pending(of, after, PAGE, clock::span().earliest).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -266,13 +190,21 @@ impl Shard {
         let Some(inbox) = &member.inbox else { return Err(Broken::Gone) };
         let of = app.owner(&member.identity.borrow().user);
         let mut rights = Vec::new();
-        for item in items.iter().filter(|item| !inbox.has(&item.message.id)) {
+        let mut known = if items.is_empty() { HashSet::new() } else { inbox.known() };
+        for item in items {
+            if known.contains(&item.message.id) {
+                continue;
+            }
             let refusal = self.refusal(app, member, &item.via, &mut rights).await;
-            if inbox.turns.get() != turn {
+            if inbox.turned() != turn {
                 return Err(Broken::Stale);
             }
             match refusal {
-                None => self.send_again(app, inboxes, member, item, turn).await?,
+                None => {
+                    self.send_again(app, inboxes, member, item, turn).await?;
+                    // What lies in several places is one message.
+                    known.insert(Arc::clone(&item.message.id));
+                }
                 Some(reason) => self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis()),
             }
             *done = Some(item.seq);
@@ -332,7 +264,7 @@ impl Shard {
         if crowded && !(self.drained(member).await && self.is_member(member)) {
             return Err(Broken::Gone);
         }
-        if inbox.turns.get() != turn {
+        if inbox.turned() != turn {
             return Err(Broken::Stale);
         }
         inbox.sent(ack, &item.message.id);
@@ -362,7 +294,7 @@ impl Shard {
 
     /// A client has acknowledged the event that had this number; false: it was no message of an inbox. What it says
     /// beside that may be how far the message has come: `"read"`.
-    pub(crate) fn acknowledge(&self, member: &Member, ack: u64, args: &Args) -> bool {
+    pub(crate) fn acknowledge(&self, member: &Rc<Member>, ack: u64, args: &Args) -> bool {
         let Some(id) = member.inbox.as_ref().and_then(|inbox| inbox.acknowledged(ack)) else { return false };
         let said = args.first().and_then(|first| serde_json::from_str::<State>(first.get()).ok());
         let to = said.unwrap_or(State::Delivered).max(State::Delivered);
@@ -391,10 +323,12 @@ impl Shard {
         }
     }
 
-    fn mark_later(&self, member: &Member, ids: Vec<Arc<str>>, to: State) {
+    fn mark_later(&self, member: &Rc<Member>, ids: Vec<Arc<str>>, to: State) {
+        self.settled_with(member, &ids);
         let (hub, app) = (self.hub.clone(), member.app);
         let user = Arc::clone(&member.identity.borrow().user);
         let by = member.session.upgrade().map(|session| member.wire_address(&session));
+        let member = Rc::clone(member);
         tokio::task::spawn_local(async move {
             for ids in ids.chunks(MARKED_AT_ONCE) {
                 let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by };
@@ -402,13 +336,15 @@ impl Shard {
                     event::acknowledgement_lost(&hub.app(app), &error);
                 }
             }
+            marked(&member, &ids);
         });
     }
 
-    /// A client has said something about these messages.
+    /// A client has said something about these messages, which the store is told next; then [`marked`].
     pub(crate) fn settled_with(&self, member: &Member, ids: &[Arc<str>]) {
         if let Some(inbox) = &member.inbox {
             inbox.forget(ids);
+            inbox.marks(ids);
         }
     }
 
@@ -416,8 +352,8 @@ impl Shard {
     pub(crate) fn close_inbox(&self, app: &App, member: &Member) {
         let Some(inbox) = &member.inbox else { return };
         let of = app.owner(&member.identity.borrow().user);
-        for sent in inbox.sent.borrow_mut().drain(..).rev().take(NOTED_MAX) {
-            self.note(&of, &sent.id, Step::Sent, sent.at);
+        for (id, at) in inbox.end(NOTED_MAX) {
+            self.note(&of, &id, Step::Sent, at);
         }
     }
 
@@ -432,34 +368,9 @@ impl Shard {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_passes_while_it_catches_up_is_read_again() {
-        let inbox = Inbox::new();
-        assert!(!inbox.takes(7) && !inbox.takes(5), "it will be found in the store");
-        assert!(!inbox.caught_up(6), "7 passed after that look");
-        assert!(inbox.caught_up(7));
-        assert!(!inbox.takes(7) && inbox.takes(9) && inbox.takes(8), "in whatever order");
-    }
-
-    #[test]
-    fn an_answered_heartbeat_confirms_what_was_sent_before_it() {
-        let inbox = Inbox::new();
-        let ids = |ids: Vec<Arc<str>>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        inbox.sent(1, &"a".into());
-        inbox.sent(2, &"b".into());
-        inbox.asked(1);
-        inbox.sent(3, &"c".into());
-        assert_eq!(inbox.acknowledged(1).as_deref(), Some("a"));
-        assert_eq!(inbox.acknowledged(1), None);
-        inbox.asked(2);
-        assert_eq!(ids(inbox.arrived(0)), "", "an earlier one");
-        assert_eq!(ids(inbox.arrived(1)), "b");
-        assert_eq!(ids(inbox.arrived(1)), "", "c was sent after it");
-        inbox.forget(&["c".into()]);
-        assert_eq!(ids(inbox.arrived(2)), "");
+/// The store has been told what a client said about these messages.
+pub(crate) fn marked(member: &Member, ids: &[Arc<str>]) {
+    if let Some(inbox) = &member.inbox {
+        inbox.marked(ids);
     }
 }

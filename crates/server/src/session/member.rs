@@ -17,7 +17,7 @@ use oyez_hub::socket::Lane;
 use tokio::time::Instant;
 
 use crate::session::Session;
-use crate::session::inbox::Inbox;
+use crate::session::seam::Inbox;
 use crate::session::trail::Trail;
 
 /// Acknowledgements that one client may owe at once; the oldest expectation is given up for a new one.

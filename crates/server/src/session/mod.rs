@@ -14,6 +14,7 @@ pub(crate) mod member;
 pub(crate) mod presence;
 pub(crate) mod reform;
 pub(crate) mod rules;
+pub(crate) mod seam;
 pub(crate) mod token;
 pub(crate) mod trail;
 pub(crate) mod upgrade;

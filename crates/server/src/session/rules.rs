@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::observe::event;
 use crate::session::codec::{Variant, placed};
-use crate::session::{Dialog, Member, Session};
+use crate::session::{Dialog, Member, Session, inbox};
 use crate::shard::Shard;
 use crate::shard::outbox::{Parcel, Standing};
 
@@ -364,12 +364,13 @@ impl Shard {
 
     /// Notes what a client says of its user's messages.
     async fn mark_messages(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
-        if let Which::Ids(ids) = &which {
-            self.settled_with(member, ids);
-        }
+        let named = if let Which::Ids(ids) = &which { ids.clone() } else { Vec::new() };
+        self.settled_with(member, &named);
         let user = Arc::clone(&facts.identity.user);
         let marking = Marking { user, which, to, by: Some(facts.session) };
-        match self.hub.execute(member.app, Command::Mark(marking)).await {
+        let said = self.hub.execute(member.app, Command::Mark(marking)).await;
+        inbox::marked(member, &named);
+        match said {
             Ok(hub::Outcome::Marked(marked)) => Ok(marked),
             Ok(_) => Ok(Marked::default()),
             Err(error) => {

@@ -52,6 +52,7 @@ impl Shard {
             Control::Reform(old) => self.reform(old, self.all_members()),
             Control::Reached(app, position) => self.reached(*app, *position),
             Control::Missed(app, channels, position) => self.tell_missed(*app, channels.as_deref(), *position),
+            Control::LookAgain(app, channels) => self.look_again(*app, channels.as_deref()),
             Control::Return { ticket, missed, until } => self.on_return(*ticket, missed, *until),
             // That it is dropped is the answer.
             Control::Surrender(address, user, _done) => self.give_up(*address, user),

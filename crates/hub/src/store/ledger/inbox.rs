@@ -154,11 +154,11 @@ pub(super) fn unread(view: &dyn View, of: &Owner, now: u64) -> Result<u64, Store
             Target::Channel(_) => None,
         };
         walk(view, &of.app, target, (after, Seq::MAX), false, &mut |entry| {
-            examined += 1;
             let counts = match &done {
                 Some(done) => done.binary_search(&entry.seq).is_err(),
                 None => !is_done(&receipt(view, &of.app, target, entry.seq, &of.user)?),
             };
+            examined += usize::from(counts);
             if counts && !read_header(entry.key, entry.bytes)?.is_over(now) {
                 let is_new = targets.len() == 1 || ids.insert(read_message(entry.key, entry.bytes)?.id);
                 unread += u64::from(is_new);
