@@ -321,6 +321,8 @@ impl Shard {
         if member.known_as.node != self.hub.node() {
             self.join(&member, self.key(member.app, &abroad_of(member.known_as)));
         }
+        // Before it is in channels: what is durable is told to others in them.
+        self.enter_inbox(&member);
         // From here on commands find it; those before have changed what is left.
         let Some(left) = claim.settle() else {
             self.dismiss(&member, Goodbye::Transport);
