@@ -324,7 +324,9 @@ impl Shard {
     }
 
     fn mark_later(&self, member: &Rc<Member>, ids: Vec<Arc<str>>, to: State) {
-        self.settled_with(member, &ids);
+        if let Some(inbox) = &member.inbox {
+            inbox.marks(&ids);
+        }
         let (hub, app) = (self.hub.clone(), member.app);
         let user = Arc::clone(&member.identity.borrow().user);
         let by = member.session.upgrade().map(|session| member.wire_address(&session));

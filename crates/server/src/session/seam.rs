@@ -119,6 +119,8 @@ impl Inbox {
     /// It has been told.
     pub(super) fn marked(&self, ids: &[Arc<str>]) {
         let mut marking = self.marking.borrow_mut();
+        // They may be many, with one heartbeat.
+        let ids: HashSet<_> = ids.iter().collect();
         match self.seam.get() {
             Seam::Live(_) => marking.retain(|marking| !ids.contains(&marking.id)),
             Seam::Behind(_) => {
@@ -186,6 +188,21 @@ mod tests {
         assert!(!inbox.caught_up(6), "7 passed after that look");
         assert!(inbox.caught_up(7));
         assert!(!inbox.takes(7) && inbox.takes(9) && inbox.takes(8), "in whatever order");
+    }
+
+    #[test]
+    fn what_is_being_acknowledged_is_known_until_no_look_can_find_it() {
+        let inbox = Inbox::new();
+        let a: [Arc<str>; 1] = ["a".into()];
+        assert!(inbox.caught_up(0));
+        inbox.marks(&a);
+        assert!(inbox.missed(), "it looks again");
+        inbox.marked(&a);
+        assert!(inbox.known().contains("a"), "the look may have begun before");
+        assert!(!inbox.missed(), "it looks already");
+        assert!(!inbox.caught_up(9), "but not after the last word of that");
+        assert!(inbox.caught_up(9));
+        assert!(inbox.known().is_empty());
     }
 
     #[test]
