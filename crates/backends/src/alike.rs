@@ -144,6 +144,14 @@ async fn look(store: &dyn Store, now: u64) -> Vec<String> {
         // One that lies in several places is one message.
         let unread: BTreeSet<_> = before(State::Read).into_iter().map(|item| item.message.id).collect();
         assert_eq!(store.unread(&of, now).await.unwrap(), unread.len() as u64);
+        let found = store.find(&of, (0..10).map(name).collect(), now).await.unwrap();
+        for (id, found) in (0..10).map(name).zip(found) {
+            let mut items = found.items;
+            items.sort_unstable_by_key(|item| item.seq);
+            assert_eq!(items, all.iter().filter(|item| item.message.id == id).cloned().collect::<Vec<_>>());
+            assert!(items.last().map(|item| item.seq) <= found.last);
+            seen.push(format!("{id} was there: {}", found.last.is_some()));
+        }
         for item in all {
             let args = &item.message.args;
             seen.push(format!("{} {:?} {args:?} {:?}", item.via, item.message, item.state));

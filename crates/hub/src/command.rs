@@ -12,6 +12,8 @@ use crate::address::Address;
 use crate::address::AppId;
 use crate::app::App;
 use crate::delivery::{Delivery, Priority};
+use crate::inbox::Hearing;
+use crate::policy::Rights;
 use crate::policy::channel::{MAX_NAME, name_fault};
 use crate::policy::grants::Audience as Wanted;
 use crate::policy::limits::Limit;
@@ -146,8 +148,8 @@ pub enum Command {
     Describe(Select),
     /// Bring messages of a user forward.
     Mark(Marking),
-    /// Take messages from a user.
-    Delete(Arc<str>, Vec<Arc<str>>),
+    /// Take messages from a user, as far as somebody hears them; `None`: all.
+    Delete(Arc<str>, Vec<Arc<str>>, Option<Hearing>),
     /// Give a user a message again.
     Resend(Arc<str>, Arc<str>),
     /// Put users on a channel's roster.
@@ -173,6 +175,8 @@ pub struct Marking {
     pub to: State,
     /// On which session that was said; the others are told.
     pub by: Option<Address>,
+    /// What of it somebody hears, and brings forward; `None`: all.
+    pub hearing: Option<Hearing>,
 }
 
 /// What a command led to.
@@ -326,6 +330,15 @@ impl CommandError {
     }
 }
 
+/// A session, as one that hears what lies in its user's inbox.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// The channels, of those on whose rosters its user is, that it hears.
+    pub rosters: Vec<Arc<str>>,
+    /// Its rights.
+    pub rights: Arc<Rights>,
+}
+
 /// What the hub hands to shards, besides deliveries.
 #[derive(Debug)]
 pub enum Control {
@@ -337,6 +350,8 @@ pub enum Control {
     Disconnect(AppId, Select, Goodbye),
     /// See [`Command::Describe`]; the answer of one shard.
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
+    /// What sessions may hear of their users' inboxes; the answer of one shard.
+    Devices(AppId, Select, mpsc::UnboundedSender<Vec<Device>>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
     /// A newer connection of the same user takes the place of this one.

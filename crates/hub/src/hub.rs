@@ -220,7 +220,9 @@ impl Hub {
                 Box::pin(self.everywhere(app, Question::Describe(select))).await.map(Outcome::Sockets)
             }
             Command::Mark(marking) => Box::pin(self.mark(&self.app(app), marking)).await.map(Outcome::Marked),
-            Command::Delete(user, ids) => Box::pin(self.delete(&self.app(app), &user, ids)).await.map(Outcome::Deleted),
+            Command::Delete(user, ids, hearing) => {
+                Box::pin(self.delete(&self.app(app), &user, ids, hearing)).await.map(Outcome::Deleted)
+            }
             Command::Resend(user, id) => Box::pin(self.resend(&self.app(app), &user, &id)).await.map(Outcome::Resent),
             Command::Enroll(channel, users) => {
                 Box::pin(self.enroll(&self.app(app), &channel, users)).await.map(Outcome::Rostered)

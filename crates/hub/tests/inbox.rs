@@ -109,7 +109,7 @@ async fn what_was_published_before_is_not_delivered_again() {
         }
     }
     assert_eq!((stored(&mut mail).await.1, stored(&mut mail).await.1), ("1".to_owned(), "2".to_owned()));
-    let marking = Marking { user: "ann".into(), which: Which::All, to: State::Read, by: None };
+    let marking = Marking { user: "ann".into(), which: Which::All, to: State::Read, by: None, hearing: None };
     match hub.execute(APP, Command::Mark(marking)).await {
         Ok(Outcome::Marked(marked)) => assert_eq!(marked.changed.len(), 2),
         other => panic!("{other:?}"),

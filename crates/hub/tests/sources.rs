@@ -191,7 +191,7 @@ async fn an_inbox_without_room_is_tried_and_nothing_is_heard_twice() {
     // It comes again, and meanwhile there is room: the one that was taken is a duplicate, and the rest is heard.
     let make_room = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        hub.execute(AppId(0), Command::Delete("u1".into(), vec!["first".into()])).await.expect("it is deleted");
+        hub.execute(AppId(0), Command::Delete("u1".into(), vec!["first".into()], None)).await.expect("it is deleted");
     };
     let (taken, ()) = tokio::join!(intake.take(&other), make_room);
     assert_eq!(taken, Taken::Done);

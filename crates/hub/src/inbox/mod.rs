@@ -2,16 +2,18 @@
 //! connected, what they say of it comes back into the store.
 //!
 //! `publish` decides for whom a publication is kept, `intake` puts it into the store and delivers in the store's order,
-//! `desk` does what users and backends ask, `receipts` tells publishers what became of it, `upkeep` does what time brings.
+//! `desk` does what users and backends ask, as far as they may hear it (`hearing`), `unread` counts for their devices,
+//! `receipts` tells publishers what became of it, `upkeep` does what time brings.
 //! Who catches up on which session is the shards' business.
 
 mod desk;
+mod hearing;
 mod intake;
 mod publish;
 mod receipts;
+mod unread;
 mod upkeep;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,14 +23,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::Hub;
-use crate::address::AppId;
 use crate::app::App;
 use crate::command::CommandError;
 use crate::hub::revoked;
-use crate::store::{Owner, Stats, Store, StoreError, Target};
+use crate::store::{Owner, Stats, Store, StoreError};
+pub use hearing::Hearing;
 use intake::Job;
 pub(crate) use intake::{heard_in, owner_of, seated};
 use receipts::Receipt;
+use unread::Uncounted;
 
 /// What has happened, for metrics.
 #[derive(Debug, Default)]
@@ -66,15 +69,6 @@ pub struct Inboxes {
     figures: Figures,
     /// When what another node has scheduled is due here, because that node is late.
     due: watch::Sender<Option<u64>>,
-}
-
-/// Inboxes, and logs of channels, of whose users the devices on this node are to hear how much is unread.
-#[derive(Debug, Default)]
-struct Uncounted {
-    /// Each with whether it changed by what was done here, so that other nodes are to hear of it.
-    places: HashMap<(AppId, Target), bool>,
-    /// Somebody is telling them.
-    told: bool,
 }
 
 impl fmt::Debug for Inboxes {

@@ -288,6 +288,12 @@ impl Policy {
         }
     }
 
+    /// Whether some channel's publications are for some of its subscribers only.
+    #[must_use]
+    pub fn has_audiences(&self) -> bool {
+        self.channels.iter().any(|rule| rule.audience.is_some())
+    }
+
     /// What becomes of this publication where it waits for a client that reads too slowly. `data` gives valid JSON text.
     #[must_use]
     pub fn when_slow<'d>(&self, event: &str, channel: &str, data: impl FnOnce() -> &'d str) -> delivery::WhenSlow {

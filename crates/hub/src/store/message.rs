@@ -28,6 +28,15 @@ impl Target {
             Self::User(name) | Self::Channel(name) => name,
         }
     }
+
+    /// The channel, if it is one.
+    #[must_use]
+    pub fn channel(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::User(_) => None,
+            Self::Channel(name) => Some(name),
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -281,6 +290,15 @@ pub struct Query {
     pub after: Option<Seq>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// Where a user has a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The last of its places, though it may be gone from there; `None`: they never had it.
+    pub last: Option<Seq>,
+    /// As it lies in each of its places now.
+    pub items: Vec<Item>,
 }
 
 /// Which of a user's messages are marked.

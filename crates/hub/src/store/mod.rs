@@ -35,7 +35,7 @@ pub use key::{check as check_name, is_head};
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Audience, Bound, Change, Damage, Deleted, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo,
+    Audience, Bound, Change, Damage, Deleted, Found, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo,
     Released, Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 
@@ -64,6 +64,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// What a user has.
     async fn list(&self, of: &Owner, query: Query, now: u64) -> Result<Page, StoreError>;
+
+    /// Where they have messages with these ids, in the order of `ids`.
+    async fn find(&self, of: &Owner, ids: Vec<Arc<str>>, now: u64) -> Result<Vec<Found>, StoreError>;
 
     /// How much of it is not read; of a user's inbox and of each channel, at most 10,000 are counted.
     async fn unread(&self, of: &Owner, now: u64) -> Result<u64, StoreError>;

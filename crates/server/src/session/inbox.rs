@@ -14,9 +14,9 @@ use futures_util::StreamExt as _;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::channel::{devices_of, is_roster, roster_of};
-use oyez_hub::command::{Command, Marking};
+use oyez_hub::command::{Command, CommandError, Marking};
 use oyez_hub::delivery::Target as Audience;
-use oyez_hub::inbox::Inboxes;
+use oyez_hub::inbox::{Hearing, Inboxes};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::promise::Acknowledge;
 use oyez_hub::store::{Item, Owner, Page, Seq, State, Step, StoreError, Target, Which};
@@ -108,6 +108,21 @@ impl Shard {
         for lost in joined.iter().filter(|channel| !rosters.contains(channel)) {
             self.leave(member, self.key(app.id, &roster_of(lost)));
         }
+    }
+
+    /// What a member may hear now of what its user has.
+    pub(crate) async fn hearing(&self, app: &App, member: &Member) -> Result<Hearing, CommandError> {
+        let identity = Arc::clone(&member.identity.borrow());
+        let mut deaf_to = Vec::new();
+        if app.policy.has_rosters() {
+            let inboxes = self.hub.inboxes_of(app)?;
+            for channel in inboxes.store().channels(&app.owner(&identity.user)).await? {
+                if self.permit(app, &identity, Action::Subscribe, &channel).await.is_err() {
+                    deaf_to.push(channel);
+                }
+            }
+        }
+        Ok(Hearing::new(Arc::clone(&identity.rights), deaf_to))
     }
 
     /// The channels on whose rosters a user is; none, if its member has gone.
@@ -333,7 +348,8 @@ impl Shard {
         let member = Rc::clone(member);
         tokio::task::spawn_local(async move {
             for ids in ids.chunks(MARKED_AT_ONCE) {
-                let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by };
+                // It has heard them.
+                let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by, hearing: None };
                 if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
                     event::acknowledgement_lost(&hub.app(app), &error);
                 }
@@ -345,7 +361,7 @@ impl Shard {
     /// A client has said something about these messages, which the store is told next; then [`marked`].
     pub(crate) fn settled_with(&self, member: &Member, ids: &[Arc<str>]) {
         if let Some(inbox) = &member.inbox {
-            inbox.forget(ids);
+            inbox.settle(ids);
             inbox.marks(ids);
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::channel::ruled_by;
+use oyez_hub::channel::{is_roster, ruled_by};
 use oyez_hub::command::Goodbye;
 use oyez_hub::dialect::{Denial, Message};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
+use oyez_hub::store::Target;
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
 use serde_json::json;
@@ -151,6 +152,9 @@ impl Shard {
     pub(crate) fn lose(&self, app: &App, member: &Member, channel: &Arc<str>) {
         if self.leave(member, self.key(member.app, channel)) {
             event::unsubscribed(app, member, channel);
+            if is_roster(channel) {
+                self.hub.unread_changed(app, &Target::User(Arc::clone(&member.identity.borrow().user)));
+            }
         }
     }
 

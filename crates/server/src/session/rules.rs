@@ -366,9 +366,14 @@ impl Shard {
     async fn mark_messages(&self, member: &Member, facts: &Facts, which: Which, to: State) -> Result<Marked, Denial> {
         let named = if let Which::Ids(ids) = &which { ids.clone() } else { Vec::new() };
         self.settled_with(member, &named);
-        let user = Arc::clone(&facts.identity.user);
-        let marking = Marking { user, which, to, by: Some(facts.session) };
-        let said = self.hub.execute(member.app, Command::Mark(marking)).await;
+        let said = match self.hearing(&self.hub.app(member.app), member).await {
+            Ok(hearing) => {
+                let user = Arc::clone(&facts.identity.user);
+                let marking = Marking { user, which, to, by: Some(facts.session), hearing: Some(hearing) };
+                self.hub.execute(member.app, Command::Mark(marking)).await
+            }
+            Err(error) => Err(error),
+        };
         inbox::marked(member, &named);
         match said {
             Ok(hub::Outcome::Marked(marked)) => Ok(marked),

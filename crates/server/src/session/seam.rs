@@ -52,6 +52,9 @@ struct Sent {
     at: u64,
     /// The number of the first heartbeat that was sent after it.
     asked: Option<u32>,
+    /// The user has said something about it by its id: it is not expected any more, but its own acknowledgement may still
+    /// say how far it has come.
+    settled: bool,
 }
 
 impl Inbox {
@@ -135,14 +138,15 @@ impl Inbox {
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
-        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None });
+        sent.push_back(Sent { ack, id: Arc::clone(id), at: clock::unix_millis(), asked: None, settled: false });
     }
 
     /// The messages that it has been sent, as far as a look at the store may find them again.
     pub(super) fn known(&self) -> HashSet<Arc<str>> {
         let sent = self.sent.borrow();
         let marking = self.marking.borrow();
-        sent.iter().map(|sent| &sent.id).chain(marking.iter().map(|marking| &marking.id)).cloned().collect()
+        let expected = sent.iter().filter(|sent| !sent.settled).map(|sent| &sent.id);
+        expected.chain(marking.iter().map(|marking| &marking.id)).cloned().collect()
     }
 
     /// The heartbeat with that number is sent after everything.
@@ -156,7 +160,7 @@ impl Inbox {
     pub(super) fn arrived(&self, beat: u32) -> Vec<Arc<str>> {
         let mut sent = self.sent.borrow_mut();
         let until = sent.iter().take_while(|sent| sent.asked.is_some_and(|asked| asked <= beat)).count();
-        sent.drain(..until).map(|sent| sent.id).collect()
+        sent.drain(..until).filter(|sent| !sent.settled).map(|sent| sent.id).collect()
     }
 
     /// The message that asked for this acknowledgement.
@@ -168,12 +172,16 @@ impl Inbox {
 
     /// It ends: the last messages that were sent and not acknowledged, each with when that was.
     pub(super) fn end(&self, most: usize) -> Vec<(Arc<str>, u64)> {
-        self.sent.borrow_mut().drain(..).rev().take(most).map(|sent| (sent.id, sent.at)).collect()
+        let mut sent = self.sent.borrow_mut();
+        let expected = sent.drain(..).rev().filter(|sent| !sent.settled);
+        expected.take(most).map(|sent| (sent.id, sent.at)).collect()
     }
 
     /// The user has said something about these messages.
-    pub(super) fn forget(&self, ids: &[Arc<str>]) {
-        self.sent.borrow_mut().retain(|sent| !ids.contains(&sent.id));
+    pub(super) fn settle(&self, ids: &[Arc<str>]) {
+        let ids: HashSet<_> = ids.iter().collect();
+        let mut sent = self.sent.borrow_mut();
+        sent.iter_mut().filter(|sent| ids.contains(&sent.id)).for_each(|sent| sent.settled = true);
     }
 }
 
@@ -219,7 +227,11 @@ mod tests {
         assert_eq!(ids(inbox.arrived(0)), "", "an earlier one");
         assert_eq!(ids(inbox.arrived(1)), "b");
         assert_eq!(ids(inbox.arrived(1)), "", "c was sent after it");
-        inbox.forget(&["c".into()]);
+        inbox.settle(&["c".into()]);
+        assert!(inbox.known().is_empty(), "given again, it is sent again");
         assert_eq!(ids(inbox.arrived(2)), "");
+        inbox.sent(4, &"d".into());
+        inbox.settle(&["d".into()]);
+        assert_eq!(inbox.acknowledged(4).as_deref(), Some("d"), "it may have been read by now");
     }
 }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use oyez_hub::address::AppId;
-use oyez_hub::channel::ruled_by;
-use oyez_hub::command::{Control, Goodbye, Select, SocketInfo};
+use oyez_hub::channel::{is_roster, ruled_by};
+use oyez_hub::command::{Control, Device, Goodbye, Select, SocketInfo};
 use oyez_hub::policy::Verdict;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
@@ -38,6 +38,11 @@ impl Shard {
             Control::Describe(app, select, reply) => {
                 let mut found = Vec::new();
                 self.each(*app, select, |member| found.extend(describe(member)));
+                let _ = reply.send(found);
+            }
+            Control::Devices(app, select, reply) => {
+                let mut found = Vec::new();
+                self.each(*app, select, |member| found.push(device(member)));
                 let _ = reply.send(found);
             }
             Control::Recheck(app) => self.recheck(*app),
@@ -135,6 +140,12 @@ impl Shard {
             act(member);
         }
     }
+}
+
+fn device(member: &Rc<Member>) -> Device {
+    let names = member.channels.borrow().names();
+    let rosters = names.iter().filter(|name| is_roster(name)).filter_map(|name| ruled_by(name)).map(Arc::from);
+    Device { rosters: rosters.collect(), rights: Arc::clone(&member.identity.borrow().rights) }
 }
 
 fn describe(member: &Rc<Member>) -> Option<SocketInfo> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oyez_hub::command::Level;
 use oyez_hub::store::{
-    Change, Deleted, Gone, Item, Marked, Message, Outcome, Page, ReceiptTo, Released, Seq, State, StoreError, Stored,
+    Change, Deleted, Found, Gone, Item, Marked, Message, Outcome, Page, ReceiptTo, Released, Seq, State, StoreError, Stored,
     Target, Trace,
 };
 use redis::Value;
@@ -152,14 +152,28 @@ pub(super) fn released(value: Value, app: &Arc<str>) -> Read<Vec<Released>> {
 }
 
 pub(super) fn page(value: Value) -> Read<Page> {
-    let [next, horizon, items] = some(value)?;
+    let [next, horizon, found] = some(value)?;
+    Ok(Page { items: items(found)?, next: place(&next)?, horizon: number(&horizon)? })
+}
+
+pub(super) fn found(value: Value) -> Read<Vec<Found>> {
+    let one = |value| {
+        let [last, found] = some(value)?;
+        Ok(Found { last: place(&last)?, items: items(found)? })
+    };
+    list(value)?.into_iter().map(one).collect()
+}
+
+fn place(value: &Value) -> Read<Option<Seq>> {
+    if *value == Value::Nil { Ok(None) } else { number(value).map(Some) }
+}
+
+fn items(value: Value) -> Read<Vec<Item>> {
     let item = |value| {
         let [seq, via, state_now, body] = some(value)?;
         Ok(Item { seq: number(&seq)?, via: target(via)?, message: message(body)?, state: state(&state_now)? })
     };
-    let next = if next == Value::Nil { None } else { Some(number(&next)?) };
-    let items: Read<Vec<Item>> = list(items)?.into_iter().map(item).collect();
-    Ok(Page { items: items?, next, horizon: number(&horizon)? })
+    list(value)?.into_iter().map(item).collect()
 }
 
 pub(super) fn marked(value: Value, to: State) -> Read<Marked> {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use oyez_hub::command::Level;
 use oyez_hub::store::{
-    Chronicle, Damage, Deleted, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step,
+    Chronicle, Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step,
     Store, StoreError, Stored, Trace, Upkeep, Which, check_name,
 };
 use redis::{Value, cmd};
@@ -267,6 +267,10 @@ impl Store for RedisStore {
 
     async fn list(&self, of: &Owner, query: Query, now: u64) -> Result<Page, StoreError> {
         answer::page(self.ask(Self::page(of, &query, now)).await?)
+    }
+
+    async fn find(&self, of: &Owner, ids: Vec<Arc<str>>, now: u64) -> Result<Vec<Found>, StoreError> {
+        answer::found(self.ask(call(Script::Find, of, now).names(&ids)).await?)
     }
 
     async fn unread(&self, of: &Owner, now: u64) -> Result<u64, StoreError> {

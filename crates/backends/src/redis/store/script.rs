@@ -11,6 +11,7 @@ pub(super) enum Script {
     Release,
     NextDue,
     Page,
+    Find,
     Unread,
     Mark,
     Delete,
@@ -40,11 +41,12 @@ const HELD: &str = include_str!("lua/held.lua");
 const PAST: &str = include_str!("lua/past.lua");
 
 impl Script {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Put,
         Self::Release,
         Self::NextDue,
         Self::Page,
+        Self::Find,
         Self::Unread,
         Self::Mark,
         Self::Delete,
@@ -69,6 +71,7 @@ impl Script {
             Self::Release => [WRITES, BASE, ENTRY, include_str!("lua/release.lua")].concat(),
             Self::NextDue => [READS, BASE, include_str!("lua/next_due.lua")].concat(),
             Self::Page => [READS, BASE, ENTRY, HELD, include_str!("lua/page.lua")].concat(),
+            Self::Find => [READS, BASE, ENTRY, HELD, include_str!("lua/find.lua")].concat(),
             Self::Unread => [WRITES_LITTLE, BASE, include_str!("lua/unread.lua")].concat(),
             Self::Mark => [WRITES_LITTLE, BASE, ENTRY, HELD, include_str!("lua/mark.lua")].concat(),
             Self::Delete => [WRITES_LITTLE, BASE, ENTRY, HELD, include_str!("lua/delete.lua")].concat(),

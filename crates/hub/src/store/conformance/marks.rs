@@ -1,7 +1,7 @@
 //! What users do with what they have.
 
 use super::{NOW, ann, bob, give, put, sound, states, user, waiting};
-use crate::store::{Change, Gone, Query, State, Store, Which};
+use crate::store::{Change, Found, Gone, Query, State, Store, Which};
 
 pub(super) async fn only_go_forward_and_say_what_changed(store: &dyn Store) {
     let seq = give(store, &["1", "2"]).await[0].places[0].1;
@@ -59,6 +59,10 @@ pub(super) async fn delete_and_resend(store: &dyn Store) {
     assert_eq!(waiting(store, &ann(), NOW).await, "1 3");
     assert_eq!(waiting(store, &bob(), NOW).await, "both");
     assert_eq!(store.trace(&ann(), "2").await.unwrap().unwrap().gone, Some((Gone::Deleted, NOW)));
+    let found = store.find(&ann(), ["3", "2", "no"].map(Into::into).to_vec(), NOW).await.unwrap();
+    let there = |found: &Found| found.items.iter().map(|item| item.message.id.to_string()).collect::<String>();
+    assert_eq!(found.iter().map(there).collect::<Vec<_>>(), ["3", "", ""]);
+    assert_eq!(found.iter().map(|found| found.last.is_some()).collect::<Vec<_>>(), [true, true, false]);
     store.mark(&ann(), Which::All, State::Archived, NOW).await.unwrap();
     assert_eq!(waiting(store, &ann(), NOW).await, "");
     let again = store.resend(&ann(), "1", NOW).await.unwrap().unwrap();

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use super::entry::{id_record, places_of, receipt, walk};
+use super::entry::{entry_of, id_record, places_of, receipt, walk};
 use super::roster;
 use crate::store::engine::{View, get};
 use crate::store::error::StoreError;
 use crate::store::key::{self, Parts};
-use crate::store::message::{Item, Owner, Page, Query, Seq, State, Target};
+use crate::store::message::{Found, Item, Owner, Page, Query, Seq, State, Target};
 use crate::store::record::{Head, Progress, Receipt, decode_owned, read_header, read_message};
 
 /// The most entries of one target that are looked at for one page, or counted.
@@ -141,6 +142,24 @@ fn collect(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(horizon)
+}
+
+/// Where a user has these messages.
+pub(super) fn find(view: &dyn View, of: &Owner, ids: &[Arc<str>], now: u64) -> Result<Vec<Found>, StoreError> {
+    let one = |id: &Arc<str>| {
+        let Some(record) = id_record(view, &of.app, id)? else { return Ok(Found::default()) };
+        let places = places_of(view, of, &record)?;
+        let last = places.iter().map(|(_, seq)| *seq).max();
+        let mut items = Vec::new();
+        for (via, seq) in places {
+            if let Some((bytes, receipt)) = entry_of(view, of, &via, seq, now)? {
+                let message = read_message(key::entry(&of.app, &via, seq).bytes(), &bytes)?;
+                items.push(Item { seq, via, message, state: receipt.state });
+            }
+        }
+        Ok(Found { last, items })
+    };
+    ids.iter().map(one).collect()
 }
 
 /// How much is not read. What lies in several places is one message.

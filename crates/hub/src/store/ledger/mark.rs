@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::entry::{Appended, append, find_id, id_record, places_of, receipt, remove, walk};
+use super::entry::{Appended, append, entry_of, find_id, held, id_record, last_place, places_of, receipt, remove, walk};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -91,37 +89,6 @@ fn by_id(
         }
     }
     Ok(chosen)
-}
-
-/// The last place where a user has, or had, a message.
-fn last_place(view: &dyn View, of: &Owner, id: &str) -> Result<Option<Seq>, StoreError> {
-    let Some(record) = id_record(view, &of.app, id)? else { return Ok(None) };
-    Ok(places_of(view, of, &record)?.into_iter().map(|(_, seq)| seq).max())
-}
-
-/// All places where a user has a message now, with its bytes.
-fn held(view: &dyn View, of: &Owner, id: &str, now: u64) -> Result<Vec<(Target, Seq, Bytes)>, StoreError> {
-    let Some(record) = id_record(view, &of.app, id)? else { return Ok(Vec::new()) };
-    let mut held = Vec::new();
-    for (target, seq) in places_of(view, of, &record)? {
-        held.extend(entry_of(view, of, &target, seq, now)?.map(|(bytes, _)| (target, seq, bytes)));
-    }
-    Ok(held)
-}
-
-/// The bytes of an entry that a user has now, and what became of it.
-fn entry_of(
-    view: &dyn View,
-    of: &Owner,
-    target: &Target,
-    seq: Seq,
-    now: u64,
-) -> Result<Option<(Bytes, Receipt)>, StoreError> {
-    let key = key::entry(&of.app, target, seq);
-    let Some(bytes) = view.get(key.bytes())? else { return Ok(None) };
-    let over = read_header(key.bytes(), &bytes)?.is_over(now);
-    let receipt = receipt(view, &of.app, target, seq, &of.user)?;
-    Ok((!over && receipt.gone.is_none()).then_some((bytes, receipt)))
 }
 
 /// The messages up to a place that are not that far yet.

@@ -18,7 +18,7 @@ use super::Store;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::message::{
-    Damage, Deleted, Item, Marked, Owner, Page, Put, Query, Released, Seq, State, Stats, Step, Stored, Trace, Upkeep,
+    Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, State, Stats, Step, Stored, Trace, Upkeep,
     Which,
 };
 use crate::command::Level;
@@ -96,6 +96,11 @@ impl<E: Engine> Store for Ledger<E> {
     async fn list(&self, of: &Owner, query: Query, now: u64) -> Result<Page, StoreError> {
         let of = of.clone();
         self.engine.read(move |view| inbox::list(view, &of, &query, now)).await
+    }
+
+    async fn find(&self, of: &Owner, ids: Vec<Arc<str>>, now: u64) -> Result<Vec<Found>, StoreError> {
+        let of = of.clone();
+        self.engine.read(move |view| inbox::find(view, &of, &ids, now)).await
     }
 
     async fn unread(&self, of: &Owner, now: u64) -> Result<u64, StoreError> {

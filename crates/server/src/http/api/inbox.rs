@@ -1,6 +1,7 @@
 //! What lies in a user's inbox: for the user, who shows the token that they connect with, and for backends, which name
 //! the user. Somebody else's messages look like none at all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts, State};
@@ -8,9 +9,8 @@ use http::request::Parts;
 use oyez_hub::app::{App, Refusal};
 use oyez_hub::command::{Command, Marking, Outcome};
 use oyez_hub::delivery::Priority;
-use oyez_hub::inbox::Inboxes;
+use oyez_hub::inbox::{Hearing, Inboxes};
 use oyez_hub::policy::Identity;
-use oyez_hub::policy::grants::Audience;
 use oyez_hub::store::{self, Item, Query, Seq, State as Reached, Target, Which};
 use oyez_protocol::code::Code;
 use serde::{Deserialize, Serialize};
@@ -302,28 +302,29 @@ impl Inbox {
         Ok(api.hub.inboxes_of(&self.app)?)
     }
 
-    /// Leaves out what the user who asks may not hear now, as on a connect.
-    async fn audible(&self, items: Vec<Item>) -> Vec<Item> {
-        let Some(identity) = &self.identity else { return items };
-        let mut known: Vec<(Target, bool)> = Vec::new();
-        let mut audible = Vec::with_capacity(items.len());
-        for item in items {
-            let allowed = match (&item.via, known.iter().find(|(via, _)| *via == item.via)) {
-                (Target::User(_), _) => true,
-                (_, Some((_, allowed))) => *allowed,
-                (Target::Channel(channel), None) => {
-                    let allowed = may_subscribe(&self.app, identity, channel).await;
-                    known.push((item.via.clone(), allowed));
-                    allowed
-                }
-            };
-            let admits =
-                |channel: &Arc<str>| self.app.policy.admits(&Audience::MayHear(channel.to_string()), &identity.rights);
-            if allowed && item.message.audience.of(&item.via).is_none_or(admits) {
-                audible.push(item);
+    /// What the user who asks may hear now, as on a connect, of what lies in these channels; `None` for a backend: all.
+    async fn hearing(&self, channels: impl IntoIterator<Item = Arc<str>>) -> Option<Hearing> {
+        let identity = self.identity.as_ref()?;
+        let mut deaf_to = Vec::new();
+        for channel in channels {
+            if !may_subscribe(&self.app, identity, &channel).await {
+                deaf_to.push(channel);
             }
         }
-        audible
+        Some(Hearing::new(Arc::clone(&identity.rights), deaf_to))
+    }
+
+    /// The same of all that they have.
+    async fn whole_hearing(&self, inboxes: &Inboxes) -> Result<Option<Hearing>, ApiError> {
+        if self.identity.is_none() {
+            return Ok(None);
+        }
+        let channels = if self.app.policy.has_rosters() {
+            inboxes.store().channels(&self.app.owner(&self.user)).await.map_err(|error| self.failed(error))?
+        } else {
+            Vec::new()
+        };
+        Ok(self.hearing(channels).await)
     }
 }
 
@@ -384,7 +385,11 @@ pub(super) async fn list(
     let query = params.query()?;
     let page = inboxes.store().list(&inbox.app.owner(&inbox.user), query, clock::span().earliest).await;
     let page = page.map_err(|error| inbox.failed(error))?;
-    let mut items = inbox.audible(page.items).await;
+    let mut items = page.items;
+    let channels: BTreeSet<_> = items.iter().filter_map(|item| item.via.channel().cloned()).collect();
+    if let Some(hearing) = inbox.hearing(channels).await {
+        items.retain(|item| hearing.hears(&inbox.app, item));
+    }
     // What came through an inbox and a channel lies side by side, and is one message.
     items.dedup_by(|item, before| item.message.id == before.message.id);
     let messages = items.into_iter().map(Entry::from).collect();
@@ -402,8 +407,9 @@ pub(super) async fn unread(
     Params(params): Params<OwnerParams>,
 ) -> Result<axum::Json<Unread>, ApiError> {
     let inbox = asker.inbox(&api, Right::Read, params.app.as_deref(), params.user.as_deref()).await?;
-    let store = inbox.inboxes(&api)?.store();
-    let count = store.unread(&inbox.app.owner(&inbox.user), clock::span().earliest).await;
+    let inboxes = inbox.inboxes(&api)?;
+    let hearing = inbox.whole_hearing(inboxes).await?;
+    let count = inboxes.unread(&inbox.app, &inbox.app.owner(&inbox.user), hearing.as_slice()).await;
     let count = count.map_err(|error| inbox.failed(error))?;
     Ok(axum::Json(Unread { count }))
 }
@@ -431,7 +437,8 @@ pub(super) async fn mark(
         (None, None, true) => Which::All,
         _ => return Err(ApiError::bad("which messages? Give exactly one of `ids`, `up_to` and `\"all\": true`")),
     };
-    let marking = Marking { user: Arc::clone(&inbox.user), which, to, by: None };
+    let hearing = inbox.whole_hearing(inbox.inboxes(&api)?).await?;
+    let marking = Marking { user: Arc::clone(&inbox.user), which, to, by: None, hearing };
     match api.execute(inbox.app.id, Command::Mark(marking)).await.map_err(|error| inbox.failed(error))? {
         Outcome::Marked(mut marked) => {
             // One that came through an inbox and a channel is one message.
@@ -454,7 +461,9 @@ pub(super) async fn delete(
     Json(body): Json<DeleteBody>,
 ) -> Result<axum::Json<DeleteAnswer>, ApiError> {
     let inbox = asker.inbox(&api, Right::Publish, body.app.as_deref(), body.user.as_deref()).await?;
-    let command = Command::Delete(Arc::clone(&inbox.user), named(body.ids)?);
+    let ids = named(body.ids)?;
+    let hearing = inbox.whole_hearing(inbox.inboxes(&api)?).await?;
+    let command = Command::Delete(Arc::clone(&inbox.user), ids, hearing);
     match api.execute(inbox.app.id, command).await.map_err(|error| inbox.failed(error))? {
         Outcome::Deleted(deleted) => {
             Ok(axum::Json(DeleteAnswer { deleted: deleted.removed.len(), unknown: deleted.unknown }))

@@ -28,6 +28,14 @@ local function channel_places(user, record)
   return found
 end
 
+-- The last place where a user has, or had, a message.
+local function last_place(user, id, record)
+  local last = own_place(user, id, record)
+  local places = channel_places(user, record)
+  for i = 2, #places, 2 do last = math.max(last or 0, places[i]) end
+  return last
+end
+
 -- Where a user has a message now: {{target, place, member, state}, ...}.
 local function held(user, id, record, now)
   local found = {}

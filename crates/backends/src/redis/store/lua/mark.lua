@@ -73,22 +73,13 @@ local function all_up_to(till)
   end
 end
 
--- The last place where a user has, or had, a message.
-local function last_of(id)
-  local record = id_record(id)
-  if not record then return nil end
-  local last = own_place(user, id, record)
-  local places = channel_places(user, record)
-  for i = 2, #places, 2 do last = math.max(last or 0, places[i]) end
-  return last
-end
-
 if kind == 'ids' then
   for i = 5, #ARGV do by_id(ARGV[i]) end
 elseif kind == 'all' then
   all_up_to('+inf')
 else
-  local till = last_of(ARGV[5])
+  local record = id_record(ARGV[5])
+  local till = record and last_place(user, ARGV[5], record)
   if till then all_up_to(till) else unknown[1] = ARGV[5] end
 end
 for target in pairs(touched) do settle(user, target, now) end
