@@ -35,8 +35,8 @@ pub use key::{check as check_name, is_head};
 pub use ledger::{Ledger, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
-    Audience, Bound, Change, Damage, Deleted, Found, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query, ReceiptTo,
-    Released, Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
+    Audience, Bound, Change, Damage, Deleted, Found, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query,
+    ReceiptTo, Released, Seq, State, Stats, Step, Stored, Target, Trace, Upkeep, WhenFull, Which,
 };
 
 /// The most bytes of a name or an id.

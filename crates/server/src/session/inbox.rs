@@ -349,7 +349,8 @@ impl Shard {
         tokio::task::spawn_local(async move {
             for ids in ids.chunks(MARKED_AT_ONCE) {
                 // It has heard them.
-                let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by, hearing: None };
+                let marking =
+                    Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by, hearing: None };
                 if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
                     event::acknowledgement_lost(&hub.app(app), &error);
                 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use oyez_hub::command::Level;
 use oyez_hub::store::{
-    Change, Deleted, Found, Gone, Item, Marked, Message, Outcome, Page, ReceiptTo, Released, Seq, State, StoreError, Stored,
-    Target, Trace,
+    Change, Deleted, Found, Gone, Item, Marked, Message, Outcome, Page, ReceiptTo, Released, Seq, State, StoreError,
+    Stored, Target, Trace,
 };
 use redis::Value;
 

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use oyez_hub::command::Level;
 use oyez_hub::store::{
-    Chronicle, Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats, Step,
-    Store, StoreError, Stored, Trace, Upkeep, Which, check_name,
+    Chronicle, Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, Settings, State, Stats,
+    Step, Store, StoreError, Stored, Trace, Upkeep, Which, check_name,
 };
 use redis::{Value, cmd};
 use tokio::runtime::Handle;

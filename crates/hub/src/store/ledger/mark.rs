@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::entry::{Appended, append, entry_of, find_id, held, id_record, last_place, places_of, receipt, remove, walk};
+use super::entry::{
+    Appended, append, entry_of, find_id, held, id_record, last_place, places_of, receipt, remove, walk,
+};
 use super::inbox::targets;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;

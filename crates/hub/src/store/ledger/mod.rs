@@ -18,8 +18,8 @@ use super::Store;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::message::{
-    Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, State, Stats, Step, Stored, Trace, Upkeep,
-    Which,
+    Damage, Deleted, Found, Item, Marked, Owner, Page, Put, Query, Released, Seq, State, Stats, Step, Stored, Trace,
+    Upkeep, Which,
 };
 use crate::command::Level;
 

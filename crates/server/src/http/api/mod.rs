@@ -3,6 +3,7 @@
 //! One file per noun. Every request makes a command, as every other door does; what it asks about is read from the
 //! hub. `Caller` says who may; `ApiError` is the one shape of a refusal.
 
+mod asker;
 mod batch;
 mod body;
 mod channel;
