@@ -154,14 +154,15 @@ impl Hub {
         hearing.filter(|hearing| !hearing.hears_all(app))
     }
 
-    /// What the devices of a user on this node hear; `None`: there are none.
+    /// What the devices of a user on this node hear, none named: everything; `None`: there are none.
     pub(super) async fn hearers(
         &self,
         app: &App,
         inboxes: &Inboxes,
         of: &Owner,
     ) -> Result<Option<Vec<Hearing>>, StoreError> {
-        if !app.policy.has_rosters() && !app.policy.has_audiences() {
+        let channels = if app.policy.has_rosters() { inboxes.store.channels(of).await? } else { Vec::new() };
+        if channels.is_empty() && !app.policy.has_audiences() {
             return Ok(Some(Vec::new()));
         }
         let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -175,7 +176,6 @@ impl Hub {
         if devices.is_empty() {
             return Ok(None);
         }
-        let channels = inboxes.store.channels(of).await?;
         let hearing = |device: Device| {
             let deaf_to = channels.iter().filter(|channel| !device.rosters.contains(channel));
             Hearing::new(device.rights, deaf_to.cloned())
