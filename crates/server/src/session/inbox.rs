@@ -335,7 +335,7 @@ impl Shard {
             for ids in ids.chunks(MARKED_AT_ONCE) {
                 let marking = Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by };
                 if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
-                    event::acknowledgement_lost(&hub.app(app), &error);
+                    event::acknowledgement_lost(&hub.app(app), &member, &error);
                 }
             }
             marked(&member, &ids);
