@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { balancer } from './balancer.mjs';
 import { connect, connected, next, token } from './harness.mjs';
 import { onEachBroker, until } from './company.mjs';
+import { freePort } from './redis.mjs';
 import { Raw } from './wire.mjs';
 
 const CONFIG = 'tests/corpus/app.toml';
@@ -76,6 +77,20 @@ onEachBroker('a dead owner: a clean new session, at once', async (t, cluster) =>
   const heard = next(socket, 'alive');
   socket.emit('probe', { n: 1 });
   assert.deepEqual(await heard, [1]);
+});
+
+onEachBroker('where nodes listen for each other may be said, and each says where it is', async (t, cluster) => {
+  const ports = [await freePort(), await freePort()];
+  const { nodes } = await cluster(2, { config: CONFIG, args: (at) => ['--store', 'memory', '--node-listen', `0.0.0.0:${ports[at]}`] });
+  const { url } = await balancer(t, nodes);
+  await talks(t, url, ['polling']);
+  const said = (node, event) => node.logs.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)).find((line) => line.event === event);
+  for (const [at, node] of nodes.entries()) {
+    const own = await until(() => said(node, 'node'), 'its number');
+    assert.equal(own.door, `127.0.0.1:${ports[at]}`);
+    assert.equal((await until(() => said(nodes[1 - at], 'node_came'), 'the other')).node, own.node);
+    assert.equal(said(node, 'broker').help, undefined, 'there is nothing to fix');
+  }
 });
 
 onEachBroker('nobody comes in by the door for nodes without its secret', async (t, cluster) => {

@@ -161,8 +161,8 @@ describe('inboxes over HTTP', () => {
     await refused(`${INBOX}?app=desk`, {}, 400, 'bad_request', /`user`/);
     await refused(`${INBOX}?app=desk&user=`, {}, 400, 'bad_request', /`user`/);
     await refused(`${INBOX}?user=1`, {}, 400, 'bad_request', /which app/);
-    for (const bad of [null, 'rubbish']) {
-      for (const [path, body] of [['', undefined], ['/unread', undefined], ['/mark', {}], ['/delete', {}]]) await refused(INBOX + path, { token: bad, body }, 401, 'unauthorized', /./);
+    for (const [bad, code] of [[null, 'unauthorized'], ['rubbish', 'invalid_token']]) {
+      for (const [path, body] of [['', undefined], ['/unread', undefined], ['/mark', {}], ['/delete', {}]]) await refused(INBOX + path, { token: bad, body }, 401, code, /./);
     }
   });
 

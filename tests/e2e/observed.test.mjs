@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { join } from 'node:path';
+import connectOld from 'socket.io-client-v2';
 import { API_KEY, connect, connected, fence, serve, token } from './harness.mjs';
 import { folder, raw, run, serving } from './stage.mjs';
 import { Inbox, eventually } from './waiting.mjs';
@@ -242,6 +243,27 @@ describe('the log', () => {
     assert.deepEqual(server.logs.filter((line) => /[\0-\x1f\x7f-\x9f\u202e]/.test(line)), []);
     assert.ok(Math.max(...server.logs.map((line) => line.length)) < 2500, 'lines are short');
     ann.disconnect();
+  });
+
+  test('names a session as its client does; never the connection, whose name is a secret', async (t) => {
+    const server = await serving(t, CONFIG, { env: { OYEZ_LOG: 'oyez_server=debug' } });
+    const ann = await member(server, 'ann', { transports: ['polling'], upgrade: false });
+    const old = connectOld(server.url, { transports: ['polling'], upgrade: false, forceNew: true, query: { token: token({ sub: 'old' }) } });
+    t.after(() => { old.disconnect(); ann.disconnect(); });
+    await connected(old);
+    const plain = await raw(t, `${server.ws}/ws?token=${token({ sub: 'plain' })}`).opened;
+    const joined = Inbox.of(ann);
+    for (const channel of ['open:a', 'closed:a']) ann.emit('join', { channel });
+    await joined.take('error');
+    const [id, secrets] = [ann.id, [ann.io.engine.id, old.id]];
+    ann.disconnect();
+    const said = (event, user) => eventually(() => lines(server, event).find((line) => line.user === user), `${event} of ${user}`);
+    for (const event of ['connect', 'subscribe', 'denied', 'disconnect']) assert.equal((await said(event, 'ann')).session, id, event);
+    const listed = (await server.api('/api/v1/connections')).json.connections.find(({ user }) => user === 'plain');
+    assert.equal((await said('connect', 'plain')).session, listed.id);
+    // Of clients of Engine.IO 3 they are the same.
+    assert.match((await said('connect', 'old')).session, /^\d+\/\d+\/\d+$/);
+    for (const secret of secrets) assert.ok(!server.logs.some((line) => line.includes(secret)), 'the name of a connection');
   });
 
   test('tells at debug who joins and leaves what', async (t) => {

@@ -84,8 +84,22 @@ describe('the end of a token', () => {
       await inTime(ended, exp);
       const error = await refused(t, server.url, { transports, auth: { token: token({ sub: 'u', exp }) } });
       assert.equal(error.message, 'Authentication error: invalid token');
+      assert.deepEqual(error.data, { code: 401, error: 'token_expired' });
     });
   }
+
+  test('is told to whoever shows it later, and of a token that is not genuine nothing is told', async (t) => {
+    const exp = now() - 60;
+    const told = async (shown) => {
+      const { data } = await refused(t, server.url, { auth: { token: shown } });
+      const { status, json } = await raw(t, `${server.ws}/ws?token=${shown}`).opened.catch((refusal) => refusal);
+      assert.deepEqual([status, json.error], [401, data.error]);
+      return data;
+    };
+    assert.deepEqual(await told(token({ sub: 'u', exp })), { code: 401, error: 'token_expired' });
+    assert.deepEqual(await told(jwt(newKey('HS256'), { sub: 'u', iss: 'live', exp })), { code: 401, error: 'invalid_token' });
+    assert.deepEqual(await told(''), { code: 401, error: 'unauthorized' });
+  });
 
   test('closes a raw WebSocket with a code that says so', async (t) => {
     const exp = now() + 2;
@@ -139,18 +153,18 @@ describe('auth:refresh', () => {
     const socket = await enter(t, { sub: user, sites: ['1'] });
     const bad = [
       [{ token: token({ sub: unique('u'), sites: ['9'] }) }, 401, 'a refresh must be of the same user'],
-      [{ token: jwt(newKey('HS256'), { sub: user, iss: 'live' }) }, 401, 'Authentication error: invalid token'],
-      [{ token: token({ sub: user }, 'second') }, 401, 'Authentication error: invalid token'],
-      [{ token: ends({ sub: user }, -1) }, 401, 'Authentication error: invalid token'],
-      [{ token: '' }, 401, 'Authentication error: no token'],
+      [{ token: jwt(newKey('HS256'), { sub: user, iss: 'live' }) }, 401, 'Authentication error: invalid token', 'invalid_token'],
+      [{ token: token({ sub: user }, 'second') }, 401, 'Authentication error: invalid token', 'invalid_token'],
+      [{ token: ends({ sub: user }, -1) }, 401, 'Authentication error: invalid token', 'token_expired'],
+      [{ token: '' }, 401, 'Authentication error: no token', 'unauthorized'],
       [{ tokn: 'x' }, 400, undefined],
       [undefined, 400, undefined],
     ];
-    for (const [data, code, message] of bad) {
+    for (const [data, code, message, error] of bad) {
       const said = next(socket, 'error');
       const ack = await socket.timeout(3000).emitWithAck('auth:refresh', data);
       assert.equal(ack.code, code, JSON.stringify(ack));
-      if (message) assert.equal(ack.message, message);
+      if (message) assert.deepEqual([ack.message, ack.error], [message, error]);
       assert.deepEqual((await said)[0], ack);
     }
     await fence(server, socket, 'site:1', { app: 'live' });

@@ -114,6 +114,7 @@ describe('comings and goings', () => {
     assert.equal(new Set(state.taken.map(({ id }) => id)).size, state.taken.length, 'a backend that takes them hears each once');
     assert.equal(await figure(server, 'oyez_webhook_waiting'), 0);
     assert.equal(await figure(server, 'oyez_webhook_events'), state.taken.length);
+    assert.ok(!server.logs.some((line) => line.includes('webhook_turn')), 'one alone always tells');
   });
 
   test('are told of what the file names', async (t) => {
@@ -319,6 +320,8 @@ describe('nodes of a cluster', () => {
     const tells = (node) => figure(node, 'oyez_webhook_telling');
     await until(async () => (await Promise.all(nodes.map(tells))).includes(1), 'one tells');
     const eldest = nodes[(await Promise.all(nodes.map(tells))).indexOf(1)];
+    const turns = (node) => node.logs.filter((line) => line.includes('"webhook_turn"')).map((line) => JSON.parse(line).tells);
+    assert.deepEqual(nodes.map(turns), nodes.map((node) => (node === eldest ? [true] : [])));
     const ann = await enter(t, eldest, 'ann');
     ann.disconnect();
     await until(async () => (await figure(eldest, 'oyez_webhook_waiting')) === 2, 'two events wait');

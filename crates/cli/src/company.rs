@@ -22,6 +22,12 @@ const PREFIX: &str = "oyez";
 /// What to write.
 const HELP: &str = "write it as in --broker redis://127.0.0.1:6379 (nodes of another cluster name another Redis, or redis://127.0.0.1:6379?prefix=staging), or nats://127.0.0.1:4222";
 
+/// What to write where other nodes are listened for.
+const LISTEN_HELP: &str = "write an IP address of this machine that other nodes reach, and a port, as in --node-listen 10.0.0.11:7000; or 0.0.0.0:7000 for the address by which it reaches the broker";
+
+/// How the port for other nodes stays the same.
+const FIX_PORT: &str = "other nodes come to `door`, a port that is another one after each start; --node-listen 0.0.0.0:7000 (OYEZ_NODE_LISTEN) fixes it";
+
 /// A broker, what it brings, and the door at which other nodes bring what is for clients of this one.
 pub(crate) struct Joined {
     pub(crate) broker: Arc<dyn Broker>,
@@ -41,6 +47,10 @@ pub(crate) struct Company {
     /// How Socket.IO servers of Node on the same Redis speak: this node is a member of their cluster
     #[arg(long, value_name = "ADAPTER", env = "OYEZ_CLUSTER", value_enum, default_value_t)]
     cluster: Cluster,
+    /// Where other nodes of the broker reach this one; 0.0.0.0 is the address by which it reaches the broker. Without it,
+    /// that one and any free port
+    #[arg(long, value_name = "IP:PORT", env = "OYEZ_NODE_LISTEN")]
+    node_listen: Option<String>,
 }
 
 /// The adapter that Socket.IO servers use.
@@ -72,13 +82,16 @@ impl Company {
     /// The broker, which is connected to in the background.
     pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<Joined>, Failure> {
         let Some(engine) = self.engine()? else { return Ok(None) };
-        let listener =
-            door(engine.address()).map_err(|error| Failure::new(format!("cannot listen for other nodes: {error}")))?;
-        let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+        let wanted = self.node_listen()?;
+        let cannot =
+            |error: io::Error| Failure::new(format!("cannot listen for other nodes: {error}")).help(LISTEN_HELP);
+        let (listener, address) = door(engine.address().as_ref(), wanted).map_err(cannot)?;
         let kind = engine.kind();
         let place = engine.place();
         let (broker, inlet) = engine.connect(runtime);
-        info!(event = "broker", kind, place, door = %address);
+        // Where a firewall stands between nodes, a port that changes with each start is of no use.
+        let help = wanted.is_none_or(|wanted| wanted.port() == 0).then_some(FIX_PORT);
+        info!(event = "broker", kind, place, door = %address, help);
         Ok(Some(Joined { broker, inlet, listener, door: Door { address, secret: rand::random() } }))
     }
 
@@ -93,6 +106,13 @@ impl Company {
         }
         neighbours::join(&place, adapter, hub, runtime);
         Ok(())
+    }
+
+    /// Where other nodes are to reach this one, if that is said.
+    fn node_listen(&self) -> Result<Option<SocketAddr>, Failure> {
+        let Some(text) = self.node_listen.as_ref().filter(|text| !text.is_empty()) else { return Ok(None) };
+        let wrong = |_| Failure::new(format!("--node-listen: {text:?} is no address")).help(LISTEN_HELP);
+        text.parse().map(Some).map_err(wrong)
     }
 
     fn engine(&self) -> Result<Option<Engine>, Failure> {
@@ -161,18 +181,23 @@ impl Engine {
     }
 }
 
-/// Listens for other nodes where this one has its way to the broker: they come by the same network. Any free port; they are
-/// told.
-fn door(broker: Option<(String, u16)>) -> io::Result<TcpListener> {
+/// Listens for other nodes, and says at which address they are told to come: where this one has its way to the broker, on
+/// any free port, as far as nothing else is wanted.
+fn door(broker: Option<&(String, u16)>, wanted: Option<SocketAddr>) -> io::Result<(TcpListener, SocketAddr)> {
     // Nothing is sent: the system says from which address it would be.
-    let way = |broker: (String, u16)| {
+    let way = |broker: &(String, u16)| {
         let local = |bind: SocketAddr| {
             let socket = UdpSocket::bind(bind)?;
-            socket.connect(&broker)?;
+            socket.connect(broker)?;
             socket.local_addr()
         };
         local(([0; 4], 0).into()).or_else(|_| local(([0_u16; 8], 0).into()))
     };
-    let here = broker.and_then(|broker| way(broker).ok()).map_or(Ipv4Addr::LOCALHOST.into(), |local| local.ip());
-    TcpListener::bind((here, 0))
+    let here = || broker.and_then(|broker| way(broker).ok()).map_or(Ipv4Addr::LOCALHOST.into(), |local| local.ip());
+    let listener = TcpListener::bind(wanted.unwrap_or_else(|| (here(), 0).into()))?;
+    let mut address = listener.local_addr()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(here());
+    }
+    Ok((listener, address))
 }

@@ -88,6 +88,14 @@ fn it_refuses_to_start_without_a_secret() {
 }
 
 #[test]
+fn it_refuses_to_listen_for_other_nodes_nowhere() {
+    let node = ["--broker", "redis://127.0.0.1:1", "--node-listen"];
+    for (wrong, why) in [("7000", "is no address"), ("192.0.2.1:7000", "cannot listen for other nodes")] {
+        run(&mut serve(&[&node[..], &[wrong]].concat())).expect(1, &[], &[why, "--node-listen 10.0.0.11:7000"]);
+    }
+}
+
+#[test]
 fn it_refuses_to_start_without_origins() {
     let directory = tempfile::tempdir().expect("a directory");
     let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");
@@ -204,7 +212,9 @@ fn refusals_are_told() {
     let on = |args: &[&str]| run_in(directory.path(), &[&[args[0], "--url", &url], &args[1..]].concat());
     on(&["publish", "x", "y", "hello"]).expect(1, &[], &["the payload is not JSON", "quotes"]);
     on(&["publish", "--key", "wrong", "x", "y"]).expect(1, &[], &["the server answered 401"]);
-    on(&["listen", "--token", "wrong"]).expect(1, &[], &["the server refuses", "invalid token"]);
+    on(&["listen", "--token", "wrong"]).expect(1, &[], &["the server refuses", "invalid token (invalid_token)"]);
+    let hint = "no [[app.demo.channel]] matches `x`";
+    on(&["publish", "x", "y"]).expect(0, &[r#""level":"accepted""#, hint], &[]);
     on(&["listen", "--token", "wrong", "--raw"]).expect(1, &[], &["the server refuses: 401"]);
     on(&["listen"]).expect(1, &[], &["--user demo", "--token TOKEN"]);
     let away = run(oyez(&["publish", "--url", "http://127.0.0.1:1", "x", "y"]).env("OYEZ_API_KEY", KEY));

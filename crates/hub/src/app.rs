@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oyez_protocol::code::Code;
 use parking_lot::RwLock;
 
 use crate::address::{Address, AppId};
@@ -43,11 +44,13 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why somebody is not let in: a word for logs and a message for the client, neither with the token.
+/// Why somebody is not let in: a word for logs, a code and a message for the client, none with the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// For logs and metrics.
     pub word: &'static str,
+    /// For the client's program.
+    pub code: Code,
     /// For the client, in the app's words.
     pub message: String,
 }
@@ -76,16 +79,17 @@ impl Credentials {
     pub async fn identify(&self, token: Option<&str>, now: impl Into<Now>) -> Result<Arc<Identity>, Refusal> {
         let now = now.into();
         let Some(token) = token.filter(|token| !token.is_empty()) else {
-            return Err(Refusal { word: TokenError::Missing.word(), message: self.missing.clone() });
+            return Err(refusal(TokenError::Missing, &self.missing));
         };
-        let refuse = |error: TokenError| Refusal { word: error.word(), message: self.invalid.clone() };
+        let refuse = |error| refusal(error, &self.invalid);
         let verified = match self.verifier.verify_now(token, now) {
             Some(outcome) => outcome,
             None => self.verifier.verify(token, now).await,
         };
         let verified = verified.map_err(refuse)?;
         let identity = self.rule.identify(&verified.claims, verified.token_id, verified.issued_at, verified.expires_at);
-        let mut identity = identity.map_err(|_| Refusal { word: "unknown_user", message: self.unknown.clone() })?;
+        let unknown = || Refusal { word: "unknown_user", code: Code::InvalidToken, message: self.unknown.clone() };
+        let mut identity = identity.map_err(|_| unknown())?;
         let listed = || self.revocations.is_registered(token, &identity.token_id, now.earliest);
         if self.is_revoked(&identity, now.earliest) || listed().await {
             return Err(refuse(TokenError::Revoked));
@@ -109,6 +113,10 @@ impl Credentials {
     pub fn is_revoked(&self, identity: &Identity, now: u64) -> bool {
         self.revocations.is_revoked(&identity.user, &identity.token_id, identity.issued_at, now)
     }
+}
+
+fn refusal(error: TokenError, message: &str) -> Refusal {
+    Refusal { word: error.word(), code: error.code(), message: message.to_owned() }
 }
 
 /// What happens when a user has as many connections as the app allows, and makes one more.

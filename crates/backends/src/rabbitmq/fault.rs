@@ -80,7 +80,9 @@ fn help(trouble: Trouble, step: Step, options: &Options) -> String {
             )
         }
         (Trouble::Missing, Step::Exchange) => {
-            format!("start who publishes to the exchange `{exchange}`, or correct `exchange`; it is not made here")
+            format!(
+                "start who publishes to the exchange `{exchange}`, or make it: rabbitmqadmin -V {vhost} declare exchange name={exchange} type=topic durable=true; or correct `exchange`; it is not made here"
+            )
         }
         (Trouble::Conflict, Step::DeadLetters) => format!(
             "`{queue}.dead` is there with other settings: give `queue` another name, or empty and delete it, exchange and queue"

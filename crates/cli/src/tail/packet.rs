@@ -123,7 +123,9 @@ impl Talk {
             '4' => {
                 let reason: Value = serde_json::from_str(rest).unwrap_or_default();
                 let message = reason.get("message").and_then(Value::as_str).unwrap_or("no reason given");
-                Some(Heard::Refused(message.to_owned()))
+                // What the app says to everybody may be less than what the row of the table says.
+                let row = reason.pointer("/data/error").and_then(Value::as_str);
+                Some(Heard::Refused(row.map_or_else(|| message.to_owned(), |row| format!("{message} ({row})"))))
             }
             _ => None,
         }

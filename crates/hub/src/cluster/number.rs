@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::members::Peer;
 use super::words::{Letter, Words};
@@ -119,6 +119,9 @@ impl Cluster {
     pub async fn settle(&self) {
         let _ = timeout(START, self.held.subscribe().wait_for(|held| *held)).await;
         self.opened.store(true, Relaxed);
+        // As other nodes name it in their logs.
+        let door = self.door.map(|door| tracing::field::display(door.address));
+        info!(event = "node", node = self.numbers.current(), door);
     }
 
     /// Whether the others may know of this node: its number is its own, as far as they say.

@@ -226,9 +226,14 @@ impl Teller {
             // It is all in the journal, for who tells next.
             self.queue.clear();
         }
-        info!(event = "webhook_turn", tells = role == Role::Tells);
+        let (tells, told) = (role == Role::Tells, self.role == Role::Tells);
+        let is_watched = hub.apps().any(|app| app.lifecycle.is_some());
+        // Among several nodes it tells where to look for what a backend hears. One alone always tells.
+        if tells != told && is_watched && hub.cluster().is_some() {
+            info!(event = "webhook_turn", tells);
+        }
         self.role = role;
-        self.lifecycle.figures.telling.store(role == Role::Tells, Relaxed);
+        self.lifecycle.figures.telling.store(tells, Relaxed);
     }
 
     /// Goes on where the one before has stopped: this process in its last life, or another node.

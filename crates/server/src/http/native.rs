@@ -62,7 +62,9 @@ pub(crate) async fn answer(
     let identified = identify(&shard, &front, &facts).await;
     let (app, identity) = match identified {
         Ok(found) => found,
-        Err(NotIn::Refused(refusal)) => return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.word),
+        Err(NotIn::Refused(refusal)) => {
+            return refuse(StatusCode::UNAUTHORIZED, &refusal.message, refusal.code.name());
+        }
         Err(NotIn::Over(limit)) => return refuse_for(limit),
     };
     if shard.stop.is_cancelled() {
@@ -102,7 +104,8 @@ fn is_revoked(app: &App, identity: &Identity) -> bool {
 
 async fn identify(shard: &Rc<Shard>, front: &Front, facts: &Facts) -> Result<(AppId, Arc<Identity>), NotIn> {
     let mut refusals = Vec::new();
-    let mut refusal = NotIn::Refused(Refusal { word: "not_found", message: "no app is served here".to_owned() });
+    let nothing = Refusal { word: "not_found", code: Code::NotFound, message: "no app is served here".to_owned() };
+    let mut refusal = NotIn::Refused(nothing);
     for app in front.apps.iter().map(|id| shard.hub.app(*id)).filter(|app| app.native) {
         let Some(credentials) = &app.credentials else { continue };
         if let Err(limit) = shard.knock(&app, facts) {

@@ -1,6 +1,7 @@
 //! Log events. Each is a function, so that its fields are the same everywhere; never a token, never a payload.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -43,6 +44,20 @@ fn is_harmless(char: char) -> bool {
     !char.is_control() && !steers
 }
 
+/// By what a client knows itself (`socket.id`), so that it is found in the log. Of clients of Engine.IO 3 that is the name
+/// of the connection, and whoever knows that may speak for them: those are told by where they live.
+struct Id<'a>(&'a Member);
+
+impl fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(member) = *self;
+        match member.session.upgrade().map(|session| (member.wire_address(&session), session.address)) {
+            Some((id, connection)) if id != connection => fmt::Display::fmt(&id, f),
+            _ => fmt::Debug::fmt(&member.address, f),
+        }
+    }
+}
+
 /// A thread begins to serve connections; whether it writes through io_uring.
 pub(crate) fn shard_started(shard: u8, io_uring: bool) {
     tracing::debug!(event = "shard_started", shard, io_uring);
@@ -51,13 +66,13 @@ pub(crate) fn shard_started(shard: u8, io_uring: bool) {
 /// A client has joined a namespace.
 pub(crate) fn connected(app: &App, member: &Member, session: &Session) {
     let identity = member.identity.borrow();
-    info!(event = "connect", app = %app.name, session = ?member.address, user = &*told(&identity.user), transport = session.transport(), peer = session.request.peer.map(tracing::field::display));
+    info!(event = "connect", app = %app.name, session = %Id(member), user = &*told(&identity.user), transport = session.transport(), peer = session.request.peer.map(tracing::field::display));
 }
 
 /// A client has left, and why.
 pub(crate) fn disconnected(app: &App, member: &Member, session: &Session, reason: &str) {
     let identity = member.identity.borrow();
-    info!(event = "disconnect", app = %app.name, session = ?member.address, user = &*told(&identity.user), transport = session.transport(), reason);
+    info!(event = "disconnect", app = %app.name, session = %Id(member), user = &*told(&identity.user), transport = session.transport(), reason);
 }
 
 /// Connections cannot be accepted; they wait in the system's queue. `attempts` since the last word about it.
@@ -67,7 +82,7 @@ pub(crate) fn accept_failed(error: &io::Error, attempts: u64) {
 
 /// A request for a session of another node was not answered by that.
 pub(crate) fn not_passed_on(error: &NotPassedOn, node: SocketAddr) {
-    warn!(event = "not_passed_on", %error, %node, help = "nodes reach each other at the addresses by which they reach the broker");
+    warn!(event = "not_passed_on", %error, %node, help = "nodes must be let in there; `--node-listen` of that node says another address or port");
 }
 
 /// Connections are accepted again.
@@ -164,18 +179,18 @@ pub(crate) fn throttled(request: &Request, refused: bool) {
 
 /// A client has joined a channel. Not `info`: there are many of these for each connection, and clients can make more.
 pub(crate) fn subscribed(app: &App, member: &Member, channel: &str) {
-    debug!(event = "subscribe", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), channel = &*told(channel));
+    debug!(event = "subscribe", app = %app.name, session = %Id(member), user = &*told(&member.identity.borrow().user), channel = &*told(channel));
 }
 
 /// A client has left a channel.
 pub(crate) fn unsubscribed(app: &App, member: &Member, channel: &str) {
-    debug!(event = "unsubscribe", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), channel = &*told(channel));
+    debug!(event = "unsubscribe", app = %app.name, session = %Id(member), user = &*told(&member.identity.borrow().user), channel = &*told(channel));
 }
 
 /// A client asked for something that it may not have.
 pub(crate) fn denied(app: &App, member: &Member, asked: &str, denial: &Denial) {
     let channel = denial.channel.as_deref().unwrap_or_default();
-    warn!(event = "denied", app = %app.name, session = ?member.address, user = &*told(&member.identity.borrow().user), asked = &*told(asked), channel = &*told(channel), code = denial.code);
+    warn!(event = "denied", app = %app.name, session = %Id(member), user = &*told(&member.identity.borrow().user), asked = &*told(asked), channel = &*told(channel), code = denial.code);
 }
 
 /// The store could not do what was asked of it; what is live goes on.
@@ -184,8 +199,8 @@ pub(crate) fn store_failed(app: &App, asked: &'static str, error: &StoreError) {
 }
 
 /// What a client acknowledged could not be noted: it will hear the message again.
-pub(crate) fn acknowledgement_lost(app: &App, error: &CommandError) {
-    warn!(event = "acknowledgement_lost", app = %app.name, %error);
+pub(crate) fn acknowledgement_lost(app: &App, member: &Member, error: &CommandError) {
+    warn!(event = "acknowledgement_lost", app = %app.name, session = %Id(member), user = &*told(&member.identity.borrow().user), %error);
 }
 
 /// A request to the API was refused for lack of a key or of a right. `message` never holds what was shown.

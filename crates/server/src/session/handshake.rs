@@ -262,7 +262,7 @@ impl Shard {
         let origins = &session.front.origins;
         let token = token::find(self.settings().tokens(app.id), auth, session.request.shown(), origins);
         let identified = credentials.identify(token.as_deref(), clock::now()).await;
-        identified.map_err(|refusal| (ConnectError::new(&refusal.message), refusal.word))
+        identified.map_err(|refusal| (refused(refusal.code, &refusal.message), refusal.word))
     }
 
     /// Asks embedding code who the client is.
@@ -410,7 +410,12 @@ impl Shard {
 /// What a client hears that a limit is in the way of.
 fn over(limit: Limit) -> ConnectError {
     let code = limit.code();
-    ConnectError::new(code.message()).with_data(json!({ "code": code.http_status(), "error": code.name() }))
+    refused(code, code.message())
+}
+
+/// What a client hears in the app's words, and its program by a row of the table.
+fn refused(code: Code, message: &str) -> ConnectError {
+    ConnectError::new(message).with_data(json!({ "code": code.http_status(), "error": code.name() }))
 }
 
 impl Member {

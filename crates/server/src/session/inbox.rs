@@ -352,7 +352,7 @@ impl Shard {
                 let marking =
                     Marking { user: Arc::clone(&user), which: Which::Ids(ids.to_vec()), to, by, hearing: None };
                 if let Err(error) = hub.execute(app, Command::Mark(marking)).await {
-                    event::acknowledgement_lost(&hub.app(app), &error);
+                    event::acknowledgement_lost(&hub.app(app), &member, &error);
                 }
             }
             marked(&member, &ids);

@@ -100,12 +100,14 @@ impl Shard {
         member: &Rc<Member>,
         token: &str,
     ) -> Result<Args, Denial> {
-        let refused = |reason: String| Denial { channel: None, reason, code: 401, limit: None, error: None };
-        let Some(credentials) = &app.credentials else { return Err(refused("this app has no tokens".to_owned())) };
+        let refused = |reason: String, error| Denial { channel: None, reason, code: 401, limit: None, error };
+        let Some(credentials) = &app.credentials else {
+            return Err(refused("this app has no tokens".to_owned(), None));
+        };
         let identity = credentials.identify(Some(token), clock::now()).await;
-        let identity = identity.map_err(|refusal| refused(refusal.message))?;
+        let identity = identity.map_err(|refusal| refused(refusal.message, Some(refusal.code)))?;
         if identity.user != member.identity.borrow().user {
-            return Err(refused("a refresh must be of the same user".to_owned()));
+            return Err(refused("a refresh must be of the same user".to_owned(), None));
         }
         member.identity.replace(Arc::clone(&identity));
         if let Some(inbox) = &member.inbox {

@@ -1,6 +1,7 @@
 //! Why a token is refused, and why a verifier cannot be built.
 
 use jsonwebtoken::Algorithm;
+use oyez_protocol::code::Code;
 use thiserror::Error;
 
 /// Why a token is refused.
@@ -81,6 +82,18 @@ impl TokenError {
             Self::NotYetValid => "not_yet_valid",
             Self::Expired { .. } => "expired",
             Self::Revoked => "revoked",
+        }
+    }
+
+    /// What its holder hears: of a genuine token, what helps to get a better one; of any other, not what is wrong with it.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Missing => Code::Unauthorized,
+            Self::Unavailable => Code::Unavailable,
+            Self::Expired { .. } => Code::ExpiredToken,
+            Self::Revoked => Code::RevokedToken,
+            _ => Code::InvalidToken,
         }
     }
 }

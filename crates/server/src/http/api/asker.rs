@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
-use oyez_hub::app::{App, Refusal};
+use oyez_hub::app::App;
 use oyez_hub::inbox::{Hearing, Inboxes};
 use oyez_hub::policy::Identity;
 use oyez_protocol::code::Code;
@@ -35,7 +35,7 @@ where
             return Ok(Self::Backend(caller));
         }
         let token = query_token(&parts.uri).or_else(|| shown.map(str::to_owned));
-        let user = identify(&api, token.as_deref(), None).await.map_err(unauthorized)?;
+        let user = identify(&api, token.as_deref(), None).await?;
         Ok(Self::User(user, token))
     }
 }
@@ -46,10 +46,6 @@ pub(super) struct Inbox {
     pub(super) user: Arc<str>,
     /// The user asks: they see what they may hear.
     identity: Option<Arc<Identity>>,
-}
-
-fn unauthorized(refusal: Refusal) -> ApiError {
-    ApiError::new(Code::Unauthorized, refusal.message)
 }
 
 impl Asker {
@@ -70,9 +66,7 @@ impl Asker {
         };
         // The first app that accepts a token need not be the one that is meant.
         let User { app, identity } = match app {
-            Some(named) if asks.app.name != named => {
-                identify(api, token.as_deref(), app).await.map_err(unauthorized)?
-            }
+            Some(named) if asks.app.name != named => identify(api, token.as_deref(), app).await?,
             _ => asks,
         };
         if user.is_some_and(|named| *named != *identity.user) {

@@ -72,7 +72,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
         let place = if field == "." { String::new() } else { format!("`{field}`: ") };
-        ApiError::bad(format!("{place}{}", error.inner()))
+        ApiError::bad(format!("{place}{}", plainly(&error.inner().to_string())))
     })?;
     json.end().map_err(|error| ApiError::bad(error.to_string()))?;
     Ok(value)
@@ -88,8 +88,42 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(ApiError::bad(rejection.body_text())),
+            Err(rejection) => Err(ApiError::bad(parameter(&rejection.body_text()))),
         }
+    }
+}
+
+/// What was expected, by the names that Rust has for it and by those that a reader of JSON knows.
+const EXPECTED: [(&str, &str); 9] = [
+    ("expected u64", WHOLE),
+    ("expected u32", WHOLE),
+    ("expected u16", WHOLE),
+    ("expected u8", WHOLE),
+    ("expected usize", WHOLE),
+    ("invalid digit found in string", WHOLE),
+    ("cannot parse integer from empty string", WHOLE),
+    ("number too large to fit in target type", "the number is too large"),
+    ("expected a sequence", "expected a list"),
+];
+
+const WHOLE: &str = "expected a whole number, at least 0";
+
+/// A mistake without Rust's names for what should be there.
+fn plainly(message: &str) -> String {
+    let mut message = EXPECTED.iter().fold(message.to_owned(), |message, (rust, plain)| message.replace(rust, plain));
+    if let Some((before, named)) = message.split_once("expected struct ") {
+        let after = named.trim_start_matches(|char: char| char.is_alphanumeric());
+        message = format!("{before}expected a JSON object{after}");
+    }
+    message
+}
+
+/// A mistake in the query, with the parameter's name as that of a field.
+fn parameter(message: &str) -> String {
+    let said = message.strip_prefix("Failed to deserialize query string: ").unwrap_or(message);
+    match said.split_once(": ") {
+        Some((name, said)) if !name.contains([' ', '`']) => format!("`{name}`: {}", plainly(said)),
+        _ => plainly(said),
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
+use oyez_hub::app::Refusal;
 use oyez_hub::command::{CommandError, NOT_STORED};
 use oyez_hub::policy::token::RevokeError;
 use oyez_hub::store::StoreError;
@@ -97,6 +98,12 @@ pub(super) fn code_of(error: &StoreError) -> Code {
         StoreError::TooLong { .. } | StoreError::NoTarget => Code::BadRequest,
         StoreError::DiskFull { .. } | StoreError::MemoryFull { .. } | StoreError::ServerFull { .. } => Code::StoreFull,
         _ => Code::StoreFailed,
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code, refusal.message)
     }
 }
 

@@ -148,7 +148,7 @@ async fn asker(
     }
     let queried = query_token(uri);
     let user = identify(api, queried.as_deref().or_else(|| bearer(headers)), params.app.as_deref()).await;
-    let User { app, identity } = user.map_err(|refusal| ApiError::new(Code::Unauthorized, refusal.message))?;
+    let User { app, identity } = user?;
     if !may_subscribe(&app, &identity, channel).await {
         return Err(ApiError::new(Code::Forbidden, format!("not allowed to subscribe to {channel}")));
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use chrono::DateTime;
+use oyez_hub::address::Address;
 use oyez_hub::app::App;
+use oyez_hub::channel::EVERYONE;
 use oyez_hub::command::{Acked, Command, CommandError, Level, Outcome, Promise, Publish, Published, is_channel_name};
 use oyez_hub::delivery::Priority;
 use oyez_hub::policy::expression::Kind;
@@ -151,11 +153,15 @@ pub(super) struct PublishAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Value>>)]
     answers: Option<Vec<Box<RawValue>>>,
+    /// What is odd about it, for people: no rule of the app covers its channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl From<Published> for PublishAnswer {
     fn from(published: Published) -> Self {
-        Self { id: published.id, level: published.level, duplicate: published.duplicate, reached: None, answers: None }
+        let Published { id, level, duplicate } = published;
+        Self { id, level, duplicate, reached: None, answers: None, hint: None }
     }
 }
 
@@ -169,6 +175,7 @@ impl From<Acked> for PublishAnswer {
             duplicate: false,
             reached: Some(acked.reached),
             answers: Some(answers),
+            hint: None,
         }
     }
 }
@@ -191,6 +198,7 @@ pub(super) async fn publish(
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
     caller.may_name(&body.to.0)?;
+    let hint = hint(&app, &body.to.0);
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
     let publish = body.publish(&app, &api.user(app.id))?;
     if let Some(levels) = app.limits.json_depth.filter(|levels| !json::is_within(publish.args.text(), *levels)) {
@@ -202,11 +210,22 @@ pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -
         Some(wait) => Command::PublishWithAck(publish, wait),
         None => Command::Publish(publish),
     };
-    match api.execute(app.id, command).await? {
-        Outcome::Published(published) => Ok(published.into()),
-        Outcome::Acked(acked) => Ok(acked.into()),
-        _ => Err(super::unexpected()),
-    }
+    let answer = match api.execute(app.id, command).await? {
+        Outcome::Published(published) => published.into(),
+        Outcome::Acked(acked) => acked.into(),
+        _ => return Err(super::unexpected()),
+    };
+    Ok(PublishAnswer { hint, ..answer })
+}
+
+/// What to think of when nobody hears it: a backend may publish where no rule leads, since other members (a backend put
+/// them there, or they are of Node's servers) may be there; but mostly it is a slip in the name. Embedding code has no
+/// rules.
+fn hint(app: &App, to: &[String]) -> Option<String> {
+    app.dialect.as_ref()?;
+    let is_channel = |name: &str| name != EVERYONE && name.parse::<Address>().is_err();
+    let name = to.iter().find(|name| app.policy.pattern(name).is_none() && is_channel(name))?;
+    Some(format!("no [[app.{}.channel]] matches `{name}`: no client can subscribe to it", app.name))
 }
 
 impl AckBody {

@@ -32,6 +32,7 @@ pub(super) async fn identify(api: &Api, token: Option<&str>, named: Option<&str>
     }
     Err(refused.unwrap_or_else(|| Refusal {
         word: TokenError::Missing.word(),
+        code: TokenError::Missing.code(),
         message: match named {
             Some(_) => "`app`: there is none of that name that takes tokens".to_owned(),
             None => "no app of this server takes tokens".to_owned(),

@@ -69,8 +69,7 @@ pub(super) struct Status {
 }
 
 async fn asker(api: &Api, headers: &HeaderMap) -> Result<User, ApiError> {
-    let refuse = |refusal: oyez_hub::app::Refusal| ApiError::new(Code::Unauthorized, refusal.message);
-    user::identify(api, bearer(headers), None).await.map_err(refuse)
+    Ok(user::identify(api, bearer(headers), None).await?)
 }
 
 /// Send a test notification, with a user's own token.

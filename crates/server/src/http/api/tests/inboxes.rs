@@ -130,7 +130,12 @@ async fn who_is_nobody_has_no_inbox() {
         node.ask("GET", path, "key", "").await.refused(400, "bad_request", &["`user`"]);
     }
     // Whoever is not known does not learn what is wrong with the body.
-    node.ask("POST", MARK, "rubbish", "{").await.refused(401, "unauthorized", &[]);
+    node.ask("POST", MARK, "rubbish", "{").await.refused(401, "invalid_token", &[]);
+    let genuine = json!({"sub": "1", "exp": unix_seconds() - 60});
+    let ended = mint(SECRET.as_bytes(), genuine.as_object().unwrap()).unwrap();
+    node.ask("POST", MARK, &ended, "{").await.refused(401, "token_expired", &[]);
+    let forged = mint(b"another-secret-for-tests-0123456789", genuine.as_object().unwrap()).unwrap();
+    node.ask("POST", MARK, &forged, "{").await.refused(401, "invalid_token", &[]);
 }
 
 #[tokio::test]

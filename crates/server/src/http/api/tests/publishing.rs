@@ -96,6 +96,12 @@ async fn wrong_publications_are_told_their_mistake() {
         ),
         ("{\"to\": \"*\", \"event\": \"x\"} {}", &["trailing"]),
         ("[]", &["line 1"]),
+        ("5", &["integer `5`, expected a JSON object at line 1"]),
+        ("{\"to\": \"*\", \"event\": \"x\", \"ttl_ms\": -1}", &["`ttl_ms`", "expected a whole number, at least 0 at"]),
+        (
+            "{\"to\": \"*\", \"event\": \"x\", \"ack\": {\"timeout_ms\": \"5\"}}",
+            &["`ack.timeout_ms`", "a whole number"],
+        ),
     ];
     for (body, words) in rows {
         let answer = node.ask("POST", "/api/v1/publish", "key", (*body).to_owned()).await;
@@ -108,6 +114,22 @@ async fn wrong_publications_are_told_their_mistake() {
     node.post("/api/v1/publish", body).await.refused(400, "bad_request", &["1000"]);
     let answer = node.ask("POST", "/api/v1/publish", "key", vec![0xff, 0xfe]).await;
     answer.refused(400, "bad_request", &["line 1"]);
+}
+
+#[tokio::test]
+async fn whom_no_rule_lets_in_is_hinted_at() {
+    let source = include_str!("../../../../../../examples/cloudphone/oyez.toml");
+    let node = Node::new(&[configured(source)], vec![key("backend", "key", &["*"], &["*"])]);
+    for (to, hint) in [
+        (json!("user:7"), None),
+        (json!(["user:7", "*"]), None),
+        (json!(session("1", &[]).id), None),
+        (json!("usr:7"), Some("no [[app.cloudphone.channel]] matches `usr:7`: no client can subscribe to it")),
+        (json!(["user:7", "x", "y"]), Some("no [[app.cloudphone.channel]] matches `x`: no client can subscribe to it")),
+    ] {
+        let answer = node.post("/api/v1/publish", json!({"to": to, "event": "x"})).await.ok();
+        assert_eq!((&answer["level"], answer["hint"].as_str()), (&json!("accepted"), hint), "{to}");
+    }
 }
 
 #[tokio::test]

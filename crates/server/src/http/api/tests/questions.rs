@@ -58,6 +58,8 @@ async fn connections_are_shown_oldest_first_and_filtered() {
     let some = node.get("/api/v1/connections?user=ann&channel=b").await.ok();
     assert_eq!(some["total"], 1);
     assert_eq!(some["connections"][0]["channels"], json!(["b"]));
+    let refused = node.get("/api/v1/connections?limit=x").await;
+    refused.refused(400, "bad_request", &["`limit`: expected a whole number, at least 0"]);
     for query in ["limit=0", "limit=1001", "limit=x", "session=x", "who=ann"] {
         let answer = node.get(&format!("/api/v1/connections?{query}")).await;
         answer.refused(400, "bad_request", &[query.split('=').next().unwrap()]);

@@ -28,10 +28,10 @@ async fn users_notify_themselves_and_administrators_anyone() {
     node.delivery().await;
     node.ask("POST", TEST, &user, body("2")).await.refused(403, "forbidden", &["administrators"]);
     node.ask("POST", TEST, &user, "{}").await.refused(400, "bad_request", &["userId"]);
-    for token in ["", "not.a.token", "key"] {
-        node.ask("POST", TEST, token, body("1")).await.refused(401, "unauthorized", &[]);
+    for (token, code) in [("", "unauthorized"), ("not.a.token", "invalid_token"), ("key", "invalid_token")] {
+        node.ask("POST", TEST, token, body("1")).await.refused(401, code, &[]);
         // Whoever is not known does not learn what is wrong with the body.
-        node.ask("POST", TEST, token, "{}").await.refused(401, "unauthorized", &[]);
+        node.ask("POST", TEST, token, "{}").await.refused(401, code, &[]);
     }
     node.silence().await;
 }
