@@ -351,7 +351,7 @@ pub enum Control {
     /// See [`Command::Describe`]; the answer of one shard.
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
     /// What sessions may hear of their users' inboxes; the answer of one shard.
-    Devices(AppId, Select, mpsc::UnboundedSender<Vec<Device>>),
+    Hearers(AppId, Select, mpsc::UnboundedSender<Vec<Device>>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
     /// A newer connection of the same user takes the place of this one.

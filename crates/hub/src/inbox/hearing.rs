@@ -167,7 +167,7 @@ impl Hub {
         }
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let devices = Select::Channels { to: vec![devices_of(&of.user)], except: Vec::new() };
-        self.control_all(app.id, &devices, |select| Control::Devices(app.id, select, sender.clone()));
+        self.control_all(app.id, &devices, |select| Control::Hearers(app.id, select, sender.clone()));
         drop(sender);
         let mut devices: Vec<Device> = Vec::new();
         while let Some(some) = receiver.recv().await {

@@ -40,7 +40,7 @@ impl Shard {
                 self.each(*app, select, |member| found.extend(describe(member)));
                 let _ = reply.send(found);
             }
-            Control::Devices(app, select, reply) => {
+            Control::Hearers(app, select, reply) => {
                 let mut found = Vec::new();
                 self.each(*app, select, |member| found.push(device(member)));
                 let _ = reply.send(found);
