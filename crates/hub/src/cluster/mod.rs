@@ -8,8 +8,7 @@
 //!
 //! A publication of this node takes its place in its channels' order here and, under the same lock, in the queue to the
 //! broker, so that all nodes hear what one node says in one order. It keeps its permit until its letter is written. Letters wait
-//! in a box that is bounded: a broker that takes them slowly slows publishers down, one that takes none slows nobody. What it
-//! could not be told is counted as lost, local delivery goes on, and the channels that remember tell their clients of a gap.
+//! in a box: a broker that takes them slowly slows publishers down, one that takes none slows nobody. What it could not be told is counted as lost, local delivery goes on, and the channels that remember tell their clients of a gap.
 
 mod fetch;
 #[cfg(any(test, fuzzing))]

@@ -236,26 +236,30 @@ impl Carrier {
             said.extend(unsaid.words(&hub).filter(|_| batch.tells).map(letter));
         };
         tell(&mut batch.said, &self.unsaid);
+        let mut missing = Unsaid::default();
         for entry in entries {
             match entry {
-                Entry::Missing(missing) => {
-                    tell(&mut batch.said, &missing);
-                    self.unsaid.add(missing);
-                }
+                Entry::Missing(more) => missing.add(more),
                 Entry::Letter(Written { topics, payload, kept }) => {
-                    let said = |topic| Said { topic, payload: payload.clone() };
-                    batch.said.extend(topics.into_iter().map(said));
-                    batch.publications += u64::from(kept.is_some());
-                    kept.into_iter().for_each(|(app, channels)| batch.risked.note(app, channels));
+                    if let Some((app, channels)) = kept {
+                        // Before what comes after it.
+                        tell(&mut batch.said, &missing);
+                        self.unsaid.add(std::mem::take(&mut missing));
+                        batch.publications += 1;
+                        batch.risked.note(app, channels);
+                    }
+                    batch.said.extend(topics.into_iter().map(|topic| Said { topic, payload: payload.clone() }));
                 }
             }
         }
+        tell(&mut batch.said, &missing);
+        self.unsaid.add(missing);
         Some(batch)
     }
 
     /// Notes what has become of a batch.
     fn note(&mut self, batch: Batch, outcome: &Result<(), Unreached>) {
-        self.letterbox.said();
+        self.letterbox.said(outcome.is_ok());
         let figures = &self.cluster.figures;
         let figure = if outcome.is_ok() { &figures.said } else { &figures.unsaid };
         figure.fetch_add(batch.publications, Relaxed);

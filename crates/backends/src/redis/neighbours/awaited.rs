@@ -211,7 +211,7 @@ mod tests {
     async fn nobody_expected_is_an_answer_at_once_and_so_is_a_lost_connection() {
         let (awaited, (answers, mut reports)) = (Awaited::default(), mpsc::unbounded_channel());
         awaited.acks("a", AckRequest { answers: answers.clone(), timeout: Duration::from_secs(10) });
-        awaited.expect(&["a".to_owned()], 0);
+        awaited.expect(&["a"], 0);
         assert!(matches!(reports.try_recv(), Ok(AckReport::Reached(0))));
         awaited.acks("b", AckRequest { answers, timeout: Duration::from_secs(10) });
         assert_eq!(awaited.sweep(true), [Silence { answered: 0, expected: None, known: vec![] }]);

@@ -87,7 +87,7 @@ impl Place {
                     }
                 }
             };
-            carrier.letterbox.said();
+            carrier.letterbox.said(outcome.is_ok());
             let count = std::mem::take(&mut carrier.saying) as u64;
             let figures = &self.standing.figures;
             let figure = if outcome.is_ok() { &figures.said } else { &figures.unsaid };
