@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as passed } from 'node:timers/promises';
 import { balancer, lives } from './balancer.mjs';
-import { cluster, figure, until } from './company.mjs';
+import { cluster, figure, onEachBroker, until } from './company.mjs';
 import { client, desk, doubled, nothingLost, publishing, users } from './faults.mjs';
 import { next } from './harness.mjs';
 
@@ -158,3 +158,42 @@ for (const [what, { hurt, heal }] of Object.entries(TROUBLES)) {
     assert.deepEqual([...ann.away, ...bob.away], [], 'no client was cut off');
   });
 }
+
+onEachBroker('a broker that stands still holds up nobody: own clients hear all at once, others later, or of a gap', async (t, start) => {
+  const { engine, nodes: [a, b], know } = await start(2, { config: desk(t) });
+  const [ann, bob] = [await client(t, a.url, 'ann', { transports: ['websocket'] }), await client(t, b.url, 'bob', { transports: ['websocket'] })];
+  const lost = () => Promise.all([a, b].map((node) => figure(node, 'oyez_cluster_lost')));
+  let [n, missed] = [0, 0];
+  // One after the other in each channel, so that their order is known.
+  const publish = async (count) => {
+    for (const end = n + count; n < end; n += 1) await Promise.all([a.publish('live', 'news', n), a.publish('feed', 'tick', n)]);
+  };
+  for (const isNoticed of [false, true, false]) {
+    const before = await lost();
+    engine.signal('SIGSTOP');
+    // Three times as many as may be on their way at once.
+    await publish(100);
+    await until(() => ann.heard.news.length + ann.heard.tick.length === 2 * n, 'they are heard');
+    assert.deepEqual(await lost(), before, 'before anybody has noticed');
+    if (isNoticed) {
+      await until(async () => (await lost()).every((count, at) => count > before[at]), 'the loss is noticed');
+      await publish(100);
+      await until(() => ann.heard.news.length + ann.heard.tick.length === 2 * n, 'they are heard');
+    }
+    for (const event of ['news', 'tick']) assert.deepEqual(ann.heard[event], range(n), 'each once, in order');
+    engine.signal('SIGCONT');
+    const healed = Date.now();
+    const since = n;
+    const hears = (least) => ['news', 'tick'].every((event) => bob.heard[event].at(-1) >= least);
+    await until(async () => { await publish(1); return hears(since); }, 'the other node hears it again');
+    t.diagnostic(`heard again ${Date.now() - healed} ms after its return`);
+    await until(() => hears(n - 1), 'and all that follows');
+    await know([a, b]);
+    for (const event of ['news', 'tick']) assert.deepEqual(bob.heard[event], range(n).filter((one) => bob.heard[event].includes(one)), 'each once, in order');
+    if (n - bob.heard.tick.length > missed) assert.ok(bob.heard.gap.length > 0, 'what it has missed is a gap');
+    missed = n - bob.heard.tick.length;
+    bob.heard.gap.length = 0;
+    t.diagnostic(`of ${n} the other node has missed ${missed}`);
+  }
+  assert.deepEqual([...ann.away, ...bob.away], [], 'no client was cut off');
+});

@@ -34,6 +34,7 @@ export async function nats(t, settings = '', { jetstream = true } = {}) {
       child.kill('SIGKILL');
       await gone;
     },
+    signal(name) { child.kill(name); },
   };
   const keeps = jetstream ? `jetstream { store_dir: ${JSON.stringify(home)} }` : '';
   writeFileSync(file, `max_payload: 8MB\n${keeps}\n${settings}\n`);

@@ -2,13 +2,13 @@
 //!
 //! `words` is what they say and how it is written, `number` which one this is, `members` who else is there, `interest` which
 //! channels are heard here,
-//! `outbound` brings what is said here to the broker, `inbound` what is said elsewhere to the shards, `question` asks all of
-//! them for something and gathers the answers, `neighbours` are servers of another make.
+//! `outbound` writes what is said here and brings it to the broker, by way of the `letterbox`, `inbound` brings what is said
+//! elsewhere to the shards, `question` asks all of them for something and gathers the answers, `neighbours` are servers of
+//! another make.
 //!
 //! A publication of this node takes its place in its channels' order here and, under the same lock, in the queue to the
-//! broker, so that all nodes hear what one node says in one order. It keeps its permit until the broker has it: a slow broker
-//! slows publishers down. One that is not reached slows nobody: what it could not be told is counted as lost, local delivery
-//! goes on, and the channels that remember tell their clients of a gap.
+//! broker, so that all nodes hear what one node says in one order. It keeps its permit until its letter is written. Letters wait
+//! in a box: a broker that takes them slowly slows publishers down, one that takes none slows nobody. What it could not be told is counted as lost, local delivery goes on, and the channels that remember tell their clients of a gap.
 
 mod fetch;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +16,7 @@ pub(crate) mod hostile;
 mod inbound;
 mod index;
 mod interest;
+mod letterbox;
 mod members;
 mod neighbours;
 mod number;
@@ -59,6 +60,7 @@ pub use index::GRACE;
 use index::{Index, ROWS, Row, TELL};
 pub use interest::{Changed, Hold, Wanted};
 use interest::{Interest, Interests};
+pub use letterbox::{Letterbox, MOMENT};
 use number::News;
 pub(crate) use number::Numbers;
 use orphans::Buried;
@@ -109,7 +111,7 @@ pub struct Cluster {
     pid_key: PidKey,
     broker: Arc<dyn Broker>,
     members: Mutex<Members>,
-    /// What is to be said; bounded by the permits of the door, and by the authors of commands, who each have one under way.
+    /// What is to be written; bounded by the permits of the door, and by the authors of commands, who each have one under way.
     outbound: mpsc::UnboundedSender<Outbound>,
     interests: Interests,
     pub(crate) index: Arc<Index>,

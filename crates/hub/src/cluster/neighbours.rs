@@ -27,7 +27,7 @@ use crate::hub::{Inner, Saying, Whence, composed, rules, written};
 pub enum Told {
     /// A publication, as [`Publication::outward`] says to whom. One with a wish for acknowledgements gets one
     /// [`Reached`](crate::delivery::AckReport::Reached) from its carrier, whatever happens. It keeps its permit until it is
-    /// dropped.
+    /// dropped, so whoever waits for neighbours does so without it.
     Publication(Arc<Delivery>),
     /// A question, and where the sessions go that it finds; dropped when it is asked, or answered.
     Question(Question, oneshot::Sender<Vec<SocketInfo>>),

@@ -1,21 +1,29 @@
-//! What this node says: taken from its queue as it comes, written once, said in batches.
+//! What this node says: taken from its queue as it comes and written once, then said in batches.
+//!
+//! Writing waits for no broker: a publication gives its permit back when its letter is written. What is written waits in the
+//! [`Letterbox`].
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::index::ROWS;
+use super::letterbox::{Letterbox, MOMENT};
 use super::words::{LARGEST, Relay, Words};
 use super::{ALL, Cluster, Numbers, now, of_channel, of_node};
 use crate::Hub;
 use crate::address::AppId;
 use crate::admission::PERMITS;
 use crate::app::App;
-use crate::broker::Said;
+use crate::broker::{Said, Unreached};
 use crate::channel::abroad_of;
 use crate::delivery::{Delivery, Target};
 use crate::hub::Inner;
@@ -37,84 +45,255 @@ pub(super) enum Outbound {
     Last(oneshot::Sender<()>),
 }
 
-/// Says what comes until goodbye has been said, or nobody can say anything any more.
-pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, mut queue: mpsc::UnboundedReceiver<Outbound>) {
-    let mut batch = Vec::new();
-    let mut unsaid = Unsaid::default();
-    while queue.recv_many(&mut batch, PERMITS).await > 0 {
-        let Some(hub) = Hub::upgrade(&hub) else { return };
-        let (mut said, mut publications) = (Vec::new(), 0_u64);
-        let mut risked = unsaid.clone();
-        let last = batch.extract_if(.., |outbound| matches!(outbound, Outbound::Last(_))).next();
-        let tells = cluster.is_reached();
-        if tells {
-            said.extend(
-                unsaid.words(&hub).map(|words| Said { topic: ALL.into(), payload: cluster.letter(words).write() }),
-            );
-        }
-        for outbound in &mut batch {
-            match outbound {
-                Outbound::Last(_) => {}
-                Outbound::Words(topic, words) => {
-                    let words = std::mem::replace(words, Words::Leave);
-                    said.push(Said { topic: Arc::clone(topic), payload: cluster.letter(words).write() });
-                }
-                Outbound::Relay { delivery, remembered, number, asks } => {
-                    publications += 1;
-                    let app = hub.app(delivery.app);
-                    risked.note(app.id, remembered);
-                    if let (Target::Channels(heard), Some(_)) = (&delivery.to, delivery.stored) {
-                        risked.note(app.id, &heard.iter().map(|heard| Arc::clone(&heard.channel)).collect::<Vec<_>>());
+/// Says what comes until goodbye has been said, or there is no hub any more.
+pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, queue: mpsc::UnboundedReceiver<Outbound>) {
+    let broker = Arc::clone(&cluster.broker);
+    let mut carrier = Carrier::new(hub, cluster, queue);
+    loop {
+        let Some(batch) = carrier.batch() else {
+            if carrier.ended {
+                break;
+            }
+            carrier.take_in().await;
+            continue;
+        };
+        let outcome = {
+            let mut saying = pin!(broker.say(&batch.said));
+            match timeout(MOMENT, &mut saying).await {
+                Ok(outcome) => outcome,
+                Err(_) => loop {
+                    tokio::select! {
+                        outcome = &mut saying => break outcome,
+                        () = carrier.take_in(), if !carrier.ended => {}
                     }
-                    let relay =
-                        Relay { remembered: std::mem::take(remembered), asks: *asks, ..Relay::of(&app, delivery) };
-                    let payload = cluster.letter(Words::Relay(*number, Box::new(relay))).write();
-                    // All report whom they reached, nobody included.
-                    let all = asks.filter(|_| is_for_all(&app, &delivery.to)).map(|_| ALL.into());
-                    let topics = all.map_or_else(|| topics(&app, delivery, &cluster.numbers), |all| vec![all]);
-                    said.extend(topics.into_iter().map(|topic| Said { topic, payload: payload.clone() }));
+                },
+            }
+        };
+        carrier.note(batch, &outcome);
+    }
+    if let Some(is_said) = carrier.last {
+        let _ = is_said.send(());
+    }
+}
+
+/// What waits to be said.
+enum Entry {
+    Letter(Written),
+    /// Here letters are missing.
+    Missing(Unsaid),
+}
+
+/// A letter.
+struct Written {
+    topics: SmallVec<[Arc<str>; 2]>,
+    payload: Bytes,
+    /// Of a publication: its app, and the channels that keep it.
+    kept: Option<(AppId, Vec<Arc<str>>)>,
+}
+
+impl Written {
+    /// Bytes that the broker is told, and those that it takes here.
+    fn size(&self) -> usize {
+        let said = self.topics.iter().map(|topic| topic.len() + self.payload.len()).sum::<usize>();
+        said + size_of::<Entry>()
+    }
+}
+
+/// Letters on their way to the broker.
+#[derive(Default)]
+struct Batch {
+    said: Vec<Said>,
+    publications: u64,
+    /// What is at stake.
+    risked: Unsaid,
+    /// They begin with all that is [`Carrier::unsaid`].
+    tells: bool,
+}
+
+/// Who writes, and knows what was not said.
+struct Carrier {
+    hub: Weak<Inner>,
+    cluster: Arc<Cluster>,
+    queue: mpsc::UnboundedReceiver<Outbound>,
+    /// What has just come.
+    coming: Vec<Outbound>,
+    letterbox: Letterbox<Entry>,
+    unsaid: Unsaid,
+    last: Option<oneshot::Sender<()>>,
+    /// Nothing comes any more.
+    ended: bool,
+}
+
+impl Carrier {
+    fn new(hub: Weak<Inner>, cluster: Arc<Cluster>, queue: mpsc::UnboundedReceiver<Outbound>) -> Self {
+        let (coming, letterbox, unsaid) = Default::default();
+        Self { hub, cluster, queue, coming, letterbox, unsaid, last: None, ended: false }
+    }
+
+    /// Writes what comes next, when there is room. Cancel-safe.
+    async fn take_in(&mut self) {
+        self.letterbox.opens().await;
+        let count = self.queue.recv_many(&mut self.coming, PERMITS).await;
+        let Some(hub) = Hub::upgrade(&self.hub).filter(|_| count > 0) else {
+            self.ended = true;
+            self.coming.clear();
+            if self.last.is_some() {
+                self.write(ALL.into(), Words::Leave);
+            }
+            return;
+        };
+        // Permits return as each is written.
+        let mut coming = std::mem::take(&mut self.coming);
+        for outbound in coming.drain(..) {
+            match outbound {
+                Outbound::Last(is_said) => {
+                    // What has come until now is said, too.
+                    self.queue.close();
+                    self.last = Some(is_said);
+                }
+                Outbound::Words(topic, words) => self.write(topic, words),
+                Outbound::Relay { delivery, remembered, number, asks } => {
+                    self.write_relay(&hub.app(delivery.app), &delivery, remembered, number, asks);
                 }
             }
         }
-        drop(hub);
-        if last.is_some() {
-            said.push(Said { topic: ALL.into(), payload: cluster.letter(Words::Leave).write() });
+        self.coming = coming;
+    }
+
+    /// Words are few, and others wait for them.
+    fn write(&mut self, topic: Arc<str>, words: Words) {
+        let written = Written { topics: smallvec![topic], payload: self.cluster.letter(words).write(), kept: None };
+        if written.payload.len() > LARGEST {
+            self.miss_large(written);
+        } else {
+            let size = written.size();
+            self.letterbox.keep(Entry::Letter(written), size);
         }
-        let large = said.extract_if(.., |said| said.payload.len() > LARGEST).count() as u64;
-        if large > 0 {
-            warn!(event = "letter_too_large", letters = large, most = LARGEST, "it would cut off those who listen");
-            cluster.figures.unsaid.fetch_add(large, Relaxed);
+    }
+
+    fn write_relay(
+        &mut self,
+        app: &App,
+        delivery: &Delivery,
+        remembered: Vec<Arc<str>>,
+        number: u64,
+        asks: Option<(u64, u64)>,
+    ) {
+        let mut kept = remembered.clone();
+        if let (Target::Channels(heard), Some(_)) = (&delivery.to, delivery.stored) {
+            kept.extend(heard.iter().map(|heard| Arc::clone(&heard.channel)));
         }
-        let outcome = cluster.broker.say(&said).await;
-        if outcome.is_err() || large > 0 {
-            unsaid = Unsaid { last: Some(now()), ..risked };
-        } else if tells {
-            unsaid = Unsaid::default();
+        let relay = Relay { remembered, asks, ..Relay::of(app, delivery) };
+        let payload = self.cluster.letter(Words::Relay(number, Box::new(relay))).write();
+        // All report whom they reached, nobody included.
+        let all = asks.filter(|_| is_for_all(app, &delivery.to)).map(|_| ALL.into());
+        let topics = all.map_or_else(|| topics(app, delivery, &self.cluster.numbers), |all| smallvec![all]);
+        let written = Written { topics, payload, kept: Some((app.id, kept)) };
+        if written.payload.len() > LARGEST {
+            return self.miss_large(written);
         }
-        let figure = if outcome.is_ok() { &cluster.figures.said } else { &cluster.figures.unsaid };
-        figure.fetch_add(publications.saturating_sub(large), Relaxed);
-        // Permits return.
-        batch.clear();
-        if let Some(Outbound::Last(is_said)) = last {
-            let _ = is_said.send(());
-            return;
+        let size = written.size();
+        if let Err(Entry::Letter(written)) = self.letterbox.put(Entry::Letter(written), size)
+            && self.miss(written)
+        {
+            warn!(
+                event = "letters_missing",
+                "the broker takes nothing, and no more can wait; what is said here is delivered here"
+            );
+        }
+    }
+
+    fn miss_large(&mut self, written: Written) {
+        warn!(
+            event = "letter_too_large",
+            bytes = written.payload.len(),
+            most = LARGEST,
+            "it would cut off those who listen"
+        );
+        self.miss(written);
+    }
+
+    /// Notes in its place that a letter is not said; true: the one before it is.
+    fn miss(&mut self, written: Written) -> bool {
+        self.cluster.figures.unsaid.fetch_add(1, Relaxed);
+        let (missing, is_first) = match self.letterbox.last_mut() {
+            Some(Entry::Missing(missing)) => (missing, false),
+            _ => {
+                self.letterbox.keep(Entry::Missing(Unsaid::default()), size_of::<Entry>());
+                let Some(Entry::Missing(missing)) = self.letterbox.last_mut() else { return true };
+                (missing, true)
+            }
+        };
+        missing.last = Some(now());
+        written.kept.into_iter().for_each(|(app, channels)| missing.note(app, channels));
+        is_first
+    }
+
+    /// What is said next; `None`: nothing waits.
+    fn batch(&mut self) -> Option<Batch> {
+        let entries = self.letterbox.take()?;
+        let hub = Hub::upgrade(&self.hub)?;
+        let mut batch = Batch { tells: self.cluster.is_reached(), ..Batch::default() };
+        let cluster = &self.cluster;
+        let tell = |said: &mut Vec<Said>, unsaid: &Unsaid| {
+            let letter = |words| Said { topic: ALL.into(), payload: cluster.letter(words).write() };
+            said.extend(unsaid.words(&hub).filter(|_| batch.tells).map(letter));
+        };
+        tell(&mut batch.said, &self.unsaid);
+        let mut missing = Unsaid::default();
+        for entry in entries {
+            match entry {
+                Entry::Missing(more) => missing.add(more),
+                Entry::Letter(Written { topics, payload, kept }) => {
+                    if let Some((app, channels)) = kept {
+                        // Before what comes after it.
+                        tell(&mut batch.said, &missing);
+                        self.unsaid.add(std::mem::take(&mut missing));
+                        batch.publications += 1;
+                        batch.risked.note(app, channels);
+                    }
+                    batch.said.extend(topics.into_iter().map(|topic| Said { topic, payload: payload.clone() }));
+                }
+            }
+        }
+        tell(&mut batch.said, &missing);
+        self.unsaid.add(missing);
+        Some(batch)
+    }
+
+    /// Notes what has become of a batch.
+    fn note(&mut self, batch: Batch, outcome: &Result<(), Unreached>) {
+        self.letterbox.said(outcome.is_ok());
+        let figures = &self.cluster.figures;
+        let figure = if outcome.is_ok() { &figures.said } else { &figures.unsaid };
+        figure.fetch_add(batch.publications, Relaxed);
+        if outcome.is_err() {
+            self.unsaid.add(Unsaid { last: Some(now()), ..batch.risked });
+        } else if batch.tells {
+            self.unsaid = Unsaid::default();
         }
     }
 }
 
 /// The channels whose members on other nodes could not be told something that is remembered, or stored.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Unsaid {
     channels: HashMap<AppId, HashSet<Arc<str>>>,
-    /// When the last attempt failed.
+    /// When the last of it was not said.
     last: Option<Instant>,
 }
 
 impl Unsaid {
-    fn note(&mut self, app: AppId, channels: &[Arc<str>]) {
-        if !channels.is_empty() {
-            self.channels.entry(app).or_default().extend(channels.iter().cloned());
+    fn note(&mut self, app: AppId, channels: impl IntoIterator<Item = Arc<str>>) {
+        let mut channels = channels.into_iter().peekable();
+        if channels.peek().is_some() {
+            self.channels.entry(app).or_default().extend(channels);
         }
+    }
+
+    fn add(&mut self, other: Self) {
+        other.channels.into_iter().for_each(|(app, channels)| self.note(app, channels));
+        self.last = self.last.max(other.last);
     }
 
     /// In letters of some channels each.
@@ -137,7 +316,7 @@ pub(super) fn is_for_all(app: &App, to: &Target) -> bool {
 }
 
 /// Where a delivery is said.
-fn topics(app: &App, delivery: &Delivery, own: &Numbers) -> Vec<Arc<str>> {
+fn topics(app: &App, delivery: &Delivery, own: &Numbers) -> SmallVec<[Arc<str>; 2]> {
     match &delivery.to {
         Target::Channels(heard) => heard.iter().map(|heard| of_channel(&app.name, &heard.channel)).collect(),
         Target::Socket(name) => {

@@ -17,7 +17,7 @@ const COUNTS: [(&str, &str, Count); 6] = [
     ("oyez_cluster_said", "Publications that the broker was told for other nodes", |all| &all.said),
     (
         "oyez_cluster_unsaid",
-        "Publications that other nodes could not be told, because the broker was not reached",
+        "Publications that other nodes could not be told: the broker was not reached or took none, or they are too large",
         |all| &all.unsaid,
     ),
     ("oyez_cluster_heard", "Publications of other nodes that were delivered here", |all| &all.heard),

@@ -111,10 +111,10 @@ impl Awaited {
     }
 
     /// So many servers will answer these.
-    pub(super) fn expect(&self, requests: &[String], servers: usize) {
+    pub(super) fn expect(&self, requests: &[&str], servers: usize) {
         let mut all = self.0.lock();
         for request in requests {
-            if let Some(one) = all.get_mut(request) {
+            if let Some(one) = all.get_mut(*request) {
                 one.expected = Some(servers);
                 one.settle_when_complete();
             }
@@ -180,7 +180,7 @@ mod tests {
         awaited.hear(None, count(2));
         awaited.hear(None, Response::Ack { request: "r".to_owned(), answer: Args::from("early") });
         assert!(matches!(reports.try_recv(), Ok(AckReport::Answer(_))));
-        awaited.expect(&["r".to_owned()], 2);
+        awaited.expect(&["r"], 2);
         assert!(reports.try_recv().is_err(), "one server has not said how many");
         awaited.hear(None, count(3));
         assert!(matches!(reports.try_recv(), Ok(AckReport::Reached(5))));
@@ -196,7 +196,7 @@ mod tests {
     async fn who_is_silent_is_not_waited_for() {
         let (awaited, (reply, answer)) = (Awaited::default(), oneshot::channel());
         awaited.sockets("r", reply);
-        awaited.expect(&["r".to_owned()], 2);
+        awaited.expect(&["r"], 2);
         awaited.hear(
             Some("a".to_owned()),
             Response::Sockets { request: "r".to_owned(), sockets: vec![Default::default()] },
@@ -211,7 +211,7 @@ mod tests {
     async fn nobody_expected_is_an_answer_at_once_and_so_is_a_lost_connection() {
         let (awaited, (answers, mut reports)) = (Awaited::default(), mpsc::unbounded_channel());
         awaited.acks("a", AckRequest { answers: answers.clone(), timeout: Duration::from_secs(10) });
-        awaited.expect(&["a".to_owned()], 0);
+        awaited.expect(&["a"], 0);
         assert!(matches!(reports.try_recv(), Ok(AckReport::Reached(0))));
         awaited.acks("b", AckRequest { answers, timeout: Duration::from_secs(10) });
         assert_eq!(awaited.sweep(true), [Silence { answered: 0, expected: None, known: vec![] }]);

@@ -1,18 +1,65 @@
-//! What neighbours are told: taken from the hub's queue as it comes, said in batches.
+//! What neighbours are told: taken from the hub's queue as it comes and written, then said in batches. A publication gives its
+//! permit back when it is written: who does not hear it holds up nobody here.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 
 use oyez_hub::admission::PERMITS;
-use oyez_hub::cluster::{Question, Told};
+use oyez_hub::cluster::{Letterbox, MOMENT, Question, Told};
+use oyez_hub::command::SocketInfo;
 use oyez_hub::delivery::AckReport;
-use oyez_protocol::adapter::Message;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError};
-use tokio::sync::mpsc;
+use redis::{Cmd, Pipeline, RedisError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Counts, Place, letters, wording};
 use crate::supervise::Repeated;
+
+/// Bytes that a letter takes beside what it says, about.
+const FRAMING: usize = 256;
+
+/// A word that is written.
+struct Letter {
+    /// None: the format has no such word.
+    command: Option<Cmd>,
+    /// Under which its answers are awaited, if there will be some.
+    request: Option<String>,
+    /// Dropped when it is said: who asked what has no answer waits for that.
+    reply: Option<oneshot::Sender<Vec<SocketInfo>>>,
+}
+
+/// Who writes what is to be said on one connection.
+struct Carrier<'a> {
+    place: &'a Place,
+    queue: &'a mut mpsc::UnboundedReceiver<Told>,
+    /// What has just come.
+    coming: Vec<Told>,
+    letterbox: Letterbox<Letter>,
+    /// Letters on their way.
+    saying: usize,
+    /// Nothing comes any more.
+    ended: bool,
+}
+
+impl Carrier<'_> {
+    /// Writes what comes next, when there is room; permits return. Cancel-safe.
+    async fn take_in(&mut self) {
+        self.letterbox.opens().await;
+        self.ended = self.queue.recv_many(&mut self.coming, PERMITS).await == 0;
+        self.coming.drain(..).for_each(|told| self.place.write(told, &mut self.letterbox));
+    }
+}
+
+impl Drop for Carrier<'_> {
+    fn drop(&mut self) {
+        while let Some(letters) = self.letterbox.take() {
+            self.saying += letters.len();
+        }
+        self.place.standing.figures.unsaid.fetch_add(self.saying as u64, Relaxed);
+    }
+}
 
 impl Place {
     /// Says what comes; returns what ended that, or nothing when there is no hub any more.
@@ -21,16 +68,34 @@ impl Place {
         mut lane: MultiplexedConnection,
         queue: &mut mpsc::UnboundedReceiver<Told>,
     ) -> Option<RedisError> {
-        let (mut batch, mut refused) = (Vec::new(), Repeated::default());
-        while queue.recv_many(&mut batch, PERMITS).await > 0 {
-            let (mut requests, mut kept, mut words) = (Vec::new(), Vec::new(), Vec::new());
-            for told in batch.drain(..) {
-                words.extend(self.words(told, &mut requests, &mut kept));
-            }
-            let outcome = self.say_all(&mut lane, &words, &requests).await;
+        let (coming, letterbox, mut refused) = (Vec::new(), Letterbox::default(), Repeated::default());
+        let mut carrier = Carrier { place: self, queue, coming, letterbox, saying: 0, ended: false };
+        loop {
+            let Some(mut letters) = carrier.letterbox.take() else {
+                if carrier.ended {
+                    return None;
+                }
+                carrier.take_in().await;
+                continue;
+            };
+            carrier.saying = letters.len();
+            let outcome = {
+                let mut saying = pin!(self.say_all(&mut lane, &mut letters));
+                match timeout(MOMENT, &mut saying).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => loop {
+                        tokio::select! {
+                            outcome = &mut saying => break outcome,
+                            () = carrier.take_in(), if !carrier.ended => {}
+                        }
+                    },
+                }
+            };
+            carrier.letterbox.said(outcome.is_ok());
+            let count = std::mem::take(&mut carrier.saying) as u64;
             let figures = &self.standing.figures;
             let figure = if outcome.is_ok() { &figures.said } else { &figures.unsaid };
-            figure.fetch_add(words.len() as u64, Relaxed);
+            figure.fetch_add(count, Relaxed);
             match outcome {
                 // Refused for want of memory, say: the next may go through.
                 Err(error) if error.code().is_some() => {
@@ -43,60 +108,57 @@ impl Place {
                 Err(error) => return Some(error),
                 Ok(()) => {}
             }
-            // Permits return, and who asked what has no answer knows that it is said.
-            drop(kept);
         }
-        None
     }
 
-    /// What is to be said; what must live until then goes to `kept`, what is answered to `requests`.
-    fn words(&self, told: Told, requests: &mut Vec<String>, kept: &mut Vec<Told>) -> Option<Message> {
+    /// Writes a word, and has its answers awaited.
+    fn write(&self, told: Told, letterbox: &mut Letterbox<Letter>) {
         let request = letters::<12>();
+        let (message, size, asks) = match &told {
+            Told::Publication(delivery) => {
+                let asked = delivery.ack.as_ref().map(|_| request.clone());
+                (wording::broadcast(delivery, asked), delivery.size(), delivery.ack.is_some())
+            }
+            Told::Question(question, _) => {
+                (wording::question(question, &request), 0, matches!(question, Question::Describe(_)))
+            }
+        };
+        // It concerns nobody there.
+        let Some(message) = message else { return };
+        let command = self.format.message(&self.uid, &message);
+        let letter = Letter { command, request: asks.then(|| request.clone()), reply: None };
+        if letterbox.put(letter, size + FRAMING).is_err() {
+            return self.refuse(told);
+        }
         match told {
             Told::Publication(delivery) => {
-                let asked = delivery.ack.is_some().then(|| request.clone());
-                if let Some(ack) = &delivery.ack {
-                    self.awaited.acks(&request, ack.clone());
-                    requests.push(request);
-                }
-                let message = wording::broadcast(&delivery, asked);
-                kept.push(Told::Publication(delivery));
-                message
+                delivery.ack.iter().for_each(|ack| self.awaited.acks(&request, ack.clone()));
             }
-            Told::Question(question, reply) => {
-                let message = wording::question(&question, &request)?;
-                if let Question::Describe(_) = question {
-                    self.awaited.sockets(&request, reply);
-                    requests.push(request);
-                } else {
-                    kept.push(Told::Question(question, reply));
+            Told::Question(Question::Describe(_), reply) => self.awaited.sockets(&request, reply),
+            Told::Question(_, reply) => {
+                if let Some(letter) = letterbox.last_mut() {
+                    letter.reply = Some(reply);
                 }
-                Some(message)
             }
         }
     }
 
     /// Says all of it in one go; where answers are wanted, asks just before how many there will be.
-    async fn say_all(
-        &self,
-        lane: &mut MultiplexedConnection,
-        words: &[Message],
-        requests: &[String],
-    ) -> Result<(), RedisError> {
+    async fn say_all(&self, lane: &mut MultiplexedConnection, letters: &mut [Letter]) -> Result<(), RedisError> {
         let mut pipeline = Pipeline::new();
+        let commands: Vec<Cmd> = letters.iter_mut().filter_map(|letter| letter.command.take()).collect();
+        let requests: Vec<&str> = letters.iter().filter_map(|letter| letter.request.as_deref()).collect();
         if !requests.is_empty() {
             pipeline.add_command(self.format.count());
         }
-        for message in words {
-            if let Some(command) = self.format.message(&self.uid, message) {
-                pipeline.add_command(command).ignore();
-            }
+        for command in commands {
+            pipeline.add_command(command).ignore();
         }
         if requests.is_empty() {
             return pipeline.exec_async(lane).await;
         }
         let (counts,): (Counts,) = pipeline.query_async(lane).await?;
-        self.awaited.expect(requests, self.note(&counts));
+        self.awaited.expect(&requests, self.note(&counts));
         Ok(())
     }
 

@@ -1,0 +1,189 @@
+//! Where letters wait that are written, until those before them have been said.
+//!
+//! It stands behind the door: a publication has given its permit back when its letter lies here, so that a broker which does
+//! not answer holds up nobody's local delivery. While letters are taken, few wait here: whoever brings more waits, and
+//! publishers with them, so that a broker that is slower than they are slows them down. When none is taken for [`STILL`],
+//! nobody waits for it: letters pile up to [`WAITING`]. When they have and none is taken for [`PATIENCE`], the newest are not said.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// Bytes that wait at most; what comes in one go while letters are taken is let in whole.
+const WAITING: usize = 16 << 20;
+
+/// Letters that wait while some are taken: enough for many in one write.
+const AHEAD: usize = 256;
+
+/// Bytes of the same, and of those that are said together, unless one letter alone has more: it shows soon whether they are
+/// taken.
+const TOGETHER: usize = 1 << 20;
+
+/// So long whoever says letters is left alone, so that what comes meanwhile makes one batch; then others are written beside it.
+pub const MOMENT: Duration = Duration::from_millis(10);
+
+/// Who takes nothing for so long seems to stand still.
+const STILL: Duration = Duration::from_millis(100);
+
+/// Who takes nothing for so long does: large letters may take a while.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Letters in the order in which they are to be said.
+#[derive(Debug)]
+pub struct Letterbox<T> {
+    waiting: VecDeque<(T, usize)>,
+    /// Of those that wait.
+    bytes: usize,
+    /// Since when none has been taken, though some are to be said.
+    since: Option<Instant>,
+}
+
+impl<T> Default for Letterbox<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0, since: None }
+    }
+}
+
+impl<T> Letterbox<T> {
+    /// When none will have been taken for so long.
+    fn still_for(&self, time: Duration) -> Instant {
+        self.since.map_or_else(Instant::now, |since| since + time)
+    }
+
+    /// Waits until more may be brought: until few wait, or nobody takes anything.
+    pub async fn opens(&self) {
+        if self.bytes >= WAITING {
+            sleep_until(self.still_for(PATIENCE)).await;
+        } else if self.waiting.len() >= AHEAD || self.bytes >= TOGETHER {
+            sleep_until(self.still_for(STILL)).await;
+        }
+    }
+
+    /// Puts a letter of so many bytes behind the others.
+    ///
+    /// # Errors
+    /// The letter: there is no room for it, and will be none soon.
+    pub fn put(&mut self, letter: T, bytes: usize) -> Result<(), T> {
+        if self.bytes >= WAITING && Instant::now() >= self.still_for(PATIENCE) {
+            return Err(letter);
+        }
+        self.keep(letter, bytes);
+        Ok(())
+    }
+
+    /// The same for what is bounded elsewhere and must not be left out.
+    pub fn keep(&mut self, letter: T, bytes: usize) {
+        self.bytes += bytes;
+        self.waiting.push_back((letter, bytes));
+    }
+
+    /// The newest.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.waiting.back_mut().map(|(letter, _)| letter)
+    }
+
+    /// The oldest, to be said together; whoever has said them says so by [`Letterbox::said`]. `None`: there are none.
+    pub fn take(&mut self) -> Option<Vec<T>> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let mut together = 0;
+        let fits = |(_, bytes): &&(T, usize)| {
+            together += bytes;
+            together <= TOGETHER
+        };
+        let count = self.waiting.iter().take_while(fits).count().max(1);
+        let taken = self.waiting.drain(..count).map(|(letter, bytes)| {
+            self.bytes -= bytes;
+            letter
+        });
+        let taken = taken.collect();
+        self.since.get_or_insert_with(Instant::now);
+        Some(taken)
+    }
+
+    /// Those that were taken have been said, if they are `heard`, or could not be.
+    pub fn said(&mut self, heard: bool) {
+        if heard {
+            self.since = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LETTER: usize = TOGETHER / 4;
+
+    /// Whether whoever brings more waits for the one that takes.
+    async fn waits(letterbox: &Letterbox<usize>) -> bool {
+        timeout(STILL / 2, letterbox.opens()).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_letters_are_taken_few_wait_and_whoever_brings_more_does() {
+        for (bytes, most) in [(LETTER, 4), (1, AHEAD)] {
+            let (mut letterbox, mut next) = (Letterbox::default(), 0);
+            for _ in 0..100 {
+                while !waits(&letterbox).await {
+                    letterbox.put(next, bytes).expect("room");
+                    next += 1;
+                    if next == 1 {
+                        assert_eq!(letterbox.take(), Some(vec![0]));
+                    }
+                }
+                assert_eq!(letterbox.waiting.len(), most);
+                letterbox.said(true);
+                assert_eq!(letterbox.take().map(|taken| (taken[0], taken.len())), Some((next - most, most)));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_none_is_taken_nobody_waits_the_newest_is_refused_and_order_is_kept() {
+        let (mut letterbox, most) = (Letterbox::default(), WAITING / LETTER);
+        letterbox.put(0, LETTER).expect("room");
+        assert_eq!(letterbox.take(), Some(vec![0]));
+        for at in 1..=most {
+            letterbox.opens().await;
+            letterbox.put(at, LETTER).expect("room");
+        }
+        assert_eq!(letterbox.since.map(|since| since.elapsed()), Some(STILL), "so long somebody has waited");
+        // What comes in one go is let in whole.
+        letterbox.put(most + 1, LETTER).expect("some may be taken yet");
+        assert!(waits(&letterbox).await);
+        letterbox.opens().await;
+        assert_eq!(letterbox.put(most + 2, LETTER), Err(most + 2));
+        letterbox.keep(most + 2, 1);
+        assert_eq!((letterbox.last_mut().copied(), letterbox.bytes), (Some(most + 2), WAITING + LETTER + 1));
+        letterbox.said(false);
+        let mut taken = letterbox.take().expect("some");
+        (most + 3..most + 6).for_each(|at| letterbox.put(at, LETTER).expect("room"));
+        assert!(!waits(&letterbox).await, "it still stands still");
+        assert_eq!(letterbox.put(most + 6, LETTER), Err(most + 6));
+        letterbox.said(true);
+        while let Some(some) = letterbox.take() {
+            assert!(some.len() <= 5, "not all at once");
+            taken.extend(some);
+            letterbox.said(true);
+        }
+        assert_eq!((taken, letterbox.bytes), ((1..most + 6).collect(), 0));
+        assert!(!waits(&letterbox).await);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_larger_than_all_goes_alone() {
+        let mut letterbox = Letterbox::default();
+        letterbox.put("large", 2 * WAITING).expect("room");
+        assert_eq!(letterbox.take(), Some(vec!["large"]));
+        letterbox.put("small", 1).expect("room");
+        letterbox.said(true);
+        assert_eq!(letterbox.take(), Some(vec!["small"]));
+        letterbox.said(true);
+        assert_eq!(letterbox.take(), None);
+    }
+}
