@@ -149,6 +149,7 @@ mod tests {
             ("taken", Words::Taken),
             ("unrecorded", Words::Unrecorded("app".to_owned(), vec!["room".into()])),
             ("recount", Words::Recount("app".to_owned(), Owner::User("ann".into()))),
+            ("named", Words::Named(vec![(301, PidKey([9; 32]))])),
         ];
         all.into_iter().map(|(name, words)| (name, Letter { from: FROM, words })).collect()
     }

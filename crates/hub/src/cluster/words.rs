@@ -23,7 +23,7 @@ const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
 /// twenty times as much, for a moment.
@@ -70,6 +70,8 @@ pub(crate) enum Words {
     Unrecorded(String, Vec<Arc<str>>),
     /// What is unread there of that app has changed: whoever has devices of theirs tells them.
     Recount(String, Owner),
+    /// These nodes gave my sessions their names, and signed them with that; some have gone.
+    Named(Vec<(u16, PidKey)>),
 }
 
 /// What is asked of every node, or of the one that owns a session.
