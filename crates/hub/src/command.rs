@@ -337,6 +337,8 @@ pub enum Control {
     Disconnect(AppId, Select, Goodbye),
     /// See [`Command::Describe`]; the answer of one shard.
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
+    /// How many devices of that user are connected, and how many of those were sent that message; the answer of one shard.
+    Devices(AppId, Arc<str>, Arc<str>, mpsc::UnboundedSender<(usize, usize)>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
     /// A newer connection of the same user takes the place of this one.

@@ -96,6 +96,8 @@ pub enum Question {
     /// What was said in a channel since that place of your log? So many bytes on the wire are taken at most; for that
     /// session.
     Since(Arc<str>, Mark, usize, Address),
+    /// How many devices of that user are connected, and how many of those were sent that message?
+    Devices(Arc<str>, Arc<str>),
 }
 
 /// A session is asked for by the node to which its client has come back.
@@ -131,7 +133,12 @@ impl Question {
             Self::Join(select, _) | Self::Leave(select, _) | Self::Disconnect(select, _) | Self::Describe(select) => {
                 select
             }
-            Self::Revoke(_) | Self::Seat(..) | Self::Seek(..) | Self::Fetch(_) | Self::Since(..) => &Select::Everyone,
+            Self::Revoke(_)
+            | Self::Seat(..)
+            | Self::Seek(..)
+            | Self::Fetch(_)
+            | Self::Since(..)
+            | Self::Devices(..) => &Select::Everyone,
         }
     }
 
@@ -167,6 +174,8 @@ pub(crate) enum Answer {
     Acknowledged(Wording),
     /// One of them closed before it did.
     Gone,
+    /// So many devices are connected, and so many of those were sent it.
+    Devices(u32, u32),
 }
 
 /// [`SocketInfo`] in words.

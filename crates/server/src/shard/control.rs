@@ -40,6 +40,15 @@ impl Shard {
                 self.each(*app, select, |member| found.extend(describe(member)));
                 let _ = reply.send(found);
             }
+            Control::Devices(app, user, id, reply) => {
+                let (mut connected, mut handed) = (0, 0);
+                self.each(*app, &Select::User(Arc::clone(user)), |member| {
+                    let Some(inbox) = &member.inbox else { return };
+                    connected += 1;
+                    handed += usize::from(inbox.has(id));
+                });
+                let _ = reply.send((connected, handed));
+            }
             Control::Recheck(app) => self.recheck(*app),
             Control::Replace(address) => {
                 if let Some(member) = self.member(*address) {
