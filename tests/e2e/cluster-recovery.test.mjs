@@ -173,14 +173,14 @@ test('an owner that has died is a gap, and so is one that does not answer', asyn
   });
   assert.equal(bob.socket.recovered, false);
   assert.notEqual(bob.socket.id, id);
-  assert.deepEqual(await bob.heard.take('gap'), { channels: [] });
+  assert.deepEqual(await bob.heard.take('gap'), { channels: [], all: true });
   b.child.kill('SIGCONT');
   await nodes[2].publish('news', 'item', { n: 2 });
   await bob.heard.take('item', ({ n }) => n === 2);
   const eve = await client(t, [b, nodes[0]], 'eve');
   await away(eve, async () => { b.child.kill('SIGKILL'); await b.exited; });
   assert.equal(eve.socket.recovered, false);
-  assert.deepEqual(await eve.heard.take('gap'), { channels: [] });
+  assert.deepEqual(await eve.heard.take('gap'), { channels: [], all: true });
 });
 
 test('a plain WebSocket goes on from the offset of another node, without a seam', async (t) => {
@@ -229,3 +229,44 @@ test('clients of a node that is asked to end go on at another one', async (t) =>
     assert.deepEqual(heardFrom(one, 0), range(0, 101));
   }
 });
+
+for (const ending of ['asked to end', 'killed']) {
+  test(`a session outlives the node where it began, also on nodes that have never known that one: ${ending}`, async (t) => {
+    const { nodes: [a, b], know, start } = await feed(t, 2);
+    const path = [a];
+    const ann = await client(t, path, 'ann');
+    const { id } = ann.socket;
+    let n = 0;
+    const moves = async (...to) => {
+      for (const node of to) {
+        path[0] = node;
+        await away(ann, () => node.publish('news', 'item', { n: n++ }));
+        assert.deepEqual([ann.socket.recovered, ann.socket.id], [true, id], `before ${n}`);
+        await node.publish(id, 'item', { n: n++ });
+        await ann.heard.take('item', (item) => item.n === n - 1);
+      }
+    };
+    path[0] = b;
+    if (ending === 'killed') {
+      await moves(b);
+      a.child.kill('SIGKILL');
+      await a.exited;
+    } else {
+      const back = next(ann.socket, 'connect', 10_000);
+      await Promise.all([back, a.stop()]);
+      assert.equal(ann.socket.recovered, true);
+    }
+    const c = await start(2);
+    await know([b, c]);
+    // What a node said last that was killed, nobody knows.
+    const gaps = ending === 'killed' ? [await ann.heard.take('gap', () => true, 15_000)] : [];
+    await moves(c, b, c);
+    // And on one that has met none of those that knew it.
+    await b.stop();
+    const d = await start(3);
+    await know([c, d]);
+    await moves(d, c, d);
+    assert.deepEqual(ann.heard.all('item').map((item) => item.n), range(0, n));
+    assert.deepEqual(ann.heard.all('gap'), gaps);
+  });
+}

@@ -184,12 +184,12 @@ test('what a session is told by its id reaches it once and in order, however oft
 test('what wanted an answer while a client was away is a gap; what was answered is none', async (t) => {
   const server = await serving(t);
   const ask = (to) => server.publish(to, 'question', {}, { ack: { timeout_ms: 5000 } });
-  for (const [to, channels] of [['news', ['news']], [(sid) => sid, []]]) {
+  for (const [to, gap] of [['news', { channels: ['news'] }], [(sid) => sid, { channels: [], all: true }]]) {
     const shown = await cutOff(t, server);
     await server.publish(typeof to === 'string' ? to : to(shown.sid), 'question', {}, { ack: { timeout_ms: 1 } });
     const back = await client(t, server, shown);
     assert.notEqual((await back.hears('40')).sid, shown.sid);
-    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', { channels }]);
+    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', gap]);
     await back.cut();
     await gone(server);
   }
@@ -231,7 +231,7 @@ for (const by of ['user', 'session', 'channel']) {
     assert.equal((await server.api('/api/v1/disconnect', { body: { [by]: who } })).status, 200);
     const back = await client(t, server, shown);
     assert.notEqual((await back.hears('40')).sid, shown.sid);
-    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', { channels: [] }]);
+    assert.deepEqual((await back.hears('42')).slice(0, 2), ['gap', { channels: [], all: true }]);
     await say(server, 'news', 3);
     await back.heard.take('packet', (text) => text.includes('"n":3'));
     assert.deepEqual(back.items(), [3]);

@@ -1,9 +1,9 @@
 // The broker's channels as somebody sees them who may read and write there: letters of nodes, recorded, changed and made up.
 import { Redis } from 'ioredis';
 
-const FORMAT = 4;
+const FORMAT = 5;
 /** Kinds of words, in their order. */
-export const KINDS = ['beat', 'leave', 'hello', 'rows', 'unsaid', 'buried', 'revoked', 'relay', 'release', 'ask', 'answer', 'claim', 'taken', 'unrecorded', 'recount'];
+export const KINDS = ['beat', 'leave', 'hello', 'rows', 'unsaid', 'buried', 'revoked', 'relay', 'release', 'ask', 'answer', 'claim', 'taken', 'unrecorded', 'recount', 'named'];
 
 /** A number as postcard writes it, and where the next thing begins. */
 function number(bytes, at) {

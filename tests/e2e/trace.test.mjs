@@ -1,9 +1,12 @@
 // Why did they not get it? Every answer of `oyez trace` and of the API beneath it; and what a restart leaves as it was.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { API_KEY } from './harness.mjs';
+import { join, relative } from 'node:path';
+import { API_KEY, ROOT } from './harness.mjs';
+import { cluster } from './company.mjs';
 import { CONFIG, ENV, device, directory, user } from './keeping.mjs';
-import { run, serving } from './stage.mjs';
+import { redis } from './redis.mjs';
+import { folder, run, serving } from './stage.mjs';
 import { drop, unique } from './steps.mjs';
 import { eventually } from './waiting.mjs';
 
@@ -72,7 +75,7 @@ describe('a trace', () => {
     for (const times of [1, 2]) {
       const phone = await device(t, stage.server, who);
       await phone.heard.take('notice');
-      await told(id, who, 'unacknowledged', /handed to 1 connected/);
+      await told(id, who, 'unacknowledged', /handed to 1 of 1 connected/);
       phone.disconnect();
       await eventually(async () => (await trace(id, who)).sent?.times === times);
     }
@@ -192,4 +195,39 @@ test('a restart leaves everything as it was', async (t) => {
   await eventually(async () => (await list()).every(([, state]) => state !== 'pending'));
   assert.deepEqual((await list()).map(([id]) => id), ['seen', 'waits', 'soon', 'all']);
   assert.deepEqual(other.heard.all('notice'), ['waits', 'soon', 'all']);
+});
+
+test('a trace counts the devices on every node, says which were handed it, and who did not answer', async (t) => {
+  const store = await redis(t);
+  await store.start();
+  const config = relative(ROOT, join(folder(t, { 'oyez.toml': CONFIG() }), 'oyez.toml'));
+  const { engine, nodes: [a, b] } = await cluster(t, 2, { config, env: ENV, args: () => ['--store', store.url] });
+  const notice = (who) => a.publish(`user:${who}`, 'notice', 1, { app: 'desk' }).then(({ id }) => id);
+  const counted = ({ verdict, connections, handed, silent }) => [verdict, connections, handed, silent?.length];
+
+  const phone = await device(t, b, 'ann');
+  const id = await notice('ann');
+  await phone.heard.take('notice');
+  for (const node of [a, b]) assert.deepEqual(counted(await traced(node, id, 'ann')), ['unacknowledged', 1, 1, undefined]);
+  const desktop = await device(t, a, 'ann');
+  await desktop.heard.take('notice');
+  for (const node of [a, b]) assert.deepEqual(counted(await traced(node, id, 'ann')), ['unacknowledged', 2, 2, undefined]);
+  assert.match((await cli(a, 'trace', id, '--user', 'ann')).stdout, /handed to 2 of 2 connected[^]*\n {2}connected {2}2, handed to 2\n/);
+
+  b.child.kill('SIGSTOP');
+  const without = await traced(a, id, 'ann');
+  b.child.kill('SIGCONT');
+  assert.deepEqual(counted(without), ['unacknowledged', 1, 1, 1]);
+  assert.match(without.summary, new RegExp(`Node\\(s\\) ${without.silent[0]} did not answer in time`));
+  await eventually(async () => (await traced(a, id, 'ann')).connections === 2, 'it answers again', 15_000);
+
+  const cut = await device(t, b, 'bob');
+  await engine.stop();
+  const unheard = await notice('bob');
+  const there = await traced(b, unheard, 'bob');
+  assert.deepEqual(counted(there), ['not_handed', 1, 0, 1]);
+  assert.match(there.summary, /bob is connected, but none of 1 session\(s\) was handed it/);
+  await engine.start();
+  await cut.heard.take('notice', () => true, 15_000);
+  await eventually(async () => (await traced(a, unheard, 'bob')).handed === 1, 'they reach each other', 15_000);
 });

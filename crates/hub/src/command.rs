@@ -332,7 +332,7 @@ impl CommandError {
 
 /// A session, as one that hears what lies in its user's inbox.
 #[derive(Debug, Clone)]
-pub struct Device {
+pub struct Hearer {
     /// The channels, of those on whose rosters its user is, that it hears.
     pub rosters: Vec<Arc<str>>,
     /// Its rights.
@@ -351,7 +351,9 @@ pub enum Control {
     /// See [`Command::Describe`]; the answer of one shard.
     Describe(AppId, Select, mpsc::UnboundedSender<Vec<SocketInfo>>),
     /// What sessions may hear of their users' inboxes; the answer of one shard.
-    Hearers(AppId, Select, mpsc::UnboundedSender<Vec<Device>>),
+    Hearers(AppId, Select, mpsc::UnboundedSender<Vec<Hearer>>),
+    /// How many devices of that user are connected, and how many of those were sent that message; the answer of one shard.
+    Devices(AppId, Arc<str>, Arc<str>, mpsc::UnboundedSender<(usize, usize)>),
     /// See [`Command::Recheck`].
     Recheck(AppId),
     /// A newer connection of the same user takes the place of this one.

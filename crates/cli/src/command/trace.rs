@@ -77,7 +77,13 @@ fn told(answer: &Value) -> String {
     for (kind, name) in answer["via"].as_object().into_iter().flatten() {
         row("via", &format!("{kind} {}", text(name)));
     }
-    row("connected", &answer["connections"].to_string());
+    let handed = answer["handed"].as_u64().filter(|handed| *handed > 0);
+    let handed = handed.map_or_else(String::new, |handed| format!(", handed to {handed}"));
+    row("connected", &format!("{}{handed}", answer["connections"]));
+    if let Some(silent) = answer["silent"].as_array() {
+        let nodes: Vec<_> = silent.iter().map(Value::to_string).collect();
+        row("silent", &format!("node(s) {}", nodes.join(", ")));
+    }
     if let Some(first) = at(&answer["sent"]["first_at"]) {
         row("sent", &format!("{first}, {} in all", answer["sent"]["times"]));
     }
@@ -104,8 +110,8 @@ mod tests {
     #[test]
     fn an_answer_is_told_in_the_order_of_what_happened() {
         let answer = json!({
-            "summary": "It is so.", "verdict": "deleted", "stored_at": 0, "via": {"user": "42"}, "connections": 1,
-            "sent": {"first_at": 1_000, "times": 2}, "reached": {"read": 3_000, "delivered": 2_000},
+            "summary": "It is so.", "verdict": "deleted", "stored_at": 0, "via": {"user": "42"}, "connections": 2,
+            "handed": 1, "silent": [300, 7], "sent": {"first_at": 1_000, "times": 2}, "reached": {"read": 3_000, "delivered": 2_000},
             "gone": {"why": "deleted", "at": 4_000},
         });
         let expect = "It is so.
@@ -113,7 +119,8 @@ mod tests {
   verdict    deleted
   stored     1970-01-01T00:00:00.000Z
   via        user 42
-  connected  1
+  connected  2, handed to 1
+  silent     node(s) 300, 7
   sent       1970-01-01T00:00:01.000Z, 2 in all
   delivered  1970-01-01T00:00:02.000Z
   read       1970-01-01T00:00:03.000Z

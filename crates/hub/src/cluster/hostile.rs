@@ -135,6 +135,7 @@ mod tests {
             ("ask_seek", ask(Question::Seek(SESSION, "ann".into()))),
             ("ask_fetch", ask(Question::Fetch(Fetch { node: 300, name: SESSION, shown: Some(MARK), budget: 1_000 }))),
             ("ask_since", ask(Question::Since("room".into(), MARK, 1_000, SESSION))),
+            ("ask_devices", ask(Question::Devices("ann".into(), "id".into()))),
             ("answer_done", answer(Answer::Done)),
             ("answer_refused", answer(Answer::Refused("no".to_owned()))),
             ("answer_sockets", answer(Answer::Sockets(vec![session().into()]))),
@@ -145,10 +146,12 @@ mod tests {
             ("answer_reached", answer(Answer::Reached(5))),
             ("answer_acknowledged", answer(Answer::Acknowledged(Wording::from(&Args::one(&1))))),
             ("answer_gone", answer(Answer::Gone)),
+            ("answer_devices", answer(Answer::Devices(2, 1))),
             ("claim", Words::Claim(true)),
             ("taken", Words::Taken),
             ("unrecorded", Words::Unrecorded("app".to_owned(), vec!["room".into()])),
             ("recount", Words::Recount("app".to_owned(), Owner::User("ann".into()))),
+            ("named", Words::Named(vec![(301, PidKey([9; 32]))])),
         ];
         all.into_iter().map(|(name, words)| (name, Letter { from: FROM, words })).collect()
     }

@@ -1,6 +1,6 @@
 //! What other nodes say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -133,7 +133,9 @@ impl Cluster {
             }
             // To those who have the number.
             Words::Leave | Words::Claim(_) | Words::Taken => {}
+            Words::Named(nodes) => nodes.into_iter().for_each(|(node, key)| hub.pids().hear_of(node, key)),
             Words::Hello => {
+                self.tell_named(hub, of_node(from.node));
                 self.tell_rows(&of_node(from.node), all_rows(hub));
                 self.tell_revoked(hub, &of_node(from.node));
             }
@@ -173,6 +175,16 @@ impl Cluster {
             Words::Release(address) => hub.control(address.shard, Control::Release(address)),
             Words::Ask(number, app, question) => self.is_asked(hub, from, number, app, question),
             Words::Answer(number, answer) => self.is_answered(hub, from, number, answer),
+        }
+    }
+
+    /// Tells with what the names of sessions here are signed: their nodes may have gone before the other one came.
+    fn tell_named(&self, hub: &Hub, topic: Arc<str>) {
+        let recoveries = hub.apps().filter_map(|app| app.recovery.clone());
+        let nodes: HashSet<u16> = recoveries.flat_map(|recovery| recovery.named_by()).collect();
+        let keys = hub.pids().keys_of(nodes);
+        if !keys.is_empty() {
+            self.tell(topic, Words::Named(keys));
         }
     }
 

@@ -65,6 +65,7 @@ use number::News;
 pub(crate) use number::Numbers;
 use orphans::Buried;
 use outbound::{Outbound, is_for_all};
+pub use question::Devices;
 pub use words::Question;
 use words::{Answer, Letter, Words};
 pub(crate) use words::{keep, kept};

@@ -55,7 +55,7 @@ impl Cluster {
     /// Who has not answered is logged, and counted.
     pub(crate) fn ask(self: &Arc<Self>, app: &App, question: Question) -> impl Future<Output = Vec<Answer>> + use<> {
         let asked = self.pose(app, question);
-        async move { asked.answers(|_| false).await.into_iter().map(|(_, answer)| answer).collect() }
+        async move { asked.answers(|_| false).await.0.into_iter().map(|(_, answer)| answer).collect() }
     }
 
     /// The same, until one of them gives the answer that is looked for; with who that is.
@@ -65,7 +65,7 @@ impl Cluster {
         question: Question,
         is_it: impl Fn(&Answer) -> bool,
     ) -> Option<(u16, Answer)> {
-        let answers = self.pose(app, question).answers(&is_it).await;
+        let (answers, _) = self.pose(app, question).answers(&is_it).await;
         answers.into_iter().find(|(_, answer)| is_it(answer))
     }
 
@@ -108,8 +108,8 @@ impl Drop for Asked {
 }
 
 impl Asked {
-    /// The answers up to the first one that is `enough`.
-    async fn answers(mut self, enough: impl Fn(&Answer) -> bool) -> Vec<(u16, Answer)> {
+    /// The answers up to the first one that is `enough`, and who has given none until then.
+    async fn answers(mut self, enough: impl Fn(&Answer) -> bool) -> (Vec<(u16, Answer)>, BTreeSet<u16>) {
         let mut answers = Vec::new();
         let gather = async {
             while !self.awaited.is_empty()
@@ -128,8 +128,19 @@ impl Asked {
             self.cluster.figures.unanswered.fetch_add(1, Relaxed);
             warn!(event = "nodes_silent", nodes = ?self.awaited, "they have not answered within {:?}; the answer is without them", self.patience);
         }
-        answers
+        (answers, std::mem::take(&mut self.awaited))
     }
+}
+
+/// The devices of a user, and what they were sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// How many are connected.
+    pub connected: usize,
+    /// How many of those were sent the message, and have not acknowledged it.
+    pub handed: usize,
+    /// The nodes that did not answer in time, whose devices are not counted.
+    pub silent: Vec<u16>,
 }
 
 impl Hub {
@@ -154,6 +165,41 @@ impl Hub {
         Ok(found)
     }
 
+    /// How many devices of a user are connected, to any node, and how many of those were sent that message.
+    pub async fn devices(&self, app: &App, user: &Arc<str>, id: &Arc<str>) -> Devices {
+        let elsewhere = async {
+            match self.cluster() {
+                Some(cluster) => {
+                    let question = Question::Devices(Arc::clone(user), Arc::clone(id));
+                    cluster.pose(app, question).answers(|_| false).await
+                }
+                None => Default::default(),
+            }
+        };
+        let ((mut connected, mut handed), (answers, silent)) = tokio::join!(self.own_devices(app, user, id), elsewhere);
+        for (_, answer) in answers {
+            if let Answer::Devices(some, of_those) = answer {
+                connected += some as usize;
+                handed += of_those as usize;
+            }
+        }
+        Devices { connected, handed, silent: silent.into_iter().collect() }
+    }
+
+    /// The same of those that are connected to this node.
+    async fn own_devices(&self, app: &App, user: &Arc<str>, id: &Arc<str>) -> (usize, usize) {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let ask = |_| Control::Devices(app.id, Arc::clone(user), Arc::clone(id), sender.clone());
+        self.control_all(app.id, &Select::Everyone, ask);
+        drop(sender);
+        let (mut connected, mut handed) = (0, 0);
+        while let Some((some, of_those)) = receiver.recv().await {
+            connected += some;
+            handed += of_those;
+        }
+        (connected, handed)
+    }
+
     /// What another node asked.
     pub(super) async fn answer(&self, app: &str, question: Question) -> Answer {
         let describes = matches!(question, Question::Describe(_));
@@ -165,6 +211,11 @@ impl Hub {
             Question::Seek(name, user) => return self.remembered(&app, name, &user).await,
             Question::Fetch(fetch) => return self.hand_session_over(&app, &fetch),
             Question::Since(channel, since, budget, name) => return said_since(&app, channel, since, budget, name),
+            Question::Devices(user, id) => {
+                let (connected, handed) = self.own_devices(&app, &user, &id).await;
+                let short = |count| u32::try_from(count).unwrap_or(u32::MAX);
+                return Answer::Devices(short(connected), short(handed));
+            }
             _ => {}
         }
         match self.here(&app, &question).await {
@@ -214,7 +265,7 @@ impl Hub {
                 self.settled(app.id, &seated(users)).await;
                 self.reach().await;
             }
-            Question::Seek(..) | Question::Fetch(_) | Question::Since(..) => {}
+            Question::Seek(..) | Question::Fetch(_) | Question::Since(..) | Question::Devices(..) => {}
         }
         Ok(Vec::new())
     }

@@ -23,7 +23,7 @@ const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
 /// twenty times as much, for a moment.
@@ -70,6 +70,8 @@ pub(crate) enum Words {
     Unrecorded(String, Vec<Arc<str>>),
     /// What is unread there of that app has changed: whoever has devices of theirs tells them.
     Recount(String, Owner),
+    /// These nodes gave my sessions their names, and signed them with that; some have gone.
+    Named(Vec<(u16, PidKey)>),
 }
 
 /// What is asked of every node, or of the one that owns a session.
@@ -94,6 +96,8 @@ pub enum Question {
     /// What was said in a channel since that place of your log? So many bytes on the wire are taken at most; for that
     /// session.
     Since(Arc<str>, Mark, usize, Address),
+    /// How many devices of that user are connected, and how many of those were sent that message?
+    Devices(Arc<str>, Arc<str>),
 }
 
 /// A session is asked for by the node to which its client has come back.
@@ -129,7 +133,12 @@ impl Question {
             Self::Join(select, _) | Self::Leave(select, _) | Self::Disconnect(select, _) | Self::Describe(select) => {
                 select
             }
-            Self::Revoke(_) | Self::Seat(..) | Self::Seek(..) | Self::Fetch(_) | Self::Since(..) => &Select::Everyone,
+            Self::Revoke(_)
+            | Self::Seat(..)
+            | Self::Seek(..)
+            | Self::Fetch(_)
+            | Self::Since(..)
+            | Self::Devices(..) => &Select::Everyone,
         }
     }
 
@@ -165,6 +174,8 @@ pub(crate) enum Answer {
     Acknowledged(Wording),
     /// One of them closed before it did.
     Gone,
+    /// So many devices are connected, and so many of those were sent it.
+    Devices(u32, u32),
 }
 
 /// [`SocketInfo`] in words.

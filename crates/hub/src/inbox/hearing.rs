@@ -11,7 +11,7 @@ use crate::Hub;
 use crate::app::App;
 use crate::channel::devices_of;
 use crate::clock::span;
-use crate::command::{Control, Device, Select};
+use crate::command::{Control, Hearer, Select};
 use crate::policy::Rights;
 use crate::policy::grants::Audience;
 use crate::store::{Found, Item, Owner, Query, Seq, State, StoreError, Which};
@@ -169,14 +169,14 @@ impl Hub {
         let devices = Select::Channels { to: vec![devices_of(&of.user)], except: Vec::new() };
         self.control_all(app.id, &devices, |select| Control::Hearers(app.id, select, sender.clone()));
         drop(sender);
-        let mut devices: Vec<Device> = Vec::new();
+        let mut devices: Vec<Hearer> = Vec::new();
         while let Some(some) = receiver.recv().await {
             devices.extend(some);
         }
         if devices.is_empty() {
             return Ok(None);
         }
-        let hearing = |device: Device| {
+        let hearing = |device: Hearer| {
             let deaf_to = channels.iter().filter(|channel| !device.rosters.contains(channel));
             Hearing::new(device.rights, deaf_to.cloned())
         };

@@ -1,6 +1,6 @@
 //! What a node remembers of sessions that were cut off, for as long as they may come back.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -257,6 +257,11 @@ impl Ghosts {
         state.next_order += 1;
         state.orders.push((number, select, change));
         Order { ghosts: self, number }
+    }
+
+    /// The nodes that gave their names.
+    pub(crate) fn named_by(&self) -> HashSet<u16> {
+        self.state.lock().ghosts.keys().map(|name| name.node).collect()
     }
 
     /// How many there are.

@@ -134,4 +134,13 @@ impl Recovery {
     pub fn home(&self, name: Address) -> Option<Address> {
         self.homes.lock().get(&name).copied()
     }
+
+    /// The nodes that gave the names of sessions which have come back here, and of those which may: some have gone.
+    pub(crate) fn named_by(&self) -> HashSet<u16> {
+        // Held, since who comes back is here before it is a ghost no more.
+        let homes = self.homes.lock();
+        let mut nodes = self.ghosts.named_by();
+        nodes.extend(homes.keys().map(|name| name.node));
+        nodes
+    }
 }

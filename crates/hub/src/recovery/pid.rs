@@ -32,7 +32,8 @@ impl fmt::Debug for PidKey {
 #[derive(Debug)]
 pub struct Pids {
     own: PidKey,
-    /// By node: this one, and those that it has met. A key is kept when its node has gone: its sessions may live elsewhere.
+    /// By node: this one, those that it has met, and those of which it has heard. A key is kept when its node has gone: its
+    /// sessions may live elsewhere.
     keys: RwLock<HashMap<u16, (PidKey, hmac::Key)>>,
 }
 
@@ -56,6 +57,20 @@ impl Pids {
         if self.keys.read().get(&node).is_none_or(|(known, _)| *known != key) {
             self.keys.write().insert(node, (key, hmac::Key::new(hmac::HMAC_SHA256, &key.0)));
         }
+    }
+
+    /// Another node says with what that one signed, which this one may never have met.
+    pub(crate) fn hear_of(&self, node: u16, key: PidKey) {
+        // What a node says of itself counts for more.
+        if !self.has_met(node) {
+            self.meet(node, key);
+        }
+    }
+
+    /// With what those nodes sign, as far as that is known.
+    pub(crate) fn keys_of(&self, nodes: impl IntoIterator<Item = u16>) -> Vec<(u16, PidKey)> {
+        let keys = self.keys.read();
+        nodes.into_iter().filter_map(|node| Some((node, keys.get(&node)?.0))).collect()
     }
 
     /// Whether there is, or was, a node of that number.

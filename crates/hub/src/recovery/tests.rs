@@ -225,6 +225,12 @@ fn a_pid_is_the_secret_of_one_session_of_one_life() {
     assert_eq!((other_node.read(&pid), other_node.of(address(3))), (None, None));
     other_node.meet(1, pids.own());
     assert_eq!((other_node.read(&pid), other_node.of(address(3))), (Some(address(3)), Some(pid.clone())));
+    let told = Pids::new(3, PidKey([4; 32]));
+    for (node, key) in pids.keys_of([1, 9]) {
+        told.hear_of(node, key);
+    }
+    told.hear_of(1, PidKey([5; 32]));
+    assert_eq!((told.read(&pid), told.has_met(9)), (Some(address(3)), false), "what came first counts");
     let other = pids.of(address(4)).expect("its own node");
     for wrong in ["", "x", &pid[..35], &format!("{pid}A"), &format!("{}{}", &other[..20], &pid[20..]), &"ä".repeat(18)]
     {

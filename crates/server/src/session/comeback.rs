@@ -404,11 +404,14 @@ impl Shard {
         lost
     }
 
-    /// Tells a client that something is lost.
+    /// Tells a client that something is lost: in these channels, or, if there are none, maybe in any.
     pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
         // What it was told by its name may be about anything.
         let channels = if channels.iter().any(|channel| is_direct(channel)) { &[] } else { channels };
-        let words = json!({ "channels": channels });
+        let words = match channels {
+            [] => json!({ "channels": channels, "all": true }),
+            _ => json!({ "channels": channels }),
+        };
         let message = Message { event: "gap".to_owned(), args: Args::one(&words), whole: false };
         match &app.dialect {
             Some(dialect) => self.say(session, member, dialect, &message),

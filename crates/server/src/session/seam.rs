@@ -149,6 +149,12 @@ impl Inbox {
         expected.chain(marking.iter().map(|marking| &marking.id)).cloned().collect()
     }
 
+    /// Whether that message was sent, and no acknowledgement of it is stored.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.sent.borrow().iter().any(|sent| !sent.settled && *sent.id == *id)
+            || self.marking.borrow().iter().any(|marking| *marking.id == *id)
+    }
+
     /// The heartbeat with that number is sent after everything.
     pub(super) fn asked(&self, beat: u32) {
         let mut sent = self.sent.borrow_mut();
@@ -203,7 +209,9 @@ mod tests {
         let inbox = Inbox::new();
         let a: [Arc<str>; 1] = ["a".into()];
         assert!(inbox.caught_up(0));
+        assert!(!inbox.has("a"));
         inbox.marks(&a);
+        assert!(inbox.has("a") && !inbox.has("b"));
         assert!(inbox.missed(), "it looks again");
         inbox.marked(&a);
         assert!(inbox.known().contains("a"), "the look may have begun before");

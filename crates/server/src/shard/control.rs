@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oyez_hub::address::AppId;
 use oyez_hub::channel::{is_roster, ruled_by};
-use oyez_hub::command::{Control, Device, Goodbye, Select, SocketInfo};
+use oyez_hub::command::{Control, Goodbye, Hearer, Select, SocketInfo};
 use oyez_hub::policy::Verdict;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
@@ -42,8 +42,17 @@ impl Shard {
             }
             Control::Hearers(app, select, reply) => {
                 let mut found = Vec::new();
-                self.each(*app, select, |member| found.push(device(member)));
+                self.each(*app, select, |member| found.push(hearer(member)));
                 let _ = reply.send(found);
+            }
+            Control::Devices(app, user, id, reply) => {
+                let (mut connected, mut handed) = (0, 0);
+                self.each(*app, &Select::User(Arc::clone(user)), |member| {
+                    let Some(inbox) = &member.inbox else { return };
+                    connected += 1;
+                    handed += usize::from(inbox.has(id));
+                });
+                let _ = reply.send((connected, handed));
             }
             Control::Recheck(app) => self.recheck(*app),
             Control::Replace(address) => {
@@ -142,10 +151,10 @@ impl Shard {
     }
 }
 
-fn device(member: &Rc<Member>) -> Device {
+fn hearer(member: &Rc<Member>) -> Hearer {
     let names = member.channels.borrow().names();
     let rosters = names.iter().filter(|name| is_roster(name)).filter_map(|name| ruled_by(name)).map(Arc::from);
-    Device { rosters: rosters.collect(), rights: Arc::clone(&member.identity.borrow().rights) }
+    Hearer { rosters: rosters.collect(), rights: Arc::clone(&member.identity.borrow().rights) }
 }
 
 fn describe(member: &Rc<Member>) -> Option<SocketInfo> {

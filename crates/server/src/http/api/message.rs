@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use oyez_hub::channel::devices_of;
+use oyez_hub::cluster::Devices;
 use oyez_hub::policy::expression::iso_millis;
 use oyez_hub::store::{self, Gone, State as Reached, Target};
 use oyez_protocol::code::Code;
@@ -51,8 +51,13 @@ pub(super) struct TraceAnswer {
     /// When it came to each state; those that were skipped have the time of the next one.
     #[schema(value_type = BTreeMap<String, u64>, example = json!({"delivered": 1_769_846_400_000_u64}))]
     reached: BTreeMap<Reached, u64>,
-    /// How many sessions of the user are connected to this node.
+    /// How many sessions of the user are connected, to this node or another one.
     connections: usize,
+    /// How many of those were handed it, and have not acknowledged it.
+    handed: usize,
+    /// Nodes that did not answer in time, by the numbers that logs call them: who is connected there is not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent: Vec<u16>,
     /// That it was sent to sessions which ended without acknowledging it.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<SentInfo>,
@@ -86,8 +91,10 @@ enum Verdict {
     Resent,
     /// The user may not hear it.
     Withheld,
-    /// Connected sessions have it, or are about to, and have not acknowledged it.
+    /// Connected sessions were handed it, and have not acknowledged it.
     Unacknowledged,
+    /// Sessions are connected, and none of them was handed it: they are behind, or may not hear it.
+    NotHanded,
     /// The user is not connected.
     NotConnected,
 }
@@ -141,14 +148,14 @@ pub(super) async fn trace(
         );
         return Err(ApiError::new(Code::NotFound, message));
     };
-    let connections = api.hub.channels().members(app.id, &devices_of(&user));
-    Ok(axum::Json(TraceAnswer::new(id, params.user, trace, connections)))
+    let devices = api.hub.devices(&app, &user, &id.as_str().into()).await;
+    Ok(axum::Json(TraceAnswer::new(id, params.user, trace, devices)))
 }
 
 impl TraceAnswer {
-    fn new(id: String, user: String, trace: store::Trace, connections: usize) -> Self {
-        let verdict = verdict(&trace, connections);
-        let summary = verdict.words(&user, &trace, connections);
+    fn new(id: String, user: String, trace: store::Trace, devices: Devices) -> Self {
+        let verdict = verdict(&trace, &devices);
+        let summary = verdict.words(&user, &trace, &devices) + &unknown(&devices.silent);
         Self {
             id,
             user,
@@ -159,7 +166,9 @@ impl TraceAnswer {
             via: trace.place.map(|(target, _)| target.into()),
             state: trace.state,
             reached: trace.reached.into_iter().collect(),
-            connections,
+            connections: devices.connected,
+            handed: devices.handed,
+            silent: devices.silent,
             sent: trace.sent.map(|(first_at, times)| SentInfo { first_at, times }),
             withheld: trace.withheld.map(|(reason, at)| Withheld { reason, at }),
             gone: trace.gone.map(|(why, at)| GoneInfo { why: why.into(), at }),
@@ -180,20 +189,22 @@ impl From<Gone> for Verdict {
 }
 
 /// The first that holds explains the rest.
-fn verdict(trace: &store::Trace, connections: usize) -> Verdict {
+fn verdict(trace: &store::Trace, devices: &Devices) -> Verdict {
     match trace {
         store::Trace { scheduled_for: Some(_), .. } => Verdict::Scheduled,
         store::Trace { place: None, .. } => Verdict::NotAddressed,
         store::Trace { gone: Some((why, _)), .. } => (*why).into(),
         store::Trace { state, .. } if *state > Reached::Pending => Verdict::Acknowledged,
+        _ if devices.handed > 0 => Verdict::Unacknowledged,
         store::Trace { withheld: Some(_), .. } => Verdict::Withheld,
-        _ if connections > 0 => Verdict::Unacknowledged,
+        _ if devices.connected > 0 => Verdict::NotHanded,
         _ => Verdict::NotConnected,
     }
 }
 
 impl Verdict {
-    fn words(self, user: &str, trace: &store::Trace, connections: usize) -> String {
+    fn words(self, user: &str, trace: &store::Trace, devices: &Devices) -> String {
+        let Devices { connected, handed, .. } = devices;
         let place = match &trace.place {
             Some((Target::Channel(channel), _)) => format!("the channel {channel}"),
             _ => "their inbox".to_owned(),
@@ -227,14 +238,27 @@ impl Verdict {
                 )
             }
             Self::Unacknowledged => format!(
-                "It was handed to {connections} connected session(s) of {user}, and {got}. It is sent again on every \
-                 connect until it is acknowledged."
+                "It was handed to {handed} of {connected} connected session(s) of {user}, and {got}. It is sent again on \
+                 every connect until it is acknowledged."
+            ),
+            Self::NotHanded => format!(
+                "{user} is connected, but none of {connected} session(s) was handed it: they are behind, or may not hear \
+                 it; {got}. It waits in {place}, and is sent at the latest on the next connect with the right to it."
             ),
             Self::NotConnected => {
                 format!("{user} is not connected, and {got}. It waits in {place}, and is sent when they connect.")
             }
         }
     }
+}
+
+/// What is not known because nodes did not answer.
+fn unknown(silent: &[u16]) -> String {
+    if silent.is_empty() {
+        return String::new();
+    }
+    let nodes: Vec<_> = silent.iter().map(ToString::to_string).collect();
+    format!(" Node(s) {} did not answer in time: who is connected there is not known.", nodes.join(", "))
 }
 
 /// What the user has heard and said of it.

@@ -187,10 +187,10 @@ impl Node {
 /// A shard without clients: describes `sessions`, and hands on everything else.
 async fn shard(mut inbox: UnboundedReceiver<Mail>, outbox: UnboundedSender<Mail>, sessions: Vec<SocketInfo>) {
     while let Some(mail) = inbox.recv().await {
-        if let Mail::Control(Control::Describe(_, _, reply)) = mail {
-            let _ = reply.send(sessions.clone());
-        } else {
-            let _ = outbox.send(mail);
+        match mail {
+            Mail::Control(Control::Describe(_, _, reply)) => drop(reply.send(sessions.clone())),
+            Mail::Control(Control::Devices(.., reply)) => drop(reply.send((0, 0))),
+            mail => drop(outbox.send(mail)),
         }
     }
 }
