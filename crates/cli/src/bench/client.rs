@@ -146,7 +146,7 @@ impl Client {
                 }
             };
             let end = kept + read;
-            let used = self.feed(&scratch[..end], shared, now)?;
+            let used = self.feed(&scratch[..end], shared, now.saturating_sub(self.wire.lain()))?;
             scratch.copy_within(used..end, 0);
             kept = end - used;
             if scratch.len() < kept + READ {

@@ -21,8 +21,8 @@ use crate::progress::Progress;
 
 /// A line on stdin.
 const WAKER: Token = Token(usize::MAX);
-/// How many events are taken at once.
-const EVENTS: usize = 1024;
+/// How many events are taken at once: what is due to be published waits for no more of them.
+const EVENTS: usize = 64;
 /// The longest time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
 /// How long a server may work on after the last message was heard.

@@ -4,6 +4,7 @@
 //! found and counted where it lies in the buffer; nothing is parsed. Every delivery is numbered, and a run fails when
 //! one is lost or comes twice.
 
+mod arrivals;
 mod asks;
 mod client;
 mod frames;

@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token};
 use rustls::ClientConnection;
 use socket2::SockRef;
 
+use super::arrivals::Arrivals;
 use super::target::Address;
 
 /// A connection; edge-triggered, so it is read and written until it would block.
@@ -21,6 +22,7 @@ pub(super) struct Wire {
     connected: bool,
     out: Vec<u8>,
     written: usize,
+    arrivals: Arrivals,
 }
 
 impl Wire {
@@ -32,8 +34,9 @@ impl Wire {
             SockRef::from(&stream).set_recv_buffer_size(4096)?;
         }
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let arrivals = Arrivals::of(&stream)?;
         let tls = address.begin_tls().transpose().map_err(io::Error::other)?.map(Box::new);
-        Ok(Self { stream, peer: address.socket, tls, connected: false, out: Vec::new(), written: 0 })
+        Ok(Self { stream, peer: address.socket, tls, connected: false, out: Vec::new(), written: 0, arrivals })
     }
 
     /// What is to be sent; [`Wire::flush`] sends it.
@@ -101,7 +104,7 @@ impl Wire {
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let read = match &self.tls {
-                None => self.stream.read(into),
+                None => self.arrivals.read(&mut self.stream, into),
                 Some(_) => self.read_tls(into),
             };
             match read {
@@ -111,6 +114,11 @@ impl Wire {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// For how many nanoseconds what was read last had lain here, unless it was encrypted.
+    pub(super) fn lain(&self) -> u64 {
+        self.arrivals.lain
     }
 
     /// Whether a short read has emptied the socket, so that what comes later is a new event. Inside of TLS it may only
