@@ -1,7 +1,7 @@
 //! What somebody may hear now of what lies in a user's inbox. The rest is withheld: it waits until they may, and
 //! meanwhile they neither count it nor bring it forward unseen.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -14,12 +14,12 @@ use crate::clock::span;
 use crate::command::{Control, Hearer, Select};
 use crate::policy::Rights;
 use crate::policy::grants::Audience;
-use crate::store::{Found, Item, Owner, Query, Seq, State, StoreError, Which};
+use crate::store::{Found, Item, Owner, Query, Seq, State, StoreError, Target, Which};
 
 /// Messages that are looked at in one go.
 const PAGE: usize = 1_000;
 
-/// The most that are counted where each has to be looked at; see [`crate::store::Store::unread`].
+/// The most that are counted in one place; see [`crate::store::Store::unread`].
 const COUNTED: usize = 10_000;
 
 /// What somebody may hear.
@@ -127,14 +127,21 @@ impl Inboxes {
         }
         let states = vec![State::Pending, State::Delivered, State::Seen];
         let mut query = Query { states, newest_first: true, after: None, limit: PAGE };
-        let (mut unread, mut examined) = (HashSet::new(), 0);
+        let (mut unread, mut counted) = (HashSet::new(), HashMap::<Target, usize>::new());
         loop {
             let page = self.store.list(of, query.clone(), span().earliest).await?;
-            examined += page.items.len();
-            let heard = page.items.iter().filter(|item| hearers.iter().any(|hearing| hearing.hears(app, item)));
-            unread.extend(heard.map(|item| Arc::clone(&item.message.id)));
+            for item in page.items {
+                if unread.contains(&item.message.id) || !hearers.iter().any(|hearing| hearing.hears(app, &item)) {
+                    continue;
+                }
+                let there = counted.entry(item.via).or_default();
+                *there += 1;
+                if *there <= COUNTED {
+                    unread.insert(item.message.id);
+                }
+            }
             query.after = page.next;
-            if page.next.is_none() || examined >= COUNTED {
+            if page.next.is_none() {
                 return Ok(unread.len() as u64);
             }
         }

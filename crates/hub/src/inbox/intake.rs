@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::unconstrained;
 use tracing::warn;
 
 use super::Inboxes;
@@ -287,7 +288,8 @@ impl Inboxes {
     }
 
     async fn queue<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        // A turn of the runtime's that is over must not put it behind others: those are woken the last one first.
+        unconstrained(self.jobs.send(job)).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }

@@ -2,6 +2,7 @@
 //! that none hears an older number last.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,7 +17,6 @@ use crate::app::App;
 use crate::channel::roster_of;
 use crate::command::Select;
 use crate::store::{StoreError, Target};
-use std::sync::Arc;
 
 /// From one count of what is unread to the next.
 const COUNTED_EVERY: Duration = Duration::from_millis(250);
@@ -29,11 +29,13 @@ type User = (AppId, Arc<str>);
 pub(super) struct Uncounted {
     /// Each with whether it changed by what was done here, so that other nodes are to hear of it.
     places: HashMap<(AppId, Target), bool>,
+    /// Users who are to hear it though it did not change: of new devices.
+    asking: Vec<User>,
     /// Somebody is telling them.
     told: bool,
 }
 
-/// Users on rosters, who wait for their turn: one publication may concern thousands of them.
+/// Users on rosters, and users of new devices, who wait for their turn: there may be thousands of them at once.
 #[derive(Debug, Default)]
 struct Waiting {
     order: VecDeque<User>,
@@ -77,6 +79,21 @@ impl Hub {
         }
         let mut uncounted = inboxes.uncounted.lock();
         *uncounted.places.entry((app.id, whose.clone())).or_default() |= tell_others;
+        self.count_soon(&mut uncounted);
+    }
+
+    /// Has the devices of a user on this node hear how much is unread, behind those for whom it changed: all users may have
+    /// come back at once.
+    pub fn unread_asked(&self, app: &App, user: Arc<str>) {
+        let told = app.inbox.as_ref().is_some_and(|rules| rules.words.unread.is_some());
+        if let Some(inboxes) = self.inboxes().filter(|_| told) {
+            let mut uncounted = inboxes.uncounted.lock();
+            uncounted.asking.push((app.id, user));
+            self.count_soon(&mut uncounted);
+        }
+    }
+
+    fn count_soon(&self, uncounted: &mut Uncounted) {
         if !std::mem::replace(&mut uncounted.told, true) {
             let hub = self.clone();
             self.spawn(async move { hub.tell_unread().await });
@@ -85,19 +102,21 @@ impl Hub {
 
     /// Counts for one user after the other, at once for the first change and then in rounds: what changes between two of
     /// them, a hundred messages of one user maybe, is counted once. A round begins with those whose own inboxes changed;
-    /// those on rosters share what is left of its time, so that many of them do not keep all others waiting.
+    /// those on rosters, and those who have just come, share what is left of its time, so that many of them do not keep all others
+    /// waiting.
     async fn tell_unread(&self) {
         let Some(inboxes) = self.inboxes() else { return };
         let mut waiting = Waiting::default();
         loop {
             let places = {
                 let mut uncounted = inboxes.uncounted.lock();
+                uncounted.asking.drain(..).for_each(|user| waiting.push(user));
                 uncounted.told = !uncounted.places.is_empty() || !waiting.users.is_empty();
+                if !uncounted.told {
+                    return;
+                }
                 std::mem::take(&mut uncounted.places)
             };
-            if places.is_empty() && waiting.users.is_empty() {
-                return;
-            }
             let next = Instant::now() + COUNTED_EVERY;
             for ((app, whose), tell_others) in places {
                 if let Some(others) = self.cluster().filter(|_| tell_others) {

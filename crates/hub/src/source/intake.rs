@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use oyez_protocol::json::MAX_DEPTH;
 use parking_lot::Mutex;
+use tokio::task::unconstrained;
 use tracing::{debug, warn};
 
 use super::{Arrival, Figures, Plan, Planned, Poison, Source, Storm, Taken, WhenStormy};
@@ -213,6 +214,11 @@ impl Intake {
 
     /// Keeps a storm from the channels that are in it.
     async fn calm(&self, app: &App, source: &Source, storm: Storm, publish: &mut Publish) {
+        // Whoever waits has all that come after it wait: their order is kept.
+        let _turn = match storm.policy {
+            WhenStormy::Defer => Some(unconstrained(source.turn.lock()).await),
+            WhenStormy::DropNewest => None,
+        };
         let mut calm = Vec::with_capacity(publish.to.len());
         for channel in std::mem::take(&mut publish.to) {
             let (mut hears, mut counted) = (true, false);

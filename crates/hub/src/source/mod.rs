@@ -51,6 +51,8 @@ pub struct Source {
     /// What is counted.
     pub figures: Arc<Figures>,
     memory: Arc<storm::Memory>,
+    /// Whose turn it is where messages wait: one after the other.
+    turn: Arc<tokio::sync::Mutex<()>>,
     said: Arc<intake::Said>,
 }
 
@@ -70,6 +72,7 @@ impl Source {
             seen: Arc::default(),
             figures: Arc::default(),
             memory: Arc::default(),
+            turn: Arc::default(),
             said: Arc::default(),
         }
     }

@@ -13,11 +13,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::channel::{devices_of, is_roster, roster_of};
+use oyez_hub::channel::{devices_of, is_roster, roster_of, ruled_by};
 use oyez_hub::command::{Command, CommandError, Marking};
-use oyez_hub::delivery::Target as Audience;
 use oyez_hub::inbox::{Hearing, Inboxes};
-use oyez_hub::policy::grants::Action;
+use oyez_hub::policy::grants::{Action, Audience as Wanted};
 use oyez_hub::promise::Acknowledge;
 use oyez_hub::store::{Item, Owner, Page, Seq, State, Step, StoreError, Target, Which};
 use oyez_protocol::message::Args;
@@ -86,7 +85,28 @@ impl Shard {
             // What is stored after the page that is read next, on any node, is heard.
             hub.reach().await;
             shard.catch_up_on(inboxes, &of, &member).await;
-            hub.unread_changed(&app, &Target::User(user));
+            hub.unread_asked(&app, user);
+        });
+    }
+
+    /// The same for the channel of a roster on which its user was put just now, once the app's backend has allowed it; what
+    /// was stored there meanwhile lies in the store.
+    pub(crate) fn enter_roster_when_allowed(self: &Rc<Self>, member: &Rc<Member>, roster: &Arc<str>) {
+        let (shard, member, roster) = (Rc::clone(self), Rc::clone(member), Arc::clone(roster));
+        tokio::task::spawn_local(async move {
+            let Some(channel) = ruled_by(&roster) else { return };
+            let (app, identity) = (shard.hub.app(member.app), Arc::clone(&member.identity.borrow()));
+            let Ok(inboxes) = shard.hub.inboxes_of(&app) else { return };
+            if shard.permit(&app, &identity, Action::Subscribe, channel).await.is_err() || !shard.is_member(&member) {
+                return;
+            }
+            shard.join(&member, shard.key(app.id, &roster));
+            let of = app.owner(&identity.user);
+            if !shard.rosters_of(&app, inboxes, &of, &member).await.iter().any(|on| **on == *channel) {
+                shard.leave(&member, shard.key(app.id, &roster));
+                return;
+            }
+            shard.look_again_for(app.id, member).await;
         });
     }
 
@@ -158,7 +178,7 @@ impl Shard {
         if self.is_member(&member) && member.inbox.as_ref().is_some_and(|inbox| inbox.missed()) {
             let user = Arc::clone(&member.identity.borrow().user);
             self.catch_up_on(inboxes, &app.owner(&user), &member).await;
-            hub.unread_changed(&app, &Target::User(user));
+            hub.unread_asked(&app, user);
         }
     }
 
@@ -210,7 +230,10 @@ impl Shard {
             if known.contains(&item.message.id) {
                 continue;
             }
-            let refusal = self.refusal(app, member, &item.via, &mut rights).await;
+            let refusal = match self.refusal(app, member, &item.via, &mut rights).await {
+                None => exclusion(app, member, item),
+                refusal => refusal,
+            };
             if inbox.turned() != turn {
                 return Err(Broken::Stale);
             }
@@ -262,15 +285,6 @@ impl Shard {
         let session = member.session.upgrade().filter(|_| self.is_member(member)).ok_or(Broken::Gone)?;
         let inbox = member.inbox.as_ref().ok_or(Broken::Gone)?;
         let publication = self.hub.publication_of(app, &item.message, &[(item.via.clone(), item.seq)]);
-        if let Audience::Channels(heard) = &publication.to
-            && let Some(audience) = heard.first().and_then(|heard| heard.audience.as_ref())
-            && !audience.admits(&member.identity.borrow().rights)
-        {
-            let of = app.owner(&member.identity.borrow().user);
-            let reason = "not in the channel's audience".to_owned();
-            self.note(&of, &item.message.id, Step::Withheld(reason), clock::unix_millis());
-            return Ok(());
-        }
         let ack = self.take_ack_id();
         let variant = Variant::of_member(&session, member);
         let parcel = variant.publication(&member.namespace, Some(ack), &publication, None);
@@ -385,6 +399,13 @@ impl Shard {
             }
         });
     }
+}
+
+/// Why a message is not for a member where it lies, though the member may hear what lies there; none: it is.
+fn exclusion(app: &App, member: &Member, item: &Item) -> Option<String> {
+    let wanted = Wanted::MayHear(item.message.audience.of(&item.via)?.to_string());
+    let admits = app.policy.admits(&wanted, &member.identity.borrow().rights);
+    (!admits).then(|| "not in the channel's audience".to_owned())
 }
 
 /// The store has been told what a client said about these messages.

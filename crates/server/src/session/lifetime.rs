@@ -116,6 +116,10 @@ impl Shard {
         self.set_times(member);
         self.schedule(session);
         self.leave_lost(app, member, &identity).await;
+        if member.inbox.is_some() {
+            // With other rights something else is heard.
+            self.hub.unread_asked(app, Arc::clone(&identity.user));
+        }
         if let Some(trail) = member.trail.as_ref().filter(|_| Arc::ptr_eq(&member.identity.borrow(), &identity)) {
             trail.decided_for(&identity);
         }

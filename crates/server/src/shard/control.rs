@@ -25,8 +25,12 @@ impl Shard {
     pub(crate) fn control(self: &Rc<Self>, control: &Control) {
         match control {
             Control::Join(app, select, channels) => self.each(*app, select, |member| {
-                for name in channels.iter().filter(|name| self.may_be_put_into(member, name)) {
-                    self.join(member, self.key(member.app, name));
+                for name in channels {
+                    match self.ruling_on(member, name) {
+                        None | Some(Verdict::Allow(_)) => drop(self.join(member, self.key(member.app, name))),
+                        Some(Verdict::Deny { .. }) => {}
+                        Some(Verdict::Ask(_)) => self.enter_roster_when_allowed(member, name),
+                    }
                 }
             }),
             Control::Leave(app, select, channels) => self.each(*app, select, |member| {
@@ -87,12 +91,11 @@ impl Shard {
         }
     }
 
-    /// Whether a backend's word is enough: it may put sessions into any channel, and users on any roster, but what is said
-    /// to a roster is heard by those only whom the rules do not deny it.
-    fn may_be_put_into(&self, member: &Member, name: &str) -> bool {
-        let Some(channel) = ruled_by(name).filter(|channel| *channel != name) else { return true };
-        let verdict = self.hub.app(member.app).policy.subscribe(&member.identity.borrow(), channel);
-        !matches!(verdict, Verdict::Deny { .. })
+    /// What the rules say of putting a member into a channel; `None`: a backend's word is enough. It is for any channel, but
+    /// what is said to a roster is heard by those only whom the rules allow it, or the app's backend where they ask that.
+    fn ruling_on(&self, member: &Member, name: &str) -> Option<Verdict> {
+        let channel = ruled_by(name).filter(|channel| *channel != name)?;
+        Some(self.hub.app(member.app).policy.subscribe(&member.identity.borrow(), channel))
     }
 
     /// Ends one membership by command, or with the connection all of its memberships: each is told in its namespace.
