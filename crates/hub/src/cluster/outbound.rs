@@ -244,6 +244,12 @@ impl Carrier {
         for entry in entries {
             match entry {
                 Entry::Missing(more) => missing.add(more),
+                // It may be heard by now, but what was not said before could not be told before it.
+                Entry::Letter(Written { kept: Some((app, channels)), .. }) if !batch.tells => {
+                    cluster.figures.unsaid.fetch_add(1, Relaxed);
+                    missing.note(app, channels);
+                    missing.last = Some(now());
+                }
                 Entry::Letter(Written { topics, payload, kept }) => {
                     if let Some((app, channels)) = kept {
                         // Before what comes after it.

@@ -132,7 +132,7 @@ pub enum WhenFull {
     /// acknowledged something else, the oldest.
     #[default]
     DropOldest,
-    /// The new message is refused.
+    /// The oldest acknowledged message goes, and where there is none, the new one is refused. Of a channel it is refused.
     Refuse,
 }
 

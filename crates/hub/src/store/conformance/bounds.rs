@@ -34,6 +34,15 @@ pub(super) async fn refuse_where_that_is_the_policy(store: &dyn Store) {
     store.delete(&ann(), vec!["2".into()], NOW).await.unwrap();
     store.put(bounded("5", &[user("ann")], WhenFull::Refuse), NOW).await.unwrap();
     assert_eq!(waiting(store, &ann(), NOW).await, "1 3 5");
+    // What is acknowledged makes room, wherever it lies.
+    for (id, new, left) in [("3", "6", "1 5 6"), ("1", "7", "5 6 7")] {
+        store.mark(&ann(), Which::Ids(vec![id.into()]), State::Delivered, NOW).await.unwrap();
+        let stored = store.put(bounded(new, &[user("ann")], WhenFull::Refuse), NOW).await.unwrap();
+        assert_eq!(stored.dropped, [(user("ann"), id.into())]);
+        assert_eq!(waiting(store, &ann(), NOW).await, left);
+        let error = store.put(bounded("8", &[user("ann")], WhenFull::Refuse), NOW).await.unwrap_err();
+        assert_eq!(error, StoreError::InboxFull("user ann".to_owned()));
+    }
     sound(store).await;
 }
 

@@ -74,11 +74,16 @@ pub(super) fn append(
     let mut head: Head = get(transaction, &key)?.unwrap_or_default();
     let mut dropped = Vec::new();
     while head.count >= bound.most.max(1) {
-        if bound.when_full == WhenFull::Refuse {
-            return Ok(Appended::Full);
+        match drop_one(transaction, app, target, &mut head, bound.when_full, now)? {
+            Some(id) => dropped.push(id),
+            None if bound.when_full == WhenFull::Refuse => {
+                if !dropped.is_empty() {
+                    transaction.put(key, &head);
+                }
+                return Ok(Appended::Full);
+            }
+            None => break,
         }
-        let Some(id) = drop_one(transaction, app, target, &mut head, now)? else { break };
-        dropped.push(id);
     }
     let seq = transaction.next();
     if head.count == 0 {
@@ -95,12 +100,13 @@ pub(super) fn append(
     Ok(Appended::At(seq, dropped))
 }
 
-/// Makes room: the oldest acknowledged entry goes, else the oldest.
+/// Makes room: the oldest acknowledged entry goes, else, unless the new one is refused then, the oldest.
 fn drop_one(
     transaction: &mut Transaction<'_>,
     app: &str,
     target: &Target,
     head: &mut Head,
+    when_full: WhenFull,
     now: u64,
 ) -> Result<Option<Arc<str>>, StoreError> {
     let Some(first) = first_from(transaction, app, target, head.first)? else { return Ok(None) };
@@ -118,6 +124,10 @@ fn drop_one(
             victim = entry.seq;
             Ok(ControlFlow::Break(()))
         })?;
+    }
+    let is_acknowledged = victim != first || matches!(target, Target::User(_)) && first <= head.progress.acknowledged;
+    if when_full == WhenFull::Refuse && !is_acknowledged {
+        return Ok(None);
     }
     head.first = if victim == first { first + 1 } else { first };
     let key = key::entry(app, target, victim);

@@ -41,11 +41,11 @@ end
 -- What has to be written before anything is dropped.
 local before_drop
 
--- Makes room: the oldest acknowledged entry goes, else the oldest.
-local function drop_one(target, now)
+-- Makes room: the oldest acknowledged entry goes, else, unless others refuse then, the oldest.
+local function drop_one(target, now, refuses)
   if before_drop then before_drop() end
   local member, state, place = oldest_of(target, 1, 4)
-  if not member then member, state, place = oldest_of(target, 0, 0) end
+  if not member and not refuses then member, state, place = oldest_of(target, 0, 0) end
   return member and remove(target, member, state, place, DROPPED, now)
 end
 
@@ -54,8 +54,8 @@ local function append(target, member, expires, most, refuses, now)
   local head = P .. 'h:' .. target
   local count, dropped = num(call('HGET', head, 'n') or 0), {}
   while count >= most do
-    if refuses then return nil end
-    local id = drop_one(target, now)
+    local id = drop_one(target, now, refuses)
+    if not id and refuses then return nil end
     if not id then break end
     dropped[#dropped + 1] = id
     count = count - 1
