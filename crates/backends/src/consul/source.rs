@@ -145,7 +145,12 @@ async fn ask(options: &Options, index: u64) -> Result<(Vec<Check>, u64), Fault> 
     }
     // Without an index one would ask without end; zero does not wait.
     let next = next.ok_or_else(|| strange("the answer has no X-Consul-Index", options))?.max(1);
-    let body = read(response, ANSWER_MAX).await.map_err(|error| fault(error, options))?;
+    let body = read(response, ANSWER_MAX + 1).await.map_err(|error| fault(error, options))?;
+    if body.len() > ANSWER_MAX {
+        let said = format!("the answer is too large: more than {} MiB", ANSWER_MAX >> 20);
+        let help = "have fewer checks, or checks that print less".to_owned();
+        return Err(Fault { trouble: Trouble::Other, said, help });
+    }
     let checks = serde_json::from_slice(&body).map_err(|error| strange(&error.to_string(), options))?;
     Ok((checks, next))
 }
