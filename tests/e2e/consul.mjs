@@ -12,7 +12,7 @@ function duration(text) {
 }
 
 /**
- * A Consul that is not started yet: {address, start, stop, set, remove, touch, restore, refuse, asked}. It is gone after
+ * A Consul that is not started yet: {address, start, stop, set, remove, touch, restore, unindexed, refuse, asked}. It is gone after
  * `t`. With `token`, only who shows it is answered.
  */
 export async function consul(t, { token } = {}) {
@@ -21,12 +21,13 @@ export async function consul(t, { token } = {}) {
   let index = 10;
   let waiting = new Set();
   let refusal;
+  let zero = false;
   let server;
   let port = 0;
   const asked = [];
 
   const wake = () => { for (const go of waiting) go(); waiting = new Set(); };
-  const changed = (at = index + 1) => { index = at; wake(); };
+  const changed = (at = index + 1) => { if (!zero) index = at; wake(); };
   const answer = (response) => {
     response.writeHead(200, {
       'Content-Type': 'application/json', 'X-Consul-Effective-Consistency': 'leader', 'X-Consul-Index': index,
@@ -47,7 +48,7 @@ export async function consul(t, { token } = {}) {
     if (!Number.isInteger(after)) return say(response, 400, 'Invalid index');
     if (Number.isNaN(wait)) return say(response, 400, 'Invalid wait time');
     // One that is ahead waits, too, and is told the lesser index then.
-    if (after > 0 && after >= index) {
+    if (!zero && after > 0 && after >= index) {
       const over = new AbortController();
       const woken = new Promise((resolve) => waiting.add(resolve));
       response.on('close', () => over.abort());
@@ -84,6 +85,8 @@ export async function consul(t, { token } = {}) {
     touch() { changed(); },
     /** It begins anew, from a copy: the index is an earlier one. */
     restore(at) { changed(at); },
+    /** Every answer says index 0 and comes at once, as of what stands in front of a Consul and knows of no waiting. */
+    unindexed() { index = 0; zero = true; wake(); },
     /** It answers everything with this status and text, or as usual again. */
     refuse(...how) { refusal = how.length > 0 ? how : undefined; wake(); },
   };

@@ -70,6 +70,22 @@ test('each change is told once: also when nothing comes for a while, when other 
   assert.equal(await figure(server, 'failures', 'health', { reason: 'unreachable' }), 0);
 });
 
+test('an index of zero, which does not wait: changes are told all the same, and it is not asked without end', async (t) => {
+  const fake = await consul(t);
+  await fake.start();
+  fake.unindexed();
+  fake.set('user', 'u1', 'passing');
+  const { server, ann } = await start(t, fake.address);
+  await working(server, 'health');
+  fake.set('user', 'u1', 'critical');
+  await ann.heard.take('consul.service.changed', undefined, 10_000);
+  const before = fake.asked.length;
+  const begun = performance.now();
+  await eventually(() => fake.asked.length >= before + 3, 'it asks again', 10_000);
+  assert.ok(performance.now() - begun > 1_500, 'about once a second');
+  assert.deepEqual(changes(ann), ['user passing critical']);
+});
+
 test('a Consul that is not there yet, that loses its leader and comes back; what changed meanwhile is told then', async (t) => {
   const fake = await consul(t);
   await fake.start();

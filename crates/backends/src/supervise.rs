@@ -15,6 +15,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The longest one.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A connection that worked for less may be one that always ends so soon: the waits go on growing.
+const STEADY: Duration = Duration::from_secs(3);
+
 /// What to do about a server whose certificate nobody here believes.
 pub(crate) const BELIEVE: &str =
     "name whom to believe in `ca`, and call the server by a name that stands in its certificate";
@@ -69,6 +72,14 @@ impl Backoff {
         self.next = (self.next * 2).min(self.longest);
         wait
     }
+
+    /// The wait that is due after a connection that worked for so long.
+    fn wait_after(&mut self, worked: Duration) -> Duration {
+        if worked >= STEADY {
+            *self = Self::up_to(self.longest);
+        }
+        self.wait()
+    }
 }
 
 /// Has `session` read from a source again and again until it is stopped, which ends it with `Ok`.
@@ -78,17 +89,17 @@ where
 {
     let (app, source) = (intake.app_name(), intake.name());
     let mut backoff = Backoff::up_to(LONGEST);
+    let mut begun = Instant::now();
     while let Err(Fault { trouble, said, help }) = session().await {
-        if intake.figures().is_working() {
-            backoff = Backoff::up_to(LONGEST);
-        }
+        let worked = if intake.figures().is_working() { begun.elapsed() } else { Duration::ZERO };
         intake.figures().fails(trouble);
-        let wait = backoff.wait();
+        let wait = backoff.wait_after(worked);
         warn!(event = "source_failed", app, source, reason = trouble.word(), said, help, again_in = ?wait);
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
         }
+        begun = Instant::now();
     }
     intake.figures().stopped();
     info!(event = "source_stopped", app, source);
@@ -104,5 +115,16 @@ mod tests {
         let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
         assert!((FIRST / 2..=FIRST).contains(&waits[0]), "{waits:?}");
         assert!((LONGEST / 2..=LONGEST).contains(&waits[11]), "{waits:?}");
+    }
+
+    #[test]
+    fn waits_begin_anew_only_after_a_connection_that_lasted() {
+        let mut backoff = Backoff::up_to(LONGEST);
+        let first = backoff.wait_after(STEADY / 2);
+        assert!(first <= FIRST, "{first:?}");
+        let waits: Vec<_> = (0..8).map(|_| backoff.wait_after(STEADY / 2)).collect();
+        assert!(waits[7] >= LONGEST / 2, "{waits:?}");
+        let anew = backoff.wait_after(STEADY);
+        assert!(anew <= FIRST, "{anew:?}");
     }
 }

@@ -60,6 +60,24 @@ test('where Redis does not tell, nobody comes in with such a token, and all are 
   await assertRefused(server, jwt);
 });
 
+test('a key that is no text, and so no token, keeps no other from being read', async (t) => {
+  const { broker, server, pages, signOut } = await start(t, '--notify-keyspace-events', 'Kg$');
+  await broker.ask('EVAL', "redis.call('SET', 'token:blacklist:\\255\\254', '1')", '0');
+  const [old, later] = [mint(newUser()), newUser()];
+  const first = pages.raw(`/ws?token=${old}`);
+  await first.take('welcome');
+  // All keys are read anew; what is signed out meanwhile is found there, or told.
+  await broker.ask('CLIENT', 'KILL', 'TYPE', 'pubsub');
+  await signOut(old);
+  assert.equal(await first.closed, REVOKED);
+  const jwt = mint(later);
+  const page = await pages.as(later, { jwt });
+  await signOut(jwt);
+  assert.equal(await page.closed, REVOKED);
+  await assertRefused(server, jwt);
+  assert.ok(!server.logs.some((line) => line.includes('UTF-8')));
+});
+
 test('what was written before the start counts, and without Redis everybody who has a good token comes in', async (t) => {
   const broker = await redis(t);
   await broker.start();

@@ -1,6 +1,6 @@
 //! What the checks of a Consul say of services, and what has changed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,14 +71,16 @@ pub(super) type Services = BTreeMap<String, Service>;
 
 /// What the checks say of the services that are wanted. A check of a node counts for all that runs there.
 pub(super) fn services(checks: &[Check], wanted: impl Fn(&str) -> bool) -> Services {
-    let of_node = |node: &str| {
-        let own = checks.iter().filter(|check| check.service_name.is_empty() && check.node == node);
-        own.map(|check| Status::of(&check.status)).max()
-    };
+    let mut nodes: HashMap<&str, Status> = HashMap::new();
+    for check in checks.iter().filter(|check| check.service_name.is_empty()) {
+        let status = nodes.entry(&check.node).or_insert(Status::Passing);
+        *status = (*status).max(Status::of(&check.status));
+    }
     let mut found: BTreeMap<(&str, &str, &str), Status> = BTreeMap::new();
     for check in checks.iter().filter(|check| !check.service_name.is_empty() && wanted(&check.service_name)) {
         let place = (check.service_name.as_str(), check.node.as_str(), check.service_id.as_str());
-        let status = found.entry(place).or_insert_with(|| of_node(&check.node).unwrap_or(Status::Passing));
+        let status =
+            found.entry(place).or_insert_with(|| nodes.get(check.node.as_str()).copied().unwrap_or(Status::Passing));
         *status = (*status).max(Status::of(&check.status));
     }
     let mut services: BTreeMap<String, Vec<Instance>> = BTreeMap::new();

@@ -26,6 +26,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// The least time between two questions, while something changes all the time.
 const PACE: Duration = Duration::from_millis(100);
 
+/// The least time after an answer that should have waited and did not: it is no Consul as it should be that answers.
+const CALM: Duration = Duration::from_secs(5);
+
 /// The longest answer that is read, in bytes.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 
@@ -104,8 +107,8 @@ async fn session(
     let mut told = told.lock().await;
     let mut index = 0;
     loop {
-        let earliest = Instant::now() + PACE;
-        let (found, now) = tokio::select! {
+        let asked = Instant::now();
+        let (checks, now) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             answer = ask(options, index) => answer?,
         };
@@ -113,25 +116,24 @@ async fn session(
             info!(event = "source_connected", app = intake.app_name(), source = intake.name(), place = options.place());
             intake.figures().works();
         }
-        if let Some(checks) = found {
-            let new = services(&checks, |service| options.wants(service));
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                taken = tell(intake, told.as_ref(), &new) => if !taken { return Ok(()) },
-            }
-            *told = Some(new);
+        let new = services(&checks, |service| options.wants(service));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            taken = tell(intake, told.as_ref(), &new) => if !taken { return Ok(()) },
         }
+        *told = Some(new);
+        let pace = if now == index { CALM.min(options.wait) } else { PACE };
         // An index that goes backwards is of a Consul that was restored or begun anew: all is asked for again.
         index = if now < index { 0 } else { now };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = sleep_until(earliest) => {}
+            () = sleep_until(asked + pace) => {}
         }
     }
 }
 
-/// What the checks are after `index`, and the index then; no checks: nothing has changed in time.
-async fn ask(options: &Options, index: u64) -> Result<(Option<Vec<Check>>, u64), Fault> {
+/// What the checks are, once something has changed after `index` or the time is over, and the index then.
+async fn ask(options: &Options, index: u64) -> Result<(Vec<Check>, u64), Fault> {
     let wait = options.wait.as_secs().max(1);
     let url = format!("{}/v1/health/state/any?index={index}&wait={wait}s", options.url);
     let most = options.wait + options.wait / 16 + PATIENCE;
@@ -141,15 +143,16 @@ async fn ask(options: &Options, index: u64) -> Result<(Option<Vec<Check>>, u64),
         let said = timeout(PATIENCE, read(response, 300)).await.ok().and_then(Result::ok).unwrap_or_default();
         return Err(refused(status, &String::from_utf8_lossy(&said), options));
     }
-    // Without an index one would ask without end.
-    let next = next.ok_or_else(|| strange("the answer has no X-Consul-Index", options))?;
-    if next == index {
-        return Ok((None, next));
+    // Without an index one would ask without end; zero does not wait.
+    let next = next.ok_or_else(|| strange("the answer has no X-Consul-Index", options))?.max(1);
+    let body = read(response, ANSWER_MAX + 1).await.map_err(|error| fault(error, options))?;
+    if body.len() > ANSWER_MAX {
+        let said = format!("the answer is too large: more than {} MiB", ANSWER_MAX >> 20);
+        let help = "have fewer checks, or checks that print less".to_owned();
+        return Err(Fault { trouble: Trouble::Other, said, help });
     }
-    let body = read(response, ANSWER_MAX).await.map_err(|error| fault(error, options))?;
     let checks = serde_json::from_slice(&body).map_err(|error| strange(&error.to_string(), options))?;
-    // Zero does not wait.
-    Ok((Some(checks), next.max(1)))
+    Ok((checks, next))
 }
 
 fn index_of(response: &Response) -> Option<u64> {

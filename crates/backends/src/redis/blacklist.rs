@@ -162,7 +162,9 @@ async fn read_all(options: &Options, intake: &Intake, aside: &mut MultiplexedCon
         loop {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{}*", literal(prefix))).arg("COUNT").arg(BATCH);
-            let (next, keys): (u64, Vec<String>) = scan.query_async(aside).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(aside).await?;
+            // A key that is no text holds no token, and must not keep the others from being read.
+            let keys: Vec<_> = keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
             take(options, intake, aside, &keys).await?;
             cursor = next;
             if cursor == 0 {
