@@ -86,7 +86,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             if name.starts_with("dead") {
                 // All wait for one lock, and for the end.
-                drop(ended.lock().recv());
+                ended.lock().recv().unwrap_err();
             }
             Ok(vec![([127, 0, 0, 1], 0).into()])
         });
