@@ -34,6 +34,9 @@ const ID_MAX: usize = 200;
 /// Longest wait for acknowledgements, in milliseconds.
 const WAIT_MAX_MS: u64 = 60_000;
 
+/// Most channels that a hint names.
+const HINTED_MAX: usize = 5;
+
 /// A publication.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -153,7 +156,7 @@ pub(super) struct PublishAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Value>>)]
     answers: Option<Vec<Box<RawValue>>>,
-    /// What is odd about it, for people: no rule of the app covers its channel.
+    /// What is odd about it, for people: no rule of the app covers some of its channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
@@ -224,8 +227,12 @@ pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -
 fn hint(app: &App, to: &[String]) -> Option<String> {
     app.dialect.as_ref()?;
     let is_channel = |name: &str| name != EVERYONE && name.parse::<Address>().is_err();
-    let name = to.iter().find(|name| app.policy.pattern(name).is_none() && is_channel(name))?;
-    Some(format!("no [[app.{}.channel]] matches `{name}`: no client can subscribe to it", app.name))
+    let odd = |name: &&String| app.policy.pattern(name).is_none() && is_channel(name);
+    let mut odd = to.iter().filter(odd);
+    let names: Vec<_> = odd.by_ref().take(HINTED_MAX).map(|name| format!("`{name}`")).collect();
+    let (names, more) = (Some(names.join(", ")).filter(|names| !names.is_empty())?, odd.count());
+    let more = if more > 0 { format!(", nor {more} more") } else { String::new() };
+    Some(format!("no [[app.{}.channel]] matches {names}{more}: no client can subscribe there", app.name))
 }
 
 impl AckBody {

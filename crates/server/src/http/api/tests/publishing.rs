@@ -124,8 +124,17 @@ async fn whom_no_rule_lets_in_is_hinted_at() {
         (json!("user:7"), None),
         (json!(["user:7", "*"]), None),
         (json!(session("1", &[]).id), None),
-        (json!("usr:7"), Some("no [[app.cloudphone.channel]] matches `usr:7`: no client can subscribe to it")),
-        (json!(["user:7", "x", "y"]), Some("no [[app.cloudphone.channel]] matches `x`: no client can subscribe to it")),
+        (json!("usr:7"), Some("no [[app.cloudphone.channel]] matches `usr:7`: no client can subscribe there")),
+        (
+            json!(["user:7", "x", "y"]),
+            Some("no [[app.cloudphone.channel]] matches `x`, `y`: no client can subscribe there"),
+        ),
+        (
+            json!(["1", "2", "3", "4", "5", "user:7", "6", "7"]),
+            Some(
+                "no [[app.cloudphone.channel]] matches `1`, `2`, `3`, `4`, `5`, nor 2 more: no client can subscribe there",
+            ),
+        ),
     ] {
         let answer = node.post("/api/v1/publish", json!({"to": to, "event": "x"})).await.ok();
         assert_eq!((&answer["level"], answer["hint"].as_str()), (&json!("accepted"), hint), "{to}");
