@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::Api;
-use super::body::{Json, Texts, raw};
+use super::body::{Json, Texts, raw, some_object};
 use super::error::{ApiError, ErrorBody};
 use super::key::{Caller, Right};
 
@@ -68,6 +68,7 @@ pub(super) struct PublishBody {
     #[serde(default)]
     volatile: bool,
     /// Wait for the members' acknowledgements.
+    #[serde(default, deserialize_with = "some_object")]
     pub(super) ack: Option<AckBody>,
     /// What is promised, if not what the rule of the event says.
     #[schema(value_type = Option<String>, example = "durable")]
