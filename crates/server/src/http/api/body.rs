@@ -142,7 +142,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 }
 
 /// What is wrong or was expected, by the names that Rust has for it and by those that a reader of JSON knows.
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 19] = [
+    ("expected enum", "expected one with a key"),
+    ("trailing comma at", "a comma where the object or list should end, at"),
     ("invalid type: map", "invalid type: an object"),
     ("invalid type: sequence", "invalid type: a list"),
     ("unknown variant", "unknown value"),

@@ -125,6 +125,12 @@ async fn wrong_publications_are_told_their_mistake() {
     let batch = json!({"commands": [{"disconnect": ["ticketing", "1", null, null, false]}]});
     let results = node.post("/api/v1/batch", batch).await.ok();
     assert!(results.to_string().contains("`disconnect`: invalid type: a list, expected a JSON object"), "{results}");
+    let several = json!({"commands": [{"disconnect": {"user": "1"}, "publish": {}}, {}, "publish", 5]});
+    let results = node.post("/api/v1/batch", several).await.ok();
+    let words = ["a comma where the object", "an object, expected one with a key", "a JSON object", "a JSON object"];
+    for (result, words) in results["results"].as_array().unwrap().iter().zip(words) {
+        assert!(result["error"]["message"].as_str().unwrap().contains(words), "{result}");
+    }
 }
 
 #[tokio::test]
