@@ -37,6 +37,19 @@ match = "{any}"
 to = "user:ann"
 event = "{address}"
 
+[app.desk.source.both]
+kind = "webhook"
+[[app.desk.source.both.rule]]
+match = "both"
+to = "user:ann"
+event = "both"
+[app.small.source.both]
+kind = "webhook"
+[[app.small.source.both.rule]]
+match = "both"
+to = "user:ann"
+event = "both"
+
 [key.narrow]
 secret = { env = "NARROW_KEY" }
 channels = ["user:{id}"]
@@ -123,7 +136,7 @@ test('a backend shows its key: so a watch of Consul does, by PUT', async (t) => 
   const server = await start(t);
   const ann = await device(t, server, 'ann');
   const services = [{ Node: 'n1', CheckID: 'c', Status: 'critical', ServiceName: 'user-service' }];
-  const put = (token) => server.api('/api/v1/source/watch/consul.services.updated?app=desk', { method: 'PUT', body: services, token });
+  const put = (token) => server.api('/api/v1/source/watch/consul.services.updated', { method: 'PUT', body: services, token });
   assert.equal((await put(KEYS.READER_KEY)).status, 403);
   assert.equal((await put(KEYS.NARROW_KEY)).status, 403);
   assert.equal((await put('unknown')).status, 401);
@@ -133,4 +146,8 @@ test('a backend shows its key: so a watch of Consul does, by PUT', async (t) => 
   assert.deepEqual(await ann.heard.take('consul.services.updated'), services);
   assert.equal((await server.api('/api/v1/source/watch?app=desk', { body: services })).status, 200);
   await ann.heard.take('watch');
+  const several = await server.api('/api/v1/source/both', { body: services });
+  assert.deepEqual([several.status, several.json.error.message], [400, 'several apps have a source of this name: say which with `?app=`']);
+  assert.equal((await server.api('/api/v1/source/both?app=desk', { body: services })).status, 200);
+  await ann.heard.take('both');
 });

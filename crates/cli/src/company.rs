@@ -81,10 +81,13 @@ impl Cluster {
 impl Company {
     /// The broker, which is connected to in the background.
     pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<Joined>, Failure> {
-        let Some(engine) = self.engine()? else { return Ok(None) };
+        // A mistake is told also where it does no harm yet.
         let wanted = self.node_listen()?;
-        let cannot =
-            |error: io::Error| Failure::new(format!("cannot listen for other nodes: {error}")).help(LISTEN_HELP);
+        let Some(engine) = self.engine()? else { return Ok(None) };
+        let cannot = |error: io::Error| {
+            let at = wanted.map_or_else(String::new, |wanted| format!("--node-listen: {wanted}: "));
+            Failure::new(format!("{at}cannot listen for other nodes: {error}")).help(LISTEN_HELP)
+        };
         let (listener, address) = door(engine.address().as_ref(), wanted).map_err(cannot)?;
         let kind = engine.kind();
         let place = engine.place();
@@ -111,8 +114,10 @@ impl Company {
     /// Where other nodes are to reach this one, if that is said.
     fn node_listen(&self) -> Result<Option<SocketAddr>, Failure> {
         let Some(text) = self.node_listen.as_ref().filter(|text| !text.is_empty()) else { return Ok(None) };
-        let wrong = |_| Failure::new(format!("--node-listen: {text:?} is no address")).help(LISTEN_HELP);
-        text.parse().map(Some).map_err(wrong)
+        let wrong = || Failure::new(format!("--node-listen: {text:?} is no address of a machine")).help(LISTEN_HELP);
+        // Sockets can be bound to addresses of many machines, but nobody can connect there.
+        let one = |address: &SocketAddr| !address.ip().is_multicast() && address.ip() != Ipv4Addr::BROADCAST;
+        text.parse().ok().filter(one).map(Some).ok_or_else(wrong)
     }
 
     fn engine(&self) -> Result<Option<Engine>, Failure> {

@@ -90,9 +90,18 @@ fn it_refuses_to_start_without_a_secret() {
 #[test]
 fn it_refuses_to_listen_for_other_nodes_nowhere() {
     let node = ["--broker", "redis://127.0.0.1:1", "--node-listen"];
-    for (wrong, why) in [("7000", "is no address"), ("192.0.2.1:7000", "cannot listen for other nodes")] {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("its address").to_string();
+    for (wrong, why) in [
+        ("7000", "is no address"),
+        ("224.0.0.1:7000", "is no address of a machine"),
+        ("255.255.255.255:7000", "is no address of a machine"),
+        ("192.0.2.1:7000", "--node-listen: 192.0.2.1:7000: cannot listen for other nodes"),
+        (&*taken, "cannot listen for other nodes"),
+    ] {
         run(&mut serve(&[&node[..], &[wrong]].concat())).expect(1, &[], &[why, "--node-listen 10.0.0.11:7000"]);
     }
+    run(serve(&[]).env("OYEZ_NODE_LISTEN", "7000")).expect(1, &[], &["--node-listen", "is no address"]);
 }
 
 #[test]

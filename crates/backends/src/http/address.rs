@@ -1,12 +1,15 @@
-//! Requests that go to public addresses only.
+//! Where requests go: to any address of a name, or to public ones only.
 
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use oyez_hub::backend::is_public;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::lookup::Lookups;
 
 /// The name has no public address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,19 +23,25 @@ impl fmt::Display for NotPublic {
 
 impl Error for NotPublic {}
 
-/// Finds the public addresses of names. What is found is what is connected to, so that a name cannot mean something else a
+/// Finds the addresses of names. What is found is what is connected to, so that a name cannot mean something else a
 /// moment later.
-pub(super) struct PublicOnly;
+pub(super) struct Resolver {
+    pub(super) lookups: Arc<Lookups>,
+    /// Only addresses that are public count.
+    pub(super) public: bool,
+}
 
-impl Resolve for PublicOnly {
+impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let (lookups, public) = (Arc::clone(&self.lookups), self.public);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
+            let found = lookups.find(name.as_str()).await?;
+            let fits = |address: &SocketAddr| !public || is_public(address.ip());
+            let fitting: Vec<_> = found.iter().copied().filter(fits).collect();
+            if public && fitting.is_empty() {
                 return Err(NotPublic.into());
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(Box::new(fitting.into_iter()) as Addrs)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The hub's [`Fetch`] over reqwest and rustls.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, redirect};
 use tokio::runtime::Handle;
 
-use super::address::{NotPublic, PublicOnly, names_private};
+use super::address::{NotPublic, Resolver, names_private};
+use super::lookup::Lookups;
 
 #[cfg(test)]
 mod tests;
@@ -58,8 +60,12 @@ impl HttpFetch {
     /// # Errors
     /// A proxy or certificates that cannot be read, or a system without any trusted certificates.
     pub fn new(runtime: Handle, options: &HttpOptions) -> Result<Self, FetchError> {
-        let (client, public) = (client(options)?, client(options)?.dns_resolver(PublicOnly));
-        Ok(Self { client: client.build().map_err(failed)?, public: public.build().map_err(failed)?, runtime })
+        let lookups = Lookups::new();
+        let client = |public| {
+            let lookups = Arc::clone(&lookups);
+            client(options)?.dns_resolver(Resolver { lookups, public }).build().map_err(failed)
+        };
+        Ok(Self { client: client(false)?, public: client(true)?, runtime })
     }
 
     /// The client for a request, unless it may not go where it names.

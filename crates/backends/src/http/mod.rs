@@ -2,5 +2,6 @@
 
 mod address;
 mod fetch;
+mod lookup;
 
 pub use fetch::{HttpFetch, HttpOptions, MAX_RESPONSE_BYTES};

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::body::{Json, parse};
+use super::body::{Json, object, parse};
 use super::connection::{DisconnectBody, Done, MoveBody, Movement, disconnect_for, move_for};
 use super::error::{ApiError, ErrorBody};
 use super::key::Caller;
@@ -28,10 +28,10 @@ pub(super) struct BatchBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum BatchCommand {
-    Publish(Box<PublishBody>),
-    Subscribe(MoveBody),
-    Unsubscribe(MoveBody),
-    Disconnect(DisconnectBody),
+    Publish(#[serde(deserialize_with = "object")] Box<PublishBody>),
+    Subscribe(#[serde(deserialize_with = "object")] MoveBody),
+    Unsubscribe(#[serde(deserialize_with = "object")] MoveBody),
+    Disconnect(#[serde(deserialize_with = "object")] DisconnectBody),
 }
 
 /// The answers, in the order of the commands.

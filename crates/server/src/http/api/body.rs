@@ -1,14 +1,17 @@
 //! What a request says: JSON of a bounded size and parameters of the query, with mistakes named by field and place.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use http::Uri;
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use oyez_protocol::code::Code;
 use oyez_protocol::message::Args;
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -19,6 +22,9 @@ use crate::settings::Patience;
 /// Largest body of a request, in bytes.
 pub(super) const BODY_MAX: usize = 1024 * 1024;
 
+/// So much of a parameter's name is told, in characters.
+const NAME_SHOWN: usize = 100;
+
 /// The JSON of a request. Its content type is not looked at, so that a bare `curl -d` works.
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
@@ -27,9 +33,18 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        nothing_asked(request.uri())?;
         let patience = request.extensions().get().copied().unwrap_or_default();
         read(request.into_body(), patience).await.and_then(|bytes| parse(&bytes)).map(Self)
     }
+}
+
+/// Refuses what is said in the query of a request whose body says all, but for a user's token.
+fn nothing_asked(uri: &Uri) -> Result<(), ApiError> {
+    let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let Some((name, _)) = query.into_iter().find(|(name, _)| name != "token") else { return Ok(()) };
+    let name: String = name.chars().take(NAME_SHOWN).collect();
+    Err(ApiError::bad(format!("`{name}`: nobody looks for it in the query here; say it in the body")))
 }
 
 /// The bytes of a request, whatever they are.
@@ -65,17 +80,50 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         return Err(ApiError::bad("the request has no body; send a JSON object"));
     }
     // Where a mistake is, is asked only when there is one: keeping track takes as long as reading.
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    if let Ok(Object(value)) = serde_json::from_slice(bytes) {
         return Ok(value);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
-        let place = if field == "." { String::new() } else { format!("`{field}`: ") };
+        let place = if [".", "?"].contains(&&*field) { String::new() } else { format!("`{field}`: ") };
         ApiError::bad(format!("{place}{}", plainly(&error.inner().to_string())))
     })?;
-    json.end().map_err(|error| ApiError::bad(error.to_string()))?;
+    json.end().map_err(|error| ApiError::bad(plainly(&error.to_string())))?;
     Ok(value)
+}
+
+/// A JSON object. (What serde makes for structs takes a list of their fields, too.)
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Only<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Only<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Only(PhantomData)).map(Self)
+    }
+}
+
+/// A struct within another, as an object.
+pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// The same, or nothing.
+pub(super) fn some_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 /// The parameters of the query.
@@ -93,8 +141,18 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// What was expected, by the names that Rust has for it and by those that a reader of JSON knows.
-const EXPECTED: [(&str, &str); 9] = [
+/// What is wrong or was expected, by the names that Rust has for it and by those that a reader of JSON knows.
+const WORDS: [(&str, &str); 19] = [
+    ("expected enum", "expected one with a key"),
+    ("trailing comma at", "a comma where the object or list should end, at"),
+    ("invalid type: map", "invalid type: an object"),
+    ("invalid type: sequence", "invalid type: a list"),
+    ("unknown variant", "unknown value"),
+    ("expected value at", "there is no value that fits at"),
+    ("EOF while parsing an object at", "the body ends within an object at"),
+    ("EOF while parsing a list at", "the body ends within a list at"),
+    ("EOF while parsing a string at", "the body ends within a string at"),
+    ("EOF while parsing a value at", "the body ends where a value should be, at"),
     ("expected u64", WHOLE),
     ("expected u32", WHOLE),
     ("expected u16", WHOLE),
@@ -110,7 +168,7 @@ const WHOLE: &str = "expected a whole number, at least 0";
 
 /// A mistake without Rust's names for what should be there.
 fn plainly(message: &str) -> String {
-    let mut message = EXPECTED.iter().fold(message.to_owned(), |message, (rust, plain)| message.replace(rust, plain));
+    let mut message = WORDS.iter().fold(message.to_owned(), |message, (rust, plain)| message.replace(rust, plain));
     if let Some((before, named)) = message.split_once("expected struct ") {
         let after = named.trim_start_matches(|char: char| char.is_alphanumeric());
         message = format!("{before}expected a JSON object{after}");

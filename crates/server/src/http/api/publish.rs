@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::Api;
-use super::body::{Json, Texts, raw};
+use super::body::{Json, Texts, raw, some_object};
 use super::error::{ApiError, ErrorBody};
 use super::key::{Caller, Right};
 
@@ -33,6 +33,9 @@ const ID_MAX: usize = 200;
 
 /// Longest wait for acknowledgements, in milliseconds.
 const WAIT_MAX_MS: u64 = 60_000;
+
+/// Most channels that a hint names.
+const HINTED_MAX: usize = 5;
 
 /// A publication.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -65,6 +68,7 @@ pub(super) struct PublishBody {
     #[serde(default)]
     volatile: bool,
     /// Wait for the members' acknowledgements.
+    #[serde(default, deserialize_with = "some_object")]
     pub(super) ack: Option<AckBody>,
     /// What is promised, if not what the rule of the event says.
     #[schema(value_type = Option<String>, example = "durable")]
@@ -153,7 +157,7 @@ pub(super) struct PublishAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Value>>)]
     answers: Option<Vec<Box<RawValue>>>,
-    /// What is odd about it, for people: no rule of the app covers its channel.
+    /// What is odd about it, for people: no rule of the app covers some of its channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
@@ -224,8 +228,12 @@ pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -
 fn hint(app: &App, to: &[String]) -> Option<String> {
     app.dialect.as_ref()?;
     let is_channel = |name: &str| name != EVERYONE && name.parse::<Address>().is_err();
-    let name = to.iter().find(|name| app.policy.pattern(name).is_none() && is_channel(name))?;
-    Some(format!("no [[app.{}.channel]] matches `{name}`: no client can subscribe to it", app.name))
+    let odd = |name: &&String| app.policy.pattern(name).is_none() && is_channel(name);
+    let mut odd = to.iter().filter(odd);
+    let names: Vec<_> = odd.by_ref().take(HINTED_MAX).map(|name| format!("`{name}`")).collect();
+    let (names, more) = (Some(names.join(", ")).filter(|names| !names.is_empty())?, odd.count());
+    let more = if more > 0 { format!(", nor {more} more") } else { String::new() };
+    Some(format!("no [[app.{}.channel]] matches {names}{more}: no client can subscribe there", app.name))
 }
 
 impl AckBody {

@@ -15,6 +15,9 @@ use super::error::{ApiError, ErrorBody};
 use super::key::{Caller, Right};
 use crate::clock::unix_seconds;
 
+/// How far the clock of who asks may be ahead, in seconds. A later moment would refuse tokens that are yet to be issued.
+const AHEAD_MAX: u64 = 60;
+
 /// What to revoke: `token_id`, `token`, `user` (a ban), or `issued_before` (with `user`: only theirs).
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +30,7 @@ pub(super) struct RevokeBody {
     token: Option<String>,
     /// Every token of this user, past and future.
     user: Option<String>,
-    /// Tokens issued before this moment, in seconds since the Unix epoch.
+    /// Tokens issued before this moment, in seconds since the Unix epoch; not one to come.
     issued_before: Option<u64>,
     /// How long it counts, in seconds since the Unix epoch: at least until the tokens expire. 30 days unless given.
     until: Option<u64>,
@@ -49,6 +52,10 @@ pub(super) async fn revoke(
     let until = body.until.unwrap_or(now + DEFAULT_REVOCATION_SECONDS);
     if until <= now {
         return Err(ApiError::bad("`until` is over already; name a moment to come, in seconds since the Unix epoch"));
+    }
+    if body.issued_before.is_some_and(|at| at > now + AHEAD_MAX) {
+        let message = "`issued_before` is yet to come; name a moment that was, in seconds since the Unix epoch";
+        return Err(ApiError::bad(message));
     }
     let what = body.what(credentials, now).await?;
     api.hub.execute(app.id, Command::Revoke(what, until)).await?;

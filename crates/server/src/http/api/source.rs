@@ -106,24 +106,31 @@ impl Door {
     fn of(api: &Api, headers: &HeaderMap, name: &str, app: Option<&str>) -> Result<Self, ApiError> {
         let Some(key) = bearer(headers) else { return Self::signed(api, name, app) };
         let caller = Caller::of(api, key).ok_or_else(|| unauthorized("this API key is unknown"))?;
-        let app = caller.app(Right::Publish, app)?;
+        caller.demand(Right::Publish)?;
         caller.demand_every_channel()?;
-        api.pace(&caller, &app)?;
-        let (source, _) = pushed(&app, name).ok_or_else(|| nothing(name))?;
-        Ok(Self { app, source, secrets: None })
+        let door = match app {
+            Some(_) => Self::among([caller.app(Right::Publish, app)?], name)?,
+            None => Self::among(caller.apps(), name)?,
+        };
+        api.pace(&caller, &door.app)?;
+        Ok(Self { secrets: None, ..door })
     }
 
     /// What is signed names the source, and the app where that is not enough.
     fn signed(api: &Api, name: &str, app: Option<&str>) -> Result<Self, ApiError> {
-        let wanted = |known: &Arc<App>| app.is_none_or(|app| app == known.name);
-        let mut found = api.hub.apps().filter(wanted).filter_map(|app| {
+        Self::among(api.hub.apps().filter(|known| app.is_none_or(|app| app == known.name)), name)
+    }
+
+    /// That of the only one of these apps that has such a source.
+    fn among(apps: impl IntoIterator<Item = Arc<App>>, name: &str) -> Result<Self, ApiError> {
+        let mut found = apps.into_iter().filter_map(|app| {
             let (source, secrets) = pushed(&app, name)?;
             Some(Self { app, source, secrets: Some(secrets) })
         });
         match (found.next(), found.next()) {
             (Some(door), None) => Ok(door),
             (None, _) => Err(nothing(name)),
-            (Some(_), Some(_)) => Err(ApiError::bad("several apps have a source of this name: name one in `app`")),
+            (Some(_), Some(_)) => Err(ApiError::bad("several apps have a source of this name: say which with `?app=`")),
         }
     }
 

@@ -30,6 +30,7 @@ async fn connections_are_moved_and_ended() {
 #[tokio::test]
 async fn wrong_commands_are_told_their_mistake() {
     let node = Node::desk();
+    let now = unix_seconds();
     let rows: &[(&str, Value, &[&str])] = &[
         ("disconnect", json!({}), &["exactly one of `user`, `session` and `channel`"]),
         ("disconnect", json!({"user": "1", "channel": "a"}), &["exactly one"]),
@@ -44,6 +45,8 @@ async fn wrong_commands_are_told_their_mistake() {
         ("revoke", json!({"token_id": ""}), &["empty"]),
         ("revoke", json!({"user": "1", "until": 5}), &["`until`"]),
         ("revoke", json!({"issued_before": "now"}), &["`issued_before`", "line 1"]),
+        ("revoke", json!({"issued_before": now * 1_000}), &["`issued_before`", "seconds since the Unix epoch"]),
+        ("revoke", json!({"user": "1", "issued_before": now + 90}), &["`issued_before`", "yet to come"]),
     ];
     for (path, body, words) in rows {
         node.post(&format!("/api/v1/{path}"), body.clone()).await.refused(400, "bad_request", words);

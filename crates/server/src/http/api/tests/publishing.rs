@@ -72,7 +72,12 @@ async fn wrong_publications_are_told_their_mistake() {
     let long = "x".repeat(201);
     let rows: &[(&str, &[&str])] = &[
         ("", &["no body"]),
-        ("{", &["line 1 column 1"]),
+        ("{", &["the body ends within an object at line 1 column 1"]),
+        ("{\"to\": ", &["the body ends where a value should be, at line 1"]),
+        ("{\"to\": {}, \"event\": \"x\"}", &["`to`: invalid type: an object, expected a string"]),
+        ("{\"to\": \"*\", \"event\": \"x\", \"priority\": 1}", &["`priority`: there is no value that fits at line 1"]),
+        ("{\"to\": \"*\", \"event\": \"x\", \"ack\": [50]}", &["`ack`: invalid type: a list, expected a JSON object"]),
+        ("[\"desk\", \"*\", \"x\"]", &["invalid type: a list, expected a JSON object at line 1"]),
         ("{\"to\": \"*\",\n \"event\": 5}", &["`event`", "integer `5`", "line 2 column 11"]),
         ("{\"event\": \"x\"}", &["missing field `to`"]),
         ("{\"to\": \"*\"}", &["missing field `event`"]),
@@ -84,7 +89,10 @@ async fn wrong_publications_are_told_their_mistake() {
         ("{\"to\": \"*\", \"event\": \"connect\"}", &["reserved"]),
         ("{\"to\": \"*\", \"event\": \"x\", \"dta\": 1}", &["unknown field `dta`", "`data`"]),
         ("{\"to\": \"*\", \"event\": \"x\", \"data\": {\"a\": }}", &["line 1 column"]),
-        ("{\"to\": \"*\", \"event\": \"x\", \"priority\": \"asap\"}", &["`priority`", "asap", "`urgent`"]),
+        (
+            "{\"to\": \"*\", \"event\": \"x\", \"priority\": \"asap\"}",
+            &["`priority`: unknown value `asap`", "`urgent`"],
+        ),
         ("{\"to\": \"*\", \"event\": \"x\", \"ack\": {\"timeout_ms\": 0}}", &["`ack.timeout_ms`", "1 to 60000"]),
         ("{\"to\": \"*\", \"event\": \"x\", \"id\": \"\"}", &["`id`"]),
         ("{\"to\": \"*\", \"event\": \"x\", \"audience\": 1}", &["`audience`", "object"]),
@@ -114,6 +122,27 @@ async fn wrong_publications_are_told_their_mistake() {
     node.post("/api/v1/publish", body).await.refused(400, "bad_request", &["1000"]);
     let answer = node.ask("POST", "/api/v1/publish", "key", vec![0xff, 0xfe]).await;
     answer.refused(400, "bad_request", &["line 1"]);
+    let batch = json!({"commands": [{"disconnect": ["ticketing", "1", null, null, false]}]});
+    let results = node.post("/api/v1/batch", batch).await.ok();
+    assert!(results.to_string().contains("`disconnect`: invalid type: a list, expected a JSON object"), "{results}");
+    let several = json!({"commands": [{"disconnect": {"user": "1"}, "publish": {}}, {}, "publish", 5]});
+    let results = node.post("/api/v1/batch", several).await.ok();
+    let words = ["a comma where the object", "an object, expected one with a key", "a JSON object", "a JSON object"];
+    for (result, words) in results["results"].as_array().unwrap().iter().zip(words) {
+        assert!(result["error"]["message"].as_str().unwrap().contains(words), "{result}");
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_into_the_body_is_not_looked_for_in_the_query() {
+    let node = Node::two_apps();
+    let body = json!({"users": ["1"]}).to_string();
+    for method in ["PUT", "DELETE"] {
+        let answer = node.ask(method, "/api/v1/channels/a/roster?app=ticketing", "key", body.clone()).await;
+        answer.refused(400, "bad_request", &["`app`", "say it in the body"]);
+    }
+    let body = json!({"app": "ticketing", "to": "*", "event": "x"}).to_string();
+    node.ask("POST", "/api/v1/publish?token=x", "key", body).await.ok();
 }
 
 #[tokio::test]
@@ -124,8 +153,17 @@ async fn whom_no_rule_lets_in_is_hinted_at() {
         (json!("user:7"), None),
         (json!(["user:7", "*"]), None),
         (json!(session("1", &[]).id), None),
-        (json!("usr:7"), Some("no [[app.cloudphone.channel]] matches `usr:7`: no client can subscribe to it")),
-        (json!(["user:7", "x", "y"]), Some("no [[app.cloudphone.channel]] matches `x`: no client can subscribe to it")),
+        (json!("usr:7"), Some("no [[app.cloudphone.channel]] matches `usr:7`: no client can subscribe there")),
+        (
+            json!(["user:7", "x", "y"]),
+            Some("no [[app.cloudphone.channel]] matches `x`, `y`: no client can subscribe there"),
+        ),
+        (
+            json!(["1", "2", "3", "4", "5", "user:7", "6", "7"]),
+            Some(
+                "no [[app.cloudphone.channel]] matches `1`, `2`, `3`, `4`, `5`, nor 2 more: no client can subscribe there",
+            ),
+        ),
     ] {
         let answer = node.post("/api/v1/publish", json!({"to": to, "event": "x"})).await.ok();
         assert_eq!((&answer["level"], answer["hint"].as_str()), (&json!("accepted"), hint), "{to}");
@@ -178,7 +216,7 @@ async fn a_batch_answers_each_command_in_order() {
     let answer = node.post("/api/v1/batch", body).await.ok();
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results[0], json!({"id": "first", "level": "accepted"}));
-    for (at, words) in [(1, "missing field `event`"), (2, "alone"), (3, "unknown variant `shout`")] {
+    for (at, words) in [(1, "missing field `event`"), (2, "alone"), (3, "unknown value `shout`")] {
         let message = results[at]["error"]["message"].as_str().unwrap();
         assert!(message.contains(words), "{message}");
     }
