@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { token } from './harness.mjs';
 import { CONFIG, ENV, device, directory } from './keeping.mjs';
 import { redis } from './redis.mjs';
-import { serving } from './stage.mjs';
+import { service, serving } from './stage.mjs';
 import { unique } from './steps.mjs';
 import { eventually } from './waiting.mjs';
 
@@ -16,6 +16,13 @@ name = "crew:{id}"
 subscribe = true
 roster = "api"
 audience = "team:{data.site}"
+`;
+/** Notices of a club, for those whom the backend lets hear it. */
+const clubs = (url) => `
+[[app.desk.channel]]
+name = "club:{id}"
+subscribe = { ask = "${url}/may", private = true, cache = "0s" }
+roster = "api"
 `;
 const [CONFIGURED] = CONFIG().split('[app.small]');
 
@@ -33,7 +40,9 @@ for (const [kind, args] of Object.entries(STORES)) {
     const stage = { ends: [] };
     before(async () => {
       const suite = { after: (end) => stage.ends.push(end) };
-      stage.server = await serving(suite, CONFIGURED + CREWS, { env: ENV, args: await args(suite) });
+      stage.allowed = new Set();
+      const backend = await service(suite, ({ body }) => ({ body: { allow: stage.allowed.has(JSON.parse(body).user) } }));
+      stage.server = await serving(suite, CONFIGURED + CREWS + clubs(backend.url), { env: ENV, args: await args(suite) });
     });
     after(async () => { for (const end of stage.ends.reverse()) await end(); });
 
@@ -107,6 +116,47 @@ for (const [kind, args] of Object.entries(STORES)) {
         assert.deepEqual([await unread(one.without), await unread(one.with)], [0, MANY + 1]);
       });
     }
+
+    test('in two channels, one of which withholds it: it is sent by the other on each connect', async (t) => {
+      const [who, team, other, id] = ['ann', 'red', 'blue', 'both'].map(unique);
+      await enroll(`crew:${who}`, who);
+      await enroll(`team:${team}`, who);
+      await stage.server.publish([`crew:${who}`, `team:${team}`], 'notice', { site: other, id }, { id });
+      for (const _ of [1, 2]) {
+        const there = await device(t, stage.server, who, { teams: [team] });
+        await there.heard.take('notice', (data) => data.id === id);
+        await there.heard.take('unread-count', ({ count }) => count === 1);
+        assert.equal(there.heard.all('notice').length, 1, 'once');
+        there.disconnect();
+      }
+    });
+
+    test('a refresh that takes or gives the right to hear some of a channel is told as a number', async (t) => {
+      const one = await somebody('for others');
+      const there = await device(t, stage.server, one.who, { shown: one.with });
+      await there.heard.take('unread-count', ({ count }) => count === 2);
+      for (const [shown, expect] of [[one.without, 1], [one.with, 2]]) {
+        await there.timeout(5_000).emitWithAck('auth:refresh', { token: shown });
+        await there.heard.take('unread-count', ({ count }) => count === expect);
+      }
+    });
+
+    test('who is put on a roster while connected hears nothing of it before the backend allows it, and then all', async (t) => {
+      for (const may of [false, true]) {
+        const [who, club] = ['ann', 'club'].map(unique);
+        if (may) stage.allowed.add(who);
+        const there = await device(t, stage.server, who);
+        await there.heard.take('unread-count', ({ count }) => count === 0);
+        await enroll(`club:${club}`, who);
+        await stage.server.publish(`club:${club}`, 'notice', { n: 1 });
+        await stage.server.publish(`user:${who}`, 'notice', { n: 'own' });
+        await there.heard.take('notice', ({ n }) => n === (may ? 1 : 'own'));
+        if (may) continue;
+        const shown = as(who, []);
+        assert.deepEqual([(await listed(shown)).length, await unread(shown)], [1, 1]);
+        assert.deepEqual(there.heard.all('notice').map(({ n }) => n), ['own']);
+      }
+    });
 
     test('a callback says that a message has been read which its id has acknowledged before', async (t) => {
       const [who, id] = ['ann', 'message'].map(unique);

@@ -227,4 +227,24 @@ describe('Redis streams', () => {
     await lea.heard.take('alarm', ({ n }) => n === 2, 30_000);
     assert.deepEqual([...new Set(lea.heard.all('alarm').map(({ n }) => n))], [1, 2]);
   });
+
+  for (const [how, more, event, count] of [
+    ['durable, as many at once as are taken', '', 'alarm', 3_000],
+    ['live, and deferred', 'events_per_second = 400\nwhen_over = "defer"', 'order', 900],
+  ]) {
+    test(`keeps the order of a stream: ${how}`, async (t) => {
+      const of = names();
+      const server = await node(t, of, { more });
+      const there = await device(t, server, 'ann', { word: 'read' });
+      await working(server, of.source);
+      const pipeline = stage.client.pipeline();
+      const stream = { alarm: of.alarms, order: of.orders }[event];
+      for (let n = 0; n < count; n += 1) pipeline.xadd(stream, '*', 'data', JSON.stringify({ user: 'ann', n }), 'by', 'shop');
+      await pipeline.exec();
+      const number = (said) => (event === 'order' ? said.data.n : said.n);
+      const numbers = () => there.heard.all(event).map(number);
+      await eventually(() => numbers().length === count, 'all of them', 30_000);
+      assert.deepEqual(numbers(), Array.from({ length: count }, (_, n) => n));
+    });
+  }
 });

@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Nobody whom a message is for has room, and their policy is to refuse.
-    #[error("the inbox of {0} is full; wait until something in it is acknowledged, raise the bound, or choose `drop_oldest`")]
+    #[error(
+        "the inbox of {0} is full; wait until something in it is acknowledged, raise the bound, or choose `drop_oldest`"
+    )]
     InboxFull(String),
     /// A name or an id that no key can hold.
     #[error("{what} has {length} bytes, at most {most} are allowed; choose a shorter one")]
