@@ -52,6 +52,19 @@ for (const [name, transports] of [['polling only', ['polling']], ['polling, then
   });
 }
 
+onEachBroker('a node that has just begun knows where the others are', async (t, cluster) => {
+  const { nodes: [a], start } = await cluster(1, { config: CONFIG });
+  const open = await (await fetch(`${a.url}/socket.io/?EIO=4&transport=polling`)).text();
+  const session = `socket.io/?EIO=4&transport=polling&sid=${JSON.parse(open.slice(1)).sid}`;
+  await fetch(`${a.url}/${session}`, { method: 'POST', body: `40${JSON.stringify({ token: token({ sub: 'ann' }) })}` });
+  for (let n = 0; n < 6; n += 1) {
+    const node = await start(n + 1);
+    const answer = await fetch(`${node.url}/${session}`, { method: 'POST', body: '42["probe",{"n":1}]' });
+    assert.deepEqual([answer.status, await answer.text()], [200, 'ok']);
+    await node.stop();
+  }
+});
+
 onEachBroker('who was there sees the client leave, whichever node its last request came to', async (t, cluster) => {
   const { nodes } = await cluster(3, { config: CONFIG });
   const { url } = await balancer(t, nodes);

@@ -129,7 +129,7 @@ impl Cluster {
                 if !hub.is_home(from.node) {
                     hub.pids().meet(from.node, key);
                 }
-                self.members.lock().note_door(from.node, door);
+                self.note_door(from.node, door);
             }
             // To those who have the number.
             Words::Leave | Words::Claim(_) | Words::Taken => {}

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
+
+use super::Cluster;
 
 /// How often a node says that it lives.
 pub const BEAT: Duration = Duration::from_millis(1_500);
@@ -60,6 +64,9 @@ pub enum Change {
     /// Another one of this number was there before: it has been started anew, or two have drawn the same number.
     Replaced(Peer),
 }
+
+/// So long after the broker was reached the others have said who they are.
+const ACQUAINTED: Duration = Duration::from_millis(500);
 
 /// What is known of one of them.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +166,29 @@ impl Members {
     #[must_use]
     pub fn count(&self) -> usize {
         self.known.len()
+    }
+}
+
+impl Cluster {
+    /// Another node says where its door is.
+    pub(super) fn note_door(&self, node: u16, door: Option<Door>) {
+        self.members.lock().note_door(node, door);
+        self.door_noted.notify_waiters();
+    }
+
+    /// Where another node lets requests for its sessions in; `None`: it is not there. Who has just begun waits a moment for the
+    /// others to say so.
+    pub async fn door_of(&self, node: u16) -> Option<Door> {
+        let up_since = (*self.up_since.lock())?;
+        let until = up_since + ACQUAINTED;
+        loop {
+            let mut noted = pin!(self.door_noted.notified());
+            noted.as_mut().enable();
+            let door = self.members.lock().door_of(node);
+            if door.is_some() || timeout_at(until.into(), noted).await.is_err() {
+                return door;
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
@@ -125,6 +125,8 @@ pub struct Cluster {
     reached: AtomicBool,
     /// Since when.
     up_since: Mutex<Option<std::time::Instant>>,
+    /// One of the others has said where its door is.
+    door_noted: Notify,
     background: Handle,
     /// What has happened.
     pub figures: Figures,
@@ -178,6 +180,7 @@ impl Hub {
             count: AtomicU64::new(1),
             reached: AtomicBool::new(false),
             up_since: Mutex::default(),
+            door_noted: Notify::new(),
             background: self.inner.background.clone(),
             figures: Figures::default(),
         });
@@ -284,12 +287,6 @@ impl Cluster {
     pub async fn loses(&self, node: u16) {
         let mut losses = self.losses.subscribe();
         while self.knows(node) && losses.changed().await.is_ok() {}
-    }
-
-    /// Where another node takes in requests of its clients.
-    #[must_use]
-    pub fn door_of(&self, node: u16) -> Option<Door> {
-        self.members.lock().door_of(node)
     }
 
     /// Has the owner of a polling session answer what waits: the client asks again, elsewhere.

@@ -45,7 +45,7 @@ pub(crate) async fn owner(shard: &Shard, sid: Option<&str>) -> Option<(Address, 
     if session.node == hub.node() || (hub.is_home(session.node) && shard.has_session(session).await) {
         return None;
     }
-    Some((session, hub.cluster()?.door_of(session.node)?))
+    Some((session, hub.cluster()?.door_of(session.node).await?))
 }
 
 /// Has the owner answer. Dropping the future tells the owner that the client has gone.
