@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ear::{Ear, Tap};
@@ -45,10 +46,17 @@ pub struct RedisBroker {
     /// What is listened to; held while that is changed, so that a new connection begins with all of it.
     wanted: Mutex<HashSet<Arc<str>>>,
     /// The connection, while there is one.
-    lane: parking_lot::Mutex<Option<MultiplexedConnection>>,
+    lane: parking_lot::Mutex<Option<Lane>>,
     /// What the server has refused on it.
     refused: mpsc::Sender<RedisError>,
     refusals: Mutex<mpsc::Receiver<RedisError>>,
+}
+
+/// A connection, and when it is given up: nobody waits for its answers any longer then.
+#[derive(Clone)]
+struct Lane {
+    redis: MultiplexedConnection,
+    given_up: CancellationToken,
 }
 
 impl fmt::Debug for RedisBroker {
@@ -97,7 +105,7 @@ impl RedisBroker {
         }
     }
 
-    fn lane(&self) -> Option<MultiplexedConnection> {
+    fn lane(&self) -> Option<Lane> {
         self.lane.lock().clone()
     }
 
@@ -127,7 +135,7 @@ impl RedisBroker {
             return Err(Fault { trouble: Trouble::Conflict, said, help: help.to_owned() });
         }
         while self.refusals.lock().await.try_recv().is_ok() {}
-        *self.lane.lock() = Some(lane.clone());
+        *self.lane.lock() = Some(Lane { redis: lane.clone(), given_up: CancellationToken::new() });
         Ok((lane, ear, said))
     }
 
@@ -168,7 +176,9 @@ impl RedisBroker {
             fault = watch => fault,
             () = pass_on => lost(self),
         };
-        *self.lane.lock() = None;
+        if let Some(lane) = self.lane.lock().take() {
+            lane.given_up.cancel();
+        }
         let _ = inlet.send(Tidings::Down).await;
         fault
     }
@@ -201,12 +211,13 @@ async fn keep(broker: std::sync::Weak<RedisBroker>, inlet: mpsc::Sender<Tidings>
 #[async_trait]
 impl Broker for RedisBroker {
     async fn say(&self, words: &[Said]) -> Result<(), Unreached> {
-        let Some(mut lane) = self.lane() else { return Err(Unreached(self.place())) };
+        let Some(Lane { mut redis, given_up }) = self.lane() else { return Err(Unreached(self.place())) };
         let mut pipeline = redis::pipe();
         for Said { topic, payload } in words {
             pipeline.cmd("PUBLISH").arg(self.channel(topic)).arg(&payload[..]).ignore();
         }
-        pipeline.exec_async(&mut lane).await.map_err(|error| {
+        let said = given_up.run_until_cancelled(pipeline.exec_async(&mut redis)).await;
+        said.ok_or_else(|| Unreached(self.place()))?.map_err(|error| {
             let why = Unreached(error.to_string());
             self.refuse(error);
             why
@@ -216,10 +227,10 @@ impl Broker for RedisBroker {
     async fn listen(&self, topics: &[Arc<str>]) {
         let mut wanted = self.wanted.lock().await;
         wanted.extend(topics.iter().cloned());
-        let Some(mut lane) = self.lane() else { return };
+        let Some(Lane { mut redis, given_up }) = self.lane() else { return };
         for some in topics.chunks(TOGETHER) {
             let channels: Vec<String> = some.iter().map(|topic| self.channel(topic)).collect();
-            if let Err(error) = lane.subscribe(channels).await {
+            if let Some(Err(error)) = given_up.run_until_cancelled(redis.subscribe(channels)).await {
                 // The next connection listens to them.
                 self.refuse(error);
                 return;
@@ -230,10 +241,10 @@ impl Broker for RedisBroker {
     async fn ignore(&self, topics: &[Arc<str>]) {
         let mut wanted = self.wanted.lock().await;
         topics.iter().for_each(|topic| drop(wanted.take(topic)));
-        let Some(mut lane) = self.lane() else { return };
+        let Some(Lane { mut redis, given_up }) = self.lane() else { return };
         for some in topics.chunks(TOGETHER) {
             let channels: Vec<String> = some.iter().map(|topic| self.channel(topic)).collect();
-            if lane.unsubscribe(channels).await.is_err() {
+            if !matches!(given_up.run_until_cancelled(redis.unsubscribe(channels)).await, Some(Ok(()))) {
                 return;
             }
         }
