@@ -222,6 +222,8 @@ test('a trace counts the devices on every node, says which were handed it, and w
   await eventually(async () => (await traced(a, id, 'ann')).connections === 2, 'it answers again', 15_000);
 
   const cut = await device(t, b, 'bob');
+  // It looks into the store no more.
+  await cut.heard.take('unread-count');
   await engine.stop();
   const unheard = await notice('bob');
   const there = await traced(b, unheard, 'bob');
