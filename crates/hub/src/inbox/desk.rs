@@ -40,7 +40,7 @@ impl Hub {
         let inboxes = self.inboxes_of(app)?;
         let Marking { user, which, to, by, hearing } = marking;
         let of = app.owner(&user);
-        let Some(hearing) = self.hears_less(app, hearing.as_ref()) else {
+        let Some(hearing) = &hearing.filter(|hearing| !hearing.hears_all(app)) else {
             return self.mark_wholly(app, inboxes, &of, &which, (to, by)).await;
         };
         let (mut marked, mut part) = (Marked::default(), None);
@@ -119,8 +119,8 @@ impl Hub {
         hearing: Option<Hearing>,
     ) -> Result<Deleted, CommandError> {
         let (inboxes, of) = (self.inboxes_of(app)?, app.owner(user));
-        let heard = match self.hears_less(app, hearing.as_ref()) {
-            Some(hearing) => inboxes.heard_of(app, &of, &ids, hearing).await?,
+        let heard = match hearing.filter(|hearing| !hearing.hears_all(app)) {
+            Some(hearing) => inboxes.heard_of(app, &of, &ids, &hearing).await?,
             None => Heard { ids, ..Heard::default() },
         };
         let deleted = inboxes.store.delete(&of, heard.ids, span().earliest).await;

@@ -47,7 +47,7 @@ impl Hearing {
     }
 
     /// Whether nothing that a user has can be withheld from them, so that no message need be looked at.
-    fn hears_all(&self, app: &App) -> bool {
+    pub(super) fn hears_all(&self, app: &App) -> bool {
         self.deaf_to.is_empty() && !app.policy.has_audiences()
     }
 }
@@ -156,11 +156,6 @@ impl Found {
 }
 
 impl Hub {
-    /// Who hears less than everything, if that is so; `None`: everything is heard, and nobody need look.
-    pub(super) fn hears_less<'h>(&self, app: &App, hearing: Option<&'h Hearing>) -> Option<&'h Hearing> {
-        hearing.filter(|hearing| !hearing.hears_all(app))
-    }
-
     /// What the devices of a user on this node hear, none named: everything; `None`: there are none.
     pub(super) async fn hearers(
         &self,
