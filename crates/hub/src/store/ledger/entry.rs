@@ -72,18 +72,14 @@ pub(super) fn append(
     transaction.has_room()?;
     let key = key::head(app, target);
     let mut head: Head = get(transaction, &key)?.unwrap_or_default();
+    let most = bound.most.max(1);
+    if bound.when_full == WhenFull::Refuse && is_full(transaction, app, target, &head, most)? {
+        return Ok(Appended::Full);
+    }
     let mut dropped = Vec::new();
-    while head.count >= bound.most.max(1) {
-        match drop_one(transaction, app, target, &mut head, bound.when_full, now)? {
-            Some(id) => dropped.push(id),
-            None if bound.when_full == WhenFull::Refuse => {
-                if !dropped.is_empty() {
-                    transaction.put(key, &head);
-                }
-                return Ok(Appended::Full);
-            }
-            None => break,
-        }
+    while head.count >= most {
+        let Some(id) = drop_one(transaction, app, target, &mut head, now)? else { break };
+        dropped.push(id);
     }
     let seq = transaction.next();
     if head.count == 0 {
@@ -100,13 +96,39 @@ pub(super) fn append(
     Ok(Appended::At(seq, dropped))
 }
 
-/// Makes room: the oldest acknowledged entry goes, else, unless the new one is refused then, the oldest.
+/// Whether there are still too many entries when all that are acknowledged have made room.
+fn is_full(
+    transaction: &Transaction<'_>,
+    app: &str,
+    target: &Target,
+    head: &Head,
+    most: u32,
+) -> Result<bool, StoreError> {
+    let mut missing = head.count.saturating_add(1).saturating_sub(most);
+    let Target::User(user) = target else { return Ok(missing > 0) };
+    let before = head.first.saturating_sub(1);
+    // None is acknowledged behind the cursor's place where none is ahead of it.
+    let until = if head.progress.ahead > 0 { Seq::MAX } else { head.progress.acknowledged };
+    if missing > 0 && until > before {
+        walk(transaction, app, target, (before, until), false, &mut |entry| {
+            if !is_removed(transaction, entry.key)?
+                && (entry.seq <= head.progress.acknowledged
+                    || receipt(transaction, app, target, entry.seq, user)?.is_acknowledged())
+            {
+                missing -= 1;
+            }
+            Ok(if missing > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+    }
+    Ok(missing > 0)
+}
+
+/// Makes room: the oldest acknowledged entry goes, else the oldest.
 fn drop_one(
     transaction: &mut Transaction<'_>,
     app: &str,
     target: &Target,
     head: &mut Head,
-    when_full: WhenFull,
     now: u64,
 ) -> Result<Option<Arc<str>>, StoreError> {
     let Some(first) = first_from(transaction, app, target, head.first)? else { return Ok(None) };
@@ -124,10 +146,6 @@ fn drop_one(
             victim = entry.seq;
             Ok(ControlFlow::Break(()))
         })?;
-    }
-    let is_acknowledged = victim != first || matches!(target, Target::User(_)) && first <= head.progress.acknowledged;
-    if when_full == WhenFull::Refuse && !is_acknowledged {
-        return Ok(None);
     }
     head.first = if victim == first { first + 1 } else { first };
     let key = key::entry(app, target, victim);

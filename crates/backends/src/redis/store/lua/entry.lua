@@ -41,21 +41,30 @@ end
 -- What has to be written before anything is dropped.
 local before_drop
 
--- Makes room: the oldest acknowledged entry goes, else, unless others refuse then, the oldest.
-local function drop_one(target, now, refuses)
+-- Makes room: the oldest acknowledged entry goes, else the oldest.
+local function drop_one(target, now)
   if before_drop then before_drop() end
   local member, state, place = oldest_of(target, 1, 4)
-  if not member and not refuses then member, state, place = oldest_of(target, 0, 0) end
+  if not member then member, state, place = oldest_of(target, 0, 0) end
   return member and remove(target, member, state, place, DROPPED, now)
 end
 
--- Puts an entry at the end of a target: its place and what had to go for it; nothing: there is no room.
+-- Whether there are still too many entries when all that are acknowledged have made room.
+local function is_full(target, count, most)
+  for state = 1, 4 do
+    if count < most then return false end
+    count = count - call('ZCARD', set_of(target, state))
+  end
+  return count >= most
+end
+
+-- Puts an entry at the end of a target: its place and what had to go for it; nothing, and nothing goes: there is no room.
 local function append(target, member, expires, most, refuses, now)
   local head = P .. 'h:' .. target
   local count, dropped = num(call('HGET', head, 'n') or 0), {}
+  if refuses and is_full(target, count, most) then return nil end
   while count >= most do
-    local id = drop_one(target, now, refuses)
-    if not id and refuses then return nil end
+    local id = drop_one(target, now)
     if not id then break end
     dropped[#dropped + 1] = id
     count = count - 1
