@@ -81,6 +81,16 @@ for (const [kind, args] of Object.entries(STORES)) {
         assert.ok(deaf.heard.all('notice').length <= 1);
       });
 
+      test(`${how}: a backend that gives it again has decided that all of their devices hear it`, async (t) => {
+        const one = await somebody(how);
+        const deaf = await device(t, stage.server, one.who, { shown: one.without });
+        await deaf.heard.take('unread-count', ({ count }) => count === 1);
+        await asked('/api/v1/inbox/resend', undefined, { app: 'desk', user: one.who, id: one.withheld });
+        assert.deepEqual(await deaf.heard.take('notice', ({ site }) => site === one.team), { site: one.team });
+        await deaf.heard.take('unread-count', ({ count }) => count === 2);
+        assert.deepEqual(await listed(one.without), [one.own, one.withheld]);
+      });
+
       for (const [way, words] of [['all', () => ({ all: true })], ['up to one', ({ own }) => ({ up_to: own })]]) {
         test(`${how}: marking ${way} leaves it`, async (t) => {
           const one = await somebody(how);

@@ -41,6 +41,7 @@ async function load(nodes, scenario, { publishes = PUBLISHES, rate = 1, connecti
   const words = ['bench', scenario, '--json', '--step', '--connections', connections, '--publishes', publishes, '--rate', rate, '--in-flight', 16];
   words.push('--url', `${first.ws}/socket.io/?EIO=4&transport=websocket`, ...others.flatMap(({ port }) => ['--node', `127.0.0.1:${port}`]));
   words.push('--jwt-secret', SECRET, '--hello', '42["join","all"]', '--hello', '421["echo","in"]', '--ready', '431[');
+  if (scenario === 'latency') words.push('--each');
   words.push('--channel', 'room:all', '--publish-url', `${first.url}/api/v1/publish`, '--publish-header', `Authorization: Bearer ${API_KEY}`, '--publish-header', 'Content-Type: application/json');
   words.push('--publish-body', '{"to":"{channel}","event":"tick","data":"{data}"}', ...measured.flatMap(({ child }) => ['--server-pid', child.pid]));
   const child = spawn(process.env.OYEZ_BIN, words.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -89,11 +90,11 @@ const rate = Math.round((PART * cost[1].perSecond) / CLIENTS);
 const at = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] / 1e6;
 const times = await turns('latency', ({ latency_ns: all }) => { const sorted = all.sort((a, b) => a - b); return { p50: at(sorted, 0.5), p99: at(sorted, 0.99) }; }, () => ({ publishes: rate * SECONDS, rate }));
 for (const [index, who] of ['Oyez', 'Node'].entries()) {
-  say(`${who}: p50 at ${rate} publishes a second`, times[index].p50, 'ms');
-  say(`${who}: p99 at ${rate} publishes a second`, times[index].p99, 'ms');
+  say(`${who}: p50 of a delivery at ${rate} publishes a second`, times[index].p50, 'ms');
+  say(`${who}: p99 of a delivery at ${rate} publishes a second`, times[index].p99, 'ms');
 }
 const sooner = times[0].p99 / times[1].p99;
-say('p99 beside Node', sooner, '×');
+say('p99 of a delivery beside Node', sooner, '×');
 promise(sooner <= SOONER, 'p99 at most a third of Node\'s');
 
 const idle = await turns('saturation', ({ publishes, cpu_ns: cpu }) => ({ each: cpu / publishes / 1000 / 2 }), (nodes) => ({ publishes: 5_000, connections: 1, hearing: nodes.slice(0, 1), measured: nodes.slice(1) }));

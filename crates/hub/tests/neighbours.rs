@@ -97,6 +97,24 @@ async fn neighbours_are_told_what_is_for_everybody_in_its_channels_and_only_whil
 }
 
 #[tokio::test]
+async fn what_they_are_not_told_is_counted_until_it_is_known_who_is_there() {
+    let mut node = Node::new();
+    let standing = Arc::clone(&node.line.standing);
+    let mut unsaid = async |channel| {
+        node.publish(to(&[channel])).await;
+        assert!(node.tells_nothing());
+        standing.figures.unsaid.load(Relaxed)
+    };
+    standing.lose();
+    standing.lose();
+    assert_eq!([unsaid("a").await, unsaid("*").await], [1, 2]);
+    assert_eq!(standing.count(0), 0);
+    assert_eq!(unsaid("a").await, 2, "nobody is there");
+    standing.lose();
+    assert_eq!(unsaid("a").await, 2, "nobody was there");
+}
+
+#[tokio::test]
 async fn what_they_say_is_for_sessions_of_this_node_and_goes_no_further() {
     let mut node = Node::new();
     node.join("*");

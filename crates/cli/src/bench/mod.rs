@@ -73,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) step: bool,
     /// Whether the results are JSON lines.
     pub(crate) json: bool,
+    /// Whether the latency of each delivery counts, not of a publication's last one.
+    pub(crate) each: bool,
     /// The processes of the server.
     pub(crate) server: Vec<u32>,
     /// How long nothing may happen while something is expected.

@@ -46,6 +46,7 @@ impl Setup {
 pub(super) struct Report {
     json: bool,
     scenario: Scenario,
+    each: bool,
     title: String,
     setup: Option<(u64, Setup)>,
     rounds: Vec<Round>,
@@ -66,7 +67,7 @@ impl Report {
                 grouped(plan.size as u64)
             );
         }
-        Self { json: plan.json, scenario: plan.scenario, title, setup: None, rounds: Vec::new() }
+        Self { json: plan.json, scenario: plan.scenario, each: plan.each, title, setup: None, rounds: Vec::new() }
     }
 
     /// All are connected.
@@ -161,6 +162,7 @@ impl Report {
         let of = match self.scenario {
             Scenario::Joins | Scenario::Echo | Scenario::Durable => "of the answer",
             Scenario::Unicast => "of the receiver",
+            _ if self.each => "of each receiver",
             _ => "of the last receiver",
         };
         percentiles(&mut samples).map(|text| format!("{text} ({of})"))

@@ -113,7 +113,8 @@ impl Numbers {
 
 /// One round.
 pub(super) fn round(load: &mut Load, plan: &Plan, numbers: &mut Numbers, number: u32) -> Result<Round, Failure> {
-    load.shared.tally.begin(u64::from(plan.publishes));
+    let samples = if plan.each { plan.connections as u64 } else { 1 } * u64::from(plan.publishes);
+    load.shared.tally.begin(samples, plan.each);
     load.moved();
     let (pings, cpu) = (load.shared.pings, load.cpu()?);
     load.mark();

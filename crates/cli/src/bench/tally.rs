@@ -94,6 +94,8 @@ pub(super) struct Tally {
     /// Of each publication of this round when it was sent and how many have not heard it yet.
     publications: VecDeque<(u64, u32)>,
     samples: Samples,
+    /// Each delivery is one, not a publication's last one alone.
+    each: bool,
     trouble: Option<Failure>,
 }
 
@@ -108,12 +110,14 @@ impl Tally {
             first: 0,
             publications: VecDeque::new(),
             samples: Samples::new(0),
+            each: false,
             trouble: None,
         }
     }
 
-    /// A new round with this many samples of latency: of a publication's last receiver, or of an answer.
-    pub(super) fn begin(&mut self, samples: u64) {
+    /// A new round with this many samples of latency: of `each` delivery or of a publication's last one, or of an answer.
+    pub(super) fn begin(&mut self, samples: u64, each: bool) {
+        self.each = each;
         self.first += u32::try_from(self.publications.len()).unwrap_or(u32::MAX);
         self.publications.clear();
         (self.heard, self.disorder) = (0, 0);
@@ -157,7 +161,7 @@ impl Tally {
         *missing = left;
         self.heard += 1;
         self.due -= 1;
-        if left == 0 {
+        if left == 0 || self.each {
             self.samples.add(now.saturating_sub(*sent));
         }
     }
@@ -228,7 +232,7 @@ mod tests {
         let mut tally = Tally::new(Marker::new(1, 100));
         let mut heard = [Heard::default(); 2];
         for round in 0..3 {
-            tally.begin(1);
+            tally.begin(1, false);
             let text = publish(&mut tally, round, 2);
             assert!(tally.hear(0, &mut heard[0], &text, 1_500));
             assert!(!tally.hear(0, &mut heard[0], b"2", 1_600));
@@ -240,6 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn each_delivery_counts_where_that_is_asked() {
+        let mut tally = Tally::new(Marker::new(1, 100));
+        tally.begin(2, true);
+        let text = publish(&mut tally, 0, 2);
+        for now in [1_500, 1_700] {
+            assert!(tally.hear(0, &mut Heard::default(), &text, now));
+        }
+        assert_eq!(tally.latencies(), vec![500, 700]);
+    }
+
+    #[test]
     fn what_is_doubled_late_or_misdirected_is_told() {
         for (receivers, texts, expect) in [
             (2, [0, 0], "connection 5 has heard message 0 twice"),
@@ -247,7 +262,7 @@ mod tests {
             (1, [0, 1], "connection 5 has heard message 1, which was not for it"),
         ] {
             let mut tally = Tally::new(Marker::new(1, 100));
-            tally.begin(1);
+            tally.begin(1, false);
             let publication = tally.publish(0, receivers);
             let mut heard = Heard::default();
             for number in texts {
@@ -259,7 +274,7 @@ mod tests {
         }
         let mut tally = Tally::new(Marker::new(1, 100));
         let text = publish(&mut tally, 0, 1);
-        tally.begin(1);
+        tally.begin(1, false);
         tally.hear(5, &mut Heard::default(), &text, 0);
         assert_eq!(tally.verdict().expect_err("late").to_string(), "connection 5 has heard message 0 after its round");
     }

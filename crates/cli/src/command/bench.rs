@@ -154,6 +154,9 @@ struct OutputOptions {
     /// Print JSON lines: one when all are connected, one per round
     #[arg(long)]
     json: bool,
+    /// Take the latency of every delivery (of some 10,000 a round, evenly scattered), not of each publication's last one
+    #[arg(long)]
+    each: bool,
     /// Wait for a line on stdin before each round, and end at its end
     #[arg(long)]
     step: bool,
@@ -240,6 +243,7 @@ fn plan(options: &Options, trust: Option<&Arc<ClientConfig>>) -> Result<Plan, Fa
         size: count(load.size),
         step: output.step,
         json: output.json,
+        each: output.each,
         server: match &output.server_pid[..] {
             [] => listeners(clients, trust),
             named => named.to_vec(),

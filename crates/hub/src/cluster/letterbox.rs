@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes that wait at most; what comes in one go while letters are taken is let in whole.
+/// Bytes that wait at most, and the letter that goes beyond them.
 const WAITING: usize = 16 << 20;
 
 /// Letters that wait while some are taken: enough for many in one write.
@@ -51,13 +51,26 @@ impl<T> Letterbox<T> {
         self.since.map_or_else(Instant::now, |since| since + time)
     }
 
+    /// Until when it is closed to whoever brings more, if none is taken before: many wait.
+    fn closed_until(&self) -> Option<Instant> {
+        if self.bytes >= WAITING {
+            return Some(self.still_for(PATIENCE));
+        }
+        let are_many = self.waiting.len() >= AHEAD || self.bytes >= TOGETHER;
+        are_many.then(|| self.still_for(STILL))
+    }
+
     /// Waits until more may be brought: until few wait, or nobody takes anything.
     pub async fn opens(&self) {
-        if self.bytes >= WAITING {
-            sleep_until(self.still_for(PATIENCE)).await;
-        } else if self.waiting.len() >= AHEAD || self.bytes >= TOGETHER {
-            sleep_until(self.still_for(STILL)).await;
+        if let Some(until) = self.closed_until() {
+            sleep_until(until).await;
         }
+    }
+
+    /// Whether more may be brought now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closed_until().is_none_or(|until| until <= Instant::now())
     }
 
     /// Puts a letter of so many bytes behind the others.
@@ -153,7 +166,7 @@ mod tests {
             letterbox.put(at, LETTER).expect("room");
         }
         assert_eq!(letterbox.since.map(|since| since.elapsed()), Some(STILL), "so long somebody has waited");
-        // What comes in one go is let in whole.
+        // One may go beyond.
         letterbox.put(most + 1, LETTER).expect("some may be taken yet");
         assert!(waits(&letterbox).await);
         letterbox.opens().await;

@@ -42,6 +42,8 @@ pub struct Standing {
     pub met: AtomicBool,
     /// Whether the way to them is open.
     pub reached: AtomicBool,
+    /// There were some when the way to them was lost, and nobody knows yet who is there now.
+    pub cut_off: AtomicBool,
     /// What has happened between them and this node.
     pub figures: Figures,
 }
@@ -55,6 +57,41 @@ pub(crate) struct Lane {
     queue: mpsc::UnboundedSender<Told>,
     /// Where the carrier listens to single channels.
     interests: Option<Interests>,
+}
+
+impl Lane {
+    /// Whether there are neighbours, or were until the way to them was lost.
+    fn leads_anywhere(&self) -> bool {
+        self.standing.present.load(Relaxed) > 0 || self.standing.cut_off.load(Relaxed)
+    }
+
+    /// Has them told; false: they cannot be.
+    fn tell(&self, told: Told) -> bool {
+        let is_told = self.standing.present.load(Relaxed) > 0 && self.queue.send(told).is_ok();
+        if !is_told {
+            self.standing.figures.unsaid.fetch_add(1, Relaxed);
+        }
+        is_told
+    }
+}
+
+impl Standing {
+    /// The way is lost: nobody is told anything until it is known again who is there.
+    pub fn lose(&self) {
+        let were_there = self.present.swap(0, Relaxed) > 0;
+        self.cut_off.fetch_or(were_there, Relaxed);
+        if self.reached.swap(false, Relaxed) {
+            self.figures.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// So many are there now; returns how many were before.
+    pub fn count(&self, present: usize) -> usize {
+        self.met.fetch_or(present > 0, Relaxed);
+        let before = self.present.swap(present, Relaxed);
+        self.cut_off.store(false, Relaxed);
+        before
+    }
 }
 
 /// The carrier's end.
@@ -183,9 +220,9 @@ impl Hub {
         self.lanes().iter().map(|lane| &*lane.standing)
     }
 
-    /// Those of an app that are there.
+    /// Those of an app that lead to somebody.
     fn lanes_of(&self, app: AppId) -> impl Iterator<Item = &Lane> {
-        self.lanes().iter().filter(move |lane| lane.app == app && lane.standing.present.load(Relaxed) > 0)
+        self.lanes().iter().filter(move |lane| lane.app == app && lane.leads_anywhere())
     }
 
     pub(crate) fn has_neighbours(&self) -> bool {
@@ -199,7 +236,7 @@ impl Hub {
         if lanes.peek().is_none() || delivery.outward().is_none() {
             return 0;
         }
-        lanes.filter(|lane| lane.queue.send(Told::Publication(Arc::clone(delivery))).is_ok()).count()
+        lanes.filter(|lane| lane.tell(Told::Publication(Arc::clone(delivery)))).count()
     }
 
     /// Asks the neighbours; returns the sessions that they name.
@@ -209,7 +246,7 @@ impl Hub {
         }
         let ask = |lane: &Lane| {
             let (reply, answer) = oneshot::channel();
-            lane.queue.send(Told::Question(question.clone(), reply)).is_ok().then_some(answer)
+            lane.tell(Told::Question(question.clone(), reply)).then_some(answer)
         };
         let answers: Vec<_> = self.lanes_of(app).filter_map(ask).collect();
         let mut found = Vec::new();

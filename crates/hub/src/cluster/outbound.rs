@@ -115,8 +115,6 @@ struct Carrier {
     hub: Weak<Inner>,
     cluster: Arc<Cluster>,
     queue: mpsc::UnboundedReceiver<Outbound>,
-    /// What has just come.
-    coming: Vec<Outbound>,
     letterbox: Letterbox<Entry>,
     unsaid: Unsaid,
     last: Option<oneshot::Sender<()>>,
@@ -126,38 +124,38 @@ struct Carrier {
 
 impl Carrier {
     fn new(hub: Weak<Inner>, cluster: Arc<Cluster>, queue: mpsc::UnboundedReceiver<Outbound>) -> Self {
-        let (coming, letterbox, unsaid) = Default::default();
-        Self { hub, cluster, queue, coming, letterbox, unsaid, last: None, ended: false }
+        let (letterbox, unsaid) = Default::default();
+        Self { hub, cluster, queue, letterbox, unsaid, last: None, ended: false }
     }
 
-    /// Writes what comes next, when there is room. Cancel-safe.
+    /// Writes what comes next, while there is room; permits return as each is written. Cancel-safe.
     async fn take_in(&mut self) {
         self.letterbox.opens().await;
-        let count = self.queue.recv_many(&mut self.coming, PERMITS).await;
-        let Some(hub) = Hub::upgrade(&self.hub).filter(|_| count > 0) else {
+        let mut next = self.queue.recv().await;
+        let Some(hub) = Hub::upgrade(&self.hub).filter(|_| next.is_some()) else {
             self.ended = true;
-            self.coming.clear();
             if self.last.is_some() {
                 self.write(ALL.into(), Words::Leave);
             }
             return;
         };
-        // Permits return as each is written.
-        let mut coming = std::mem::take(&mut self.coming);
-        for outbound in coming.drain(..) {
-            match outbound {
-                Outbound::Last(is_said) => {
+        for _ in 0..PERMITS {
+            match next.take() {
+                None => return,
+                Some(Outbound::Last(is_said)) => {
                     // What has come until now is said, too.
                     self.queue.close();
                     self.last = Some(is_said);
                 }
-                Outbound::Words(topic, words) => self.write(topic, words),
-                Outbound::Relay { delivery, remembered, number, asks } => {
+                Some(Outbound::Words(topic, words)) => self.write(topic, words),
+                Some(Outbound::Relay { delivery, remembered, number, asks }) => {
                     self.write_relay(&hub.app(delivery.app), &delivery, remembered, number, asks);
                 }
             }
+            if self.letterbox.is_open() {
+                next = self.queue.try_recv().ok();
+            }
         }
-        self.coming = coming;
     }
 
     /// Words are few, and others wait for them.

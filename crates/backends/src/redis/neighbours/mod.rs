@@ -156,10 +156,7 @@ async fn keep(place: Arc<Place>, mut queue: mpsc::UnboundedReceiver<Told>) {
         let begun = tokio::time::Instant::now();
         let Fault { trouble, said, help } = place.session(&mut queue).await;
         *place.lane.lock() = None;
-        place.standing.present.store(0, Relaxed);
-        if place.standing.reached.swap(false, Relaxed) {
-            place.standing.figures.lost.fetch_add(1, Relaxed);
-        }
+        place.standing.lose();
         place.give_up(None).await;
         if begun.elapsed() > PATIENCE {
             backoff = Backoff::up_to(AGAIN);
@@ -250,8 +247,7 @@ impl Place {
     fn note(&self, (_, all, _, own): &Counts) -> usize {
         let elsewhere = *self.elsewhere.lock();
         let present = (all + elsewhere.0).saturating_sub(own + elsewhere.1);
-        let before = self.standing.present.swap(present, Relaxed);
-        self.standing.met.fetch_or(present > 0, Relaxed);
+        let before = self.standing.count(present);
         if before != present {
             info!(event = "neighbours", nsp = self.nsp, present, before);
         }

@@ -34,8 +34,6 @@ struct Letter {
 struct Carrier<'a> {
     place: &'a Place,
     queue: &'a mut mpsc::UnboundedReceiver<Told>,
-    /// What has just come.
-    coming: Vec<Told>,
     letterbox: Letterbox<Letter>,
     /// Letters on their way.
     saying: usize,
@@ -44,11 +42,18 @@ struct Carrier<'a> {
 }
 
 impl Carrier<'_> {
-    /// Writes what comes next, when there is room; permits return. Cancel-safe.
+    /// Writes what comes next, while there is room; permits return as each is written. Cancel-safe.
     async fn take_in(&mut self) {
         self.letterbox.opens().await;
-        self.ended = self.queue.recv_many(&mut self.coming, PERMITS).await == 0;
-        self.coming.drain(..).for_each(|told| self.place.write(told, &mut self.letterbox));
+        let mut next = self.queue.recv().await;
+        self.ended = next.is_none();
+        for _ in 0..PERMITS {
+            let Some(told) = next.take() else { return };
+            self.place.write(told, &mut self.letterbox);
+            if self.letterbox.is_open() {
+                next = self.queue.try_recv().ok();
+            }
+        }
     }
 }
 
@@ -68,8 +73,8 @@ impl Place {
         mut lane: MultiplexedConnection,
         queue: &mut mpsc::UnboundedReceiver<Told>,
     ) -> Option<RedisError> {
-        let (coming, letterbox, mut refused) = (Vec::new(), Letterbox::default(), Repeated::default());
-        let mut carrier = Carrier { place: self, queue, coming, letterbox, saying: 0, ended: false };
+        let (letterbox, mut refused) = (Letterbox::default(), Repeated::default());
+        let mut carrier = Carrier { place: self, queue, letterbox, saying: 0, ended: false };
         loop {
             let Some(mut letters) = carrier.letterbox.take() else {
                 if carrier.ended {

@@ -351,7 +351,8 @@ pub(super) async fn delete(
     }
 }
 
-/// Give a user a message again, as if it were new. Needs the right `publish`, for all channels.
+/// Give a user a message again, as if it were new and addressed to them: all of their devices hear it, also what a channel
+/// withheld from some. Needs the right `publish`, for all channels.
 #[utoipa::path(post, path = "/api/v1/inbox/resend", tag = "inbox", security(("api_key" = [])),
     request_body(content = ResendBody, example = json!({"user": "42", "id": "order-7"})),
     responses((status = 200, body = Done), (status = "4XX", body = ErrorBody)))]
