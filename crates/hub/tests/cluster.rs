@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, reason = "a test")]
 
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,50 +14,20 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use oyez_hub::Hub;
-use oyez_hub::address::{Address, AppId};
+use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::broker::{Broker, Bus, Said, Seat};
 use oyez_hub::command::{Acked, Command, Control, Mail, Outcome, Publish, Select, SocketInfo};
 use oyez_hub::delivery::AckReport;
-use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Condition;
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
-use oyez_hub::policy::{Identity, Policy};
-use oyez_hub::recovery::{Bounds, Ghost, History, Mark, Recovery, Wanted};
+use oyez_hub::policy::Identity;
+use oyez_hub::recovery::{Ghost, Mark, Wanted};
 
-const APP: AppId = AppId(0);
+use common::{APP, remembering};
 
 struct Node {
     hub: Hub,
     mail: mpsc::UnboundedReceiver<Mail>,
     seat: Arc<Seat>,
-}
-
-/// An app in which everything that is said in `room` is remembered.
-fn remembering() -> App {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "room".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    let rule = ChannelRule {
-        pattern: Pattern::compile("room").expect("a pattern"),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: Some(History { last: 10_000, time: Duration::MAX }),
-        inbox: None,
-        roster: None,
-    };
-    let mut app = App::embedded(APP, "app", "/");
-    app.policy = Arc::new(Policy::new(vec![rule]));
-    app.recovery = Some(Arc::new(Recovery::new(
-        Duration::from_secs(60),
-        Bounds { time: Duration::from_secs(60), bytes: 1 << 24 },
-    )));
-    app
 }
 
 impl Node {

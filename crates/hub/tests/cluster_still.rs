@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, reason = "a test")]
 
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,18 +15,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use oyez_hub::Hub;
-use oyez_hub::address::AppId;
-use oyez_hub::app::App;
 use oyez_hub::broker::{Broker, Bus, Said, Seat, Unreached};
 use oyez_hub::cluster::Figures;
 use oyez_hub::command::{Command, Control, Mail, Publish};
-use oyez_hub::policy::Policy;
-use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Condition;
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
-use oyez_hub::recovery::{Bounds, History, Recovery};
 
-const APP: AppId = AppId(0);
+use common::{APP, remembering};
 
 /// More than this is not on its way at once.
 const PERMITS: usize = oyez_hub::admission::PERMITS;
@@ -65,38 +60,13 @@ struct Node {
     gate: Arc<Gate>,
 }
 
-/// An app in which everything that is said in `room` is remembered, and nothing that is said in `hall`.
-fn app() -> App {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "room".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    let rule = ChannelRule {
-        pattern: Pattern::compile("room").expect("a pattern"),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: Some(History { last: 10_000, time: Duration::MAX }),
-        inbox: None,
-        roster: None,
-    };
-    let mut app = App::embedded(APP, "app", "/");
-    app.policy = Arc::new(Policy::new(vec![rule]));
-    let bounds = Bounds { time: Duration::from_secs(60), bytes: 1 << 24 };
-    app.recovery = Some(Arc::new(Recovery::new(Duration::from_secs(60), bounds)));
-    app
-}
-
 impl Node {
     /// Two that know each other, with members in `room` and `hall`.
     async fn two() -> (Self, Self) {
         let bus = Bus::default();
         let mut nodes = [(); 2].map(|()| {
             let (sender, mail) = mpsc::unbounded_channel();
-            let hub = Hub::new(vec![app()], vec![sender], Handle::current());
+            let hub = Hub::new(vec![remembering()], vec![sender], Handle::current());
             let (seat, inlet) = bus.join();
             let gate = Arc::new(Gate { seat, still: watch::Sender::new(false) });
             let broker: Arc<dyn Broker> = gate.clone();

@@ -6,9 +6,10 @@
 //! nobody waits for it: letters pile up to [`WAITING`]. When they have and none is taken for [`PATIENCE`], the newest are not said.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that wait at most, and the letter that goes beyond them.
 const WAITING: usize = 16 << 20;
@@ -21,7 +22,7 @@ const AHEAD: usize = 256;
 const TOGETHER: usize = 1 << 20;
 
 /// So long whoever says letters is left alone, so that what comes meanwhile makes one batch; then others are written beside it.
-pub const MOMENT: Duration = Duration::from_millis(10);
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Who takes nothing for so long seems to stand still.
 const STILL: Duration = Duration::from_millis(100);
@@ -124,10 +125,21 @@ impl<T> Letterbox<T> {
     }
 }
 
+/// Says something; once that takes longer than [`MOMENT`], what comes is taken in beside it. `taking_in` is dropped wherever it
+/// waits when all is said, or ends when nothing comes any more.
+pub async fn beside<T>(saying: impl Future<Output = T>, taking_in: impl Future<Output = ()>) -> T {
+    let mut saying = pin!(saying);
+    if let Ok(said) = timeout(MOMENT, &mut saying).await {
+        return said;
+    }
+    tokio::select! {
+        said = &mut saying => said,
+        () = taking_in => saying.await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
     const LETTER: usize = TOGETHER / 4;

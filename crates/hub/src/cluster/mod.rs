@@ -60,7 +60,7 @@ pub use index::GRACE;
 use index::{Index, ROWS, Row, TELL};
 pub use interest::{Changed, Hold, Wanted};
 use interest::{Interest, Interests};
-pub use letterbox::{Letterbox, MOMENT};
+pub use letterbox::{Letterbox, beside};
 use number::News;
 pub(crate) use number::Numbers;
 use orphans::Buried;

@@ -4,7 +4,6 @@
 //! [`Letterbox`].
 
 use std::collections::{HashMap, HashSet};
-use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -12,11 +11,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::index::ROWS;
-use super::letterbox::{Letterbox, MOMENT};
+use super::letterbox::{Letterbox, beside};
 use super::words::{LARGEST, Relay, Words};
 use super::{ALL, Cluster, Numbers, now, of_channel, of_node};
 use crate::Hub;
@@ -57,18 +55,7 @@ pub(super) async fn carry(hub: Weak<Inner>, cluster: Arc<Cluster>, queue: mpsc::
             carrier.take_in().await;
             continue;
         };
-        let outcome = {
-            let mut saying = pin!(broker.say(&batch.said));
-            match timeout(MOMENT, &mut saying).await {
-                Ok(outcome) => outcome,
-                Err(_) => loop {
-                    tokio::select! {
-                        outcome = &mut saying => break outcome,
-                        () = carrier.take_in(), if !carrier.ended => {}
-                    }
-                },
-            }
-        };
+        let outcome = beside(broker.say(&batch.said), carrier.take_all_in()).await;
         carrier.note(batch, &outcome);
     }
     if let Some(is_said) = carrier.last {
@@ -139,22 +126,29 @@ impl Carrier {
             }
             return;
         };
-        for _ in 0..PERMITS {
-            match next.take() {
-                None => return,
-                Some(Outbound::Last(is_said)) => {
+        let mut count = 0;
+        while let Some(outbound) = next {
+            match outbound {
+                Outbound::Last(is_said) => {
                     // What has come until now is said, too.
                     self.queue.close();
                     self.last = Some(is_said);
                 }
-                Some(Outbound::Words(topic, words)) => self.write(topic, words),
-                Some(Outbound::Relay { delivery, remembered, number, asks }) => {
+                Outbound::Words(topic, words) => self.write(topic, words),
+                Outbound::Relay { delivery, remembered, number, asks } => {
                     self.write_relay(&hub.app(delivery.app), &delivery, remembered, number, asks);
                 }
             }
-            if self.letterbox.is_open() {
-                next = self.queue.try_recv().ok();
-            }
+            count += 1;
+            let goes_on = count < PERMITS && self.letterbox.is_open();
+            next = goes_on.then(|| self.queue.try_recv().ok()).flatten();
+        }
+    }
+
+    /// The same until nothing comes any more.
+    async fn take_all_in(&mut self) {
+        while !self.ended {
+            self.take_in().await;
         }
     }
 

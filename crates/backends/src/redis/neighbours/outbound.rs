@@ -1,17 +1,15 @@
 //! What neighbours are told: taken from the hub's queue as it comes and written, then said in batches. A publication gives its
 //! permit back when it is written: who does not hear it holds up nobody here.
 
-use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 
 use oyez_hub::admission::PERMITS;
-use oyez_hub::cluster::{Letterbox, MOMENT, Question, Told};
+use oyez_hub::cluster::{Letterbox, Question, Told, beside};
 use oyez_hub::command::SocketInfo;
 use oyez_hub::delivery::AckReport;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Counts, Place, letters, wording};
@@ -47,12 +45,19 @@ impl Carrier<'_> {
         self.letterbox.opens().await;
         let mut next = self.queue.recv().await;
         self.ended = next.is_none();
-        for _ in 0..PERMITS {
-            let Some(told) = next.take() else { return };
+        let mut count = 0;
+        while let Some(told) = next {
             self.place.write(told, &mut self.letterbox);
-            if self.letterbox.is_open() {
-                next = self.queue.try_recv().ok();
-            }
+            count += 1;
+            let goes_on = count < PERMITS && self.letterbox.is_open();
+            next = goes_on.then(|| self.queue.try_recv().ok()).flatten();
+        }
+    }
+
+    /// The same until nothing comes any more.
+    async fn take_all_in(&mut self) {
+        while !self.ended {
+            self.take_in().await;
         }
     }
 }
@@ -84,18 +89,7 @@ impl Place {
                 continue;
             };
             carrier.saying = letters.len();
-            let outcome = {
-                let mut saying = pin!(self.say_all(&mut lane, &mut letters));
-                match timeout(MOMENT, &mut saying).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => loop {
-                        tokio::select! {
-                            outcome = &mut saying => break outcome,
-                            () = carrier.take_in(), if !carrier.ended => {}
-                        }
-                    },
-                }
-            };
+            let outcome = beside(self.say_all(&mut lane, &mut letters), carrier.take_all_in()).await;
             carrier.letterbox.said(outcome.is_ok());
             let count = std::mem::take(&mut carrier.saying) as u64;
             let figures = &self.standing.figures;
