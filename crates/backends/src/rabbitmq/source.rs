@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
@@ -175,9 +175,9 @@ async fn read(
             }
         }
     }
-    // No more come; who is under way may arrive.
+    // Who is under way may arrive. What comes meanwhile is not looked at and goes back when the connection ends, in its order:
+    // a quorum queue whose consumer is cancelled gives it out of order.
     let rest = async {
-        let _ = channels.inward.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await;
         while let Some(settled) = under_way.next().await {
             let Ok(done) = settled else { continue };
             let _ = acknowledge(channels, &mut open, vec![done]).await;

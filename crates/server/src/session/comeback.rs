@@ -342,8 +342,10 @@ impl Shard {
         for channel in &added {
             self.join(&member, self.key(member.app, channel));
         }
-        self.catch_up(session, &member, &wanted, missed);
+        // Stock servers say it behind what was missed. But a stock client keeps what comes before it, even when it is cut off
+        // then, and would hear that again beside what it is sent the next time.
         self.confirm(session, &member);
+        self.catch_up(session, &member, &wanted, missed);
         if !added.is_empty() {
             self.tell_gap(session, &member, &guest.app, &added);
         }

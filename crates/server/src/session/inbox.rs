@@ -4,7 +4,7 @@
 //! is let pass, because it will be found in the store; what was stored after the last look is delivered. A place in the
 //! store's order, the horizon of that look, tells one from the other, so nothing is lost or doubled in between.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,9 +16,10 @@ use oyez_hub::app::App;
 use oyez_hub::channel::{devices_of, is_roster, roster_of, ruled_by};
 use oyez_hub::command::{Command, CommandError, Marking};
 use oyez_hub::inbox::{Hearing, Inboxes};
+use oyez_hub::policy::Identity;
 use oyez_hub::policy::grants::{Action, Audience as Wanted};
 use oyez_hub::promise::Acknowledge;
-use oyez_hub::store::{Item, Owner, Page, Seq, State, Step, StoreError, Target, Which};
+use oyez_hub::store::{Item, Owner, Page, Seq, State, Step, StoreError, Which};
 use oyez_protocol::message::Args;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -40,6 +41,9 @@ const MARKED_AT_ONCE: usize = 256;
 
 /// Members that look at the store at once, after something may have been missed.
 const LOOKING_AT_ONCE: usize = 32;
+
+/// Channels about which the rules, or the app's backend, are asked at once for one member.
+const ASKED_AT_ONCE: usize = 32;
 
 /// How long to wait before a store is asked again that could not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -110,38 +114,80 @@ impl Shard {
         });
     }
 
+    /// Members, whose rights or the rules have become others, hear what that lets them hear: what is said from now on, and what
+    /// waits for them. (Channels that they may not hear any more they have left.)
+    pub(crate) async fn hear_more(self: &Rc<Self>, app: AppId, mut members: Vec<Rc<Member>>) {
+        members.retain(|member| member.inbox.is_some());
+        members.iter().filter_map(|member| member.inbox.as_ref()).for_each(|inbox| inbox.turn());
+        let look = async |member: Rc<Member>| {
+            let (app, user) = (self.hub.app(app), Arc::clone(&member.identity.borrow().user));
+            let Ok(inboxes) = self.hub.inboxes_of(&app) else { return };
+            if app.policy.has_rosters() {
+                self.join_rosters(&app, inboxes, &app.owner(&user), &member).await;
+                self.hub.reach().await;
+            }
+            self.look_again_for(app.id, member).await;
+        };
+        futures_util::stream::iter(members).for_each_concurrent(LOOKING_AT_ONCE, look).await;
+    }
+
+    /// Of these channels each with why a member may not hear it, if it may not.
+    async fn refusals(
+        &self,
+        app: &App,
+        identity: &Identity,
+        channels: Vec<Arc<str>>,
+    ) -> Vec<(Arc<str>, Option<String>)> {
+        let ask = async |channel: Arc<str>| {
+            let refusal = self.permit(app, identity, Action::Subscribe, &channel).await.err();
+            (channel, refusal.map(|denial| denial.reason))
+        };
+        futures_util::stream::iter(channels).map(ask).buffered(ASKED_AT_ONCE).collect().await
+    }
+
     /// Joins a member to those who hear what is durable in channels on whose rosters its user is, as far as it may.
     async fn join_rosters(&self, app: &App, inboxes: &Inboxes, of: &Owner, member: &Member) {
-        let mut joined = Vec::new();
-        for channel in self.rosters_of(app, inboxes, of, member).await {
-            let identity = Arc::clone(&member.identity.borrow());
-            if self.permit(app, &identity, Action::Subscribe, &channel).await.is_ok() && self.is_member(member) {
-                self.join(member, self.key(app.id, &roster_of(&channel)));
-                joined.push(channel);
-            }
-        }
+        let channels = self.rosters_of(app, inboxes, of, member).await;
+        let identity = Arc::clone(&member.identity.borrow());
+        let refusals = self.refusals(app, &identity, channels).await;
+        let allowed = refusals.into_iter().filter(|(_, refusal)| refusal.is_none()).map(|(channel, _)| channel);
+        self.enter_rosters(app, inboxes, of, (member, &identity), allowed).await;
+    }
+
+    /// The same for channels on whose rosters its user was, and which that identity may hear; whether any was new to it.
+    async fn enter_rosters(
+        &self,
+        app: &App,
+        inboxes: &Inboxes,
+        of: &Owner,
+        (member, identity): (&Member, &Arc<Identity>),
+        channels: impl Iterator<Item = Arc<str>>,
+    ) -> bool {
+        // Its rights may have become others while the backend was asked.
+        let is_same = Arc::ptr_eq(identity, &member.identity.borrow());
+        let mut joined: Vec<_> = channels.filter(|_| is_same).collect();
+        joined.retain(|channel| self.join(member, self.key(app.id, &roster_of(channel))));
         if joined.is_empty() {
-            return;
+            return false;
         }
         // Who took it off one while it was not there yet did not find it.
         let rosters = self.rosters_of(app, inboxes, of, member).await;
         for lost in joined.iter().filter(|channel| !rosters.contains(channel)) {
             self.leave(member, self.key(app.id, &roster_of(lost)));
         }
+        true
     }
 
     /// What a member may hear now of what its user has.
     pub(crate) async fn hearing(&self, app: &App, member: &Member) -> Result<Hearing, CommandError> {
         let identity = Arc::clone(&member.identity.borrow());
-        let mut deaf_to = Vec::new();
+        let mut channels = Vec::new();
         if app.policy.has_rosters() {
             let inboxes = self.hub.inboxes_of(app)?;
-            for channel in inboxes.store().channels(&app.owner(&identity.user)).await? {
-                if self.permit(app, &identity, Action::Subscribe, &channel).await.is_err() {
-                    deaf_to.push(channel);
-                }
-            }
+            channels = inboxes.store().channels(&app.owner(&identity.user)).await?;
         }
+        let refusals = self.refusals(app, &identity, channels).await;
+        let deaf_to = refusals.into_iter().filter_map(|(channel, refusal)| refusal.map(|_| channel));
         Ok(Hearing::new(Arc::clone(&identity.rights), deaf_to))
     }
 
@@ -184,10 +230,13 @@ impl Shard {
 
     async fn catch_up_on(self: &Rc<Self>, inboxes: &Inboxes, of: &Owner, member: &Rc<Member>) {
         let Some(inbox) = &member.inbox else { return };
-        let mut after = None;
+        let (mut after, mut turn) = (None, inbox.turned());
         while self.is_member(member) {
-            // Its rights, and the rules, may become others while it reads.
-            let (app, turn) = (self.hub.app(member.app), inbox.turned());
+            // Its rights, and the rules, may become others while it reads: then it may hear what was passed over.
+            let app = self.hub.app(member.app);
+            if inbox.turned() != turn {
+                (after, turn) = (None, inbox.turned());
+            }
             let page = match inboxes.store().pending(of, after, PAGE, clock::span().earliest).await {
                 Ok(page) => page,
                 Err(error) => {
@@ -224,15 +273,15 @@ impl Shard {
     ) -> Result<(), Broken> {
         let Some(inbox) = &member.inbox else { return Err(Broken::Gone) };
         let of = app.owner(&member.identity.borrow().user);
-        let mut rights = Vec::new();
+        let rights = self.rights_in(app, inboxes, &of, member, items).await;
         let mut known = if items.is_empty() { HashSet::new() } else { inbox.known() };
         for item in items {
             if known.contains(&item.message.id) {
                 continue;
             }
-            let refusal = match self.refusal(app, member, &item.via, &mut rights).await {
-                None => exclusion(app, member, item),
-                refusal => refusal,
+            let refusal = match item.via.channel().and_then(|channel| rights.get(channel)) {
+                None | Some(None) => exclusion(app, member, item),
+                Some(refusal) => refusal.clone(),
             };
             if inbox.turned() != turn {
                 return Err(Broken::Stale);
@@ -255,22 +304,28 @@ impl Shard {
         sleep(RETRY).await;
     }
 
-    /// Why a member may not hear what came through this channel; none: it may.
-    async fn refusal(
+    /// Of the channels through which these came each with why a member may not hear it, if it may not. What it may hear it hears
+    /// from now on, too: the backend may not have answered when it connected.
+    async fn rights_in(
         &self,
         app: &App,
+        inboxes: &Inboxes,
+        of: &Owner,
         member: &Member,
-        via: &Target,
-        known: &mut Vec<(Target, Option<String>)>,
-    ) -> Option<String> {
-        let Target::Channel(channel) = via else { return None };
-        if let Some((_, word)) = known.iter().find(|(target, _)| target == via) {
-            return word.clone();
-        }
+        items: &[Item],
+    ) -> HashMap<Arc<str>, Option<String>> {
+        let channels: HashSet<_> = items.iter().filter_map(|item| item.via.channel().cloned()).collect();
         let identity = Arc::clone(&member.identity.borrow());
-        let word = self.permit(app, &identity, Action::Subscribe, channel).await.err().map(|denial| denial.reason);
-        known.push((via.clone(), word.clone()));
-        word
+        let refusals = self.refusals(app, &identity, channels.into_iter().collect()).await;
+        let allowed = refusals.iter().filter(|(_, refusal)| refusal.is_none()).map(|(channel, _)| channel);
+        if self.enter_rosters(app, inboxes, of, (member, &identity), allowed.cloned()).await
+            && let Some(inbox) = &member.inbox
+        {
+            self.hub.reach().await;
+            // What was said there since the page was read.
+            inbox.missed();
+        }
+        refusals.into_iter().collect()
     }
 
     /// Sends a message that waits in the store, as soon as there is room for it, if that turn lasts until then.

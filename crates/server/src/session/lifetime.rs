@@ -119,6 +119,8 @@ impl Shard {
         if member.inbox.is_some() {
             // With other rights something else is heard.
             self.hub.unread_asked(app, Arc::clone(&identity.user));
+            let (shard, app, members) = (Rc::clone(self), app.id, vec![Rc::clone(member)]);
+            tokio::task::spawn_local(async move { shard.hear_more(app, members).await });
         }
         if let Some(trail) = member.trail.as_ref().filter(|_| Arc::ptr_eq(&member.identity.borrow(), &identity)) {
             trail.decided_for(&identity);

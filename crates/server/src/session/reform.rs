@@ -29,6 +29,8 @@ impl Shard {
         tokio::task::spawn_local(async move {
             let app = shard.hub.app(old.id);
             let (mut doubts, mut doubtful) = (Vec::new(), Vec::new());
+            let may_hear_more = app.policy.has_rosters() || app.policy.has_audiences();
+            let hearers = members.iter().filter(|member| may_hear_more && member.app == app.id).cloned().collect();
             for member in members.into_iter().filter(|member| member.app == app.id) {
                 let before = doubts.len();
                 shard.weigh(&old, &app, &member, &mut doubts);
@@ -42,6 +44,7 @@ impl Shard {
             let settle = stream::iter(doubts).for_each_concurrent(ASKING, |doubt| shard.settle_doubt(&app, doubt));
             settle.await;
             doubtful.iter().for_each(|member| decided(member, &app));
+            shard.hear_more(app.id, hearers).await;
         });
     }
 

@@ -263,6 +263,10 @@ impl Shard {
         let name: Arc<str> = channel.as_str().into();
         let key = self.key(member.app, &name);
         if member.channels.borrow().contains(key) {
+            if let Some(session) = since.and_then(|_| member.session.upgrade()) {
+                // What was said before it was put there, by the app's rules or a backend, it was not told.
+                self.tell_gap(&session, member, app, std::slice::from_ref(&name));
+            }
             outcome.joined.push(channel);
             return Ok(());
         }
