@@ -181,6 +181,21 @@ describe('inboxes over HTTP', () => {
     await refused('/api/v1/publish', { body: { app: 'bare', to: 'user:1', event: 'x', delivery: 'durable' } }, 409, 'conflict', /inbox/);
   });
 
+  test('refuse where they are full, and say who has no room', async (t) => {
+    const server = await serving(t, CONFIG({ inbox: 'most = 2\nwhen_full = "refuse"' }), { env: ENV });
+    const say = (to, more = {}) => server.api('/api/v1/publish', { body: { app: 'desk', to, event: 'notice', data: {}, ...more } });
+    const at = Date.now() + 1500;
+    assert.equal((await say('user:ann', { id: 'due', deliver_at: at })).status, 200);
+    for (const id of ['a', 'b']) assert.equal((await say('user:ann', { id })).json.full, undefined);
+    const alone = await say('user:ann');
+    assert.deepEqual([alone.status, alone.json.error.code], [409, 'inbox_full']);
+    const both = await say(['user:ann', 'user:bob'], { id: 'both' });
+    assert.deepEqual([both.status, both.json.full], [200, [{ user: 'ann' }]]);
+    const has = async (who) => ids(await server.api(`/api/v1/inbox?app=desk&user=${who}&order=oldest`).then(({ json }) => json));
+    await eventually(() => server.logs.some((line) => line.includes('scheduled_refused')), 'what is due and has no room is logged');
+    assert.deepEqual([await has('ann'), await has('bob')], [['a', 'b'], ['both']]);
+  });
+
   test('drop the oldest where they are small', async () => {
     const who = unique('ann');
     const sent = [];

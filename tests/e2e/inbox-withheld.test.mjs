@@ -41,7 +41,12 @@ for (const [kind, args] of Object.entries(STORES)) {
     before(async () => {
       const suite = { after: (end) => stage.ends.push(end) };
       stage.allowed = new Set();
-      const backend = await service(suite, ({ body }) => ({ body: { allow: stage.allowed.has(JSON.parse(body).user) } }));
+      stage.failing = new Set();
+      const backend = await service(suite, ({ body }) => {
+        const { user } = JSON.parse(body);
+        // Once: the next answer is a good one.
+        return stage.failing.delete(user) ? { status: 500 } : { body: { allow: stage.allowed.has(user) } };
+      });
       stage.server = await serving(suite, CONFIGURED + CREWS + clubs(backend.url), { env: ENV, args: await args(suite) });
     });
     after(async () => { for (const end of stage.ends.reverse()) await end(); });
@@ -64,7 +69,7 @@ for (const [kind, args] of Object.entries(STORES)) {
       await enroll(channel, who);
       await stage.server.publish(channel, 'notice', { site: team }, { id: withheld });
       await stage.server.publish(`user:${who}`, 'notice', {}, { id: own });
-      return { who, team, own, withheld, without: as(who, []), with: as(who, [team]) };
+      return { who, team, own, withheld, channel, without: as(who, []), with: as(who, [team]) };
     };
 
     for (const how of ['by the rule', 'for others']) {
@@ -79,6 +84,19 @@ for (const [kind, args] of Object.entries(STORES)) {
         const other = await device(t, stage.server, one.who, { shown: one.with });
         await other.heard.take('unread-count', ({ count }) => count === 2);
         assert.ok(deaf.heard.all('notice').length <= 1);
+      });
+
+      test(`${how}: a refresh that brings the right brings it, and what is said from then on`, async (t) => {
+        const one = await somebody(how);
+        const there = await device(t, stage.server, one.who, { shown: one.without });
+        await there.heard.take('unread-count', ({ count }) => count === 1);
+        await there.timeout(5_000).emitWithAck('auth:refresh', { token: one.with });
+        await there.heard.take('notice', ({ site }) => site === one.team);
+        await there.heard.take('unread-count', ({ count }) => count === 2);
+        await stage.server.publish(one.channel, 'notice', { site: one.team, later: true });
+        await there.heard.take('notice', ({ later }) => later);
+        await there.heard.take('unread-count', ({ count }) => count === 3);
+        assert.equal(there.heard.all('notice').length, 3, 'each once');
       });
 
       test(`${how}: a backend that gives it again has decided that all of their devices hear it`, async (t) => {
@@ -166,6 +184,20 @@ for (const [kind, args] of Object.entries(STORES)) {
         assert.deepEqual([(await listed(shown)).length, await unread(shown)], [1, 1]);
         assert.deepEqual(there.heard.all('notice').map(({ n }) => n), ['own']);
       }
+    });
+
+    test('a backend that fails once while a device connects does not make it deaf', async (t) => {
+      const [who, club] = ['ann', 'club'].map(unique);
+      await enroll(`club:${club}`, who);
+      await stage.server.publish(`club:${club}`, 'notice', { n: 1 });
+      stage.allowed.add(who);
+      stage.failing.add(who);
+      const there = await device(t, stage.server, who);
+      await there.heard.take('notice', ({ n }) => n === 1);
+      await there.heard.take('unread-count', ({ count }) => count === 1);
+      await stage.server.publish(`club:${club}`, 'notice', { n: 2 });
+      await there.heard.take('notice', ({ n }) => n === 2);
+      await there.heard.take('unread-count', ({ count }) => count === 2);
     });
 
     test('a callback says that a message has been read which its id has acknowledged before', async (t) => {

@@ -20,7 +20,7 @@ use crate::policy::limits::Limit;
 use crate::policy::token::{Revocation, RevokeError};
 use crate::promise::Class;
 use crate::recovery::Missed;
-use crate::store::{Deleted, Marked, ReceiptTo, State, StoreError, Which};
+use crate::store::{Deleted, Marked, ReceiptTo, State, StoreError, Target, Which};
 
 /// Longest event name in bytes.
 pub const EVENT_MAX: usize = 200;
@@ -221,6 +221,16 @@ pub struct Published {
     pub level: Level,
     /// It was published before: nothing was stored or delivered now.
     pub duplicate: bool,
+    /// Of a durable one, in whose inboxes and logs there was no room for it.
+    pub full: Vec<Target>,
+}
+
+impl Published {
+    /// One of which nothing else is to be said.
+    #[must_use]
+    pub const fn new(id: Arc<str>, level: Level) -> Self {
+        Self { id, level, duplicate: false, full: Vec::new() }
+    }
 }
 
 /// What the members of a channel answered.

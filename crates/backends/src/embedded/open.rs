@@ -1,7 +1,7 @@
 //! Opening a data directory: one process at a time, and only what is whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,13 @@ pub(super) fn make(dir: &Path) -> io::Result<()> {
 
 /// Takes the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    let failed = |problem: &io::Error| error::io(dir, problem);
+    // Where it cannot be made there is nothing yet that could be damaged.
+    let failed = |problem: &io::Error| match problem.kind() {
+        ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            StoreError::NoDirectory { dir: dir.display().to_string(), reason: problem.to_string() }
+        }
+        _ => error::io(dir, problem),
+    };
     make(dir).map_err(|problem| failed(&problem))?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
     let file = file.map_err(|problem| failed(&problem))?;

@@ -176,7 +176,7 @@ Examples (the first ones are for `oyez dev`, in the directory where it runs):
       --publish-body '{\"room\":\"news\",\"event\":\"tick\",\"data\":\"{data}\"}'
 
 The payload begins with a mark by which it is counted, so the server must pass it on as it is. All clients come from one \
-address: for an `oyez serve`, set connections_per_address and connects_per_second of the app's [limits] to \"none\", and \
+address: for an `oyez serve`, and an `oyez dev --config`, set connections_per_address and connects_per_second of the app's [limits] to \"none\", and \
 for joins and echo events_per_second, too. Memory per connection says something for a server that has just started; one that \
 had as many clients before keeps what it had for them. Where more is published than the server can deliver, latencies \
 are those of a queue: compare the rate.

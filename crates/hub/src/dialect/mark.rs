@@ -34,30 +34,35 @@ pub(super) fn by_rule(rule: &MarkRule, cx: &Cx<'_>, scope: &Scope<'_>, plan: &mu
 pub(super) fn by_event(cx: &Cx<'_>) -> Plan {
     let data: Value = serde_json::from_str(cx.data.get()).unwrap_or_default();
     let inner = ["data", "content"].iter().find_map(|name| data.get(name).filter(|inner| !inner.is_null()));
-    match said(inner.unwrap_or(&data)) {
-        Some((which, state)) => Plan { steps: vec![Step::Mark(which, state)], ..Plan::default() },
-        None => {
-            let fault = Fault::Missing("data.id, data.ids (at most 1000), data.upTo or data.all".into());
-            Plan { denied: vec![misunderstood(cx, &fault)], ..Plan::default() }
-        }
+    let data = inner.unwrap_or(&data);
+    let understood = state(data).ok_or_else(|| Fault::Unfit("data.state is delivered, seen, read or archived".into()));
+    let understood = understood.and_then(|state| {
+        let fault = || Fault::Missing("data.id, data.ids (at most 1000), data.upTo or data.all".into());
+        Ok(Step::Mark(which(data).ok_or_else(fault)?, state))
+    });
+    match understood {
+        Ok(step) => Plan { steps: vec![step], ..Plan::default() },
+        Err(fault) => Plan { denied: vec![misunderstood(cx, &fault)], ..Plan::default() },
     }
 }
 
-fn said(data: &Value) -> Option<(Which, State)> {
-    let state = match data.get("state") {
-        None | Some(Value::Null) => State::Delivered,
-        Some(state) => serde_json::from_value(state.clone()).ok().filter(|state| *state > State::Pending)?,
-    };
-    let which = if let Some(named) = data.get("ids").or_else(|| data.get("id")) {
-        ids(named)?
+fn state(data: &Value) -> Option<State> {
+    match data.get("state") {
+        None | Some(Value::Null) => Some(State::Delivered),
+        Some(state) => serde_json::from_value(state.clone()).ok().filter(|state| *state > State::Pending),
+    }
+}
+
+fn which(data: &Value) -> Option<Which> {
+    if let Some(named) = data.get("ids").or_else(|| data.get("id")) {
+        ids(named)
     } else if let Some(last) = data.get("upTo").or_else(|| data.get("up_to")) {
-        Which::UpTo(last.as_str()?.into())
+        Some(Which::UpTo(last.as_str()?.into()))
     } else if data.get("all") == Some(&Value::Bool(true)) {
-        Which::All
+        Some(Which::All)
     } else {
-        ids(data)?
-    };
-    Some((which, state))
+        ids(data)
+    }
 }
 
 /// An id or a list of them.
@@ -78,7 +83,7 @@ mod tests {
 
     #[track_caller]
     fn check(data: &Value, expect: Option<&(Which, State)>) {
-        assert_eq!(said(data).as_ref(), expect, "{data}");
+        assert_eq!(which(data).zip(state(data)).as_ref(), expect, "{data}");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Hub {
         let id = publish.id.get_or_insert_with(|| Uuid::now_v7().to_string()).clone();
         let (sessions, channels): (Vec<_>, Vec<_>) =
             std::mem::take(&mut publish.to).into_iter().partition(|name| self.session_named(name).is_some());
-        let mut published = Published { id: id.into(), level: Level::Accepted, duplicate: false };
+        let mut published = Published::new(id.into(), Level::Accepted);
         let mut shards = 0;
         if !channels.is_empty() {
             let except = publish.except.iter().chain(&sessions).cloned().collect();
@@ -124,7 +124,7 @@ impl Hub {
         }
         let id = Arc::clone(&saying.id);
         let shards = self.say(&app, saying, ack).await?;
-        Ok((Published { id, level: Level::Accepted, duplicate: false }, shards))
+        Ok((Published::new(id, Level::Accepted), shards))
     }
 
     /// Refuses what could never be published as it is; changes nothing. `asks`: the members are to answer.

@@ -208,6 +208,10 @@ async fn deliver_due(hub: &Hub, store: &Arc<dyn Store>, released: Result<Vec<Rel
     };
     for due in released {
         inboxes.count(due.places.len(), due.refused.len(), due.dropped.len());
+        if !due.refused.is_empty() {
+            let (app, id, full) = (&*due.app, &*due.message.id, due.refused.len());
+            warn!(event = "scheduled_refused", app, id, full, "inboxes have no room for what was scheduled for them");
+        }
         // An app that is not in the file any more has nobody who is connected.
         if let Ok(app) = hub.find_app(&due.app) {
             hub.hand_over(&app, &due.message, &due.places, true, Instant::now()).await;

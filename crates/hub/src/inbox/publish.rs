@@ -30,28 +30,28 @@ impl Hub {
         let Heard::Channels(heard) = &saying.to else { return Err(CommandError::NoTarget) };
         let channels: Vec<_> = durable.iter().map(|at| Arc::clone(&heard[*at].channel)).collect();
         let (to, audience) = self.keepers(app, saying.publish, &channels).await?;
-        let (mut level, mut places) = (Level::Accepted, Vec::new());
+        let mut published = Published::new(Arc::clone(&saying.id), Level::Accepted);
+        let mut places = Vec::new();
         if !to.is_empty() {
             let ruled = durable.iter().map(|at| saying.rules[*at]);
             let ttl = saying.publish.promise.ttl.or_else(|| longest(ruled, rules.ttl));
             let put = put(app, rules, &saying, ttl, to, audience);
             let stored = inboxes.take_in(put, saying.publish.compress, saying.asked).await?;
-            level = stored.level;
+            (published.level, published.full) = (stored.level, stored.refused);
             if stored.outcome != Outcome::Stored {
-                let duplicate = stored.outcome == Outcome::Duplicate;
-                return Ok((Published { id: saying.id, level, duplicate }, 0));
+                published.duplicate = stored.outcome == Outcome::Duplicate;
+                return Ok((published, 0));
             }
             places = stored.places;
         }
-        let id = Arc::clone(&saying.id);
         if !places.is_empty() && self.is_unheard(app, &saying) {
-            return Ok((Published { id, level, duplicate: false }, 0));
+            return Ok((published, 0));
         }
         saying.except.extend(places.iter().map(|(target, _)| heard_in(target)));
         match self.say(app, saying, None).await {
             // It is stored: that those who are connected hear nothing now does not change it.
-            Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((Published { id, level, duplicate: false }, 0)),
-            said => Ok((Published { id, level, duplicate: false }, said?)),
+            Err(CommandError::ShuttingDown) if !places.is_empty() => Ok((published, 0)),
+            said => Ok((published, said?)),
         }
     }
 

@@ -10,7 +10,6 @@ use oyez_hub::channel::{EVERYONE, Key, is_roster};
 use oyez_hub::handler::Happening;
 use oyez_hub::policy::limits::Limit;
 use oyez_protocol::code::Code;
-use oyez_protocol::engineio::packet::PacketType;
 use oyez_protocol::websocket::frame;
 use tokio::time::Instant;
 
@@ -222,16 +221,13 @@ impl Shard {
         self.metrics.closed(reason.code);
         self.blame_for_end(session, reason.code);
         self.spill(session);
-        let version = session.dialog.version();
         match &*session.link.borrow() {
             Link::WebSocket { .. } => {
                 session.outbox.borrow_mut().insist(Parcel::frame(frame::close(reason.code)));
             }
             Link::Polling(polling) => {
                 // A client that said goodbye itself only needs its waiting GET released.
-                if reason != Fault::Closed.into() {
-                    session.outbox.borrow_mut().insist(Parcel::engine(PacketType::Close, "", version));
-                }
+                polling.parting.set(reason != Fault::Closed.into());
                 polling.wake();
                 if reason.code == Code::PingTimeout {
                     polling.gone.cancel();

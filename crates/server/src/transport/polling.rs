@@ -10,7 +10,7 @@ use http::StatusCode;
 use oyez_hub::address::Address;
 use oyez_hub::handler::Happening;
 use oyez_protocol::code::EngineError;
-use oyez_protocol::engineio::packet::{PacketType, Version};
+use oyez_protocol::engineio::packet::{Packet, PacketType, Version};
 use oyez_protocol::engineio::payload::{self, Body};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -34,6 +34,9 @@ pub(crate) struct Polling {
     waiting: RefCell<Option<oneshot::Sender<()>>>,
     /// Whether a POST is being handled.
     posting: Cell<bool>,
+    /// The client is told that the session is over: alone, when it has fetched all else. A stock client that reads an event
+    /// beside that notes no position of it, and hears it again when it comes back.
+    pub parting: Cell<bool>,
     /// The websocket that wants to take over.
     pub probe: RefCell<Option<Rc<Probe>>>,
     /// Cancelled when the client has gone without a word: its connections have nobody at their other end.
@@ -171,8 +174,11 @@ impl Shard {
 
     /// What waits, as one payload. A session that is over gives its place away with the last one.
     fn fetch(&self, session: &Session) -> PollAnswer {
-        let answer = drain(session);
-        if session.closed.get().is_some() && session.outbox.borrow().is_empty() {
+        let parts = is_parting(session) && session.outbox.borrow().is_empty();
+        let goodbye = || payload_of(session, &[Packet::text(PacketType::Close, "")], false);
+        let answer = if parts { goodbye() } else { drain(session) };
+        let is_over = session.closed.get().is_some() && session.outbox.borrow().is_empty();
+        if is_over && (parts || !is_parting(session)) {
             self.remove(session);
         }
         answer
@@ -182,7 +188,9 @@ impl Shard {
     fn last_words(&self, session: &Session, request: &PollRequest) -> PollAnswer {
         let wished = session.closed.get().is_some_and(Reason::is_a_wish);
         match request {
-            PollRequest::Get if wished && !session.outbox.borrow().is_empty() => self.fetch(session),
+            PollRequest::Get if wished && (is_parting(session) || !session.outbox.borrow().is_empty()) => {
+                self.fetch(session)
+            }
             PollRequest::Get | PollRequest::Post { .. } => PollAnswer::Refused(EngineError::SessionUnknown),
         }
     }
@@ -288,7 +296,6 @@ fn noop() -> PollAnswer {
 
 /// What waits, as one payload, oldest first; a noop when nothing does (an upgrade released the GET).
 fn drain(session: &Session) -> PollAnswer {
-    let version = session.dialog.version();
     let parcels = session.outbox.borrow_mut().take_some(PACKETS_PER_PAYLOAD);
     session.tell_drained();
     let compress = parcels.iter().any(|parcel| parcel.compress());
@@ -297,8 +304,17 @@ fn drain(session: &Session) -> PollAnswer {
         parcel.packets(&mut packets);
     }
     if packets.is_empty() {
-        packets.push(oyez_protocol::engineio::packet::Packet::text(PacketType::Noop, ""));
+        packets.push(Packet::text(PacketType::Noop, ""));
     }
+    payload_of(session, &packets, compress)
+}
+
+fn payload_of(session: &Session, packets: &[Packet<'_>], compress: bool) -> PollAnswer {
     let octets = !matches!(session.dialog, Dialog::Engine { base64: true, .. });
-    PollAnswer::Packets(payload::encode(&packets, version, octets), compress)
+    PollAnswer::Packets(payload::encode(packets, session.dialog.version(), octets), compress)
+}
+
+/// Whether a client is still to be told that its session is over.
+fn is_parting(session: &Session) -> bool {
+    matches!(&*session.link.borrow(), Link::Polling(polling) if polling.parting.get())
 }

@@ -14,7 +14,7 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::grants::Audience;
 use oyez_hub::policy::limits::Limit;
 use oyez_hub::promise::Class;
-use oyez_hub::store::ReceiptTo;
+use oyez_hub::store::{ReceiptTo, Target};
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,9 @@ pub(super) struct PublishAnswer {
     /// It was published before: nothing was stored or delivered now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+    /// Where a durable one is not stored, because there was no room for it (`when_full`); all others have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    full: Vec<FullInbox>,
     /// With `ack`: how many sessions were sent the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     reached: Option<usize>,
@@ -162,10 +165,32 @@ pub(super) struct PublishAnswer {
     hint: Option<String>,
 }
 
+/// An inbox, or the log of a channel with a roster.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FullInbox {
+    /// Of this user.
+    #[schema(value_type = String)]
+    User(Arc<str>),
+    /// Of this channel.
+    #[schema(value_type = String)]
+    Channel(Arc<str>),
+}
+
+impl From<Target> for FullInbox {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::User(user) => Self::User(user),
+            Target::Channel(channel) => Self::Channel(channel),
+        }
+    }
+}
+
 impl From<Published> for PublishAnswer {
     fn from(published: Published) -> Self {
-        let Published { id, level, duplicate } = published;
-        Self { id, level, duplicate, reached: None, answers: None, hint: None }
+        let Published { id, level, duplicate, full } = published;
+        let full = full.into_iter().map(FullInbox::from).collect();
+        Self { id, level, duplicate, full, reached: None, answers: None, hint: None }
     }
 }
 
@@ -177,6 +202,7 @@ impl From<Acked> for PublishAnswer {
             id: acked.id,
             level: Level::Accepted,
             duplicate: false,
+            full: Vec::new(),
             reached: Some(acked.reached),
             answers: Some(answers),
             hint: None,
