@@ -46,6 +46,32 @@ pub(super) async fn refuse_where_that_is_the_policy(store: &dyn Store) {
     sound(store).await;
 }
 
+pub(super) async fn let_what_is_over_go_before_what_waits(store: &dyn Store) {
+    let later = NOW + 10;
+    let brief = |id: &str, to: &[Target]| {
+        let mut put = put(id, to);
+        put.message.expires_at = Some(later);
+        put
+    };
+    give(store, &["1"]).await;
+    store.put(brief("2", &[user("ann"), channel("ops")]), NOW).await.unwrap();
+    store.put(brief("3", &[user("ann")]), NOW).await.unwrap();
+    for (id, when_full) in [("4", WhenFull::Refuse), ("5", WhenFull::DropOldest)] {
+        let stored = store.put(bounded(id, &[user("ann")], when_full), later).await.unwrap();
+        assert_eq!(stored.dropped, []);
+    }
+    assert_eq!(waiting(store, &ann(), later).await, "1 4 5");
+    // Where there is no room even so, nothing goes.
+    store.put(brief("6", &[user("bob")]), NOW).await.unwrap();
+    for id in ["7", "8", "9"] {
+        store.put(put(id, &[user("bob")]), NOW).await.unwrap();
+    }
+    let both = store.put(bounded("10", &[user("bob"), user("cid")], WhenFull::Refuse), later).await.unwrap();
+    assert_eq!((both.refused, both.dropped), (vec![user("bob")], vec![]));
+    assert_eq!(waiting(store, &bob(), NOW).await, "6 7 8 9");
+    sound(store).await;
+}
+
 pub(super) async fn hold_for_channels_too(store: &dyn Store) {
     store.enroll("app", "ops", vec!["ann".into()]).await.unwrap();
     for id in ["1", "2", "3", "4"] {

@@ -37,6 +37,7 @@ pub async fn all(level: Level, make: impl Fn() -> Arc<dyn Store>) {
     ids::too_long_are_refused(&*make()).await;
     bounds::drop_the_acknowledged_first_and_then_the_oldest(&*make()).await;
     bounds::refuse_where_that_is_the_policy(&*make()).await;
+    bounds::let_what_is_over_go_before_what_waits(&*make()).await;
     bounds::hold_for_channels_too(&*make()).await;
     marks::only_go_forward_and_say_what_changed(&*make()).await;
     marks::go_up_to_one_and_to_all(&*make()).await;

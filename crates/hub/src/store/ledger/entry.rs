@@ -1,13 +1,14 @@
 //! One entry of an inbox or a channel: how it gets there, how it goes.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::upkeep::EXPIRED;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
-use crate::store::key::{self, Key};
+use crate::store::key::{self, Key, Parts, Table};
 use crate::store::message::{Bound, Gone, Owner, Seq, Target, WhenFull};
 use crate::store::record::{Head, IdRecord, Progress, Receipt, read_header, read_message};
 
@@ -73,8 +74,12 @@ pub(super) fn append(
     let key = key::head(app, target);
     let mut head: Head = get(transaction, &key)?.unwrap_or_default();
     let most = bound.most.max(1);
-    if bound.when_full == WhenFull::Refuse && is_full(transaction, app, target, &head, most)? {
+    let over = if head.count >= most { expired_in(transaction, app, target, now)? } else { Vec::new() };
+    if bound.when_full == WhenFull::Refuse && is_full(transaction, app, target, &head, most, &over)? {
         return Ok(Appended::Full);
+    }
+    for seq in over {
+        remove(transaction, app, target, seq, Gone::Expired, &mut head, now)?;
     }
     let mut dropped = Vec::new();
     while head.count >= most {
@@ -96,22 +101,49 @@ pub(super) fn append(
     Ok(Appended::At(seq, dropped))
 }
 
-/// Whether there are still too many entries when all that are acknowledged have made room.
+/// What has expired there and waits for upkeep; of a bounded part, if much has expired anywhere.
+fn expired_in(transaction: &Transaction<'_>, app: &str, target: &Target, now: u64) -> Result<Vec<Seq>, StoreError> {
+    let (mut over, mut looked) = (Vec::new(), 0);
+    transaction.walk(&expired_by(transaction.counters.expiry_from, now), false, &mut |key, _| {
+        let mut parts = Parts::of(key);
+        parts.number()?;
+        if parts.name()? == app && parts.target()? == *target {
+            let seq = parts.number()?;
+            if !is_removed(transaction, key::entry(app, target, seq).bytes())? {
+                over.push(seq);
+            }
+        }
+        looked += 1;
+        Ok(if looked < EXPIRED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(over)
+}
+
+/// Where it is noted what has expired up to `now`.
+pub(super) fn expired_by(from: u64, now: u64) -> Range<Vec<u8>> {
+    let at = |time| Key::of(Table::Expiry).number(time).into_bytes();
+    at(from)..at(now.saturating_add(1))
+}
+
+/// Whether there are still too many entries when what is over, and all that are acknowledged, have made room.
 fn is_full(
     transaction: &Transaction<'_>,
     app: &str,
     target: &Target,
     head: &Head,
     most: u32,
+    over: &[Seq],
 ) -> Result<bool, StoreError> {
-    let mut missing = head.count.saturating_add(1).saturating_sub(most);
+    let gone = u32::try_from(over.len()).unwrap_or(u32::MAX);
+    let mut missing = head.count.saturating_add(1).saturating_sub(most).saturating_sub(gone);
     let Target::User(user) = target else { return Ok(missing > 0) };
     let before = head.first.saturating_sub(1);
     // None is acknowledged behind the cursor's place where none is ahead of it.
     let until = if head.progress.ahead > 0 { Seq::MAX } else { head.progress.acknowledged };
     if missing > 0 && until > before {
         walk(transaction, app, target, (before, until), false, &mut |entry| {
-            if !is_removed(transaction, entry.key)?
+            if !over.contains(&entry.seq)
+                && !is_removed(transaction, entry.key)?
                 && (entry.seq <= head.progress.acknowledged
                     || receipt(transaction, app, target, entry.seq, user)?.is_acknowledged())
             {

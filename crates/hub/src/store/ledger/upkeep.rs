@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use super::Settings;
-use super::entry::{receipt, remove, walk};
+use super::entry::{expired_by, receipt, remove, walk};
 use super::roster;
 use crate::store::engine::{Transaction, View, get};
 use crate::store::error::StoreError;
@@ -15,7 +15,7 @@ const HOUR: u64 = 60 * 60 * 1_000;
 const DAY: u64 = 24;
 
 /// Entries that expire in one round.
-const EXPIRED: usize = 1_000;
+pub(super) const EXPIRED: usize = 1_000;
 /// Ids that are looked at in one round.
 const IDS: usize = 2_000;
 /// Inboxes and channels that are trimmed in one round, and the most of one that goes.
@@ -117,9 +117,7 @@ pub(super) fn maintain(transaction: &mut Transaction<'_>, settings: &Settings, n
 
 /// Takes away what has expired.
 fn expire(transaction: &mut Transaction<'_>, now: u64, upkeep: &mut Upkeep) -> Result<(), StoreError> {
-    let start = Key::of(Table::Expiry).number(transaction.counters.expiry_from).into_bytes();
-    let end = Key::of(Table::Expiry).number(now.saturating_add(1)).into_bytes();
-    let over = some(transaction, &(start..end), EXPIRED)?;
+    let over = some(transaction, &expired_by(transaction.counters.expiry_from, now), EXPIRED)?;
     upkeep.more |= over.len() >= EXPIRED;
     let mut reached = now;
     for (key, _) in over {

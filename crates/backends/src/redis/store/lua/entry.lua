@@ -49,11 +49,38 @@ local function drop_one(target, now)
   return member and remove(target, member, state, place, DROPPED, now)
 end
 
--- Whether there are still too many entries when all that are acknowledged have made room.
-local function is_full(target, count, most)
+-- Where a message lies in a target: its member, state and place.
+local function lies(target, id)
+  local record = id_record(id)
+  local state = string.byte(target, 1) == 99 and 0 or receipt(target, id, '')[STATE]
+  local member = record and member_of(id, record)
+  local place = member and call('ZSCORE', set_of(target, state), member)
+  return place and { member, state, num(place) }
+end
+
+-- What has expired there and waits for upkeep; of a bounded part, if much has expired anywhere.
+local function expired_in(target, now)
+  local over, soonest = {}, call('HGET', P .. 'h:' .. target, 'x')
+  if not soonest or num(soonest) > now then return over end
+  if before_drop then before_drop() end
+  local prefix = expiry_of(target, '')
+  for _, entry in ipairs(call('ZRANGEBYSCORE', P .. 'x', '-inf', now, 'LIMIT', 0, 1000)) do
+    if string.sub(entry, 1, #prefix) == prefix then
+      over[#over + 1] = lies(target, string.sub(entry, #prefix + 1)) or nil
+    end
+  end
+  return over
+end
+
+-- Whether there are still too many entries when what is over, and all that are acknowledged, have made room.
+local function is_full(target, count, most, over)
+  count = count - #over
   for state = 1, 4 do
     if count < most then return false end
     count = count - call('ZCARD', set_of(target, state))
+    for i = 1, #over do
+      if over[i][2] == state then count = count + 1 end
+    end
   end
   return count >= most
 end
@@ -62,7 +89,10 @@ end
 local function append(target, member, expires, most, refuses, now)
   local head = P .. 'h:' .. target
   local count, dropped = num(call('HGET', head, 'n') or 0), {}
-  if refuses and is_full(target, count, most) then return nil end
+  local over = count >= most and expired_in(target, now) or {}
+  if refuses and is_full(target, count, most, over) then return nil end
+  for i = 1, #over do remove(target, over[i][1], over[i][2], over[i][3], EXPIRED, now) end
+  count = count - #over
   while count >= most do
     local id = drop_one(target, now)
     if not id then break end

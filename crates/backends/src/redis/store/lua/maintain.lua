@@ -3,11 +3,6 @@ local now, cap, keep = num(ARGV[1]), num(ARGV[2]), num(ARGV[3])
 local EXPIRING, FORGETTING, TRIMMING, TARGETS, ROSTER = 1000, 2000, 1000, 100, 1000
 local more = 0
 
-local function state_of(target, id)
-  if string.byte(target, 1) == 99 then return 0 end
-  return receipt(target, id, '')[STATE]
-end
-
 -- Takes away what has expired; whose it was.
 local function expire()
   local some = call('ZRANGEBYSCORE', P .. 'x', '-inf', now, 'LIMIT', 0, EXPIRING)
@@ -16,10 +11,8 @@ local function expire()
     local colon = string.find(some[i], ':', 1, true)
     local length = num(string.sub(some[i], 1, colon - 1))
     local target, id = string.sub(some[i], colon + 1, colon + length), string.sub(some[i], colon + length + 1)
-    local record, state = id_record(id), state_of(target, id)
-    local member = record and member_of(id, record)
-    local place = member and call('ZSCORE', set_of(target, state), member)
-    if place then remove(target, member, state, num(place), EXPIRED, now) end
+    local at = lies(target, id)
+    if at then remove(target, at[1], at[2], at[3], EXPIRED, now) end
     call('ZREM', P .. 'x', some[i])
     if whose[#whose] ~= target then whose[#whose + 1] = target end
   end

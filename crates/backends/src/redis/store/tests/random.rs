@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::runtime::{Builder, Handle};
 
 use super::server::Server;
-use crate::alike::{Op, agree, op};
+use crate::alike::{agree, op};
 use crate::redis::store::{Options, RedisStore};
 
 const SETTINGS: Settings = Settings { id_bytes: 1 << 20, keep_acknowledged: None };
@@ -21,9 +21,6 @@ fn redis_answers_alike() {
     proptest!(ProptestConfig { cases: 24, ..ProptestConfig::default() }, |(ops in vec(op(), 1..120))| {
         let prefix = format!("round-{}:", round.fetch_add(1, Ordering::Relaxed));
         let options = Options::new(&server.url()).unwrap().prefix(prefix);
-        // Where an inbox is full, a ledger lets go first what has expired in front of its cursor; there is no cursor here.
-        let upkept = |op| if matches!(op, Op::Put { .. } | Op::Release) { vec![Op::Maintain, op] } else { vec![op] };
-        let ops: Vec<Op> = ops.into_iter().flat_map(upkept).collect();
         runtime.block_on(agree(&ops, SETTINGS, || RedisStore::start(options.clone(), SETTINGS, &Handle::current())));
     });
 }
