@@ -16,7 +16,10 @@ export async function balancer(t, nodes) {
   };
   const server = http.createServer((request, response) => {
     const { method, url, headers } = request;
-    const onward = http.request({ host: '127.0.0.1', port: node().port, method, path: url, headers, agent: false }, (answer) => {
+    const next = node();
+    // At the end of a test all are gone, and clients try once more.
+    if (!next) return response.writeHead(503).end();
+    const onward = http.request({ host: '127.0.0.1', port: next.port, method, path: url, headers, agent: false }, (answer) => {
       statuses.push([answer.statusCode, method, url]);
       response.writeHead(answer.statusCode, answer.headers);
       answer.on('error', () => response.destroy());
@@ -27,7 +30,9 @@ export async function balancer(t, nodes) {
     request.pipe(onward);
   });
   server.on('upgrade', (request, socket, head) => {
-    const onward = net.connect(node().port, '127.0.0.1', () => {
+    const next = node();
+    if (!next) return socket.destroy();
+    const onward = net.connect(next.port, '127.0.0.1', () => {
       onward.write(`${request.method} ${request.url} HTTP/1.1\r\n${request.rawHeaders.reduce((text, word, at) => text + word + (at % 2 ? '\r\n' : ': '), '')}\r\n`);
       onward.write(head);
       socket.pipe(onward).pipe(socket);
