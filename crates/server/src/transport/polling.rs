@@ -184,13 +184,14 @@ impl Shard {
         answer
     }
 
-    /// What a session that is over has left to say.
+    /// What a session that is over has left to say. Nothing is heard any more; but whoever acknowledges what they have fetched,
+    /// before they fetch the rest, does nothing wrong.
     fn last_words(&self, session: &Session, request: &PollRequest) -> PollAnswer {
         let wished = session.closed.get().is_some_and(Reason::is_a_wish);
+        let is_more = wished && (is_parting(session) || !session.outbox.borrow().is_empty());
         match request {
-            PollRequest::Get if wished && (is_parting(session) || !session.outbox.borrow().is_empty()) => {
-                self.fetch(session)
-            }
+            PollRequest::Get if is_more => self.fetch(session),
+            PollRequest::Post { .. } if is_more => PollAnswer::Taken,
             PollRequest::Get | PollRequest::Post { .. } => PollAnswer::Refused(EngineError::SessionUnknown),
         }
     }
