@@ -125,7 +125,7 @@ impl<T> Letterbox<T> {
     }
 }
 
-/// Says something; once that takes longer than [`MOMENT`], what comes is taken in beside it. `taking_in` is dropped wherever it
+/// Says something; once that takes longer than a moment, what comes is taken in beside it. `taking_in` is dropped wherever it
 /// waits when all is said, or ends when nothing comes any more.
 pub async fn beside<T>(saying: impl Future<Output = T>, taking_in: impl Future<Output = ()>) -> T {
     let mut saying = pin!(saying);
