@@ -9,8 +9,7 @@ use oyez_hub::channel::devices_of;
 use oyez_hub::command::{Command, Mail, Marking, Outcome, Promise, Publish};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Condition;
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::rule::ChannelRule;
 use oyez_hub::promise::{Class, InboxRules};
 use oyez_hub::store::{MemoryStore, State, Which};
 use oyez_protocol::message::Args;
@@ -21,22 +20,8 @@ const APP: AppId = AppId(0);
 
 /// A node with one shard and a channel `user:{id}` that is each user's own.
 fn node() -> (Hub, UnboundedReceiver<Mail>) {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "user:{id}".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    let rule = ChannelRule {
-        pattern: Pattern::compile("user:{id}").expect("a pattern"),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: None,
-        inbox: Some("id".into()),
-        roster: None,
-    };
+    let pattern = Pattern::compile("user:{id}").expect("a pattern");
+    let rule = ChannelRule { inbox: Some("id".into()), ..ChannelRule::open(pattern) };
     let mut app = App::embedded(APP, "app", "/");
     app.policy = Arc::new(Policy::new(vec![rule]));
     app.inbox = Some(Arc::new(InboxRules::default()));

@@ -10,9 +10,9 @@ use oyez_hub::app::App;
 use oyez_hub::command::{Command, Publish};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::{Condition, Kind, Shape, Template};
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::expression::{Kind, Shape, Template};
 use oyez_hub::policy::limits::Rate;
+use oyez_hub::policy::rule::ChannelRule;
 use oyez_hub::promise::{Class, InboxRules};
 use oyez_hub::source::{Arrival, Figures, Intake, Poison, Source, SourceRule, Storm, Taken, WhenStormy, names};
 use oyez_hub::store::{Bound, MemoryStore, WhenFull};
@@ -63,22 +63,8 @@ fn template(text: &str) -> Template {
 
 /// A channel `user:{id}` that is each user's inbox.
 fn inboxes() -> ChannelRule {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "user:{id}".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    ChannelRule {
-        pattern: Pattern::compile("user:{id}").expect("a pattern"),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: None,
-        inbox: Some("id".into()),
-        roster: None,
-    }
+    let pattern = Pattern::compile("user:{id}").expect("a pattern");
+    ChannelRule { inbox: Some("id".into()), ..ChannelRule::open(pattern) }
 }
 
 fn load(count: &AtomicU64) -> u64 {

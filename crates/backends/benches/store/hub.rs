@@ -9,8 +9,7 @@ use oyez_hub::app::App;
 use oyez_hub::command::{Command, Level, Outcome, Promise, Publish};
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Condition;
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::rule::ChannelRule;
 use oyez_hub::promise::{Class, InboxRules};
 use oyez_hub::store::conformance;
 use tokio::runtime::Handle;
@@ -19,22 +18,8 @@ const APP: AppId = AppId(0);
 
 /// A hub whose app has an inbox for each `user:{id}`.
 pub(crate) fn open(dir: &Path) -> Hub {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "user:{id}".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    let rule = ChannelRule {
-        pattern: Pattern::compile("user:{id}").unwrap(),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: None,
-        inbox: Some("id".into()),
-        roster: None,
-    };
+    let pattern = Pattern::compile("user:{id}").expect("a pattern");
+    let rule = ChannelRule { inbox: Some("id".into()), ..ChannelRule::open(pattern) };
     let mut app = App::embedded(APP, "bench", "/");
     app.policy = Arc::new(Policy::new(vec![rule]));
     app.inbox = Some(Arc::new(InboxRules::default()));

@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::admission::PERMITS;
 
 /// Bytes that wait at most, and the letter that goes beyond them.
 const WAITING: usize = 16 << 20;
@@ -62,16 +65,22 @@ impl<T> Letterbox<T> {
     }
 
     /// Waits until more may be brought: until few wait, or nobody takes anything.
-    pub async fn opens(&self) {
+    async fn opens(&self) {
         if let Some(until) = self.closed_until() {
             sleep_until(until).await;
         }
     }
 
-    /// Whether more may be brought now.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.closed_until().is_none_or(|until| until <= Instant::now())
+    /// What comes next of a queue, once more may be brought; `None`: nothing comes any more. Cancel-safe.
+    pub async fn next_of<Q>(&self, queue: &mut UnboundedReceiver<Q>) -> Option<Q> {
+        self.opens().await;
+        queue.recv().await
+    }
+
+    /// What has come after it, if more may be brought now and so few have been taken that others need not wait yet.
+    pub fn more_of<Q>(&self, queue: &mut UnboundedReceiver<Q>, taken: usize) -> Option<Q> {
+        let is_open = || self.closed_until().is_none_or(|until| until <= Instant::now());
+        if taken < PERMITS && is_open() { queue.try_recv().ok() } else { None }
     }
 
     /// Puts a letter of so many bytes behind the others.

@@ -19,7 +19,6 @@ use super::words::{LARGEST, Relay, Words};
 use super::{ALL, Cluster, Numbers, now, of_channel, of_node};
 use crate::Hub;
 use crate::address::AppId;
-use crate::admission::PERMITS;
 use crate::app::App;
 use crate::broker::{Said, Unreached};
 use crate::channel::abroad_of;
@@ -117,8 +116,7 @@ impl Carrier {
 
     /// Writes what comes next, while there is room; permits return as each is written. Cancel-safe.
     async fn take_in(&mut self) {
-        self.letterbox.opens().await;
-        let mut next = self.queue.recv().await;
+        let mut next = self.letterbox.next_of(&mut self.queue).await;
         let Some(hub) = Hub::upgrade(&self.hub).filter(|_| next.is_some()) else {
             self.ended = true;
             if self.last.is_some() {
@@ -126,7 +124,7 @@ impl Carrier {
             }
             return;
         };
-        let mut count = 0;
+        let mut taken = 0;
         while let Some(outbound) = next {
             match outbound {
                 Outbound::Last(is_said) => {
@@ -139,9 +137,8 @@ impl Carrier {
                     self.write_relay(&hub.app(delivery.app), &delivery, remembered, number, asks);
                 }
             }
-            count += 1;
-            let goes_on = count < PERMITS && self.letterbox.is_open();
-            next = goes_on.then(|| self.queue.try_recv().ok()).flatten();
+            taken += 1;
+            next = self.letterbox.more_of(&mut self.queue, taken);
         }
     }
 

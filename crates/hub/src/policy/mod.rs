@@ -9,6 +9,7 @@ pub mod grants;
 pub mod identity;
 pub mod limits;
 mod now;
+pub mod rule;
 pub mod token;
 
 pub use grants::{Policy, Verdict};

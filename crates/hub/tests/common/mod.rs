@@ -7,8 +7,7 @@ use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::policy::Policy;
 use oyez_hub::policy::channel::Pattern;
-use oyez_hub::policy::expression::Condition;
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::rule::ChannelRule;
 use oyez_hub::recovery::{Bounds, History, Recovery};
 
 /// The only app.
@@ -16,22 +15,9 @@ pub(crate) const APP: AppId = AppId(0);
 
 /// An app in which everything that is said in `room` is remembered, and nothing that is said elsewhere.
 pub(crate) fn remembering() -> App {
-    let grant = |key| {
-        let rule = RuleRef { line: 1, channel: "room".into(), key, source: "true".into() };
-        Grant { rule: Arc::new(rule), right: Right::When(Condition::constant(true)) }
-    };
-    let rule = ChannelRule {
-        pattern: Pattern::compile("room").expect("a pattern"),
-        subscribe: grant("subscribe"),
-        publish: grant("publish"),
-        presence: false,
-        echo: Vec::new(),
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: Some(History { last: 10_000, time: Duration::MAX }),
-        inbox: None,
-        roster: None,
-    };
+    let pattern = Pattern::compile("room").expect("a pattern");
+    let history = Some(History { last: 10_000, time: Duration::MAX });
+    let rule = ChannelRule { history, ..ChannelRule::open(pattern) };
     let mut app = App::embedded(APP, "app", "/");
     app.policy = Arc::new(Policy::new(vec![rule]));
     app.recovery = Some(Arc::new(Recovery::new(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use oyez_hub::backend::{Endpoint, is_public};
 use oyez_hub::lifecycle::Rules;
-use oyez_hub::policy::grants::Ask;
+use oyez_hub::policy::rule::Ask;
 use oyez_hub::source::Secrets;
 use toml::de::DeValue;
 

@@ -7,7 +7,7 @@ use oyez_hub::delivery::Priority;
 use oyez_hub::dialect::{MarkRule, MarkWhich};
 use oyez_hub::policy::channel::Pattern;
 use oyez_hub::policy::expression::{Kind, Names};
-use oyez_hub::policy::grants::ChannelRule;
+use oyez_hub::policy::rule::ChannelRule;
 use oyez_hub::promise::{Acknowledge, Class, EventRule, InboxRules, Roster, Words};
 use oyez_hub::store::{Bound, State, WhenFull};
 use serde::de::DeserializeOwned;

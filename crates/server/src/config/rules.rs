@@ -8,7 +8,7 @@ use oyez_hub::backend::Endpoint;
 use oyez_hub::dialect::{Body, Dialect, MessageRule, Moment, Place, PublishRule, PushRule, Rule, names};
 use oyez_hub::policy::channel::{Pattern, name_fault};
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape, Template};
-use oyez_hub::policy::grants::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use oyez_hub::policy::rule::{ChannelRule, Grant, Right, RuleRef, WhenSlow};
 use oyez_hub::recovery::History;
 
 use super::backend;

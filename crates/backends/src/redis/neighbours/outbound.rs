@@ -3,7 +3,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use oyez_hub::admission::PERMITS;
 use oyez_hub::cluster::{Letterbox, Question, Told, beside};
 use oyez_hub::command::SocketInfo;
 use oyez_hub::delivery::AckReport;
@@ -42,15 +41,13 @@ struct Carrier<'a> {
 impl Carrier<'_> {
     /// Writes what comes next, while there is room; permits return as each is written. Cancel-safe.
     async fn take_in(&mut self) {
-        self.letterbox.opens().await;
-        let mut next = self.queue.recv().await;
+        let mut next = self.letterbox.next_of(self.queue).await;
         self.ended = next.is_none();
-        let mut count = 0;
+        let mut taken = 0;
         while let Some(told) = next {
             self.place.write(told, &mut self.letterbox);
-            count += 1;
-            let goes_on = count < PERMITS && self.letterbox.is_open();
-            next = goes_on.then(|| self.queue.try_recv().ok()).flatten();
+            taken += 1;
+            next = self.letterbox.more_of(self.queue, taken);
         }
     }
 

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::policy::channel::Pattern;
+use crate::policy::expression::Shape;
 use crate::policy::identity::user_kind;
 
 fn grant(key: &'static str, channel: &str, source: &str) -> Grant {
@@ -19,16 +21,10 @@ fn grant(key: &'static str, channel: &str, source: &str) -> Grant {
 
 fn rule(channel: &str, subscribe: &str, publish: &str) -> ChannelRule {
     ChannelRule {
-        pattern: Pattern::compile(channel).expect("a pattern"),
         subscribe: grant("subscribe", channel, subscribe),
         publish: grant("publish", channel, publish),
-        presence: false,
         echo: vec!["all".into()],
-        audience: None,
-        when_slow: WhenSlow::DropOldest,
-        history: None,
-        inbox: None,
-        roster: None,
+        ..ChannelRule::open(Pattern::compile(channel).expect("a pattern"))
     }
 }
 
