@@ -1,5 +1,6 @@
 //! Puts a node together and runs it: the only place where the server and the vendors behind it meet.
 
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use oyez_server::api::{self, Access, ApiState, Demo};
 use oyez_server::config::Config;
 use oyez_server::{Server, assemble, default_shards};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -135,6 +137,8 @@ impl Node {
             }
             ready();
             let mut sources = tokio::spawn(sources.run(current.clone()));
+            // Until then others may take their time.
+            let ends_at = Cell::new(Instant::now());
             let asked = async {
                 signals.end().await;
                 ending.cancel();
@@ -149,8 +153,10 @@ impl Node {
                     _ = &mut sources => {}
                     () = signals.end() => {}
                 }
+                ends_at.set(Instant::now() + current.borrow().server.shutdown.deadline);
                 stop.cancel();
                 signals.end().await;
+                ends_at.set(Instant::now());
             };
             let served = async {
                 let served = (&mut serving).await;
@@ -164,9 +170,7 @@ impl Node {
                     Ok(())
                 }
             };
-            if let Some(cluster) = hub.cluster() {
-                cluster.leave().await;
-            }
+            hub.leave(ends_at.get()).await;
             ended
         });
         // What still runs on the side must not hold up the end.

@@ -176,7 +176,7 @@ async fn goodbye_is_said_after_all_that_waits() {
         assert_eq!(a.next().await, Heard::Number(number));
     }
     let hub = a.hub.clone();
-    let leaves = tokio::spawn(async move { hub.cluster().expect("a cluster").leave().await });
+    let leaves = tokio::spawn(async move { hub.leave(tokio::time::Instant::now()).await });
     tokio::task::yield_now().await;
     a.stands_still(false);
     leaves.await.expect("no panic");

@@ -192,6 +192,9 @@ impl Hub {
         }
         let Some(ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
         let heard = ghost.heard(fetch.shown, recovery.log.mark(0));
+        if let Some(lost) = ghost.unheard(heard) {
+            return Answer::Lost(lost);
+        }
         let wanted = ghost.wanted(name, heard.position);
         let from = Mark { position: ghost.left_at, ..heard };
         let (missed, numbers) = match recovery.log.hand_over(from, &wanted, fetch.budget, is_kept(app), now) {

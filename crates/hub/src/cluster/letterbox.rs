@@ -4,6 +4,9 @@
 //! not answer holds up nobody's local delivery. While letters are taken, few wait here: whoever brings more waits, and
 //! publishers with them, so that a broker that is slower than they are slows them down. When none is taken for [`STILL`],
 //! nobody waits for it: letters pile up to [`WAITING`]. When they have and none is taken for [`PATIENCE`], the newest are not said.
+//!
+//! That letters are taken shows when all that were said together have been. So they are as many as take a moment: with a broker
+//! that is slow they become few, with one that is far away they do not.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -20,14 +23,19 @@ const WAITING: usize = 16 << 20;
 /// Letters that wait while some are taken: enough for many in one write.
 const AHEAD: usize = 256;
 
-/// Bytes of the same, and of those that are said together, unless one letter alone has more: it shows soon whether they are
-/// taken.
-const TOGETHER: usize = 1 << 20;
+/// Bytes of the same, and of those that are said together, unless one letter alone has more: at first, and at least.
+const FEW: usize = 4 << 10;
+
+/// The same, at most.
+const MANY: usize = 1 << 20;
+
+/// For so long what few letters take is taken to be the same.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// So long whoever says letters is left alone, so that what comes meanwhile makes one batch; then others are written beside it.
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// Who takes nothing for so long seems to stand still.
+/// Who takes nothing for so long, though there is little to take, seems to stand still.
 const STILL: Duration = Duration::from_millis(100);
 
 /// Who takes nothing for so long does: large letters may take a while.
@@ -41,11 +49,19 @@ pub struct Letterbox<T> {
     bytes: usize,
     /// Since when none has been taken, though some are to be said.
     since: Option<Instant>,
+    /// Bytes of those that are being said.
+    saying: usize,
+    /// How many bytes are said together.
+    together: usize,
+    /// What few take in any case, and when that was seen.
+    least: Option<(Duration, Instant)>,
+    /// What a byte takes where there are many, about: seconds.
+    pace: f64,
 }
 
 impl<T> Default for Letterbox<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, since: None }
+        Self { waiting: VecDeque::new(), bytes: 0, since: None, saying: 0, together: FEW, least: None, pace: 0.0 }
     }
 }
 
@@ -55,13 +71,24 @@ impl<T> Letterbox<T> {
         self.since.map_or_else(Instant::now, |since| since + time)
     }
 
+    /// Who takes nothing for so long seems to stand still: [`STILL`], and twice what those take that are being said.
+    fn still(&self) -> Duration {
+        let due = Duration::try_from_secs_f64(2.0 * self.pace * self.saying as f64).unwrap_or(PATIENCE);
+        (STILL + due).min(PATIENCE)
+    }
+
+    /// Whether it has been seen lately what few take: the way may have become another one.
+    fn knows_least(&self) -> bool {
+        self.least.is_some_and(|(_, at)| at.elapsed() < LATELY)
+    }
+
     /// Until when it is closed to whoever brings more, if none is taken before: many wait.
     fn closed_until(&self) -> Option<Instant> {
         if self.bytes >= WAITING {
             return Some(self.still_for(PATIENCE));
         }
-        let are_many = self.waiting.len() >= AHEAD || self.bytes >= TOGETHER;
-        are_many.then(|| self.still_for(STILL))
+        let are_many = self.waiting.len() >= AHEAD || self.bytes >= self.together;
+        are_many.then(|| self.still_for(self.still()))
     }
 
     /// Waits until more may be brought: until few wait, or nobody takes anything.
@@ -111,25 +138,43 @@ impl<T> Letterbox<T> {
         if self.waiting.is_empty() {
             return None;
         }
+        let most = if self.knows_least() { self.together } else { FEW };
         let mut together = 0;
         let fits = |(_, bytes): &&(T, usize)| {
             together += bytes;
-            together <= TOGETHER
+            together <= most
         };
         let count = self.waiting.iter().take_while(fits).count().max(1);
+        self.saying = 0;
         let taken = self.waiting.drain(..count).map(|(letter, bytes)| {
-            self.bytes -= bytes;
+            self.saying += bytes;
             letter
         });
         let taken = taken.collect();
+        self.bytes -= self.saying;
         self.since.get_or_insert_with(Instant::now);
         Some(taken)
     }
 
     /// Those that were taken have been said, if they are `heard`, or could not be.
     pub fn said(&mut self, heard: bool) {
-        if heard {
-            self.since = None;
+        let Some(since) = self.since.filter(|_| heard) else { return };
+        self.since = None;
+        let took = since.elapsed();
+        let least = self.least.filter(|(least, _)| *least < took && self.knows_least());
+        let (least, _) = *self.least.insert(least.unwrap_or_else(|| (took, Instant::now())));
+        let by_weight = took - least;
+        let are_many = self.saying > self.together / 2;
+        if are_many {
+            let pace = took.as_secs_f64() / self.saying as f64;
+            // Some that were held up by chance say little.
+            self.pace = pace.min(self.pace + (pace - self.pace) / 4.0);
+        }
+        if by_weight > 2 * STILL {
+            let fit = self.saying as u128 * STILL.as_nanos() / by_weight.as_nanos();
+            self.together = usize::try_from(fit).unwrap_or(MANY).clamp(FEW, MANY);
+        } else if by_weight < STILL / 2 && are_many {
+            self.together = (2 * self.saying).clamp(self.together, MANY);
         }
     }
 }
@@ -149,9 +194,22 @@ pub async fn beside<T>(saying: impl Future<Output = T>, taking_in: impl Future<O
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
-    const LETTER: usize = TOGETHER / 4;
+    const LETTER: usize = MANY / 4;
+
+    /// One whose letters were taken at once.
+    fn grown() -> Letterbox<usize> {
+        let mut letterbox = Letterbox::default();
+        while letterbox.together < MANY {
+            letterbox.put(0, letterbox.together).expect("room");
+            letterbox.take();
+            letterbox.said(true);
+        }
+        letterbox
+    }
 
     /// Whether whoever brings more waits for the one that takes.
     async fn waits(letterbox: &Letterbox<usize>) -> bool {
@@ -161,7 +219,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_letters_are_taken_few_wait_and_whoever_brings_more_does() {
         for (bytes, most) in [(LETTER, 4), (1, AHEAD)] {
-            let (mut letterbox, mut next) = (Letterbox::default(), 0);
+            let (mut letterbox, mut next) = (grown(), 0);
             for _ in 0..100 {
                 while !waits(&letterbox).await {
                     letterbox.put(next, bytes).expect("room");
@@ -179,7 +237,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_none_is_taken_nobody_waits_the_newest_is_refused_and_order_is_kept() {
-        let (mut letterbox, most) = (Letterbox::default(), WAITING / LETTER);
+        let (mut letterbox, most) = (grown(), WAITING / LETTER);
         letterbox.put(0, LETTER).expect("room");
         assert_eq!(letterbox.take(), Some(vec![0]));
         for at in 1..=most {
@@ -207,6 +265,40 @@ mod tests {
         }
         assert_eq!((taken, letterbox.bytes), ((1..most + 6).collect(), 0));
         assert!(!waits(&letterbox).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_broker_is_given_few_at_once_and_one_that_is_far_away_many() {
+        // Bytes a second; what a batch takes beside; bytes of a letter; whether they are fast enough for large batches.
+        for (pace, beside, bytes, becomes_many) in [
+            (100e3, 1, 5_000, false),
+            (250e3, 1, 5_000, false),
+            (1e6, 1, 100_000, false),
+            (1e6, 20, 400_000, false),
+            (1e9, 60, 5_000, true),
+            (1e8, 1, 5_000, true),
+        ] {
+            let mut letterbox = Letterbox::default();
+            letterbox.keep(0, bytes);
+            for batch in 0..200 {
+                letterbox.take().expect("some");
+                let takes = Duration::from_secs_f64(letterbox.saying as f64 / pace) + Duration::from_millis(beside);
+                assert!(takes < PATIENCE / 2, "{pace}: {takes:?}");
+                let said = Instant::now() + takes;
+                // Publishers bring as many as they are let.
+                while Instant::now() < said {
+                    if timeout(said - Instant::now(), letterbox.opens()).await.is_ok() {
+                        advance(Duration::from_micros(100)).await;
+                        letterbox.put(0, bytes).expect("room");
+                        // The first large letter might have stood still.
+                        let most = if batch < 50 { WAITING } else { MANY };
+                        assert!(letterbox.bytes <= most + bytes, "{pace}: {} bytes wait", letterbox.bytes);
+                    }
+                }
+                letterbox.said(true);
+            }
+            assert!(!becomes_many || letterbox.together >= MANY / 8, "{pace}: {}", letterbox.together);
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 //! in a box: a broker that takes them slowly slows publishers down, one that takes none slows nobody. What it could not be told is counted as lost, local delivery goes on, and the channels that remember tell their clients of a gap.
 
 mod fetch;
+mod goodbye;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod inbound;
@@ -34,8 +35,8 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 pub(crate) use fetch::share;
@@ -298,17 +299,6 @@ impl Cluster {
     #[must_use]
     pub fn is_opened_by(&self, shown: &[u8; 32]) -> bool {
         self.door.is_some_and(|door| verify_slices_are_equal(&door.secret, shown).is_ok())
-    }
-
-    /// Says goodbye, after what others have asked and what was published here: they forget this node at once. Returns when
-    /// that is said, or after twice [`PATIENCE`].
-    pub async fn leave(&self) {
-        let mut answering = self.answering.subscribe();
-        let _ = timeout(PATIENCE, answering.wait_for(|under_way| *under_way == 0)).await;
-        let (said, is_said) = oneshot::channel();
-        let _ = self.outbound.send(Outbound::Last(said));
-        // Who does not hear it forgets this node a moment later.
-        let _ = timeout(PATIENCE, is_said).await;
     }
 
     fn number(&self) -> u64 {

@@ -31,6 +31,8 @@ pub enum Told {
     Publication(Arc<Delivery>),
     /// A question, and where the sessions go that it finds; dropped when it is asked, or answered.
     Question(Question, oneshot::Sender<Vec<SocketInfo>>),
+    /// Nothing: dropped when all has been said that came before.
+    Last(oneshot::Sender<Vec<SocketInfo>>),
 }
 
 /// What is known of the neighbours in one namespace of an app.
@@ -237,6 +239,21 @@ impl Hub {
             return 0;
         }
         lanes.filter(|lane| lane.tell(Told::Publication(Arc::clone(delivery)))).count()
+    }
+
+    /// Returns when neighbours have been told all that they were to be told when this was called.
+    pub(super) fn tell_neighbours_all(&self) -> impl Future<Output = ()> + use<> {
+        let last = |lane: &Lane| {
+            let (said, is_said) = oneshot::channel();
+            let _ = lane.queue.send(Told::Last(said));
+            is_said
+        };
+        let said: Vec<_> = self.lanes().iter().map(last).collect();
+        async {
+            for said in said {
+                let _ = said.await;
+            }
+        }
     }
 
     /// Asks the neighbours; returns the sessions that they name.

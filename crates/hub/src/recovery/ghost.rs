@@ -29,6 +29,17 @@ pub struct Ghost {
     pub left_at: u64,
     /// What its client showed when it came from another node: until it has heard something here, it shows that again.
     pub showed: Option<Mark>,
+    /// Its client began anew, and was told so there.
+    pub anew: Option<Anew>,
+}
+
+/// That a client began anew: it has missed something that is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anew {
+    /// The place at which it was told so, and nothing else was said.
+    pub position: u64,
+    /// The channels in which it missed something; none: maybe in any.
+    pub lost: Vec<Arc<str>>,
 }
 
 /// Bytes that a ghost costs beside the names of its channels, and each of those, about.
@@ -58,6 +69,13 @@ impl Ghost {
             Some(shown) if self.showed == Some(shown) => own,
             Some(shown) => shown,
         }
+    }
+
+    /// What its client missed before it began anew, if it does not know that: it says that it has everything up to `heard`.
+    #[must_use]
+    pub fn unheard(&self, heard: Mark) -> Option<Vec<Arc<str>>> {
+        let since = self.confirmed.max(heard.position);
+        self.anew.as_ref().filter(|anew| anew.position > since).map(|anew| anew.lost.clone())
     }
 
     /// Whether it is in a channel.

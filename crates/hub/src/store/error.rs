@@ -69,7 +69,7 @@ pub enum StoreError {
         reason: String,
     },
     /// No store there.
-    #[error("there is no store in {dir}; name the directory that `oyez serve --data-dir` has")]
+    #[error("there is no store in {dir}; name a directory that `oyez serve --data-dir` or `oyez store backup` has written")]
     Missing {
         /// The data directory.
         dir: String,

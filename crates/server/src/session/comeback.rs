@@ -9,19 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use oyez_hub::address::{Address, AppId};
+use oyez_hub::address::Address;
 use oyez_hub::app::App;
 use oyez_hub::channel::{EVERYONE, abroad_of, is_own};
 use oyez_hub::cluster::Brought;
 use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
-use oyez_hub::dialect::Message;
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Ghost, Had, Mark, Missed, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Anew, Ghost, Had, Mark, Missed, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
-use oyez_protocol::message::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::session::codec::Variant;
@@ -91,6 +89,8 @@ pub(crate) enum Comeback {
     Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
     /// A member that joins a channel and wants to hear what was said in it before, beginning with what another node has.
     Channel { member: Rc<Member>, wanted: Wanted, brought: Vec<Publication>, done: oneshot::Sender<bool> },
+    /// A member that begins anew, in its channels: of which of them something is lost.
+    Anew { member: Rc<Member>, lost: Vec<Arc<str>>, done: oneshot::Sender<()> },
 }
 
 impl Shard {
@@ -128,8 +128,14 @@ impl Shard {
         let Some(ghost) = ghost else { return forgotten() };
         let mine = ghost.identity.user == identity.user;
         let (heard, left_at) = (ghost.heard(shown, own), ghost.left_at);
-        let claim =
+        let unheard = ghost.unheard(heard).filter(|_| mine);
+        let mut claim =
             Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard, left_at };
+        if let Some(lost) = unheard {
+            // It is a new client once more.
+            let _ = claim.settle();
+            return Return::Forgotten(lost);
+        }
         if mine { Return::Known(Box::new(claim)) } else { forgotten() }
     }
 
@@ -246,7 +252,7 @@ impl Shard {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let name = match &comeback {
             Comeback::Session { claim, .. } => Some(claim.name),
-            Comeback::Channel { .. } => None,
+            Comeback::Channel { .. } | Comeback::Anew { .. } => None,
         };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
         let sent = recovery.log.replay_beside(had, from, wanted, budget, Instant::now(), |missed, until| {
@@ -294,6 +300,18 @@ impl Shard {
                 let _ = done.send(new);
                 (member.app, vec![wanted])
             }
+            Comeback::Anew { member, lost, done } => {
+                self.reached(member.app, until);
+                if let Some(session) = member.session.upgrade() {
+                    self.tell_gap(&session, &member, &self.hub.app(member.app), &lost);
+                    self.flush(&session);
+                }
+                if let Some(trail) = &member.trail {
+                    trail.begins_anew(Anew { position: until, lost });
+                }
+                let _ = done.send(());
+                (member.app, Vec::new())
+            }
         };
         for Wanted { channel, .. } in heard.iter().filter(|wanted| !is_direct(&wanted.channel)) {
             // Who has joined counts for itself now.
@@ -316,7 +334,7 @@ impl Shard {
         let Some(ghost) = claim.ghost.take() else { return };
         let confirmed = ghost.confirmed.max(claim.heard.position);
         let trail = Trail::new(confirmed, Arc::clone(&guest.identity), Arc::clone(&guest.app.policy));
-        let trail = trail.showing(ghost.showed);
+        let trail = trail.returning(ghost.showed);
         let member = self.make_member(session, guest, Some((claim.name, trail)));
         if member.known_as.node != self.hub.node() {
             self.join(&member, self.key(member.app, &abroad_of(member.known_as)));
@@ -406,51 +424,20 @@ impl Shard {
         lost
     }
 
-    /// Tells a client that something is lost: in these channels, or, if there are none, maybe in any.
-    pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
-        // What it was told by its name may be about anything.
-        let channels = if channels.iter().any(|channel| is_direct(channel)) { &[] } else { channels };
-        let words = match channels {
-            [] => json!({ "channels": channels, "all": true }),
-            _ => json!({ "channels": channels }),
-        };
-        let message = Message { event: "gap".to_owned(), args: Args::one(&words), whole: false };
-        match &app.dialect {
-            Some(dialect) => self.say(session, member, dialect, &message),
-            None => {
-                let variant = Variant::of_member(session, member);
-                let mark = self.mark_to_say(session, member);
-                self.queue(session, variant.said(&member.namespace, &message.event, &message.args, mark));
-            }
-        }
-    }
-
-    /// Something that was said elsewhere before that position in these channels, or in any, was not heard on this node: whoever
-    /// is in one that remembers is told so, before anything that comes after it.
-    pub(crate) fn tell_missed(&self, app: AppId, channels: Option<&[Arc<str>]>, position: u64) {
-        self.reached(app, position);
-        let app = self.hub.app(app);
-        let is_missed =
-            |name: &Arc<str>| channels.is_none_or(|missed| missed.contains(name)) && app.policy.history(name).is_some();
-        for member in self.all_members().into_iter().filter(|member| member.app == app.id) {
-            let mut names = member.channels.borrow().names();
-            names.retain(is_missed);
-            if let Some(session) = member.session.upgrade().filter(|_| !names.is_empty()) {
-                self.tell_gap(&session, &member, &app, &names);
-                self.flush(&session);
-            }
-        }
-    }
-
     /// Remembers a member that was cut off.
     pub(crate) fn remember(&self, app: &App, member: &Member) {
         let (Some(trail), Some(recovery)) = (&member.trail, &app.recovery) else { return };
+        if !trail.is_settled() {
+            // It would come back without some of its channels, and without word of what it missed.
+            return;
+        }
         let names = member.channels.borrow().names();
         let channels = names.into_iter().filter(|name| &**name != EVERYONE);
         let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
         let (identity, policy) = trail.decided();
         let left_at = recovery.log.last();
-        let ghost = Ghost { identity, policy, channels, confirmed: trail.confirmed(), left_at, showed: trail.showed() };
+        let (confirmed, showed, anew) = (trail.confirmed(), trail.showed(), trail.anew());
+        let ghost = Ghost { identity, policy, channels, confirmed, left_at, showed, anew };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }

@@ -210,18 +210,27 @@ impl Shard {
             channels.is_none_or(|missed| names.iter().any(|name| missed.contains(name)))
         };
         let mut members = self.all_members();
-        members.retain(|member| member.app == app && member.inbox.is_some() && concerns(member));
+        // From here on what they hear is found behind what they missed, also by those who look later.
+        let concerns = |member: &Rc<Member>| member.app == app && concerns(member);
+        members.retain(|member| member.inbox.as_ref().is_some_and(|inbox| concerns(member) && inbox.missed()));
         let shard = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let look = |member| shard.look_again_for(app, member);
+            let look = |member| shard.find_missed(app, member);
             futures_util::stream::iter(members).for_each_concurrent(LOOKING_AT_ONCE, look).await;
         });
     }
 
     async fn look_again_for(self: &Rc<Self>, app: AppId, member: Rc<Member>) {
+        if member.inbox.as_ref().is_some_and(|inbox| inbox.missed()) {
+            self.find_missed(app, member).await;
+        }
+    }
+
+    /// Has a member find what it missed, before whatever comes meanwhile.
+    async fn find_missed(self: &Rc<Self>, app: AppId, member: Rc<Member>) {
         let (hub, app) = (self.hub.clone(), self.hub.app(app));
         let Ok(inboxes) = hub.inboxes_of(&app) else { return };
-        if self.is_member(&member) && member.inbox.as_ref().is_some_and(|inbox| inbox.missed()) {
+        if self.is_member(&member) {
             let user = Arc::clone(&member.identity.borrow().user);
             self.catch_up_on(inboxes, &app.owner(&user), &member).await;
             hub.unread_asked(&app, user);

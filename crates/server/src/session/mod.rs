@@ -6,6 +6,7 @@ pub(crate) mod comeback;
 pub(crate) mod driver;
 pub(crate) mod fault;
 mod forward;
+mod gap;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod inbox;

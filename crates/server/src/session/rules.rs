@@ -145,15 +145,23 @@ impl Shard {
         lost: Option<Vec<Arc<str>>>,
     ) {
         let app = self.hub.app(member.app);
-        let tell_gap = || lost.iter().for_each(|channels| self.tell_gap(session, member, &app, channels));
-        let Some(dialect) = &app.dialect else { return tell_gap() };
-        let facts = Facts::of(session, member);
-        let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
-        let outcome = self.join_own(session, member, &mut plan, &facts).await;
-        tell_gap();
-        let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
-        self.reply(session, member, dialect, replies, None);
+        let tell_gap = async || {
+            if let Some(lost) = lost {
+                Box::pin(self.begin_anew(&app, member, lost)).await;
+            }
+        };
+        if let Some(dialect) = &app.dialect {
+            let facts = Facts::of(session, member);
+            let mut plan = dialect.on_connect(&facts.cx("", RawValue::NULL));
+            let outcome = self.join_own(session, member, &mut plan, &facts).await;
+            tell_gap().await;
+            let replies = dialect.replies(&plan, &facts.cx("", RawValue::NULL), &outcome);
+            self.reply(session, member, dialect, replies, None);
+        } else {
+            tell_gap().await;
+        }
         member.greeted.set(true);
+        member.trail.iter().for_each(|trail| trail.settle());
     }
 
     /// The channels that the app's rules give a client unasked; one that it may not hear is passed over in silence.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use oyez_hub::policy::{Identity, Policy};
-use oyez_hub::recovery::{Mark, Wanted};
+use oyez_hub::recovery::{Anew, Mark, Wanted};
 
 /// How far a member has come in its app's log, and by what its channels were decided.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub(crate) struct Trail {
     joined: RefCell<Vec<Wanted>>,
     /// The place that its client showed when it came from another node.
     showed: Option<Mark>,
+    /// It is in its own channels, or in those that it had: one that was cut off before cannot come back.
+    settled: Cell<bool>,
+    /// That it began anew, once it was told so.
+    anew: RefCell<Option<Box<Anew>>>,
 }
 
 impl Trail {
@@ -34,12 +38,35 @@ impl Trail {
             asked: Cell::new(position),
             joined: RefCell::default(),
             showed: None,
+            settled: Cell::new(false),
+            anew: RefCell::default(),
         }
     }
 
-    /// The same of one that came with this place of another node's.
-    pub(crate) fn showing(self, showed: Option<Mark>) -> Self {
-        Self { showed, ..self }
+    /// The same of one that has come back, from another node with this place of its own.
+    pub(crate) fn returning(self, showed: Option<Mark>) -> Self {
+        Self { showed, settled: Cell::new(true), ..self }
+    }
+
+    /// It is in its own channels.
+    pub(crate) fn settle(&self) {
+        self.settled.set(true);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
+    /// It was told there that it began anew.
+    pub(crate) fn begins_anew(&self, anew: Anew) {
+        self.anew.replace(Some(Box::new(anew)));
+    }
+
+    /// What it was told of that, unless it is certain that it knows.
+    pub(crate) fn anew(&self) -> Option<Anew> {
+        let anew = self.anew.borrow();
+        anew.as_deref().filter(|anew| anew.position > self.confirmed()).cloned()
     }
 
     /// The place that its client shows until it has heard something here, if it came from another node.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use oyez_hub::cluster::{Letterbox, Question, Told, beside};
 use oyez_hub::command::SocketInfo;
 use oyez_hub::delivery::AckReport;
+use oyez_protocol::adapter::Message;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::{mpsc, oneshot};
@@ -110,33 +111,38 @@ impl Place {
     /// Writes a word, and has its answers awaited.
     fn write(&self, told: Told, letterbox: &mut Letterbox<Letter>) {
         let request = letters::<12>();
-        let (message, size, asks) = match &told {
-            Told::Publication(delivery) => {
-                let asked = delivery.ack.as_ref().map(|_| request.clone());
-                (wording::broadcast(delivery, asked), delivery.size(), delivery.ack.is_some())
-            }
-            Told::Question(question, _) => {
-                (wording::question(question, &request), 0, matches!(question, Question::Describe(_)))
-            }
-        };
-        // It concerns nobody there.
-        let Some(message) = message else { return };
-        let command = self.format.message(&self.uid, &message);
-        let letter = Letter { command, request: asks.then(|| request.clone()), reply: None };
-        if letterbox.put(letter, size + FRAMING).is_err() {
-            return self.refuse(told);
-        }
         match told {
             Told::Publication(delivery) => {
+                let asked = delivery.ack.as_ref().map(|_| request.clone());
+                // It may concern nobody there.
+                let Some(message) = wording::broadcast(&delivery, asked.clone()) else { return };
+                if !self.put(&message, delivery.size(), asked, letterbox) {
+                    return self.refuse(Told::Publication(delivery));
+                }
                 delivery.ack.iter().for_each(|ack| self.awaited.acks(&request, ack.clone()));
             }
-            Told::Question(Question::Describe(_), reply) => self.awaited.sockets(&request, reply),
-            Told::Question(_, reply) => {
-                if let Some(letter) = letterbox.last_mut() {
+            Told::Question(question, reply) => {
+                let describes = matches!(question, Question::Describe(_));
+                let Some(message) = wording::question(&question, &request) else { return };
+                if !self.put(&message, 0, describes.then(|| request.clone()), letterbox) {
+                    return self.refuse(Told::Question(question, reply));
+                }
+                if describes {
+                    self.awaited.sockets(&request, reply);
+                } else if let Some(letter) = letterbox.last_mut() {
                     letter.reply = Some(reply);
                 }
             }
+            Told::Last(reply) => {
+                letterbox.keep(Letter { command: None, request: None, reply: Some(reply) }, FRAMING);
+            }
         }
+    }
+
+    /// Puts a word behind the others; false: there is no room for it.
+    fn put(&self, message: &Message, size: usize, request: Option<String>, letterbox: &mut Letterbox<Letter>) -> bool {
+        let command = self.format.message(&self.uid, message);
+        letterbox.put(Letter { command, request, reply: None }, size + FRAMING).is_ok()
     }
 
     /// Says all of it in one go; where answers are wanted, asks just before how many there will be.
@@ -149,6 +155,9 @@ impl Place {
         }
         for command in commands {
             pipeline.add_command(command).ignore();
+        }
+        if pipeline.is_empty() {
+            return Ok(());
         }
         if requests.is_empty() {
             return pipeline.exec_async(lane).await;
