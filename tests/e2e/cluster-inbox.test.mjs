@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { join, relative } from 'node:path';
 import { ROOT, connect, connected, token } from './harness.mjs';
-import { cluster, until } from './company.mjs';
+import { begun, cluster, figure, until } from './company.mjs';
 import { CONFIG as INBOXES, ENV } from './keeping.mjs';
+import { redis } from './redis.mjs';
 import { folder } from './stage.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
@@ -86,4 +87,27 @@ test('who is put on a roster hears the very next message, on whichever node they
     await until(() => heard.length > n, `${n} at once`, 2000);
   }
   assert.deepEqual(heard, Array.from({ length: 40 }, (_, n) => n));
+});
+
+test('what devices missed while their node was cut off comes before what is said afterwards, to all of them', async (t) => {
+  const store = await begun(redis)(t);
+  const { engine, nodes: [a, b] } = await cluster(t, 2, { config: CONFIG, args: () => ['--store', store.url] });
+  // More than look at the store at once.
+  const users = Array.from({ length: 120 }, (_, n) => `u${n}`);
+  const sockets = await Promise.all(users.map((userId) => enter(t, b, { userId })));
+  let told = 0;
+  const tell = async () => {
+    await Promise.all(users.map((user) => a.publish(`user:${user}`, 'notification', told)));
+    told += 1;
+  };
+  const lost = () => figure(b, 'oyez_cluster_lost');
+  for (let time = 1; time <= 3; time += 1) {
+    for (const kind of ['normal', 'pubsub']) await engine.ask('CLIENT', 'KILL', 'TYPE', kind);
+    await until(async () => { await tell(); return await lost() >= time; }, 'b is cut off');
+    await until(async () => { await tell(); return (await fetch(`${b.url}/readyz`)).status === 200; }, 'b is there again');
+    for (let more = 0; more < 10; more += 1) await tell();
+  }
+  await until(() => sockets.every(({ heard }) => heard.length >= told), 'all of it');
+  const expected = Array.from({ length: told }, (_, n) => n);
+  for (const { heard } of sockets) assert.deepEqual(heard, expected);
 });

@@ -286,3 +286,54 @@ test('who is cut off while a backend is still asked about a new rule is asked ab
   await back.heard.take('packet', (text) => text.includes('"n":4'));
   assert.deepEqual(back.items(), [2, 4]);
 });
+
+test('who is cut off before it is in its channels begins anew', async (t) => {
+  let allow;
+  const allowed = new Promise((resolve) => { allow = () => resolve({ body: { allow: true } }); });
+  const backend = await service(t, () => allowed);
+  const server = await serving(t, { staff: `{ ask = "${backend.url}/may", cache = "0s", timeout = "20s", private = true }` });
+  const first = await client(t, server);
+  const { pid, sid } = await first.hears('40');
+  await eventually(() => backend.calls.length > 0, 'the backend is asked');
+  await first.cut();
+  await say(server, 'news', 0);
+  const back = await client(t, server, { pid });
+  assert.notEqual((await back.hears('40')).sid, sid);
+  await say(server, 'staff', 1);
+  allow();
+  await back.heard.take('packet', (text) => text.startsWith('42["gap",{"channels":[],"all":true}'));
+  await say(server, 'staff', 2);
+  await back.heard.take('packet', (text) => text.includes('"n":2'));
+  assert.deepEqual(back.items(), [2]);
+});
+
+test('who is cut off before a gap reaches it hears of it when it comes back', async (t) => {
+  const server = await serving(t);
+  const shown = await cutOff(t, server);
+  for (let n = 2; n <= 102; n += 1) await say(server, 'staff', n);
+  // The server has said it, but this client does not show that it has heard it.
+  let { pid } = shown;
+  for (let time = 0; time < 3; time += 1) {
+    const back = await client(t, server, { pid, offset: shown.offset });
+    const begun = await back.hears('40');
+    assert.notEqual(begun.sid, shown.sid);
+    await back.heard.take('packet', (text) => text.startsWith('42["gap",{"channels":["staff"]}'));
+    await say(server, 'news', 200 + time);
+    await back.heard.take('packet', (text) => text.includes(`"n":${200 + time}`));
+    assert.deepEqual(back.events()[0], ['gap', { channels: ['staff'] }, back.events()[0][2]]);
+    await back.cut();
+    await gone(server);
+    await say(server, 'news', 300 + time);
+    Object.assign(shown, { last: back.events(), begun });
+    ({ pid } = begun);
+  }
+  const [gap, news] = shown.last;
+  for (const [offset, items] of [[gap[2], [202, 302]], [news[2], [302]]]) {
+    const back = await client(t, server, { pid, offset });
+    assert.deepEqual(await back.hears('40'), shown.begun, 'it has heard of it');
+    await eventually(() => back.items().length >= items.length);
+    assert.deepEqual(back.items(), items);
+    await back.cut();
+    await gone(server);
+  }
+});

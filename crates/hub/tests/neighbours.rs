@@ -9,7 +9,7 @@ use std::time::Duration;
 use oyez_protocol::message::Args;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use oyez_hub::Hub;
 use oyez_hub::address::{Address, AppId};
@@ -186,4 +186,25 @@ async fn they_are_asked_who_is_there_and_their_sessions_are_among_the_answers() 
         let _ = timeout(Duration::from_millis(5), node.mail.recv()).await;
     }
     assert!(node.tells_nothing(), "they know no users");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_waits_until_they_have_been_told_all() {
+    let mut node = Node::new();
+    node.publish(to(&["a"])).await;
+    let hub = node.hub.clone();
+    let leaves = tokio::spawn(async move { hub.leave(Instant::now() + Duration::from_secs(9)).await });
+    assert_eq!(node.told().outward(), outward(&["a"], &[]));
+    let Some(Told::Last(last)) = node.line.queue.recv().await else { panic!("the last") };
+    for _ in 0..4 {
+        // They are told something every other second.
+        sleep(Duration::from_millis(1_900)).await;
+        node.line.standing.figures.said.fetch_add(1, Relaxed);
+        assert!(!leaves.is_finished());
+    }
+    drop(last);
+    leaves.await.expect("it has left");
+    let begun = Instant::now();
+    node.hub.leave(begun + Duration::from_secs(9)).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(2), "nothing is taken any more");
 }

@@ -69,7 +69,9 @@ pub enum StoreError {
         reason: String,
     },
     /// No store there.
-    #[error("there is no store in {dir}; name a directory that `oyez serve --data-dir` or `oyez store backup` has written")]
+    #[error(
+        "there is no store in {dir}; name a directory that `oyez serve --data-dir` or `oyez store backup` has written"
+    )]
     Missing {
         /// The data directory.
         dir: String,

@@ -219,7 +219,7 @@ impl Verdict {
             }
             Self::NotAddressed => format!(
                 "It was stored at {stored}, but not for {user}: it went neither to their inbox nor to a channel on whose \
-                 roster they are and were then."
+                 roster they are and were then, or there was no room for it there."
             ),
             Self::Acknowledged => format!("{user} has it: {got}."),
             Self::Deleted => format!("It was deleted from {place} at {gone}; before, {got}."),
