@@ -192,7 +192,7 @@ impl Hub {
         }
         let Some(ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
         let heard = ghost.heard(fetch.shown, recovery.log.mark(0));
-        if let Some(lost) = ghost.unheard(heard) {
+        if let Some(lost) = ghost.unheard(&recovery.log, name, heard) {
             return Answer::Lost(lost);
         }
         let wanted = ghost.wanted(name, heard.position);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Mark, Wanted, direct};
+use super::{Log, Mark, Wanted, direct};
 use crate::address::Address;
 use crate::channel::EVERYONE;
 use crate::command::Select;
@@ -71,11 +71,13 @@ impl Ghost {
         }
     }
 
-    /// What its client missed before it began anew, if it does not know that: it says that it has everything up to `heard`.
+    /// What its client missed before it began anew, and since then, if it does not know that it did: it says that it has
+    /// everything up to `heard`.
     #[must_use]
-    pub fn unheard(&self, heard: Mark) -> Option<Vec<Arc<str>>> {
+    pub fn unheard(&self, log: &Log, name: Address, heard: Mark) -> Option<Vec<Arc<str>>> {
         let since = self.confirmed.max(heard.position);
-        self.anew.as_ref().filter(|anew| anew.position > since).map(|anew| anew.lost.clone())
+        let anew = self.anew.as_ref().filter(|anew| anew.position > since)?;
+        Some(log.missing(anew.lost.clone(), &self.wanted(name, since)))
     }
 
     /// Whether it is in a channel.

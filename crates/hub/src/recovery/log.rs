@@ -63,7 +63,8 @@ pub struct Wanted {
 /// Part of what is asked for is not known any more, or never was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The channels of which something is lost; none when the mark itself is of another life, or when it is too much.
+    /// The channels in which something was missed, if something is lost of one of them; none when the mark itself is of another
+    /// life, or when it is too much.
     pub channels: Vec<Arc<str>>,
     /// The place from which everything will be known.
     pub until: Mark,
@@ -166,6 +167,11 @@ impl Log {
         state.forgotten = self.nothing(&state);
     }
 
+    /// What a reader misses that begins anew, as something is lost in these channels; none: maybe in any.
+    pub(super) fn missing(&self, lost: Vec<Arc<str>>, wanted: &[Wanted]) -> Vec<Arc<str>> {
+        self.state.lock().missing(lost, wanted)
+    }
+
     /// Has `push` called with a place at which nothing is said, while nothing else can be.
     pub fn pass<R>(&self, push: impl FnOnce(u64) -> R) -> R {
         let state = self.state.lock();
@@ -214,7 +220,7 @@ impl Log {
         let lost = |wanted: &&Wanted| state.has_lost(wanted, from.position, now) || state.has_asked(wanted);
         let channels: Vec<_> = wanted.iter().filter(lost).map(|wanted| Arc::clone(&wanted.channel)).collect();
         if !channels.is_empty() {
-            return Err(Gap { channels, until });
+            return Err(Gap { channels: state.missing(channels, wanted), until });
         }
         state.missed(wanted, had, budget).ok_or(Gap { channels: Vec::new(), until })
     }

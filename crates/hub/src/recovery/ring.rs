@@ -169,6 +169,19 @@ impl State {
         (size <= budget).then_some(missed)
     }
 
+    /// What a reader misses that begins anew, as something is lost in these channels: all that was said in the others, too.
+    /// None: maybe anything.
+    pub(super) fn missing(&self, mut lost: Vec<Arc<str>>, wanted: &[Wanted]) -> Vec<Arc<str>> {
+        if !lost.is_empty() {
+            let newest = |channel| self.rings.get(channel)?.entries.back().map(|entry| entry.position);
+            let said = wanted.iter().filter(|wanted| newest(&wanted.channel).is_some_and(|last| last > wanted.since));
+            lost.extend(said.map(|wanted| Arc::clone(&wanted.channel)));
+            lost.sort_unstable();
+            lost.dedup();
+        }
+        lost
+    }
+
     /// Whether something may have been said after that place which is not there. `there`: up to where the reader has
     /// certainly been in the channel, so that this node was listening to it all the while.
     pub(super) fn has_lost(&mut self, wanted: &Wanted, there: u64, now: Instant) -> bool {

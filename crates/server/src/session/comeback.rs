@@ -128,7 +128,7 @@ impl Shard {
         let Some(ghost) = ghost else { return forgotten() };
         let mine = ghost.identity.user == identity.user;
         let (heard, left_at) = (ghost.heard(shown, own), ghost.left_at);
-        let unheard = ghost.unheard(heard).filter(|_| mine);
+        let unheard = ghost.unheard(&recovery.log, name, heard).filter(|_| mine);
         let mut claim =
             Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard, left_at };
         if let Some(lost) = unheard {
