@@ -367,10 +367,15 @@ describe('a plain WebSocket', () => {
     for (const since of ['1.1', 'nonsense', 7, { a: 1 }]) {
       const late = await watcher('three', since);
       assert.deepEqual((await late.heard.take('gap')).data, { channels: ['room:three'] });
-      await late.heard.take('watching');
+      const { offset } = await late.heard.take('watching');
+      const again = await watcher('three', offset);
+      assert.equal((await again.heard.take('watching')).offset, offset, 'nothing was said');
       await stage.server.publish('room:three', 'item', { n: 1 });
-      await late.heard.take('item');
-      late.socket.terminate();
+      for (const one of [late, again]) {
+        await one.heard.take('item');
+        one.socket.terminate();
+      }
+      assert.deepEqual(again.heard.all('gap'), [], 'it knows where it is');
     }
   });
 });

@@ -20,8 +20,8 @@ pub fn verify(dir: &Path, options: Options, progress: &mut dyn FnMut(u64)) -> Re
     verify_records(&Moment::of(&shared), progress)
 }
 
-/// Copies the store in `from` to `to`, which must be empty or not there yet, and opens the copy to see that it is good;
-/// `progress` hears how many bytes were copied. Returns how many there are.
+/// Copies the store in `from` to `to`, which must be empty or not there yet, and opens the copy; whether all in it is good
+/// [`verify`] says. `progress` hears how many bytes were copied. Returns how many there are.
 ///
 /// # Errors
 /// A store that cannot be opened, a place that cannot be written.

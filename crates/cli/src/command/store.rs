@@ -179,6 +179,13 @@ fn stats(place: &Place, as_json: bool) -> Result<(), Failure> {
 }
 
 fn verify(dir: &Path) -> Result<(), Failure> {
+    read_all(dir)?;
+    say::line(format_args!("{} is good.", dir.display()));
+    Ok(())
+}
+
+/// Reads every record, and says what is damaged, if anything is.
+fn read_all(dir: &Path) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     let mut read = 0;
     let damage = embedded::verify(dir, Engine::default(), &mut |records| {
@@ -191,11 +198,8 @@ fn verify(dir: &Path) -> Result<(), Failure> {
         say::line(one);
     }
     match damage.len() {
-        0 => {
-            say::line(format_args!("{} is good.", dir.display()));
-            Ok(())
-        }
-        count => Err(Failure::new(format!("{count} places are damaged, of {read} records"))
+        0 => Ok(()),
+        count => Err(Failure::new(format!("{count} places of {} are damaged, of {read} records", dir.display()))
             .help(format_args!("oyez store repair --data-dir {}", dir.display()))),
     }
 }
@@ -239,7 +243,13 @@ fn copy(from: &Path, to: &Path) -> Result<u64, Failure> {
         progress.show(|| format!("copied {}", size(bytes)));
     });
     progress.clear();
-    copied.map_err(|error| refused(&error))
+    let bytes = copied.map_err(|error| refused(&error))?;
+    read_all(to).map_err(|damaged| {
+        let like =
+            format!("it was copied from {}, which is as damaged; keep older backups until one is good", from.display());
+        damaged.help(like)
+    })?;
+    Ok(bytes)
 }
 
 /// Bytes for people.

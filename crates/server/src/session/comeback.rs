@@ -17,7 +17,7 @@ use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Anew, Ghost, Had, Mark, Missed, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Anew, Ghost, Had, Log, Mark, Missed, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -89,6 +89,8 @@ pub(crate) enum Comeback {
     Session { session: Rc<Session>, guest: Rc<Guest>, claim: Claim, done: oneshot::Sender<Rc<Member>> },
     /// A member that joins a channel and wants to hear what was said in it before, beginning with what another node has.
     Channel { member: Rc<Member>, wanted: Wanted, brought: Vec<Publication>, done: oneshot::Sender<bool> },
+    /// A member that joins a channel of which something is lost since then.
+    Late { member: Rc<Member>, channel: Arc<str>, done: oneshot::Sender<bool> },
     /// A member that begins anew, in its channels: of which of them something is lost.
     Anew { member: Rc<Member>, lost: Vec<Arc<str>>, done: oneshot::Sender<()> },
 }
@@ -227,11 +229,18 @@ impl Shard {
         match self.send_marker(app, from, &[wanted], &had, budget, comeback) {
             Ok(()) => joined.await.unwrap_or_default(),
             Err(_) => {
-                let new = self.join(member, key);
-                self.tell_gap(&session, member, app, std::slice::from_ref(channel));
-                new
+                let (done, joined) = oneshot::channel();
+                let (member, channel) = (Rc::clone(member), Arc::clone(channel));
+                self.pass_marker(&recovery.log, Comeback::Late { member, channel, done });
+                joined.await.unwrap_or_default()
             }
         }
+    }
+
+    /// Puts a marker into this shard's mailbox: what its turn makes known is behind all that was said before.
+    pub(crate) fn pass_marker(&self, log: &Log, comeback: Comeback) {
+        let ticket = self.comebacks.borrow_mut().insert(comeback);
+        log.pass(|until| self.hub.control(self.id, Control::Return { ticket, missed: Missed::default(), until }));
     }
 
     /// Reads what was missed, and puts a marker behind it into this shard's mailbox. From then on this shard hears the
@@ -252,7 +261,7 @@ impl Shard {
         let Some(recovery) = &app.recovery else { return Err(Vec::new()) };
         let name = match &comeback {
             Comeback::Session { claim, .. } => Some(claim.name),
-            Comeback::Channel { .. } | Comeback::Anew { .. } => None,
+            _ => None,
         };
         let ticket = self.comebacks.borrow_mut().insert(comeback);
         let sent = recovery.log.replay_beside(had, from, wanted, budget, Instant::now(), |missed, until| {
@@ -299,6 +308,16 @@ impl Shard {
                 }
                 let _ = done.send(new);
                 (member.app, vec![wanted])
+            }
+            Comeback::Late { member, channel, done } => {
+                self.reached(member.app, until);
+                let new = self.join(&member, self.key(member.app, &channel));
+                if let Some(session) = member.session.upgrade() {
+                    let app = self.hub.app(member.app);
+                    self.tell_gap(&session, &member, &app, std::slice::from_ref(&channel));
+                }
+                let _ = done.send(new);
+                (member.app, Vec::new())
             }
             Comeback::Anew { member, lost, done } => {
                 self.reached(member.app, until);

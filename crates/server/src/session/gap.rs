@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
-use oyez_hub::command::Control;
 use oyez_hub::dialect::Message;
-use oyez_hub::recovery::{Missed, is_direct};
+use oyez_hub::recovery::is_direct;
 use oyez_protocol::message::Args;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -42,10 +41,7 @@ impl Shard {
     pub(crate) async fn begin_anew(&self, app: &App, member: &Rc<Member>, lost: Vec<Arc<str>>) {
         let Some(recovery) = &app.recovery else { return };
         let (done, told) = oneshot::channel();
-        let ticket = self.comebacks.borrow_mut().insert(Comeback::Anew { member: Rc::clone(member), lost, done });
-        recovery.log.pass(|until| {
-            self.hub.control(self.id, Control::Return { ticket, missed: Missed::default(), until });
-        });
+        self.pass_marker(&recovery.log, Comeback::Anew { member: Rc::clone(member), lost, done });
         // Nothing comes when the node goes down.
         let _ = told.await;
     }
