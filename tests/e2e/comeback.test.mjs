@@ -337,3 +337,20 @@ test('who is cut off before a gap reaches it hears of it when it comes back', as
     await gone(server);
   }
 });
+
+test('what is said while one that begins anew is put into its channels is named in its gap', async (t) => {
+  let allow;
+  const allowed = new Promise((resolve) => { allow = () => resolve({ body: { allow: true } }); });
+  const backend = await service(t, () => (backend.calls.length > 1 ? allowed : { body: { allow: true } }));
+  const server = await serving(t, { staff: `{ ask = "${backend.url}/may", cache = "0s", timeout = "20s", private = true }` });
+  const shown = await cutOff(t, server);
+  const heard = (await server.api('/api/v1/channels/news/history')).json.offset;
+  for (let n = 2; n <= 102; n += 1) await say(server, 'staff', n);
+  const back = await client(t, server, { ...shown, offset: heard });
+  assert.notEqual((await back.hears('40')).sid, shown.sid);
+  await eventually(() => backend.calls.length > 1, 'the backend is asked');
+  // It has not been put into this channel, either, or hears it: both will do.
+  await say(server, 'news', 103);
+  allow();
+  await back.heard.take('packet', (text) => text.startsWith('42["gap",{"channels":["news","staff"]}'));
+});

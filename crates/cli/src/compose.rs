@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oyez_backends::http::{HttpFetch, HttpOptions};
 use oyez_hub::policy::fetch::Fetch;
@@ -26,6 +27,9 @@ use crate::sources::Sources;
 
 /// The most threads beside the shards, of which there is one per core: these mostly wait for others.
 const BACKGROUND_THREADS: usize = 4;
+
+/// How long goodbye may take when nobody is waited for.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A node that is ready to serve.
 pub(crate) struct Node {
@@ -138,7 +142,7 @@ impl Node {
             ready();
             let mut sources = tokio::spawn(sources.run(current.clone()));
             // Until then others may take their time.
-            let ends_at = Cell::new(Instant::now());
+            let (ends_at, hurried) = (Cell::new(Instant::now()), Cell::new(false));
             let asked = async {
                 signals.end().await;
                 ending.cancel();
@@ -156,7 +160,7 @@ impl Node {
                 ends_at.set(Instant::now() + current.borrow().server.shutdown.deadline);
                 stop.cancel();
                 signals.end().await;
-                ends_at.set(Instant::now());
+                hurried.set(true);
             };
             let served = async {
                 let served = (&mut serving).await;
@@ -170,7 +174,12 @@ impl Node {
                     Ok(())
                 }
             };
-            hub.leave(ends_at.get()).await;
+            tokio::select! {
+                () = hub.leave(ends_at.get()) => {}
+                () = signals.end() => warn!(event = "stop_now", "asked once more: others are not waited for"),
+                // Whoever has asked twice already wants it to end; a goodbye that can be said takes no time.
+                () = tokio::time::sleep(MOMENT), if hurried.get() => {}
+            }
             ended
         });
         // What still runs on the side must not hold up the end.

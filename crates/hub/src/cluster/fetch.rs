@@ -192,8 +192,8 @@ impl Hub {
         }
         let Some(ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
         let heard = ghost.heard(fetch.shown, recovery.log.mark(0));
-        if let Some(lost) = ghost.unheard(&recovery.log, name, heard) {
-            return Answer::Lost(lost);
+        if let Some(lost) = ghost.unheard(name, heard) {
+            return Answer::Lost(recovery.log.missing(lost));
         }
         let wanted = ghost.wanted(name, heard.position);
         let from = Mark { position: ghost.left_at, ..heard };

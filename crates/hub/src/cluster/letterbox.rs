@@ -21,15 +21,21 @@ use crate::admission::PERMITS;
 const WAITING: usize = 16 << 20;
 
 /// Letters that wait while some are taken: enough for many in one write.
-const AHEAD: usize = 256;
+const AHEAD: usize = 1024;
 
 /// Bytes of the same, and of those that are said together, unless one letter alone has more: at first, and at least.
 const FEW: usize = 4 << 10;
 
-/// The same, at most.
-const MANY: usize = 1 << 20;
+/// The same, at most, where few take [`NEAR`] or less: should the broker become slow, it shows soon that it takes them.
+const MANY: usize = 256 << 10;
 
-/// For so long what few letters take is taken to be the same.
+/// The same, however far away it is.
+const MOST: usize = 1 << 20;
+
+/// What few take where the broker is near.
+const NEAR: Duration = Duration::from_millis(20);
+
+/// For so long what few letters take is taken to be the same: the way may become another one.
 const LATELY: Duration = Duration::from_secs(10);
 
 /// So long whoever says letters is left alone, so that what comes meanwhile makes one batch; then others are written beside it.
@@ -53,7 +59,7 @@ pub struct Letterbox<T> {
     saying: usize,
     /// How many bytes are said together.
     together: usize,
-    /// What few take in any case, and when that was seen.
+    /// What few take in any case, and when that was seen, lately.
     least: Option<(Duration, Instant)>,
     /// What a byte takes where there are many, about: seconds.
     pace: f64,
@@ -75,11 +81,6 @@ impl<T> Letterbox<T> {
     fn still(&self) -> Duration {
         let due = Duration::try_from_secs_f64(2.0 * self.pace * self.saying as f64).unwrap_or(PATIENCE);
         (STILL + due).min(PATIENCE)
-    }
-
-    /// Whether it has been seen lately what few take: the way may have become another one.
-    fn knows_least(&self) -> bool {
-        self.least.is_some_and(|(_, at)| at.elapsed() < LATELY)
     }
 
     /// Until when it is closed to whoever brings more, if none is taken before: many wait.
@@ -138,7 +139,10 @@ impl<T> Letterbox<T> {
         if self.waiting.is_empty() {
             return None;
         }
-        let most = if self.knows_least() { self.together } else { FEW };
+        if self.least.is_some_and(|(_, at)| at.elapsed() > LATELY) {
+            self.least = None;
+        }
+        let most = if self.least.is_some() { self.together } else { FEW };
         let mut together = 0;
         let fits = |(_, bytes): &&(T, usize)| {
             together += bytes;
@@ -161,7 +165,7 @@ impl<T> Letterbox<T> {
         let Some(since) = self.since.filter(|_| heard) else { return };
         self.since = None;
         let took = since.elapsed();
-        let least = self.least.filter(|(least, _)| *least < took && self.knows_least());
+        let least = self.least.filter(|(least, _)| *least < took);
         let (least, _) = *self.least.insert(least.unwrap_or_else(|| (took, Instant::now())));
         let by_weight = took - least;
         let are_many = self.saying > self.together / 2;
@@ -170,11 +174,13 @@ impl<T> Letterbox<T> {
             // Some that were held up by chance say little.
             self.pace = pace.min(self.pace + (pace - self.pace) / 4.0);
         }
+        let most = MANY as u128 * least.max(NEAR).as_nanos() / NEAR.as_nanos();
+        let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
         if by_weight > 2 * STILL {
             let fit = self.saying as u128 * STILL.as_nanos() / by_weight.as_nanos();
             self.together = usize::try_from(fit).unwrap_or(MANY).clamp(FEW, MANY);
-        } else if by_weight < STILL / 2 && are_many {
-            self.together = (2 * self.saying).clamp(self.together, MANY);
+        } else if by_weight < STILL / 2 && took < 4 * STILL && are_many {
+            self.together = (4 * self.saying).max(self.together).min(most);
         }
     }
 }
@@ -275,6 +281,7 @@ mod tests {
             (250e3, 1, 5_000, false),
             (1e6, 1, 100_000, false),
             (1e6, 20, 400_000, false),
+            (1e5, 1, 120_000, false),
             (1e9, 60, 5_000, true),
             (1e8, 1, 5_000, true),
         ] {
@@ -283,7 +290,8 @@ mod tests {
             for batch in 0..200 {
                 letterbox.take().expect("some");
                 let takes = Duration::from_secs_f64(letterbox.saying as f64 / pace) + Duration::from_millis(beside);
-                assert!(takes < PATIENCE / 2, "{pace}: {takes:?}");
+                let one = Duration::from_secs_f64(bytes as f64 / pace);
+                assert!(takes < (PATIENCE / 2).max(one + STILL), "{pace}: {takes:?}");
                 let said = Instant::now() + takes;
                 // Publishers bring as many as they are let.
                 while Instant::now() < said {
@@ -291,13 +299,30 @@ mod tests {
                         advance(Duration::from_micros(100)).await;
                         letterbox.put(0, bytes).expect("room");
                         // The first large letter might have stood still.
-                        let most = if batch < 50 { WAITING } else { MANY };
+                        let most = if batch < 150 { WAITING } else { MOST };
                         assert!(letterbox.bytes <= most + bytes, "{pace}: {} bytes wait", letterbox.bytes);
                     }
                 }
                 letterbox.said(true);
             }
             assert!(!becomes_many || letterbox.together >= MANY / 8, "{pace}: {}", letterbox.together);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_becomes_slow_loses_nothing() {
+        let mut letterbox = grown();
+        letterbox.keep(0, MANY);
+        for _ in 0..100 {
+            letterbox.take().expect("some");
+            let said = Instant::now() + Duration::from_secs_f64(letterbox.saying as f64 / 200e3);
+            while Instant::now() < said {
+                if timeout(said - Instant::now(), letterbox.opens()).await.is_ok() {
+                    advance(Duration::from_micros(100)).await;
+                    letterbox.put(0, 10_000).expect("room");
+                }
+            }
+            letterbox.said(true);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Log, Mark, Wanted, direct};
+use super::{Mark, Wanted, direct};
 use crate::address::Address;
 use crate::channel::EVERYONE;
 use crate::command::Select;
@@ -31,6 +31,15 @@ pub struct Ghost {
     pub showed: Option<Mark>,
     /// Its client began anew, and was told so there.
     pub anew: Option<Anew>,
+}
+
+/// What a client misses that begins anew.
+#[derive(Debug, Clone, Default)]
+pub struct Lost {
+    /// In these channels something is lost; none: maybe in any.
+    pub channels: Vec<Arc<str>>,
+    /// Where it was. What was said there since then it is not sent, so that is lost, too, until it is told so.
+    pub wanted: Vec<Wanted>,
 }
 
 /// That a client began anew: it has missed something that is lost.
@@ -74,10 +83,10 @@ impl Ghost {
     /// What its client missed before it began anew, and since then, if it does not know that it did: it says that it has
     /// everything up to `heard`.
     #[must_use]
-    pub fn unheard(&self, log: &Log, name: Address, heard: Mark) -> Option<Vec<Arc<str>>> {
+    pub fn unheard(&self, name: Address, heard: Mark) -> Option<Lost> {
         let since = self.confirmed.max(heard.position);
         let anew = self.anew.as_ref().filter(|anew| anew.position > since)?;
-        Some(log.missing(anew.lost.clone(), &self.wanted(name, since)))
+        Some(Lost { channels: anew.lost.clone(), wanted: self.wanted(name, since) })
     }
 
     /// Whether it is in a channel.

@@ -13,6 +13,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::ghost::Lost;
 use super::ring::{Bounds, Entry, History, State};
 use super::{Had, is_direct};
 use crate::cluster::Origin;
@@ -167,9 +168,9 @@ impl Log {
         state.forgotten = self.nothing(&state);
     }
 
-    /// What a reader misses that begins anew, as something is lost in these channels; none: maybe in any.
-    pub(super) fn missing(&self, lost: Vec<Arc<str>>, wanted: &[Wanted]) -> Vec<Arc<str>> {
-        self.state.lock().missing(lost, wanted)
+    /// The channels in which a client that begins anew has missed something by now; none: maybe in any.
+    pub fn missing(&self, lost: Lost) -> Vec<Arc<str>> {
+        self.state.lock().missing(lost.channels, &lost.wanted)
     }
 
     /// Has `push` called with a place at which nothing is said, while nothing else can be.

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::address::Address;
 
-pub use ghost::{Anew, Change, Ghost, Ghosts, Order};
+pub use ghost::{Anew, Change, Ghost, Ghosts, Lost, Order};
 pub(crate) use late::{Joined, Late};
 pub use log::{Gap, Log, Mark, Missed, NotAMark, Past, Wanted};
 pub use pid::{PidKey, Pids};

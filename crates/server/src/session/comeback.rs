@@ -17,7 +17,7 @@ use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Anew, Ghost, Had, Log, Mark, Missed, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Anew, Ghost, Had, Log, Lost, Mark, Missed, Recovery, Wanted, is_direct};
 use oyez_protocol::code::Code;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -36,8 +36,8 @@ const MOVED: Reason = Reason { code: Code::Moved, word: "transport close" };
 pub(crate) enum Return {
     /// It says nothing of the kind.
     No,
-    /// It does, but something of what it was is not known any more: in these channels, or, if there are none, nobody can tell.
-    Forgotten(Vec<Arc<str>>),
+    /// It does, but something of what it was is not known any more.
+    Forgotten(Lost),
     /// What it was, and how far it says to have heard; nothing, if it has heard nothing.
     Known(Box<Claim>),
 }
@@ -91,8 +91,8 @@ pub(crate) enum Comeback {
     Channel { member: Rc<Member>, wanted: Wanted, brought: Vec<Publication>, done: oneshot::Sender<bool> },
     /// A member that joins a channel of which something is lost since then.
     Late { member: Rc<Member>, channel: Arc<str>, done: oneshot::Sender<bool> },
-    /// A member that begins anew, in its channels: of which of them something is lost.
-    Anew { member: Rc<Member>, lost: Vec<Arc<str>>, done: oneshot::Sender<()> },
+    /// A member that begins anew, in its channels: what it misses.
+    Anew { member: Rc<Member>, lost: Lost, done: oneshot::Sender<()> },
 }
 
 impl Shard {
@@ -109,7 +109,7 @@ impl Shard {
         let Some(pid) = auth.get("pid").and_then(Value::as_str).filter(|_| Variant::can_recover(session)) else {
             return Return::No;
         };
-        let forgotten = || Return::Forgotten(Vec::new());
+        let forgotten = || Return::Forgotten(Lost::default());
         let Some(name) = self.hub.pids().read(pid) else { return forgotten() };
         let own = recovery.log.mark(0);
         // What is no position is of no life of the log that there was.
@@ -122,15 +122,15 @@ impl Shard {
             ghost = claim();
         }
         if ghost.is_none() && self.hub.cluster().is_some() {
-            if let Err(channels) = Box::pin(self.bring(session, app, identity, name, shown)).await {
-                return Return::Forgotten(channels);
+            if let Err(lost) = Box::pin(self.bring(session, app, identity, name, shown)).await {
+                return Return::Forgotten(lost);
             }
             ghost = claim();
         }
         let Some(ghost) = ghost else { return forgotten() };
         let mine = ghost.identity.user == identity.user;
         let (heard, left_at) = (ghost.heard(shown, own), ghost.left_at);
-        let unheard = ghost.unheard(&recovery.log, name, heard).filter(|_| mine);
+        let unheard = ghost.unheard(name, heard).filter(|_| mine);
         let mut claim =
             Claim { recovery: Arc::clone(recovery), name, ghost: Some(ghost), lost: Vec::new(), heard, left_at };
         if let Some(lost) = unheard {
@@ -149,15 +149,20 @@ impl Shard {
         identity: &Arc<Identity>,
         name: Address,
         shown: Option<Mark>,
-    ) -> Result<(), Vec<Arc<str>>> {
-        let mut afar = self.hub.seek(app, name, &identity.user).await.ok_or_else(Vec::new)?;
+    ) -> Result<(), Lost> {
+        let mut afar = self.hub.seek(app, name, &identity.user).await.ok_or_else(Lost::default)?;
+        // What is said here from now on may not reach the other node before it looks.
+        let since = app.recovery.as_ref().map_or(0, |recovery| recovery.log.last());
+        let at = |(channel, _): &(Arc<str>, bool)| Wanted { channel: Arc::clone(channel), since };
+        let wanted = afar.channels.iter().map(at).collect();
         for (channel, put) in std::mem::take(&mut afar.channels) {
             // One that it could not join by itself, a backend has put it into; there it stays.
             if put || self.permit(app, identity, Action::Subscribe, &channel).await.is_ok() {
                 afar.channels.push((channel, put));
             }
         }
-        self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await
+        let fetched = self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await;
+        fetched.map_err(|channels| Lost { channels, wanted })
     }
 
     /// Ends a session on this shard whose client has opened another one.
@@ -171,13 +176,13 @@ impl Shard {
     /// Makes a client what it was: a member of its channels, with what it missed.
     ///
     /// # Errors
-    /// The channels of which something is lost; it then begins anew.
+    /// What is lost; it then begins anew.
     pub(crate) async fn come_back(
         self: &Rc<Self>,
         session: &Rc<Session>,
         guest: &Rc<Guest>,
         mut claim: Claim,
-    ) -> Result<Option<Rc<Member>>, Vec<Arc<str>>> {
+    ) -> Result<Option<Rc<Member>>, Lost> {
         let Guest { app, identity, .. } = &**guest;
         if let Some(ghost) = &claim.ghost {
             claim.lost = self.lost(app, identity, ghost).await;
@@ -190,7 +195,9 @@ impl Shard {
         let budget = session.front.outbox_bytes;
         let (done, member) = oneshot::channel();
         let comeback = Comeback::Session { session: Rc::clone(session), guest: Rc::clone(guest), claim, done };
-        self.send_marker(app, from, &wanted, &Had::default(), budget, comeback)?;
+        if let Err(channels) = self.send_marker(app, from, &wanted, &Had::default(), budget, comeback) {
+            return Err(Lost { channels, wanted });
+        }
         // Nothing comes when the client has gone again.
         Ok(member.await.ok())
     }
@@ -321,8 +328,10 @@ impl Shard {
             }
             Comeback::Anew { member, lost, done } => {
                 self.reached(member.app, until);
+                let app = self.hub.app(member.app);
+                let lost = app.recovery.as_ref().map_or_else(Vec::new, |recovery| recovery.log.missing(lost));
                 if let Some(session) = member.session.upgrade() {
-                    self.tell_gap(&session, &member, &self.hub.app(member.app), &lost);
+                    self.tell_gap(&session, &member, &app, &lost);
                     self.flush(&session);
                 }
                 if let Some(trail) = &member.trail {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
 use oyez_hub::dialect::Message;
-use oyez_hub::recovery::is_direct;
+use oyez_hub::recovery::{Lost, is_direct};
 use oyez_protocol::message::Args;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -36,9 +36,9 @@ impl Shard {
         }
     }
 
-    /// Tells a member that it begins anew, as of these channels something is lost. That has a place of its own, so that it is known
+    /// Tells a member that it begins anew, and in which channels it has missed something. That has a place of its own, so that it is known
     /// whether the client has heard it when it comes back.
-    pub(crate) async fn begin_anew(&self, app: &App, member: &Rc<Member>, lost: Vec<Arc<str>>) {
+    pub(crate) async fn begin_anew(&self, app: &App, member: &Rc<Member>, lost: Lost) {
         let Some(recovery) = &app.recovery else { return };
         let (done, told) = oneshot::channel();
         self.pass_marker(&recovery.log, Comeback::Anew { member: Rc::clone(member), lost, done });

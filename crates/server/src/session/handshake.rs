@@ -300,7 +300,7 @@ impl Shard {
         let guest = Rc::new(guest);
         let recovered = match back {
             Return::No => Ok(None),
-            Return::Forgotten(channels) => Err(channels),
+            Return::Forgotten(lost) => Err(lost),
             Return::Known(claim) => match Box::pin(self.come_back(session, &guest, *claim)).await {
                 Ok(None) => {
                     self.withdraw(&guest.app, &guest.identity, session.request.peer);

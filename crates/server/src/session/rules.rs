@@ -16,6 +16,7 @@ use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::limits::Limit;
 use oyez_hub::policy::{Identity, Verdict};
 use oyez_hub::promise::Roster;
+use oyez_hub::recovery::Lost;
 use oyez_hub::store::{Marked, State, Which};
 use oyez_protocol::json;
 use oyez_protocol::message::Args;
@@ -136,14 +137,8 @@ impl Shard {
         event::denied(app, member, asked, denial);
     }
 
-    /// Joins the channels of a client's own, and greets it. `lost`: the channels of which it has missed something that is
-    /// lost. It hears that when it is in its own: what it loads then is not older than what it hears from then on.
-    pub(crate) async fn settle_in(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        member: &Rc<Member>,
-        lost: Option<Vec<Arc<str>>>,
-    ) {
+    /// Joins the channels of a client's own, and greets it. `lost`: what it has missed. It hears that when it is in its own: what it loads then is not older than what it hears from then on.
+    pub(crate) async fn settle_in(self: &Rc<Self>, session: &Rc<Session>, member: &Rc<Member>, lost: Option<Lost>) {
         let app = self.hub.app(member.app);
         let tell_gap = async || {
             if let Some(lost) = lost {
