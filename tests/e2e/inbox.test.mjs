@@ -367,6 +367,7 @@ describe('an inbox', () => {
     assert.match(await ask({ delivery: 'durable', volatile: true }), /400 .*contradict/);
     assert.match(await ask({ delivery: 'durable', ack: { timeout_ms: 5 } }), /400 .*receipts/);
     assert.match(await ask({ delivery: 'durable', audience: { roles: ['a'] } }), /400 .*audience/);
+    assert.match(await ask({ delivery: 'durable', except: ['user:7'] }), /400 .*`except` is for those who are connected/);
     assert.match(await ask({ delivery: 'recoverable' }), /409 .*history/);
     assert.match(await ask({ delivery: 'durable', receipts: 'webhook' }), /400 .*webhook/);
     assert.match(await ask({ delivery: 'durable', deliver_at: 'soon' }), /400 .*2026-01-31/);

@@ -148,6 +148,11 @@ impl Hub {
         self.inner.door.close();
     }
 
+    /// Waits until no publication is on its way, and none will be.
+    pub(crate) async fn emptied(&self) {
+        self.inner.door.emptied().await;
+    }
+
     /// Takes what still comes into a shard's mailbox after [`Hub::close`]: who was let in before may not have pushed
     /// yet. False when every publication has been flushed, by every shard. A batch holds its permits until it is
     /// cleared.

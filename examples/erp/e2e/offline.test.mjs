@@ -38,6 +38,17 @@ for (const event of ['order:new', 'order:status_changed', 'order:shipped']) {
   });
 }
 
+test("a tenant's order waits for headquarters by the echo; a person's notification does not", async (t) => {
+  const [clerk, hq] = await Promise.all([colleague(t), colleague(t, HQ)]);
+  const data = order(clerk.tenantId);
+  const note = { id: unique('n'), title: '审批', content: '请审批', type: 'APPROVAL' };
+  await server.publish(`tenant:${clerk.tenantId}`, 'order:new', data);
+  await server.publish(`user:${clerk.id}`, 'notification:new', note);
+  const socket = await back(t, hq);
+  assert.deepEqual(heard(socket, 'order:new').filter(({ orderId }) => orderId === data.orderId), [data]);
+  assert.deepEqual(heard(socket, 'notification:new').filter(({ id }) => id === note.id), []);
+});
+
 test('an order does not wait for who has lost the role that hears it', async (t) => {
   const { id, tenantId } = await colleague(t, HQ);
   const data = order('t-1');

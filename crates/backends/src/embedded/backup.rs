@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oyez_hub::store::{Damage, StoreError, verify as verify_records};
 
-use super::open::{engine, lock, make, open};
+use super::open::{UNFINISHED, engine, finished, lock, make, open};
 use super::view::Moment;
 use super::{Options, error};
 
@@ -30,6 +30,7 @@ pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u
     // Once, so that what is copied is whole and has no log left to be read again.
     drop(open(from, options)?);
     let _from = lock(from)?;
+    finished(to)?;
     if !is_empty(to).map_err(|problem| error::io(to, &problem))? {
         return Err(StoreError::NotEmpty { dir: to.display().to_string() });
     }
@@ -38,7 +39,7 @@ pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u
         bytes += more;
         progress(bytes);
     };
-    let done = make(to).and_then(|()| copy_all(&engine(from), &engine(to), &mut copied));
+    let done = make(to).and_then(|()| copy_marked(from, to, &mut copied));
     done.map_err(|problem| error::io(to, &problem))?;
     drop(open(to, options)?);
     Ok(bytes)
@@ -47,8 +48,9 @@ pub fn copy(from: &Path, to: &Path, options: Options, progress: &mut dyn FnMut(u
 /// Refuses a directory that holds no store: it is not made into one by looking at it.
 ///
 /// # Errors
-/// [`StoreError::Missing`], [`StoreError::ReadOnly`].
+/// [`StoreError::Missing`], [`StoreError::ReadOnly`], [`StoreError::Unfinished`].
 pub fn exists(dir: &Path) -> Result<(), StoreError> {
+    finished(dir)?;
     match fs::metadata(engine(dir)) {
         Ok(found) if found.is_dir() => Ok(()),
         // It is the server's user's own: nobody else can tell what is in it.
@@ -59,6 +61,17 @@ pub fn exists(dir: &Path) -> Result<(), StoreError> {
 
 fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(!dir.try_exists()? || fs::read_dir(dir)?.next().is_none())
+}
+
+/// Copies all of it; until it is there, whoever opens the copy hears that it is not.
+fn copy_marked(from: &Path, to: &Path, copied: &mut dyn FnMut(u64)) -> io::Result<()> {
+    let mark = to.join(UNFINISHED);
+    File::create_new(&mark)?.sync_all()?;
+    File::open(to)?.sync_all()?;
+    copy_all(&engine(from), &engine(to), copied)?;
+    File::open(to)?.sync_all()?;
+    fs::remove_file(&mark)?;
+    File::open(to)?.sync_all()
 }
 
 fn copy_all(from: &Path, to: &Path, copied: &mut dyn FnMut(u64)) -> io::Result<()> {

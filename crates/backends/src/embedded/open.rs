@@ -20,6 +20,18 @@ pub(super) fn engine(dir: &Path) -> PathBuf {
 
 const LOCK: &str = "oyez.lock";
 
+/// It is in a copy for as long as that is being made: the engine would take half of one for a store.
+pub(super) const UNFINISHED: &str = "unfinished";
+
+/// Refuses a copy that was ended before all of it was there.
+pub(super) fn finished(dir: &Path) -> Result<(), StoreError> {
+    match dir.join(UNFINISHED).try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::Unfinished { dir: dir.display().to_string() }),
+        Err(problem) => Err(error::io(dir, &problem)),
+    }
+}
+
 /// A file or a directory, whatever it is called: the device and the number there.
 pub(super) type Inode = (u64, u64);
 
@@ -53,6 +65,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
         _ => error::io(dir, problem),
     };
     make(dir).map_err(|problem| failed(&problem))?;
+    finished(dir)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
     let file = file.map_err(|problem| failed(&problem))?;
     match file.try_lock() {

@@ -1,5 +1,6 @@
 //! `oyez store`: looking after a data directory while no server has it; and what is in a Redis.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -179,13 +180,13 @@ fn stats(place: &Place, as_json: bool) -> Result<(), Failure> {
 }
 
 fn verify(dir: &Path) -> Result<(), Failure> {
-    read_all(dir)?;
+    read_all(dir, format_args!("oyez store repair --data-dir {}", dir.display()))?;
     say::line(format_args!("{} is good.", dir.display()));
     Ok(())
 }
 
-/// Reads every record, and says what is damaged, if anything is.
-fn read_all(dir: &Path) -> Result<(), Failure> {
+/// Reads every record, and says what is damaged, if anything is; `help`: what to do then.
+fn read_all(dir: &Path, help: fmt::Arguments<'_>) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     let mut read = 0;
     let damage = embedded::verify(dir, Engine::default(), &mut |records| {
@@ -199,8 +200,10 @@ fn read_all(dir: &Path) -> Result<(), Failure> {
     }
     match damage.len() {
         0 => Ok(()),
-        count => Err(Failure::new(format!("{count} places of {} are damaged, of {read} records", dir.display()))
-            .help(format_args!("oyez store repair --data-dir {}", dir.display()))),
+        count => {
+            let damaged = format!("{count} places of {} are damaged, of {read} records", dir.display());
+            Err(Failure::new(damaged).help(help))
+        }
     }
 }
 
@@ -212,10 +215,14 @@ fn repair(dir: &Path) -> Result<(), Failure> {
     let done = embedded::repair(dir, Engine::default(), runtime.handle().clone(), &mut heard);
     let done = runtime.block_on(done);
     progress.clear();
-    let done = done.map_err(|error| {
-        let help = "what the engine cannot even open is not to be saved: move the directory away, and bring back a backup: oyez \
-                    store restore --data-dir";
-        refused(&error).help(format_args!("{help} {} BACKUP", dir.display()))
+    let done = done.map_err(|error| match error {
+        StoreError::Damaged { what, place, .. } => {
+            Failure::new(format!("{} cannot be repaired: {what} ({place})", dir.display())).help(format_args!(
+                "move the directory away, and bring back a backup: oyez store restore --data-dir {} BACKUP",
+                dir.display()
+            ))
+        }
+        error => refused(&error),
     })?;
     if done == embedded::Repaired::default() {
         say::line(format_args!("{} was good.", dir.display()));
@@ -243,12 +250,14 @@ fn copy(from: &Path, to: &Path) -> Result<u64, Failure> {
         progress.show(|| format!("copied {}", size(bytes)));
     });
     progress.clear();
-    let bytes = copied.map_err(|error| refused(&error))?;
-    read_all(to).map_err(|damaged| {
-        let like =
-            format!("it was copied from {}, which is as damaged; keep older backups until one is good", from.display());
-        damaged.help(like)
+    let to_shown = to.display();
+    let bytes = copied.map_err(|error| match &error {
+        StoreError::DiskFull { dir, .. } => Failure::new(format!("the disk of {dir} is full"))
+            .help(format_args!("make room, remove what is in {to_shown}, and make it again")),
+        _ => refused(&error),
     })?;
+    let from = from.display();
+    read_all(to, format_args!("it is a copy of {from}, which is as damaged; keep older backups until one is good"))?;
     Ok(bytes)
 }
 

@@ -193,7 +193,7 @@ impl Hub {
         let Some(ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
         let heard = ghost.heard(fetch.shown, recovery.log.mark(0));
         if let Some(lost) = ghost.unheard(name, heard) {
-            return Answer::Lost(recovery.log.missing(lost));
+            return Answer::Lost(recovery.log.missing(lost, now));
         }
         let wanted = ghost.wanted(name, heard.position);
         let from = Mark { position: ghost.left_at, ..heard };

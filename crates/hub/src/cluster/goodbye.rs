@@ -15,6 +15,9 @@ impl Hub {
     /// Returns when that is said; at `until` if that is later than twice [`PATIENCE`], or as soon as nothing of it has been
     /// said for so long.
     pub async fn leave(&self, until: Instant) {
+        // What is answered as published is said before goodbye: from here on it is refused, also where nobody was waited for.
+        self.close();
+        let _ = timeout(PATIENCE, self.emptied()).await;
         if let Some(cluster) = self.cluster() {
             let mut answering = cluster.answering.subscribe();
             let _ = timeout(PATIENCE, answering.wait_for(|under_way| *under_way == 0)).await;

@@ -280,6 +280,9 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
             "`level`, `ttl`, `deliver_at` and `receipts` are for durable publications: add \"delivery\": \"durable\""
         }
         _ if !nothing_durable && publish.volatile => "`volatile` and `durable` contradict each other",
+        _ if !nothing_durable && !publish.except.is_empty() => {
+            "`except` is for those who are connected: leave it out of a durable publication, and sessions named beside channels; what is durable is for all devices of its users"
+        }
         _ if !nothing_durable && publish.audience.is_some() => {
             "`audience` is for those who are connected: name the users of a durable publication, or give the channel's rule an `audience`"
         }

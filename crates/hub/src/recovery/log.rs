@@ -169,8 +169,10 @@ impl Log {
     }
 
     /// The channels in which a client that begins anew has missed something by now; none: maybe in any.
-    pub fn missing(&self, lost: Lost) -> Vec<Arc<str>> {
-        self.state.lock().missing(lost.channels, &lost.wanted)
+    pub fn missing(&self, lost: Lost, now: Instant) -> Vec<Arc<str>> {
+        let mut state = self.state.lock();
+        state.trim(self.bounds, now);
+        state.missing(lost.channels, &lost.wanted, now)
     }
 
     /// Has `push` called with a place at which nothing is said, while nothing else can be.
@@ -221,7 +223,7 @@ impl Log {
         let lost = |wanted: &&Wanted| state.has_lost(wanted, from.position, now) || state.has_asked(wanted);
         let channels: Vec<_> = wanted.iter().filter(lost).map(|wanted| Arc::clone(&wanted.channel)).collect();
         if !channels.is_empty() {
-            return Err(Gap { channels: state.missing(channels, wanted), until });
+            return Err(Gap { channels: state.missing(channels, wanted, now), until });
         }
         state.missed(wanted, had, budget).ok_or(Gap { channels: Vec::new(), until })
     }

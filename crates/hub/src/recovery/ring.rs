@@ -169,16 +169,21 @@ impl State {
         (size <= budget).then_some(missed)
     }
 
-    /// What a reader misses that begins anew, as something is lost in these channels: all that was said in the others, too.
-    /// None: maybe anything.
-    pub(super) fn missing(&self, mut lost: Vec<Arc<str>>, wanted: &[Wanted]) -> Vec<Arc<str>> {
-        if !lost.is_empty() {
-            let newest = |channel| self.rings.get(channel)?.entries.back().map(|entry| entry.position);
-            let said = wanted.iter().filter(|wanted| newest(&wanted.channel).is_some_and(|last| last > wanted.since));
-            lost.extend(said.map(|wanted| Arc::clone(&wanted.channel)));
-            lost.sort_unstable();
-            lost.dedup();
+    /// What a reader misses that begins anew, as something is lost in these channels: all that was said in the others, too,
+    /// whether or not it is still there. None: maybe anything.
+    pub(super) fn missing(&mut self, mut lost: Vec<Arc<str>>, wanted: &[Wanted], now: Instant) -> Vec<Arc<str>> {
+        if lost.is_empty() {
+            return lost;
         }
+        for one in wanted {
+            let newest = self.rings.get(&one.channel).and_then(|ring| ring.entries.back()).map(|entry| entry.position);
+            // This node was listening to it all the while, or another one looked when it did.
+            if newest.is_some_and(|last| last > one.since) || self.has_lost(one, u64::MAX, now) {
+                lost.push(Arc::clone(&one.channel));
+            }
+        }
+        lost.sort_unstable();
+        lost.dedup();
         lost
     }
 

@@ -116,7 +116,7 @@ impl Log {
         let deaf = wanted.iter().filter(is_deaf).map(|wanted| Arc::clone(&wanted.channel));
         let doubtful: Vec<_> = deaf.chain(state.blurred(wanted, now)).collect();
         if !doubtful.is_empty() {
-            return Err(Gap { channels: state.missing(doubtful, wanted), until: self.mark(self.last()) });
+            return Err(Gap { channels: state.missing(doubtful, wanted, now), until: self.mark(self.last()) });
         }
         let missed = self.look(&mut state, from, wanted, &Had::default(), budget, now)?;
         Ok((missed, state.numbers.iter().map(|(peer, number)| (*peer, *number)).collect()))
@@ -140,7 +140,7 @@ impl Log {
         let mut state = self.state.lock();
         let blurred = state.blurred(wanted, now);
         if !blurred.is_empty() {
-            return Err(if missed.is_empty() { state.missing(blurred, wanted) } else { Vec::new() });
+            return Err(if missed.is_empty() { state.missing(blurred, wanted, now) } else { Vec::new() });
         }
         let before = self.last();
         let mut later: Vec<Entry> = Vec::new();

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
-use super::{Bounds, Change, Gap, Ghost, Ghosts, History, Log, Mark, Missed, NotAMark, PidKey, Pids, Wanted, direct};
+use super::{
+    Bounds, Change, Gap, Ghost, Ghosts, History, Log, Lost, Mark, Missed, NotAMark, PidKey, Pids, Wanted, direct,
+};
 use crate::address::{Address, AppId};
 use crate::command::Select;
 use crate::delivery::{Priority, Publication, Target, WhenSlow};
@@ -124,6 +126,29 @@ fn too_many_bytes_push_the_oldest_out_wherever_they_are() {
         }
         assert_eq!(replay(&log, now, &[("x", 0)]), lost(&["x"]));
         assert_eq!(replay(&log, now, &[("x", 1), ("y", 1)]), Ok("2:bbbbbbbbbb 3:cccccccccc 4:dddddddddd".into()));
+    });
+}
+
+#[test]
+fn who_begins_anew_misses_also_what_is_forgotten_or_was_not_heard_by_then() {
+    every_order(|| {
+        let (log, now) = (log(60, 4_000), Instant::now());
+        let check = |since: &[(&str, u64)], expect: &[&str]| {
+            let lost = Lost { channels: vec![Arc::from("room")], wanted: wanted(since) };
+            let expect: Vec<Arc<str>> = expect.iter().map(|name| Arc::from(*name)).collect();
+            assert_eq!(log.missing(lost, now), expect);
+        };
+        let first = say(&log, now, "1", &[("big", ALL), ("calm", ALL)]);
+        check(&[("big", first), ("calm", first)], &["room"]);
+        let mut last = say(&log, now, "2", &[("big", ALL)]);
+        check(&[("big", first), ("calm", first)], &["big", "room"]);
+        for _ in 0..20 {
+            last = say(&log, now, "more", &[("other", ALL)]);
+        }
+        assert_eq!(replay(&log, now, &[("big", first)]), lost(&["big"]), "nothing of it is there any more");
+        check(&[("big", first), ("calm", last)], &["big", "room"]);
+        log.miss(None, now, |_| ());
+        check(&[("big", last), ("calm", last)], &["big", "calm", "room"]);
     });
 }
 

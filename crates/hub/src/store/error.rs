@@ -76,6 +76,12 @@ pub enum StoreError {
         /// The data directory.
         dir: String,
     },
+    /// A copy that was ended before all of it was there.
+    #[error("{dir} is a copy that was not finished; remove what is in it, and make it again")]
+    Unfinished {
+        /// The directory.
+        dir: String,
+    },
     /// A place for a copy that holds something.
     #[error("{dir} is not empty; name a directory that is empty, or is not there yet")]
     NotEmpty {
@@ -157,6 +163,7 @@ impl StoreError {
             Self::Gone { .. } => "gone",
             Self::NoDirectory { .. } => "no_directory",
             Self::Missing { .. } => "missing",
+            Self::Unfinished { .. } => "unfinished",
             Self::NotEmpty { .. } => "not_empty",
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer_version",

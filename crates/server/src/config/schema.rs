@@ -343,7 +343,7 @@ static CHANNEL: Section = Section {
         or("subscribe", Right, "false", "who may hear it, and is joined to it automatically"),
         or("publish", Right, "false", "which clients may speak in it through the app's events; backends are ruled by their keys"),
         or("presence", Bool, "false", "keep who is in it"),
-        or("echo", Texts, "[]", "channels that also hear what is published here, once"),
+        or("echo", Texts, "[]", "channels that also hear what is published here, once; an `[[app.NAME.event]]` without `to` is about them, too"),
         or("when_slow", Choice(&["drop_oldest", "conflate", "disconnect"]), r#""drop_oldest""#, "what is done for a client that reads too slowly, when `outbox` is full: drop the oldest of the lowest priority; of each key keep only the latest, and then drop the same way; keep all, and close with 4000 when they fill it. What is remembered (`history`) is not dropped, but closes with 4000, where the latest of each key do not fit either. A publication to several channels follows the first"),
         may("conflate_by", Expression, r#""data.vehicleId""#, "the key for `when_slow = \"conflate\"`, from `event` and `data`; without it, or where the data lacks it, the event's name"),
         may("history", Count(within(1, 1_000_000)), "1000", "publications that are remembered for clients that were cut off, with `[app.NAME.recovery]`; a client that reads too slowly is disconnected and gets them when it comes back, instead of losing the oldest"),

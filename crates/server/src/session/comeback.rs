@@ -153,16 +153,21 @@ impl Shard {
         let mut afar = self.hub.seek(app, name, &identity.user).await.ok_or_else(Lost::default)?;
         // What is said here from now on may not reach the other node before it looks.
         let since = app.recovery.as_ref().map_or(0, |recovery| recovery.log.last());
-        let at = |(channel, _): &(Arc<str>, bool)| Wanted { channel: Arc::clone(channel), since };
-        let wanted = afar.channels.iter().map(at).collect();
         for (channel, put) in std::mem::take(&mut afar.channels) {
             // One that it could not join by itself, a backend has put it into; there it stays.
             if put || self.permit(app, identity, Action::Subscribe, &channel).await.is_ok() {
                 afar.channels.push((channel, put));
             }
         }
+        let at = |(channel, _): &(Arc<str>, bool)| Wanted { channel: Arc::clone(channel), since };
+        let wanted: Vec<_> = afar.channels.iter().map(at).collect();
         let fetched = self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await;
-        fetched.map_err(|channels| Lost { channels, wanted })
+        fetched.map_err(|mut channels| {
+            // Of those that it may not hear any more it hears no name.
+            let may = |name: &Arc<str>| is_direct(name) || wanted.iter().any(|wanted| wanted.channel == *name);
+            channels.retain(may);
+            Lost { channels, wanted }
+        })
     }
 
     /// Ends a session on this shard whose client has opened another one.
@@ -329,7 +334,8 @@ impl Shard {
             Comeback::Anew { member, lost, done } => {
                 self.reached(member.app, until);
                 let app = self.hub.app(member.app);
-                let lost = app.recovery.as_ref().map_or_else(Vec::new, |recovery| recovery.log.missing(lost));
+                let missing = |recovery: &Arc<Recovery>| recovery.log.missing(lost, Instant::now());
+                let lost = app.recovery.as_ref().map_or_else(Vec::new, missing);
                 if let Some(session) = member.session.upgrade() {
                     self.tell_gap(&session, &member, &app, &lost);
                     self.flush(&session);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::damage::{fill, read};
-use crate::embedded::{Embedded, Options, copy, exists, verify};
+use crate::embedded::{Embedded, Options, copy, exists, repair, verify};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_as_good() {
@@ -29,6 +29,30 @@ async fn a_copy_is_as_good() {
     let nothing = dirs.path().join("nothing");
     assert!(matches!(verify(&nothing, Options::default(), &mut |_| {}), Err(StoreError::Missing { .. })));
     assert!(!fs::exists(&nothing).unwrap(), "looking makes nothing");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_not_finished_is_no_store() {
+    let dirs = TempDir::new().unwrap();
+    let (whole, half) = (dirs.path().join("whole"), dirs.path().join("half"));
+    drop(fill(&whole).await);
+    // Nothing can be read there, so that the copy ends in the middle.
+    let trap = whole.join("engine").join("trap");
+    std::os::unix::fs::symlink("nowhere", &trap).unwrap();
+    copy(&whole, &half, Options::default(), &mut |_| {}).unwrap_err();
+    fs::remove_file(&trap).unwrap();
+    let unfinished =
+        |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Unfinished { .. })), "{said:?}");
+    unfinished(verify(&half, Options::default(), &mut |_| {}).map(drop));
+    unfinished(copy(&half, &dirs.path().join("third"), Options::default(), &mut |_| {}).map(drop));
+    unfinished(copy(&whole, &half, Options::default(), &mut |_| {}).map(drop));
+    unfinished(repair(&half, Options::default(), Handle::current(), &mut |_, _| {}).await.map(drop));
+    let served = Embedded::store(&half, Options::default(), Settings::default(), Handle::current());
+    unfinished(served.map(drop));
+    fs::remove_dir_all(&half).unwrap();
+    copy(&whole, &half, Options::default(), &mut |_| {}).unwrap();
+    assert_eq!(verify(&half, Options::default(), &mut |_| {}).unwrap(), []);
 }
 
 #[cfg(unix)]

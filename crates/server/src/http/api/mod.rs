@@ -33,7 +33,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::Uri;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
 use oyez_hub::Hub;
 use oyez_hub::address::AppId;
@@ -43,6 +46,7 @@ use oyez_hub::policy::expression::Kind;
 use oyez_hub::policy::limits::{Limit, Rate};
 use oyez_protocol::code::Code;
 use parking_lot::RwLock;
+use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapResponseLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -207,6 +211,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(pages)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(readable))
         .layer(MapResponseLayer::new(move |response| pages::guard(response, access.rules().hsts.clone())))
 }
 
@@ -246,6 +251,16 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
+}
+
+/// Refuses names that no text can be, in the one shape of a refusal.
+async fn readable(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if percent_decode_str(path).decode_utf8().is_err() {
+        return ApiError::bad(format!("{path} is not UTF-8 once its %XX are bytes; encode names as UTF-8"))
+            .into_response();
+    }
+    next.run(request).await
 }
 
 async fn nothing_here(uri: Uri) -> ApiError {

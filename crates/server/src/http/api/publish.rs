@@ -53,7 +53,7 @@ pub(super) struct PublishBody {
     data: Option<Box<RawValue>>,
     /// The publication's id, at most 200 bytes; one is made when it is left out.
     id: Option<String>,
-    /// Members of these channels do not hear it.
+    /// Members of these channels do not hear it; not with what is durable.
     #[serde(default)]
     except: Texts,
     /// How urgent it is.

@@ -20,6 +20,8 @@ async fn channels_are_listed_and_counted() {
     node.get("/api/v1/channels?limit=0").await.refused(400, "bad_request", &["`limit`"]);
     node.get("/api/v1/channels?prefx=a").await.refused(400, "bad_request", &["prefx"]);
     node.get("/api/v1/channels/%07").await.refused(400, "bad_request", &["channel name"]);
+    node.get("/api/v1/channels/%FF").await.refused(400, "bad_request", &["UTF-8"]);
+    node.get("/api/v1/channels/%C3%A9").await.ok();
 }
 
 #[tokio::test]
