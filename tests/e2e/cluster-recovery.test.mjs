@@ -11,8 +11,8 @@ import { CONFIG, RECOVERY, range, user } from './remembering.mjs';
 import { folder } from './stage.mjs';
 import { Inbox } from './waiting.mjs';
 
-const feed = (t, count, options = {}) => {
-  const config = relative(ROOT, join(folder(t, { 'oyez.toml': CONFIG(RECOVERY) }), 'oyez.toml'));
+const feed = (t, count, { recovery = RECOVERY, ...options } = {}) => {
+  const config = relative(ROOT, join(folder(t, { 'oyez.toml': CONFIG(recovery) }), 'oyez.toml'));
   return cluster(t, count, { config, ...options });
 };
 
@@ -116,6 +116,20 @@ test('what is said by any node while a client is away reaches it on any other, a
   const gone = next(ann.socket, 'disconnect');
   assert.equal((await nodes[0].api('/api/v1/disconnect', { body: { session: id } })).status, 200);
   await gone;
+});
+
+test('what is said to everyone while a client is away reaches it on any node, once', async (t) => {
+  const { nodes } = await feed(t, 3, { recovery: `${RECOVERY}everyone = 100\n` });
+  const ann = await client(t, nodes, 'ann');
+  let n = 0;
+  for (let round = 0; round < 6; round += 1) {
+    await away(ann, async () => { for (const node of nodes) for (const to of ['*', ['*', 'news'], 'news']) await node.publish(to, 'item', { n: n++ }); });
+    assert.equal(ann.socket.recovered, true);
+    for (const node of nodes) await node.publish('*', 'item', { n: n++ });
+    await until(() => ann.heard.all('item').length >= n, `${n}, but ${ann.heard.all('item').length}`, 5000);
+  }
+  assert.deepEqual(ann.heard.all('item').map((item) => item.n).toSorted((a, b) => a - b), range(0, n));
+  assert.deepEqual(ann.heard.all('gap'), []);
 });
 
 /** A plain WebSocket that watches room a. */

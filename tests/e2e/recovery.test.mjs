@@ -380,6 +380,41 @@ describe('a plain WebSocket', () => {
   });
 });
 
+describe('what is said to everyone', () => {
+  const stage = { sockets: [], bare: [], ends: [] };
+  before(async () => { stage.server = await serving({ after: (end) => stage.ends.push(end) }, CONFIG(`${RECOVERY}everyone = 5\n`)); });
+  after(async () => {
+    stage.sockets.forEach((socket) => socket.disconnect());
+    for (const end of stage.ends.reverse()) await end();
+  });
+
+  test('is missed by nobody, in order with the rest, and not heard from before', async () => {
+    await say(stage, '*', 90, 1);
+    const ann = await client(stage, 'ann');
+    for (const round of [0, 1, 2]) {
+      const from = round * 7;
+      await away(ann, async () => { for (let n = from; n < from + 6; n += 1) await say(stage, n % 2 ? 'news' : ['*', 'news'], n, 1); });
+      assert.equal(ann.socket.recovered, true);
+      await say(stage, '*', from + 6, 1);
+      await ann.heard.take('item', ({ n }) => n === from + 6);
+    }
+    assert.deepEqual(numbers(ann), range(0, 21));
+    const bob = await client(stage, 'bob');
+    await away(bob, async () => {});
+    assert.equal(bob.socket.recovered, true);
+    await say(stage, 'news', 21, 1);
+    await bob.heard.take('item');
+    assert.deepEqual(numbers(bob), [21]);
+  });
+
+  test('is a gap where more was said than is remembered', async () => {
+    const ann = await client(stage, 'eve');
+    await away(ann, () => say(stage, '*', 0, 6));
+    assert.equal(ann.socket.recovered, false);
+    assert.deepEqual(await ann.heard.take('gap'), { channels: [], all: true });
+  });
+});
+
 describe('without recovery', () => {
   test('no byte is different', async (t) => {
     const stage = { sockets: [], bare: [], server: await serving(t, CONFIG('')) };

@@ -38,6 +38,8 @@ pub struct Publish {
     pub to: Vec<String>,
     /// Members of these channels do not hear it; a session's id names that session.
     pub except: Vec<String>,
+    /// The session that says it does not hear it, but for what is durable: that is for all of its user's devices.
+    pub skip: Option<Address>,
     /// The event name.
     pub event: String,
     /// The payload.
@@ -83,6 +85,7 @@ impl Publish {
         Self {
             to,
             except: Vec::new(),
+            skip: None,
             event: event.into(),
             args,
             id: None,

@@ -150,7 +150,7 @@ fn app(id: AppId, config: &AppConfig, fetch: Option<&Arc<dyn Fetch>>) -> Result<
 
 /// What an app remembers. Whoever is cut off was heard last a whole heartbeat before that is noticed.
 fn recovery(app: &AppConfig, config: RecoveryConfig) -> Recovery {
-    let RecoveryConfig { window, memory } = config;
+    let RecoveryConfig { window, memory, .. } = config;
     let heartbeat = app.socketio.as_ref().map_or(Duration::ZERO, |io| io.ping_interval + io.ping_timeout);
     let time = app.policy.longest_history().unwrap_or_default().max(window + heartbeat);
     Recovery::new(window, Bounds { time, bytes: memory })

@@ -105,7 +105,7 @@ test('notifications of a role wait for nobody', async (t) => {
   await heardExactly(server, socket, `user:${socket.user}`, 'notification', 0, DURABLE);
 });
 
-test('断线重连: what user, role, department and ticket channels said meanwhile comes, in order and once', async (t) => {
+test('断线重连: what was said meanwhile to everyone and in user, role, department and ticket channels comes, in order and once', async (t) => {
   const [role, department, ticket] = [unique('role'), unique('department'), unique('TKT')];
   const socket = await login(t, server, { roles: [role], departments: [department] });
   const channels = [`user:${socket.user}`, `role:${role}`, `department:${department}`, `ticket:${ticket}`];
@@ -114,11 +114,12 @@ test('断线重连: what user, role, department and ticket channels said meanwhi
   const cut = next(socket, 'disconnect');
   socket.io.engine.close();
   await cut;
-  for (let n = 0; n < 12; n += 1) await server.publish(channels[n % 4], 'ticket_updated', { n });
+  const all = [...channels, '*'];
+  for (let n = 0; n < 15; n += 1) await server.publish(all[n % 5], 'ticket_updated', { n });
   await next(socket, 'connect', 10_000);
   assert.equal(socket.recovered, true);
-  await heardExactly(server, socket, channels[3], 'ticket_updated', 12);
-  assert.deepEqual(heard(socket, 'ticket_updated').map(({ payload }) => payload.n), Array.from({ length: 12 }, (_, n) => n));
+  await heardExactly(server, socket, channels[3], 'ticket_updated', 15);
+  assert.deepEqual(heard(socket, 'ticket_updated').map(({ payload }) => payload.n), Array.from({ length: 15 }, (_, n) => n));
 });
 
 test('断线重连: a notification of that time comes once, with what asks for its acknowledgement', async (t) => {

@@ -9,7 +9,7 @@
 //! A session keeps its name, so others look for it on the node of that name; it is reached by a channel of its own beside that
 //! (`channel::abroad_of`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use super::words::{Answer, Fetch, Fetched, Question, Relay};
 use crate::Hub;
 use crate::address::Address;
 use crate::app::App;
-use crate::channel::{abroad_of, is_own};
+use crate::channel::{EVERYONE, abroad_of, is_own};
 use crate::command::Control;
 use crate::delivery::{Heard, Publication, Target};
 use crate::policy::{Identity, Verdict};
@@ -121,13 +121,10 @@ impl Hub {
         let (Some(recovery), Some(cluster)) = (&app.recovery, self.cluster()) else { return Err(Lost::new()) };
         let (name, showed) = (afar.name, fetch.shown);
         let channels: Vec<Arc<str>> = afar.channels.into_iter().map(|(channel, _)| channel).collect();
-        let expected = Ghost {
-            identity,
-            policy: Arc::clone(&app.policy),
-            channels: wanted(&channels, 0),
-            showed,
-            ..Ghost::default()
-        };
+        let all: BTreeSet<Arc<str>> = channels.iter().cloned().chain([EVERYONE.into()]).collect();
+        let all: Vec<Arc<str>> = all.into_iter().collect();
+        let policy = Arc::clone(&app.policy);
+        let expected = Ghost { identity, policy, channels: wanted(&all, 0), showed, ..Ghost::default() };
         // From here on commands that are given here are about it, too.
         if !recovery.ghosts.expect(name, expected, Instant::now()) {
             return Err(Lost::new());
@@ -137,7 +134,7 @@ impl Hub {
             let since = recovery.log.last();
             let is_it = |answer: &Answer| matches!(answer, Answer::Fetched(_) | Answer::Lost(_));
             match cluster.find(app, Question::Fetch(fetch), is_it).await {
-                Some((_, Answer::Fetched(fetched))) => settle(app, recovery, *fetched, &channels, since),
+                Some((_, Answer::Fetched(fetched))) => settle(app, recovery, *fetched, &all, since),
                 Some((_, Answer::Lost(channels))) => Err(channels),
                 _ => Err(Lost::new()),
             }
@@ -232,9 +229,9 @@ pub(super) fn said_since(app: &App, channel: Arc<str>, since: Mark, budget: usiz
     }
 }
 
-/// Whether a channel has a history.
+/// Whether a channel has a history, and is listened to only where somebody is in it.
 fn is_kept(app: &App) -> impl Fn(&str) -> bool {
-    |channel| app.policy.history(channel).is_some()
+    |channel| !is_own(channel) && app.policy.history(channel).is_some()
 }
 
 fn wanted(channels: &[Arc<str>], since: u64) -> Vec<Wanted> {
@@ -246,7 +243,7 @@ fn wanted(channels: &[Arc<str>], since: u64) -> Vec<Wanted> {
 fn settle(app: &App, recovery: &Recovery, fetched: Fetched, listened: &[Arc<str>], since: u64) -> Result<(), Lost> {
     let Fetched { name, channels, missed, numbers, .. } = fetched;
     let now = Instant::now();
-    let left: HashSet<Arc<str>> = channels.into_iter().collect();
+    let left: HashSet<Arc<str>> = channels.into_iter().chain([EVERYONE.into()]).collect();
     let stays: Vec<Arc<str>> = listened.iter().filter(|channel| left.contains(*channel)).cloned().collect();
     let identity = recovery.ghosts.identity(name).ok_or_else(Lost::new)?;
     let hears = |publication: &Publication| match &publication.to {

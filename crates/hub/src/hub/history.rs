@@ -14,6 +14,7 @@ use super::publish::Histories;
 use super::{Hub, Whence};
 use crate::address::Address;
 use crate::app::App;
+use crate::channel::is_own;
 use crate::clock::unix_millis;
 use crate::cluster::{Brought, keep, kept, share};
 use crate::command::CommandError;
@@ -51,7 +52,7 @@ impl Hub {
             // All nodes hear it.
             Whence::EachNode => self.cluster().is_none_or(|cluster| cluster.is_eldest()),
         };
-        self.chronicle().is_some() && channels.iter().any(|(channel, _)| !is_direct(channel)) && is_ours()
+        self.chronicle().is_some() && channels.iter().any(|(channel, _)| is_shared(channel)) && is_ours()
     }
 
     /// Keeps a publication, and hands it to the shards; also when nobody waits for that any more: what is kept is said.
@@ -239,12 +240,17 @@ fn read(app: &App, recalled: Recalled) -> (Past, bool) {
     (Past { publications, until, last, gap, more }, asks)
 }
 
+/// Whether nodes share its history: clients and backends can ask for it by its name.
+fn is_shared(channel: &str) -> bool {
+    !is_direct(channel) && !is_own(channel)
+}
+
 /// What is said, channel by channel: each keeps no more of it than who was there would have heard.
 fn sayings(app: &App, recovery: &Recovery, recording: &Recording) -> Vec<Saying> {
     let Recording { publication, ack, channels, .. } = recording;
     let Target::Channels(heard) = &publication.to else { return Vec::new() };
     let mut names = HashSet::new();
-    let channels = channels.iter().filter(|(channel, _)| !is_direct(channel) && names.insert(channel));
+    let channels = channels.iter().filter(|(channel, _)| is_shared(channel) && names.insert(channel));
     let saying = |(channel, history): &(Arc<str>, History)| {
         let own = heard.iter().filter(|heard| heard.channel == *channel).take(1).cloned().collect();
         let own = Publication { to: Target::Channels(own), ..publication.clone() };

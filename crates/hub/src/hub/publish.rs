@@ -12,7 +12,6 @@ use super::enter::Whence;
 use super::{Hub, names};
 use crate::address::{Address, AppId};
 use crate::app::App;
-use crate::channel::is_own;
 use crate::clock::unix_millis;
 use crate::command::{Acked, CommandError, Level, Promise, Publish, Published, is_event_name};
 use crate::delivery::{AckReport, AckRequest, Audience, Heard, Priority, Publication, Target, WhenSlow};
@@ -138,7 +137,8 @@ impl Hub {
             return Err(CommandError::BadEvent(publish.event.clone()));
         }
         let to = self.target(app, publish)?;
-        let except = names(app, &publish.except)?.into();
+        let skipped = publish.skip.map(|session| Arc::from(session.encode()));
+        let except = names(app, &publish.except)?.into_iter().chain(skipped).collect();
         let rules = rules(app, publish, &to);
         let durable = self.durable(app, publish, &to, &rules, asks)?;
         let id = id_of(publish, &rules);
@@ -335,8 +335,8 @@ fn remembered<'a>(
     let recovery = app.recovery.as_deref().filter(|_| !publish.volatile)?;
     let is_live = |rule: Option<&EventRule>| publish.promise.class.or(class(rule)) == Some(Class::Live);
     let keeps = |(at, heard): (usize, &Heard)| {
-        let known = !is_own(&heard.channel) && !is_live(rules.get(at).copied().flatten());
-        let history = app.policy.history(&heard.channel).filter(|_| known)?;
+        let is_kept = !is_live(rules.get(at).copied().flatten());
+        let history = app.policy.history(&heard.channel).filter(|_| is_kept)?;
         Some((Arc::clone(&heard.channel), history))
     };
     let channels: Histories = match to {

@@ -10,6 +10,7 @@ use super::expression::{Condition, ExpressionError, Facts, Fault, Kind, Names, P
 use super::identity::{Identity, Rights};
 use super::limits::Limit;
 use super::rule::{Ask, ChannelRule, Grant, Right, RuleRef, WhenSlow};
+use crate::channel::{EVERYONE, is_own};
 use crate::delivery;
 use crate::promise::{Keeper, Roster};
 use crate::recovery::History;
@@ -19,6 +20,7 @@ use crate::recovery::History;
 pub struct Policy {
     channels: Vec<ChannelRule>,
     names: NameLimits,
+    everyone: Option<History>,
 }
 
 /// A question to the app's backend. Two equal questions have one answer for as long as it is cached.
@@ -89,13 +91,20 @@ impl Policy {
     /// From the rules of an app.
     #[must_use]
     pub fn new(channels: Vec<ChannelRule>) -> Self {
-        Self { channels, names: NameLimits::default() }
+        Self { channels, names: NameLimits::default(), everyone: None }
     }
 
     /// With limits for the names of channels.
     #[must_use]
     pub fn with_names(mut self, names: NameLimits) -> Self {
         self.names = names;
+        self
+    }
+
+    /// With so much remembered of what is said to everyone.
+    #[must_use]
+    pub fn with_everyone(mut self, history: Option<History>) -> Self {
+        self.everyone = history;
         self
     }
 
@@ -236,6 +245,9 @@ impl Policy {
     /// How much of a channel is remembered.
     #[must_use]
     pub fn history(&self, channel: &str) -> Option<History> {
+        if is_own(channel) {
+            return self.everyone.filter(|_| channel == EVERYONE);
+        }
         // Nearly all apps say nothing, and nothing is looked up for them.
         if self.channels.iter().all(|rule| rule.history.is_none()) {
             return None;
@@ -275,7 +287,8 @@ impl Policy {
     /// The longest time for which a channel says that it is remembered.
     #[must_use]
     pub fn longest_history(&self) -> Option<Duration> {
-        let times = self.channels.iter().filter_map(|rule| Some(rule.history?.time));
+        let histories = self.channels.iter().map(|rule| rule.history).chain([self.everyone]);
+        let times = histories.filter_map(|history| Some(history?.time));
         times.filter(|time| *time < Duration::MAX).max()
     }
 
@@ -283,7 +296,8 @@ impl Policy {
     #[must_use]
     pub(crate) fn remembers_as(&self, other: &Self) -> bool {
         let remembered = |rule: &ChannelRule| (rule.pattern.clone(), rule.history.is_some());
-        self.channels.iter().map(remembered).eq(other.channels.iter().map(remembered))
+        self.everyone.is_some() == other.everyone.is_some()
+            && self.channels.iter().map(remembered).eq(other.channels.iter().map(remembered))
     }
 
     /// Does somebody with these rights belong to the audience?

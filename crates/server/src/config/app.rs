@@ -11,6 +11,7 @@ use oyez_hub::policy::channel::NameLimits;
 use oyez_hub::policy::expression::{Condition, Kind, Names, Shape};
 use oyez_hub::policy::identity::{IdentityRule, claim_names, user_kind};
 use oyez_hub::policy::limits::Rate;
+use oyez_hub::recovery::History;
 
 use super::inbox;
 use super::key::key;
@@ -197,7 +198,9 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
     let limits = limits(&node.child_or_default("limits"));
     let channels = rules::channels(node, &user);
     let events = inbox::events(node, &channels);
-    let policy = Arc::new(Policy::new(channels).with_names(limits.names));
+    let recovery = node.child("recovery").map(|node| recovery(&node));
+    let everyone = recovery.and_then(|recovery| Some(History { last: recovery.everyone?, time: Duration::MAX }));
+    let policy = Arc::new(Policy::new(channels).with_names(limits.names).with_everyone(everyone));
     let inbox = node.child("inbox").map(|node| inbox::inbox(&node));
     let acknowledge = inbox.as_ref().map(|inbox| Arc::clone(&inbox.words.ack));
     let dialect = Arc::new(Dialect { acknowledge, ..rules::dialect(node, &user) });
@@ -224,7 +227,7 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
             .child("heartbeat")
             .map(|node| node.duration("timeout"))
             .filter(|timeout| !timeout.is_zero()),
-        recovery: node.child("recovery").map(|node| recovery(&node)),
+        recovery,
         inbox,
         events,
         sources: source::sources(node),
@@ -235,7 +238,9 @@ fn app(name: &Located, node: &Node<'_>) -> Option<AppConfig> {
 
 fn recovery(node: &Node<'_>) -> RecoveryConfig {
     positive(node, &["window"]);
-    RecoveryConfig { window: node.duration("window"), memory: node.size("memory") }
+    let everyone = node.count("everyone").filter(|_| node.has("everyone"));
+    let everyone = everyone.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
+    RecoveryConfig { window: node.duration("window"), memory: node.size("memory"), everyone }
 }
 
 fn socketio(node: &Node<'_>) -> SocketIoConfig {

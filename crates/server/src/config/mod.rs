@@ -205,6 +205,8 @@ pub struct RecoveryConfig {
     pub window: Duration,
     /// Bytes that are remembered, about.
     pub memory: usize,
+    /// Publications to everyone that are remembered.
+    pub everyone: Option<usize>,
 }
 
 /// `[app.NAME.socketio]`.

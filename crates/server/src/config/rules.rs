@@ -52,7 +52,8 @@ fn check_reachable(node: &Node<'_>, rule: &ChannelRule, earlier: &[(&Node<'_>, C
 
 /// A client that comes back would be told that it has missed nothing, whatever was said.
 fn check_remembered(app: &Node<'_>, channels: &[Node<'_>]) {
-    if let Some(recovery) = app.child("recovery").filter(|_| channels.iter().all(|channel| !channel.has("history"))) {
+    let is_live = || channels.iter().all(|channel| !channel.has("history"));
+    if let Some(recovery) = app.child("recovery").filter(|recovery| !recovery.has("everyone") && is_live()) {
         let help = "give those [[app.NAME.channel]] a `history` of which nothing may be missed".to_owned();
         recovery.problem(format!("[{}] brings nothing back: no channel is remembered", recovery.path), Some(help));
     }

@@ -403,7 +403,7 @@ static PUBLISH: Section = Section {
         need("event", Text, r#""chat:message""#, "the event's name; may hold `{expressions}`"),
         may("data", Expression, r#""{'from': user.id, 'content': data.content}""#, "its argument; none without it"),
         may("frame", Expression, r#""{'type': event, 'id': id, 'from': user.id}""#, "instead of `data`: the whole frame of a plain WebSocket"),
-        or("skip_self", Bool, "false", "the session that spoke does not hear it"),
+        or("skip_self", Bool, "false", "the session that spoke does not hear it; what is durable it does, if that is for its user"),
     ],
 };
 
@@ -447,6 +447,7 @@ static RECOVERY: Section = Section {
     doc: "Clients that were cut off come back as what they were (`socket.recovered`), in their channels, and get what they missed in those with a `history`, or hear the event `gap`. Stock `socket.io-client` does so from 4.6 on. Every event then ends with a position as one more argument.",
     keys: &[
         or("window", Duration, r#""2m""#, "how long a client that was cut off may take to come back"),
+        may("everyone", Count(within(1, 1_000_000)), "100", "publications to everyone (`*`) that are remembered, those of `presence` rules, too; without it none is. `delivery = \"live\"` in an `[[app.NAME.event]]` leaves an event out"),
         or("memory", Size(within(1 << 16, 1 << 36)), r#""64MiB""#, "bytes that are remembered for all channels together, about; then the oldest are forgotten first"),
     ],
 };

@@ -160,7 +160,8 @@ impl Shard {
             }
         }
         let at = |(channel, _): &(Arc<str>, bool)| Wanted { channel: Arc::clone(channel), since };
-        let wanted: Vec<_> = afar.channels.iter().map(at).collect();
+        let everyone = Wanted { channel: EVERYONE.into(), since };
+        let wanted: Vec<_> = afar.channels.iter().map(at).chain([everyone]).collect();
         let fetched = self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await;
         fetched.map_err(|mut channels| {
             // Of those that it may not hear any more it hears no name.
@@ -466,8 +467,8 @@ impl Shard {
             return;
         }
         let names = member.channels.borrow().names();
-        let channels = names.into_iter().filter(|name| &**name != EVERYONE);
-        let channels = channels.map(|channel| Wanted { since: trail.since(&channel), channel }).collect();
+        let at = |channel: Arc<str>| Wanted { since: trail.since(&channel), channel };
+        let channels = names.into_iter().map(at).collect();
         let (identity, policy) = trail.decided();
         let left_at = recovery.log.last();
         let (confirmed, showed, anew) = (trail.confirmed(), trail.showed(), trail.anew());

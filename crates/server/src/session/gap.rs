@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use oyez_hub::address::AppId;
 use oyez_hub::app::App;
+use oyez_hub::channel::is_own;
 use oyez_hub::dialect::Message;
 use oyez_hub::recovery::{Lost, is_direct};
 use oyez_protocol::message::Args;
@@ -19,8 +20,9 @@ use crate::shard::Shard;
 impl Shard {
     /// Tells a client that something is lost: in these channels, or, if there are none, maybe in any.
     pub(crate) fn tell_gap(&self, session: &Rc<Session>, member: &Member, app: &App, channels: &[Arc<str>]) {
-        // What it was told by its name may be about anything.
-        let channels = if channels.iter().any(|channel| is_direct(channel)) { &[] } else { channels };
+        // What it was told by its name, or as everyone, may be about anything.
+        let is_nameless = |channel: &Arc<str>| is_direct(channel) || is_own(channel);
+        let channels = if channels.iter().any(is_nameless) { &[] } else { channels };
         let words = match channels {
             [] => json!({ "channels": channels, "all": true }),
             _ => json!({ "channels": channels }),

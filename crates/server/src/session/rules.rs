@@ -453,6 +453,5 @@ pub(crate) fn composed(publication: &Publication, said: &Args, sender: Address) 
     } else {
         Args::from_validated(text.to_owned(), said.attachments().to_vec())
     };
-    let except = if publication.skip_self { vec![sender.encode()] } else { Vec::new() };
-    Publish { args, except, ..publication.command() }
+    Publish { args, skip: publication.skip_self.then_some(sender), ..publication.command() }
 }
