@@ -124,6 +124,7 @@ fn rules_that_cannot_work() {
     check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a:*\"\nto = \"site:{id}\"\n[[app.desk.event]]\nname = \"a:b\"\n[[app.desk.event]]\nname = \"a:c\"\nto = \"site:x\"\n[[app.desk.on]]", &["oyez.toml:21:1: this rule for `a:c` never counts: that for `a:*` fits all of it", "put it before line 16", "1 mistake"]);
     check("[[app.desk.on]]", "[[app.desk.event]]\nname = \"a\"\n[[app.desk.event]]\nname = \"a\"\npriority = \"low\"\n[[app.desk.on]]", &["oyez.toml:18:1: the event `a` is described twice", "1 mistake"]);
     check("[app.desk.identity]", "[app.desk.recovery]\n[app.desk.identity]", &["oyez.toml:8:1: [app.desk.recovery] brings nothing back: no channel is remembered", "a `history` of which"]);
+    check("[app.desk.identity]", "[app.desk.recovery]\neveryone = 0\n[app.desk.identity]", &["recovery.everyone is 0", "\n1 mistake"]);
     check("\"siteId in user.sites\"", "{ ask = \"backend\" }", &["`backend` is no URL"]);
     check("\"siteId in user.sites\"", "{ url = \"http://b\" }", &["unknown key `url`", "ask is missing"]);
     check("[app.desk.identity]", "[app.desk.heartbeat]\ntimeout = \"60 s\"\n[app.desk.identity]", &["app.desk.heartbeat.timeout must be a duration"]);
