@@ -265,9 +265,28 @@ delivery = "durable"
       return { server, source };
     };
     const at = (path) => ({ env: { RABBITMQ_URL: path } });
+    /** Does what the log says about this: each of its commands, as a shell would. */
+    const follow = async (server, reason) => {
+      const line = await logged(server, 'source_failed', reason, 'rabbitmqctl');
+      const commands = JSON.parse(line).help.matchAll(/rabbitmqctl ((?:'[^']*'|[^\s',;]+| )+)/g);
+      for (const [, words] of commands) {
+        await stage.broker.ctl(...[...words.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word));
+      }
+    };
 
     test('wrong credentials', (t) => told(t, at(stage.broker.url.replace('guest:guest', 'guest:hidden')), 'credentials', 'correct the user'));
-    test('a virtual host that is not there', (t) => told(t, at(`${stage.broker.url}/nowhere`), 'missing', 'add_vhost nowhere'));
+    test('a virtual host that is not there', (t) => told(t, at(`${stage.broker.url}/nowhere`), 'missing', 'add_vhost nowhere && rabbitmqctl set_permissions'));
+    test('a virtual host that lets nobody in, until it does', async (t) => {
+      const [vhost, queue] = [unique('closed'), unique('inside')];
+      await stage.broker.ctl('add_vhost', vhost);
+      await stage.broker.ctl('add_user', `${vhost}-user`, 'hidden');
+      const url = `${stage.broker.url.replace('guest:guest', `${vhost}-user:hidden`)}/${vhost}`;
+      const { server, source } = await told(t, { ...at(url), more: `queue = "${queue}"` }, 'forbidden', `set_permissions -p ${vhost} ${vhost}-user '`);
+      await stage.broker.ctl('set_permissions', '-p', vhost, 'guest', '.*', '.*', '.*');
+      await (await stage.broker.connect(`/${vhost}`)).channel.assertExchange(EXCHANGE, 'topic', { durable: true });
+      await follow(server, 'forbidden');
+      await working(server, source);
+    });
     test('an exchange that is not there, until it is', async (t) => {
       const exchange = unique('later');
       const { server, source } = await told(t, { exchange }, 'missing', `start who publishes to the exchange \`${exchange}\``);
@@ -279,11 +298,27 @@ delivery = "durable"
       await stage.broker.ctl('set_permissions', '-p', '/', 'weak', '^$', '^$', '.*');
       await told(t, at(stage.broker.url.replace('guest:guest', 'weak:hidden')), 'forbidden', 'set_permissions -p / weak');
     });
-    test('a queue with other settings', async (t) => {
+    // The broker keeps its own kind of queue under the name; what the log says makes room for the other.
+    for (const [kind, other] of [['classic', 'quorum'], ['quorum', 'classic']]) {
+      for (const end of ['', '.dead']) {
+        test(`a ${kind} queue where ${other} ones are wanted${end && ', for the dead letters'}`, async (t) => {
+          const queue = unique('taken');
+          const theirs = await stage.broker.connect();
+          await theirs.channel.assertQueue(queue + end, { durable: true, arguments: { 'x-queue-type': kind } });
+          const more = `queue = "${queue}"\nqueue_type = "${other}"`;
+          const { server, source } = await told(t, { more }, 'conflict', `delete_queue -p / ${queue}${end}`);
+          await follow(server, 'conflict');
+          await working(server, source);
+        });
+      }
+    }
+    test('an exchange of the dead letters with other settings', async (t) => {
       const queue = unique('taken');
-      const other = await stage.broker.connect();
-      await other.channel.assertQueue(queue, { durable: true });
-      await told(t, { more: `queue = "${queue}"` }, 'conflict', `delete_queue -p / ${queue}`);
+      const theirs = await stage.broker.connect();
+      await theirs.channel.assertExchange(`${queue}.dead`, 'fanout', { durable: true });
+      const { server, source } = await told(t, { more: `queue = "${queue}"` }, 'conflict', `delete exchange name=${queue}.dead`);
+      await theirs.channel.deleteExchange(`${queue}.dead`); // rabbitmqadmin asks a plugin, which is not on here
+      await working(server, source);
     });
     test('no URL', (t) => told(t, at('http://127.0.0.1:1'), 'other', 'correct `url`'));
   });

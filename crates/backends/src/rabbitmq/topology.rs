@@ -44,7 +44,7 @@ pub(super) async fn declare(connection: &Connection, options: &Options) -> Resul
 
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let made = aside.exchange_declare(dead.clone(), ExchangeKind::Topic, durable, FieldTable::default());
-    made.await.map_err(at(Step::DeadLetters))?;
+    made.await.map_err(at(Step::DeadExchange))?;
     queue_declare(&aside, dead.clone(), arguments(options, None)).await.map_err(at(Step::DeadLetters))?;
     bind(&aside, dead.clone(), dead.clone(), "#".into()).await.map_err(at(Step::DeadLetters))?;
 
