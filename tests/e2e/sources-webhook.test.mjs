@@ -75,6 +75,11 @@ async function push(server, path, body, { secret = SECRET, id = unique('msg'), a
   return { status: response.status, json: await response.json() };
 }
 
+test('a source that waits for who posts is working, before anybody does', async (t) => {
+  const server = await start(t);
+  for (const source of ['shop', 'watch']) assert.equal(await figure(server, 'working', source), 1, source);
+});
+
 test('what is signed is heard, once, with any of the secrets', async (t) => {
   const server = await start(t);
   const ann = await device(t, server, 'ann', { word: 'delivered' });

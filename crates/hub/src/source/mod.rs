@@ -77,6 +77,12 @@ impl Source {
         }
     }
 
+    /// Whether it gives what there is: it is connected; or it is a door, which is open for as long as we run.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.pushed.is_some() || self.figures.is_working()
+    }
+
     /// The same with what was counted under other rules.
     pub(crate) fn succeed(&self, old: &Self) -> Self {
         let (figures, memory, said) = (Arc::clone(&old.figures), Arc::clone(&old.memory), Arc::clone(&old.said));

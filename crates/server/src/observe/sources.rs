@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use oyez_hub::Hub;
-use oyez_hub::source::{Figures, Trouble};
+use oyez_hub::source::{Figures, Source, Trouble};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::MetricType;
 
@@ -54,17 +54,18 @@ const COUNTS: [(&str, &str, Count); 8] = [
 /// Enters them all.
 pub(super) fn source_metrics(all: &mut Catalogue, place: &Place) {
     for (name, help, count) in COUNTS {
-        let read = each(place, move |figures| vec![((), figure(count(figures).load(Relaxed)))]);
+        let read = each(place, move |source| vec![((), figure(count(&source.figures).load(Relaxed)))]);
         all.readings(MetricType::Counter, name, help, move || per_source(&read));
     }
-    let read = each(place, |figures| figures.lag().map(|lag| ((), figure(lag))).into_iter().collect());
+    let read = each(place, |source| source.figures.lag().map(|lag| ((), figure(lag))).into_iter().collect());
     let help = "Messages that wait at the source, as far as it tells";
     all.readings(MetricType::Gauge, "oyez_source_lag", help, move || per_source(&read));
-    let read = each(place, |figures| vec![((), f64::from(u8::from(figures.is_working())))]);
-    let help = "1, or 0 while a source gives nothing: it is off, or something is wrong";
+    let read = each(place, |source| vec![((), f64::from(u8::from(source.is_working())))]);
+    let help =
+        "1, or 0 while a source gives nothing: it is off, or something is wrong; a webhook has 1, whoever posts or not";
     all.readings(MetricType::Gauge, "oyez_source_working", help, move || per_source(&read));
-    let each_trouble = |figures: &Figures| {
-        Trouble::ALL.iter().map(|trouble| (trouble.word(), figure(figures.troubles(*trouble)))).collect()
+    let each_trouble = |source: &Source| {
+        Trouble::ALL.iter().map(|trouble| (trouble.word(), figure(source.figures.troubles(*trouble)))).collect()
     };
     let read = each(place, each_trouble);
     let help = "Times that a source could not be read; the log says what to do about it";
@@ -79,15 +80,15 @@ type Rows<T> = Vec<(String, String, T, f64)>;
 
 fn each<T, R>(place: &Place, read: R) -> impl Fn() -> Rows<T> + use<T, R>
 where
-    R: Fn(&Figures) -> Vec<(T, f64)>,
+    R: Fn(&Source) -> Vec<(T, f64)>,
 {
     let place = Arc::clone(place);
     move || {
         let mut found = Vec::new();
         for app in place.get().into_iter().flat_map(Hub::apps) {
             for source in &app.sources {
-                let figures = read(&source.figures).into_iter();
-                found.extend(figures.map(|(what, value)| (app.name.clone(), source.name.to_string(), what, value)));
+                let values = read(source).into_iter();
+                found.extend(values.map(|(what, value)| (app.name.clone(), source.name.to_string(), what, value)));
             }
         }
         found
