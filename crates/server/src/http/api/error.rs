@@ -53,6 +53,18 @@ impl ApiError {
         }
     }
 
+    /// What somebody hears of it whose token is none, on a route that is for users.
+    pub(super) fn wants_a_user(self) -> Self {
+        if self.code.http_status() != StatusCode::UNAUTHORIZED.as_u16() {
+            return self;
+        }
+        let message = format!(
+            "{}; ask with the token of a user (`Authorization: Bearer <token>`), which `oyez token` makes, too: an API key is none",
+            self.message
+        );
+        Self { message, ..self }
+    }
+
     /// The body, for answers that hold several outcomes.
     pub(super) fn body(self) -> ErrorBody {
         ErrorBody { error: ErrorDetail { code: self.code.name(), message: self.message } }

@@ -69,7 +69,7 @@ pub(super) struct Status {
 }
 
 async fn asker(api: &Api, headers: &HeaderMap) -> Result<User, ApiError> {
-    Ok(user::identify(api, bearer(headers), None).await?)
+    user::identify(api, bearer(headers), None).await.map_err(|refusal| ApiError::from(refusal).wants_a_user())
 }
 
 /// Send a test notification, with a user's own token.

@@ -44,7 +44,11 @@ async fn the_desk_says_who_is_online() {
     let status = node.ask("GET", "/api/websocket/status", &token(json!({"userId": "1"})), "").await.ok();
     assert_eq!((&status["online"], &status["users"]), (&json!(1), &json!(["1"])));
     assert!(status["timestamp"].as_str().unwrap().ends_with('Z'));
-    node.ask("GET", "/api/websocket/status", "", "").await.refused(401, "unauthorized", &[]);
+    // A key of the backend's is no token.
+    for (shown, code) in [("", "unauthorized"), ("key", "invalid_token")] {
+        let words = ["token of a user", "`oyez token`", "an API key is none"];
+        node.ask("GET", "/api/websocket/status", shown, "").await.refused(401, code, &words);
+    }
 }
 
 fn gateway(sessions: Vec<SocketInfo>) -> Node {
