@@ -214,6 +214,29 @@ fn what_is_published_is_heard() {
 }
 
 #[test]
+fn who_names_the_file_is_led_to_where_it_listens() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // A port of its own; it is free again when the server starts.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");
+    let file = directory.path().join("desk.toml");
+    std::fs::write(&file, text.replace("127.0.0.1:3001\"]", &format!("0.0.0.0:{port}\"]"))).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let mut server = Running::start(&mut oyez(&["serve", "--config", file]));
+    assert_eq!(server.url(), format!("http://0.0.0.0:{port}"));
+    let listen = ["listen", "--config", file, "--user", "7"];
+    Running::start(&mut oyez(&listen)).line_with(r#""event":"connected""#);
+    // Whoever says where the server is knows better.
+    let mut other = dev(directory.path(), &[]);
+    let there = other.url();
+    run(&mut oyez(&[&listen[..], &["--url", &there]].concat())).expect(1, &[], &["the server refuses"]);
+    let token = ["listen", "--config", file, "--token", "wrong"];
+    run(&mut oyez(&token)).expect(1, &[], &["the server refuses", "help: make one with `oyez token"]);
+    let own = run(oyez(&listen).env("JWT_SECRET", "another-secret-0123456789abcdefgh"));
+    own.expect(1, &[], &["the server refuses", "help: the server knows another secret"]);
+}
+
+#[test]
 fn refusals_are_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut server = dev(directory.path(), &[]);
@@ -221,10 +244,18 @@ fn refusals_are_told() {
     let on = |args: &[&str]| run_in(directory.path(), &[&[args[0], "--url", &url], &args[1..]].concat());
     on(&["publish", "x", "y", "hello"]).expect(1, &[], &["the payload is not JSON", "quotes"]);
     on(&["publish", "--key", "wrong", "x", "y"]).expect(1, &[], &["the server answered 401"]);
-    on(&["listen", "--token", "wrong"]).expect(1, &[], &["the server refuses", "invalid token (invalid_token)"]);
+    on(&["listen", "--token", "wrong"]).expect(
+        1,
+        &[],
+        &["the server refuses", "invalid token (invalid_token)", "help: make one with `oyez token"],
+    );
     let hint = "no [[app.demo.channel]] matches `x`";
     on(&["publish", "x", "y"]).expect(0, &[r#""level":"accepted""#, hint], &[]);
-    on(&["listen", "--token", "wrong", "--raw"]).expect(1, &[], &["the server refuses: 401"]);
+    on(&["listen", "--token", "wrong", "--raw"]).expect(
+        1,
+        &[],
+        &["the server refuses: 401", "help: make one with `oyez token"],
+    );
     on(&["listen"]).expect(1, &[], &["--user demo", "--token TOKEN"]);
     let away = run(oyez(&["publish", "--url", "http://127.0.0.1:1", "x", "y"]).env("OYEZ_API_KEY", KEY));
     away.expect(1, &[], &["cannot publish at http://127.0.0.1:1", "is the server running?"]);

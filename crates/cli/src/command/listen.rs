@@ -21,9 +21,9 @@ pub(crate) struct Options {
     /// Channels to subscribe to, beside those that the app joins by itself
     #[arg(value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// The server
-    #[arg(long, value_name = "URL", default_value = super::DEFAULT_URL)]
-    url: String,
+    /// The server [default: where the file says that it listens, on this machine, or http://127.0.0.1:3001]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[command(flatten)]
     trust: Trust,
     /// The token of the user to listen as; --user goes before it
@@ -57,11 +57,20 @@ const AFTER: &str = "\
 Examples:
   oyez listen --user demo demo:lobby
   oyez listen --config examples/ticketing/oyez.toml --user 7 --role support role:support
-  oyez listen --config examples/concrete-plant/oyez.toml --url http://127.0.0.1:3000 \\
-      --user 7 --role admin --subscribe-event subscribe:site --subscribe-data '{\"siteId\": 1}'
+  oyez listen --config examples/concrete-plant/oyez.toml --user 7 --role admin \\
+      --subscribe-event subscribe:site --subscribe-data '{\"siteId\": 1}'
+  oyez listen --config oyez.toml --user 7 --url https://push.example.com
 
 Exit codes: 0 it was asked to end (Ctrl-C) or nobody reads any more; 1 the server refuses, and why is on stderr; 2 the \
 command line is wrong.";
+
+/// What helps where the server does not accept the token that was given.
+const OTHER_TOKEN: &str =
+    "make one with `oyez token --config FILE --user ID`, or write --user ID and --config FILE in place of the token";
+
+/// The same where the token was made here.
+const OTHER_SECRET: &str = "the server knows another secret than was found here, or no such user: name its own file (--config FILE), set the \
+     variables that it has, and for `oyez dev` start this where that was started";
 
 fn data(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
@@ -86,9 +95,9 @@ fn target(options: &Options) -> Result<Target, Failure> {
     let known = which.config.is_some() || which.app.is_some() || options.user.is_some();
     let config = if known { Some(which.load()?) } else { None };
     let app = config.as_ref().map(|config| which.app(config)).transpose()?;
-    let token = match (&options.user, app, &options.token) {
-        (Some(user), Some(app), _) => options.who.token(app, user)?,
-        (_, _, Some(token)) => token.clone(),
+    let (token, remedy) = match (&options.user, app, &options.token) {
+        (Some(user), Some(app), _) => (options.who.token(app, user)?, OTHER_SECRET),
+        (_, _, Some(token)) => (token.clone(), OTHER_TOKEN),
         _ => {
             return Err(Failure::new("whom to listen as is not said")
                 .help("write --user ID (for `oyez dev`: --user demo), or --token TOKEN"));
@@ -97,11 +106,14 @@ fn target(options: &Options) -> Result<Target, Failure> {
     let protocol = protocol(options, app);
     let data = options.subscribe_data.clone();
     let data = data.or_else(|| (!options.channels.is_empty()).then(|| json!({ "channels": options.channels })));
+    let url = options.url.clone().or_else(|| super::own_url(&config.as_ref()?.server));
+    let url = url.as_deref().unwrap_or(super::DEFAULT_URL);
     Ok(Target {
-        url: tail::url(&options.url, &path(options, app, &protocol), &protocol, &token)?,
+        url: tail::url(url, &path(options, app, &protocol), &protocol, &token)?,
         subscribe: data.map(|data| (options.subscribe_event.clone(), data)),
         protocol,
         token,
+        remedy,
         tls: options.trust.client()?,
     })
 }

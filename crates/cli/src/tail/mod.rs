@@ -57,6 +57,8 @@ pub(crate) struct Target {
     pub(crate) protocol: Protocol,
     /// Who listens.
     pub(crate) token: String,
+    /// What helps where the token is not accepted.
+    pub(crate) remedy: &'static str,
     /// The event that subscribes, and its data.
     pub(crate) subscribe: Option<(String, Value)>,
     /// How TLS begins, if not with the system's authorities.
@@ -68,6 +70,8 @@ pub(crate) struct Target {
 enum End {
     /// The server does not want us: trying again would not help.
     Refused(String),
+    /// Not with this token.
+    Unbelieved(String),
     /// Nor would it here.
     Failed(Failure),
     /// Anything that may pass.
@@ -102,6 +106,9 @@ pub(crate) async fn follow(target: &Target) -> Result<(), Failure> {
         let mut talk = Talk::new(target);
         match listen(target, &mut talk).await {
             End::Refused(why) => return Err(Failure::new(format!("the server refuses: {why}"))),
+            End::Unbelieved(why) => {
+                return Err(Failure::new(format!("the server refuses: {why}")).help(target.remedy));
+            }
             End::Failed(why) => return Err(why),
             End::Unread => return Ok(()),
             End::Broken(why) => {
@@ -155,6 +162,7 @@ async fn listen(target: &Target, talk: &mut Talk) -> End {
                     }
                 }
                 Heard::Refused(why) => return End::Refused(why),
+                Heard::Unbelieved(why) => return End::Unbelieved(why),
                 Heard::Closed => return End::Broken("the server has ended the session".to_owned()),
             }
         }
@@ -174,8 +182,11 @@ async fn connect(target: &Target) -> Result<Connection, End> {
             let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             let answer = format!("{} {}", response.status(), body.trim());
             // 5xx and 429 pass; the others are about what we asked.
-            let passing = response.status().is_server_error() || response.status().as_u16() == 429;
-            Err(if passing { End::Broken(answer) } else { End::Refused(answer) })
+            Err(match response.status().as_u16() {
+                429 | 500.. => End::Broken(answer),
+                401 => End::Unbelieved(answer),
+                _ => End::Refused(answer),
+            })
         }
         Err(error @ (Error::Url(_) | Error::HttpFormat(_))) => Err(refused(&error)),
         Err(error) => Err(match trust::remedy(&error.to_string()) {

@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a plain WebSocket.
 const PLAIN_PATIENCE: Duration = Duration::from_secs(86_400);
 
+/// The rows of the table of codes that another token would help against.
+const TOKEN: [&str; 4] = ["unauthorized", "token_expired", "token_revoked", "invalid_token"];
+
 /// What comes of a text from the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Heard {
@@ -22,6 +25,8 @@ pub(super) enum Heard {
     Event(Value),
     /// The server does not want us.
     Refused(String),
+    /// The server does not want our token.
+    Unbelieved(String),
     /// The session is over.
     Closed,
 }
@@ -125,7 +130,9 @@ impl Talk {
                 let message = reason.get("message").and_then(Value::as_str).unwrap_or("no reason given");
                 // What the app says to everybody may be less than what the row of the table says.
                 let row = reason.pointer("/data/error").and_then(Value::as_str);
-                Some(Heard::Refused(row.map_or_else(|| message.to_owned(), |row| format!("{message} ({row})"))))
+                let why = row.map_or_else(|| message.to_owned(), |row| format!("{message} ({row})"));
+                let by_token = row.is_some_and(|row| TOKEN.contains(&row));
+                Some(if by_token { Heard::Unbelieved(why) } else { Heard::Refused(why) })
             }
             _ => None,
         }

@@ -10,7 +10,7 @@ use super::{Protocol, Target, url};
 fn socketio(namespace: &str) -> Talk {
     let protocol = Protocol::SocketIo { namespace: namespace.to_owned(), field: "token".to_owned() };
     let subscribe = Some(("subscribe".to_owned(), json!({ "channels": ["a"] })));
-    Talk::new(&Target { url: String::new(), protocol, token: "T".to_owned(), subscribe, tls: None })
+    Talk::new(&Target { url: String::new(), protocol, token: "T".to_owned(), remedy: "", subscribe, tls: None })
 }
 
 fn plain() -> Protocol {
@@ -48,6 +48,10 @@ fn it_hears_events_of_its_namespace() {
     assert_eq!(talk.hear("41"), [Heard::Closed]);
     assert_eq!(talk.hear("1"), [Heard::Closed]);
     assert_eq!(talk.hear(r#"44{"message":"no"}"#), [Heard::Refused("no".to_owned())]);
+    let expired = r#"44{"message":"no","data":{"error":"token_expired"}}"#;
+    assert_eq!(talk.hear(expired), [Heard::Unbelieved("no (token_expired)".to_owned())]);
+    let full = r#"44{"message":"no","data":{"error":"user_full"}}"#;
+    assert_eq!(talk.hear(full), [Heard::Refused("no (user_full)".to_owned())]);
 }
 
 #[test]
@@ -60,8 +64,14 @@ fn what_it_does_not_understand_is_passed_over() {
 #[test]
 fn it_speaks_plain_json() {
     let subscribe = Some(("join_room".to_owned(), json!({ "room": "r" })));
-    let mut talk =
-        Talk::new(&Target { url: String::new(), protocol: plain(), token: "T".to_owned(), subscribe, tls: None });
+    let mut talk = Talk::new(&Target {
+        url: String::new(),
+        protocol: plain(),
+        token: "T".to_owned(),
+        remedy: "",
+        subscribe,
+        tls: None,
+    });
     assert_eq!(talk.opening().as_deref(), Some(r#"{"room":"r","type":"join_room"}"#));
     let heard = talk.hear("{\"type\":\"chat\"}\n{\"x\":1}\nno");
     let event = |event, frame| Heard::Event(json!({ "event": event, "args": [frame] }));
