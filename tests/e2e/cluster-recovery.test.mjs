@@ -132,6 +132,34 @@ test('what is said to everyone while a client is away reaches it on any node, on
   assert.deepEqual(ann.heard.all('gap'), []);
 });
 
+test('who was in a channel when something was said except there does not hear it on another node, and all others do', async (t) => {
+  const { nodes } = await feed(t, 2);
+  const [put, taken] = [await client(t, nodes, 'put'), await client(t, nodes, 'taken')];
+  const rooms = async (path, sub) => {
+    const { status, text } = await nodes[0].api(`/api/v1/${path}`, { body: { user: sub, channels: ['room:vip'] } });
+    assert.equal(status, 200, text);
+  };
+  await rooms('subscribe', 'taken');
+  const say = (n, more) => nodes[0].publish('news', 'item', { n }, more);
+  // From each node to the other.
+  for (const round of [0, 10]) {
+    await away(put, () => away(taken, async () => {
+      await say(round + 1, { except: ['room:vip'] });
+      await rooms('subscribe', 'put');
+      await rooms('unsubscribe', 'taken');
+      await say(round + 2, { except: ['room:vip'] });
+    }));
+    await say(round + 3);
+    for (const one of [put, taken]) await one.heard.take('item', ({ n }) => n === round + 3);
+    await rooms('unsubscribe', 'put');
+    await rooms('subscribe', 'taken');
+  }
+  for (const [one, heard] of [[put, [1, 3, 11, 13]], [taken, [2, 3, 12, 13]]]) {
+    assert.deepEqual(one.heard.all('item').map(({ n }) => n), heard);
+    assert.deepEqual(one.heard.all('gap'), []);
+  }
+});
+
 /** A plain WebSocket that watches room a. */
 async function watcher(t, node, since = null) {
   const socket = new WebSocket(`${node.ws}/ws?token=${user('raw', ['a'])}`);

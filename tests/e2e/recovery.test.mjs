@@ -286,6 +286,68 @@ describe('recovery', () => {
     assert.match(await back.hears('42'), /^\["gap"/);
   });
 
+  const rooms = async (path, sub, channel) => {
+    const { status, text } = await stage.server.api(`/api/v1/${path}`, { body: { user: sub, channels: [channel] } });
+    assert.equal(status, 200, text);
+  };
+  const unlike = (n) => stage.server.publish('news', 'item', { n }, { except: ['room:vip'] });
+
+  test('leaves out who was in a channel when something was said except there, and nobody else', async () => {
+    const into = async (sub, options = { rooms: ['vip'] }) => {
+      const one = await client(stage, sub, options);
+      assert.deepEqual(await one.socket.emitWithAck('join', ['room:vip']), { joined: ['room:vip'] });
+      return one;
+    };
+    const [put, taken, unruly, left] = [await client(stage, 'put'), await into('taken'), await into('unruly'), await into('left')];
+    await unlike(1);
+    assert.equal(await left.socket.emitWithAck('leave', ['room:vip']), 'ok');
+    unruly.socket.auth = { token: user('unruly') };
+    for (const round of [1, 2]) {
+      await away(left, async () => {});
+      await away(unruly, async () => {});
+      assert.equal(left.socket.recovered && unruly.socket.recovered, true, `round ${round}`);
+    }
+    await away(put, () => away(taken, async () => {
+      await unlike(2);
+      await rooms('subscribe', 'put', 'room:vip');
+      await rooms('unsubscribe', 'taken', 'room:vip');
+      await unlike(3);
+    }));
+    await stage.server.publish('news', 'item', { n: 4 });
+    for (const [one, heard] of [[put, [1, 2, 4]], [taken, [3, 4]], [unruly, [2, 3, 4]], [left, [2, 3, 4]]]) {
+      await one.heard.take('item', ({ n }) => n === 4);
+      assert.deepEqual(numbers(one), heard);
+      assert.deepEqual(one.heard.all('gap'), []);
+    }
+  });
+
+  test('has for who was taken out of a channel, and put into it again, what was said while it was in', async () => {
+    const ida = await client(stage, 'ida', { rooms: ['a'] });
+    assert.deepEqual(await ida.socket.emitWithAck('join', ['room:a']), { joined: ['room:a'] });
+    await away(ida, async () => {
+      await say(stage, 'room:a', 0, 1);
+      await rooms('unsubscribe', 'ida', 'room:a');
+      await say(stage, 'room:a', 1, 1);
+      await rooms('subscribe', 'ida', 'room:a');
+      await say(stage, 'room:a', 2, 1);
+    });
+    await say(stage, 'room:a', 3, 1);
+    await ida.heard.take('item', ({ n }) => n === 3);
+    assert.deepEqual([ida.socket.recovered, numbers(ida), ida.heard.all('gap')], [true, [0, 2, 3], []]);
+  });
+
+  test('begins anew with who has left more channels than are remembered', async () => {
+    const joe = await client(stage, 'joe', { rooms: ['a'] });
+    for (let n = 0; n <= 256; n += 1) {
+      await joe.socket.emitWithAck('join', ['room:a']);
+      await say(stage, 'news', n, 1);
+      await joe.socket.emitWithAck('leave', ['room:a']);
+    }
+    await away(joe, async () => {});
+    assert.equal(joe.socket.recovered, false);
+    await joe.heard.take('gap');
+  });
+
   test('puts no position where a callback is looked for', async () => {
     const fay = await client(stage, 'fay');
     const asked = new Promise((resolve) => { fay.socket.on('ask', (...args) => { resolve(args.length); args.at(-1)('yes'); }); });

@@ -49,6 +49,10 @@ event = "join"
 join = "{each(data)}"
 ack = "{'joined': joined}"
 [[app.feed.on]]
+event = "leave"
+leave = "{each(data)}"
+ack = "'ok'"
+[[app.feed.on]]
 event = "watch"
 join = "room:{data.room}"
 ${recovery && 'since = "data.since"'}

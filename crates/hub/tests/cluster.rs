@@ -268,7 +268,7 @@ async fn a_session_that_comes_back_to_another_node_hears_all_once_and_in_order_w
         let recovery = a.hub.app(APP).recovery.clone().expect("it has one");
         let since = recovery.log.last();
         let identity = Arc::new(Identity { user: "ann".into(), ..Identity::default() });
-        let channels = vec![Wanted { channel: "room".into(), since }];
+        let channels = vec![Wanted::after("room".into(), since)];
         let ghost = Ghost { identity, channels, confirmed: since, left_at: since, ..Ghost::default() };
         recovery.ghosts.keep(name, ghost, recovery.window, Instant::now());
         a.leave("room");
@@ -318,7 +318,7 @@ async fn what_was_not_heard_is_told_before_what_comes_after_it() {
     assert_eq!(channels.as_deref(), Some(&["room".into()][..]), "what the other could not say");
     a.publish(&["room"], "after").await;
     assert_eq!((a.heard().await, b.heard().await), ("after".to_owned(), "after".to_owned()));
-    let wanted = |since| [Wanted { channel: "room".into(), since }];
+    let wanted = |since| [Wanted::after("room".into(), since)];
     let replay = |since| {
         let from = Mark { position: since, ..log(&a).log.mark(0) };
         log(&a).log.replay(from, &wanted(since), 1_000, Instant::now(), |missed, _| missed.len())

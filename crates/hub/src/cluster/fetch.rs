@@ -25,7 +25,7 @@ use crate::channel::{EVERYONE, abroad_of, is_own};
 use crate::command::Control;
 use crate::delivery::{Heard, Publication, Target};
 use crate::policy::{Identity, Verdict};
-use crate::recovery::{Gap, Ghost, Had, Mark, Recovery, Wanted, direct};
+use crate::recovery::{Gap, Ghost, Had, Mark, Recovery, Wanted, direct, is_in, leaves_out};
 
 /// How long a node that goes waits for others to take its sessions over: stock clients come back after 1.5 s at most.
 pub const HAND_OVER: Duration = Duration::from_secs(3);
@@ -192,13 +192,13 @@ impl Hub {
         if let Some(lost) = ghost.unheard(name, heard) {
             return Answer::Lost(recovery.log.missing(lost, now));
         }
-        let wanted = ghost.wanted(name, heard.position);
+        let (wanted, stays) = (ghost.wanted(name, heard.position), ghost.stays());
         let from = Mark { position: ghost.left_at, ..heard };
         let (missed, numbers) = match recovery.log.hand_over(from, &wanted, fetch.budget, is_kept(app), now) {
             Ok(handed) => handed,
             Err(Gap { channels, .. }) => return Answer::Lost(channels),
         };
-        let own = |publication: &Publication, position| share(publication, name, &wanted, position);
+        let own = |publication: &Publication, position| share(publication, name, &wanted, &stays, position);
         let missed = missed.iter().filter_map(|(position, publication)| own(publication, *position));
         let missed = missed.map(|publication| Relay::of(app, &publication)).collect();
         let channels = ghost.channels.into_iter().map(|known| known.channel).filter(|channel| !is_own(channel));
@@ -217,11 +217,11 @@ pub(super) fn said_since(app: &App, channel: Arc<str>, since: Mark, budget: usiz
     let Some(recovery) = app.recovery.as_ref().filter(|recovery| recovery.log.mark(0).epoch == since.epoch) else {
         return Answer::Done;
     };
-    let wanted = [Wanted { channel: Arc::clone(&channel), since: since.position }];
+    let wanted = [Wanted::after(Arc::clone(&channel), since.position)];
     match recovery.log.hand_over(since, &wanted, budget, is_kept(app), Instant::now()) {
         Err(gap) => Answer::Lost(gap.channels),
         Ok((missed, numbers)) => {
-            let own = missed.iter().filter_map(|(position, said)| share(said, name, &wanted, *position));
+            let own = missed.iter().filter_map(|(position, said)| share(said, name, &wanted, &wanted, *position));
             let missed = own.map(|publication| Relay::of(app, &publication)).collect();
             let app = app.name.clone();
             Answer::Said(Box::new(Fetched { app, name, channels: vec![channel], missed, numbers }))
@@ -235,7 +235,7 @@ fn is_kept(app: &App) -> impl Fn(&str) -> bool {
 }
 
 fn wanted(channels: &[Arc<str>], since: u64) -> Vec<Wanted> {
-    channels.iter().map(|channel| Wanted { channel: Arc::clone(channel), since }).collect()
+    channels.iter().map(|channel| Wanted::after(Arc::clone(channel), since)).collect()
 }
 
 /// Makes a session that was handed over one of this node. `listened`: its channels, as far as it may hear them; what was said
@@ -256,9 +256,9 @@ fn settle(app: &App, recovery: &Recovery, fetched: Fetched, listened: &[Arc<str>
     let missed = missed.into_iter().filter_map(|relay| relay.publication(app)).filter(hears);
     let missed = missed.map(|publication| told(publication, name)).collect();
     let mut wanted = wanted(&stays, since);
-    wanted.push(Wanted { channel: direct(name), since });
+    wanted.push(Wanted::after(direct(name), since));
     let later = |publication: &Publication, position| {
-        let own = share(publication, name, &wanted, position)?;
+        let own = share(publication, name, &wanted, &wanted, position)?;
         hears(&own).then(|| told(own, name))
     };
     let stand = recovery.log.take_over(name, missed, &numbers, &wanted, later, now)?;
@@ -274,17 +274,22 @@ fn settle(app: &App, recovery: &Recovery, fetched: Fetched, listened: &[Arc<str>
     if arrived { Ok(()) } else { Err(Lost::new()) }
 }
 
-/// A publication with those of its channels only in which a session has missed it; `None`: it was not for it.
-pub(crate) fn share(publication: &Publication, name: Address, wanted: &[Wanted], position: u64) -> Option<Publication> {
-    let known = |channel: &Arc<str>| wanted.iter().find(|known| known.channel == *channel);
-    let left_out = |one: &Arc<str>| known(one).is_some() || **one == *name.encode();
-    if publication.except.iter().any(left_out) {
+/// A publication with those of its channels only in which a session has missed it; `None`: it was not for it. `stays`: when
+/// it was where.
+pub(crate) fn share(
+    publication: &Publication,
+    name: Address,
+    wanted: &[Wanted],
+    stays: &[Wanted],
+    position: u64,
+) -> Option<Publication> {
+    if leaves_out(publication, name, stays, position) {
         return None;
     }
     let to = match &publication.to {
         Target::Socket(whose) => (*whose == name).then_some(Target::Socket(name))?,
         Target::Channels(heard) => {
-            let missed = |heard: &&Heard| known(&heard.channel).is_some_and(|known| known.since < position);
+            let missed = |heard: &&Heard| is_in(wanted, &heard.channel, position);
             let heard: SmallVec<_> = heard.iter().filter(missed).cloned().collect();
             (!heard.is_empty()).then_some(Target::Channels(heard))?
         }

@@ -242,7 +242,7 @@ impl Hub {
             }
             Question::Leave(select, channels) => {
                 let channels = names(app, channels)?;
-                let _away = app.order(select, |_| Change::Leave(channels.clone()));
+                let _away = app.order(select, |log| Change::Leave(channels.clone(), log.last()));
                 self.control_all(app.id, select, |select| Control::Leave(app.id, select, channels.clone()));
                 self.settled(app.id, select).await;
             }

@@ -194,10 +194,10 @@ impl Hub {
             if page.gap || asks {
                 return None;
             }
-            let wanted = [Wanted { channel: Arc::clone(channel), since: until.position }];
+            let wanted = [Wanted::after(Arc::clone(channel), until.position)];
             for (position, publication) in page.publications {
                 left = left.checked_sub(publication.on_wire())?;
-                let own = share(&publication, name, &wanted, position).filter(hears);
+                let own = share(&publication, name, &wanted, &wanted, position).filter(hears);
                 all.extend(own.map(|own| (position, own)));
             }
             until = page.until;

@@ -23,7 +23,9 @@ pub struct Ghost {
     pub policy: Arc<Policy>,
     /// Where it was, by name, and of each channel up to where all that was said has certainly reached it or was not for it.
     pub channels: Vec<Wanted>,
-    /// The same for all of them.
+    /// Where it was before, for as long as something of that may have to be said again.
+    pub left: Vec<Wanted>,
+    /// The same as of its channels, for all of them.
     pub confirmed: u64,
     /// Up to here it was in them.
     pub left_at: u64,
@@ -58,15 +60,23 @@ const PER_CHANNEL: usize = 40;
 impl Ghost {
     /// Bytes that it costs, about.
     fn cost(&self) -> usize {
-        EACH + self.channels.iter().map(|known| known.channel.len() + PER_CHANNEL).sum::<usize>()
+        EACH + self.channels.iter().chain(&self.left).map(|known| known.channel.len() + PER_CHANNEL).sum::<usize>()
     }
 
-    /// What it missed in its channels and under its own name, if it says that it has everything up to `heard`.
+    /// What it missed in its channels and under its own name, if it says that it has everything up to `heard`. In a channel
+    /// that it was taken out of, and put into again, it missed both what was said before and what was afterwards.
     #[must_use]
     pub fn wanted(&self, name: Address, heard: u64) -> Vec<Wanted> {
         let since = self.confirmed.max(heard);
-        let wanted = |known: &Wanted| Wanted { channel: Arc::clone(&known.channel), since: known.since.max(since) };
-        self.channels.iter().map(wanted).chain([Wanted { channel: direct(name), since }]).collect()
+        let before = self.left.iter().filter(|known| known.until > since && self.is_in(&known.channel));
+        let wanted = |known: &Wanted| Wanted { since: known.since.max(since), ..known.clone() };
+        self.channels.iter().chain(before).map(wanted).chain([Wanted::after(direct(name), since)]).collect()
+    }
+
+    /// When it was in which channels: that decides of what was said except there.
+    #[must_use]
+    pub fn stays(&self) -> Vec<Wanted> {
+        self.channels.iter().chain(&self.left).cloned().collect()
     }
 
     /// How far a client has heard that shows this; `own` is the beginning of this node's log. A place in no log that counts
@@ -102,6 +112,13 @@ impl Ghost {
         }
     }
 
+    /// From that position on it is not in these channels.
+    pub fn leave(&mut self, channels: &[Arc<str>], until: u64) {
+        let gone = self.channels.extract_if(.., |known| channels.contains(&known.channel));
+        let gone = gone.filter(|known| known.since < until).map(|known| Wanted { until, ..known });
+        self.left.extend(gone);
+    }
+
     /// Whether a command is about it.
     fn is_meant(&self, name: Address, select: &Select) -> bool {
         let within =
@@ -120,8 +137,8 @@ impl Ghost {
 pub enum Change {
     /// They are in these channels, too, and want what is said there from now on.
     Join(Vec<Wanted>),
-    /// They are in these channels no more.
-    Leave(Vec<Arc<str>>),
+    /// They are in these channels no more, after that position.
+    Leave(Vec<Arc<str>>, u64),
     /// They begin anew.
     Forget,
 }
@@ -322,7 +339,7 @@ impl State {
         self.bytes -= ghost.cost();
         match change {
             Change::Join(channels) => channels.iter().for_each(|wanted| ghost.join(wanted)),
-            Change::Leave(channels) => ghost.channels.retain(|known| !channels.contains(&known.channel)),
+            Change::Leave(channels, until) => ghost.leave(channels, *until),
             Change::Forget => {}
         }
         self.bytes += ghost.cost();

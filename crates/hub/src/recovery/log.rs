@@ -52,13 +52,30 @@ impl FromStr for Mark {
     }
 }
 
-/// A channel of which something was missed: what was said in it after a place is wanted.
+/// A channel of which something was missed: what was said in it after a place is wanted. Or a stay in one, which may have
+/// ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The channel.
     pub channel: Arc<str>,
     /// The last position that is not wanted.
     pub since: u64,
+    /// The last one that is.
+    pub until: u64,
+}
+
+impl Wanted {
+    /// All that is said in a channel after that position.
+    #[must_use]
+    pub fn after(channel: Arc<str>, since: u64) -> Self {
+        Self { channel, since, until: u64::MAX }
+    }
+
+    /// Whether what is at that position in the channel is wanted.
+    #[must_use]
+    pub fn covers(&self, position: u64) -> bool {
+        self.since < position && position <= self.until
+    }
 }
 
 /// Part of what is asked for is not known any more, or never was.
@@ -126,7 +143,7 @@ impl Log {
     /// What will be said in these channels.
     pub(crate) fn all_from_now(&self, channels: &[Arc<str>]) -> Vec<Wanted> {
         let since = self.last();
-        channels.iter().map(|channel| Wanted { channel: Arc::clone(channel), since }).collect()
+        channels.iter().map(|channel| Wanted::after(Arc::clone(channel), since)).collect()
     }
 
     /// Gives a publication its place in these channels, and pushes it while nobody else can have one. One that `asks` for
@@ -248,7 +265,7 @@ impl Log {
         state.trim(self.bounds, now);
         let other_life = since.is_some_and(|mark| mark.epoch != self.epoch || mark.position > self.last());
         let after = since.filter(|_| !other_life).map(|mark| mark.position);
-        let wanted = Wanted { channel: channel.into(), since: after.unwrap_or_default() };
+        let wanted = Wanted::after(channel.into(), after.unwrap_or_default());
         let unheard = state.is_shared && !state.ears.contains_key(channel);
         let gap = since.is_some() && (other_life || unheard || state.has_lost(&wanted, 0, now));
         let heard = state.ears.get(channel).copied().unwrap_or_default().max(state.missed);

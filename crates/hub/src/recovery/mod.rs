@@ -15,6 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::address::Address;
+use crate::delivery::Publication;
 
 pub use ghost::{Anew, Change, Ghost, Ghosts, Lost, Order};
 pub(crate) use late::{Joined, Late};
@@ -44,6 +45,19 @@ pub fn direct(name: Address) -> Arc<str> {
 #[must_use]
 pub fn is_direct(channel: &str) -> bool {
     channel.starts_with(SESSION)
+}
+
+/// Whether that position is within one of these stays in the channel.
+#[must_use]
+pub fn is_in(stays: &[Wanted], channel: &str, position: u64) -> bool {
+    stays.iter().any(|stay| *stay.channel == *channel && stay.covers(position))
+}
+
+/// Whether it was said except a session that was there then, or except the session.
+#[must_use]
+pub fn leaves_out(publication: &Publication, name: Address, stays: &[Wanted], position: u64) -> bool {
+    // Nearly everything is for all: the name is written only where somebody is left out.
+    publication.except.iter().any(|one| is_in(stays, one, position) || **one == *name.encode())
 }
 
 /// How they begin.

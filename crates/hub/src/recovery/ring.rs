@@ -154,11 +154,12 @@ impl State {
     /// so of a channel with a long history no more is looked at than will be used.)
     pub(super) fn missed(&self, wanted: &[Wanted], had: &Had, budget: usize) -> Option<Missed> {
         let mut missed: Missed = Vec::new();
-        for Wanted { channel, since } in wanted {
-            let Some(ring) = self.rings.get(channel) else { continue };
-            let first = ring.entries.partition_point(|entry| entry.position <= *since);
+        for wanted in wanted {
+            let Some(ring) = self.rings.get(&wanted.channel) else { continue };
+            let first = ring.entries.partition_point(|entry| entry.position <= wanted.since);
             let mut left = budget;
-            for entry in ring.entries.range(first..).filter(|entry| entry.is_new(had)) {
+            let entries = ring.entries.range(first..).take_while(|entry| wanted.covers(entry.position));
+            for entry in entries.filter(|entry| entry.is_new(had)) {
                 left = left.checked_sub(entry.publication.on_wire())?;
                 missed.push((entry.position, Arc::clone(&entry.publication)));
             }

@@ -145,9 +145,9 @@ impl Log {
         let before = self.last();
         let mut later: Vec<Entry> = Vec::new();
         let had = Had { numbers: numbers.clone(), recorded: None };
-        for Wanted { channel, since } in wanted {
-            let Some(ring) = state.rings.get(channel) else { continue };
-            let new = ring.entries.iter().filter(|entry| entry.position > *since && entry.is_new(&had));
+        for wanted in wanted {
+            let Some(ring) = state.rings.get(&wanted.channel) else { continue };
+            let new = ring.entries.iter().filter(|entry| wanted.covers(entry.position) && entry.is_new(&had));
             later.extend(new.cloned());
         }
         later.sort_unstable_by_key(|entry| entry.position);

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use oyez_protocol::message::Args;
 
 use super::{
-    Bounds, Change, Gap, Ghost, Ghosts, History, Log, Lost, Mark, Missed, NotAMark, PidKey, Pids, Wanted, direct,
+    Bounds, Change, Gap, Ghost, Ghosts, History, Log, Lost, Mark, Missed, NotAMark, PidKey, Pids, Wanted, direct, is_in,
 };
 use crate::address::{Address, AppId};
 use crate::command::Select;
@@ -52,7 +52,7 @@ fn ask(log: &Log, now: Instant, text: &str, channel: &str) -> u64 {
 }
 
 fn wanted(channels: &[(&str, u64)]) -> Vec<Wanted> {
-    channels.iter().map(|(name, since)| Wanted { channel: Arc::from(*name), since: *since }).collect()
+    channels.iter().map(|(name, since)| Wanted::after(Arc::from(*name), *since)).collect()
 }
 
 /// What was missed, as text, or the channels that have lost something.
@@ -319,7 +319,7 @@ fn commands_reach_who_is_away_who_is_coming_back_and_who_is_being_cut_off() {
     };
     let (ghosts, now) = (Ghosts::new(10, usize::MAX), Instant::now());
     let keep = |slot, user| ghosts.keep(address(slot), ghost(user, &[("a", 0), ("b", 0)]), SECOND, now);
-    let leave_a = || Change::Leave(vec!["a".into()]);
+    let leave_a = || Change::Leave(vec!["a".into()], 0);
     (1..=3).for_each(|slot| keep(slot, "ann"));
     keep(4, "bob");
     assert!(ghosts.claim(address(2), now).is_some());
@@ -353,7 +353,7 @@ fn commands_reach_who_is_away_who_is_coming_back_and_who_is_being_cut_off() {
 fn ghosts_in_many_channels_count_for_more() {
     let address = |slot| Address { node: 0, shard: 0, slot, nonce: 0 };
     let name: Arc<str> = "n".repeat(100).into();
-    let channels: Vec<_> = (0..100).map(|_| Wanted { channel: Arc::clone(&name), since: 0 }).collect();
+    let channels: Vec<_> = (0..100).map(|_| Wanted::after(Arc::clone(&name), 0)).collect();
     let ghost = || Ghost {
         identity: Arc::default(),
         policy: Arc::default(),
@@ -430,4 +430,27 @@ fn what_is_wanted_begins_at_the_latest_of_what_is_known() {
     let own = direct(name);
     assert_eq!(ghost.wanted(name, 3), wanted(&[("a", 5), ("b", 9), (&own, 5)]));
     assert_eq!(ghost.wanted(name, 7), wanted(&[("a", 7), ("b", 9), (&own, 7)]));
+}
+
+#[test]
+fn who_was_taken_out_and_put_in_again_has_been_there_twice() {
+    let name = Address { node: 0, shard: 0, slot: 1, nonce: 0 };
+    let mut ghost = Ghost { channels: wanted(&[("a", 3), ("b", 3)]), confirmed: 3, ..Ghost::default() };
+    ghost.leave(&["a".into(), "b".into()], 5);
+    ghost.leave(&["a".into()], 6);
+    assert_eq!(ghost.wanted(name, 0), [Wanted::after(direct(name), 3)], "it is in neither");
+    ghost.channels = wanted(&[("a", 7)]);
+    ghost.leave(&["a".into()], 7);
+    ghost.channels = wanted(&[("a", 8)]);
+    #[track_caller]
+    fn check(stays: &[Wanted], channel: &str, expect: &[u64]) {
+        let covered: Vec<u64> = (0..12).filter(|position| is_in(stays, channel, *position)).collect();
+        assert_eq!(covered, expect);
+    }
+    check(&ghost.stays(), "a", &[4, 5, 9, 10, 11]);
+    check(&ghost.stays(), "b", &[4, 5]);
+    check(&ghost.wanted(name, 0), "a", &[4, 5, 9, 10, 11]);
+    check(&ghost.wanted(name, 0), "b", &[]);
+    check(&ghost.wanted(name, 4), "a", &[5, 9, 10, 11]);
+    check(&ghost.wanted(name, 5), "a", &[9, 10, 11]);
 }

@@ -17,7 +17,7 @@ use oyez_hub::command::{Control, Goodbye};
 use oyez_hub::delivery::{Heard, Publication, Target};
 use oyez_hub::policy::grants::Action;
 use oyez_hub::policy::{Identity, Verdict};
-use oyez_hub::recovery::{Anew, Ghost, Had, Log, Lost, Mark, Missed, Recovery, Wanted, is_direct};
+use oyez_hub::recovery::{Anew, Ghost, Had, Log, Lost, Mark, Missed, Recovery, Wanted, is_direct, is_in, leaves_out};
 use oyez_protocol::code::Code;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -159,8 +159,8 @@ impl Shard {
                 afar.channels.push((channel, put));
             }
         }
-        let at = |(channel, _): &(Arc<str>, bool)| Wanted { channel: Arc::clone(channel), since };
-        let everyone = Wanted { channel: EVERYONE.into(), since };
+        let at = |(channel, _): &(Arc<str>, bool)| Wanted::after(Arc::clone(channel), since);
+        let everyone = Wanted::after(EVERYONE.into(), since);
         let wanted: Vec<_> = afar.channels.iter().map(at).chain([everyone]).collect();
         let fetched = self.hub.fetch(app, afar, identity, shown, session.front.outbox_bytes).await;
         fetched.map_err(|mut channels| {
@@ -236,7 +236,7 @@ impl Shard {
             }
         }
         let Brought { publications: brought, had, .. } = brought;
-        let wanted = Wanted { channel: Arc::clone(channel), since: from.position };
+        let wanted = Wanted::after(Arc::clone(channel), from.position);
         let (done, joined) = oneshot::channel();
         let comeback = Comeback::Channel { member: Rc::clone(member), wanted: wanted.clone(), brought, done };
         match self.send_marker(app, from, &[wanted], &had, budget, comeback) {
@@ -301,7 +301,7 @@ impl Shard {
             Comeback::Session { session, guest, claim, done } => {
                 let heard = claim.wanted();
                 self.reached(guest.app.id, until);
-                self.return_session(&session, &guest, claim, missed, done);
+                self.return_session(&session, &guest, claim, (missed, until), done);
                 (guest.app.id, heard)
             }
             Comeback::Channel { member, wanted, brought, done } => {
@@ -310,7 +310,8 @@ impl Shard {
                 match member.session.upgrade() {
                     Some(session) if new => {
                         self.hear_brought(&session, &member, &brought);
-                        self.catch_up(&session, &member, std::slice::from_ref(&wanted), missed);
+                        let wanted = std::slice::from_ref(&wanted);
+                        self.catch_up(&session, &member, (wanted, wanted), missed);
                     }
                     // A backend has put it there meanwhile: what it has heard since then is not known.
                     Some(session) => {
@@ -359,13 +360,13 @@ impl Shard {
         session: &Rc<Session>,
         guest: &Guest,
         mut claim: Claim,
-        missed: &Missed,
+        (missed, until): (&Missed, u64),
         done: oneshot::Sender<Rc<Member>>,
     ) {
         if session.closed.get().is_some() {
             return;
         }
-        let mut wanted = claim.wanted();
+        let looked_up = claim.wanted();
         let Some(ghost) = claim.ghost.take() else { return };
         let confirmed = ghost.confirmed.max(claim.heard.position);
         let trail = Trail::new(confirmed, Arc::clone(&guest.identity), Arc::clone(&guest.app.policy));
@@ -377,28 +378,28 @@ impl Shard {
         // Before it is in channels: what is durable is told to others in them.
         self.enter_inbox(&member);
         // From here on commands find it; those before have changed what is left.
-        let Some(left) = claim.settle() else {
+        let Some(mut left) = claim.settle() else {
             self.dismiss(&member, Goodbye::Transport);
             let _ = done.send(member);
             return;
         };
-        wanted.retain(|known| is_direct(&known.channel) || left.is_in(&known.channel));
-        for Wanted { channel, .. } in wanted.iter().filter(|wanted| !is_direct(&wanted.channel)) {
-            self.join(&member, self.key(member.app, channel));
+        left.leave(&claim.lost, until);
+        let mut wanted = left.wanted(claim.name, claim.heard.position);
+        wanted.retain(|known| looked_up.iter().any(|one| one.channel == known.channel));
+        for known in &left.channels {
+            self.join(&member, self.key(member.app, &known.channel));
         }
+        let stays = left.stays();
         if let Some(trail) = &member.trail {
-            trail.resume(&wanted);
+            trail.resume(&left.channels, left.left);
         }
         // Where it was put after what it missed was looked up.
         let names = left.channels.into_iter().map(|known| known.channel);
         let added: Vec<_> = names.filter(|channel| !ghost.is_in(channel)).collect();
-        for channel in &added {
-            self.join(&member, self.key(member.app, channel));
-        }
         // Stock servers say it behind what was missed. But a stock client keeps what comes before it, even when it is cut off
         // then, and would hear that again beside what it is sent the next time.
         self.confirm(session, &member);
-        self.catch_up(session, &member, &wanted, missed);
+        self.catch_up(session, &member, (&wanted, &stays), missed);
         if !added.is_empty() {
             self.tell_gap(session, &member, &guest.app, &added);
         }
@@ -410,12 +411,12 @@ impl Shard {
     }
 
     /// Queues what a member has missed, each with its own position.
-    fn catch_up(&self, session: &Rc<Session>, member: &Member, wanted: &[Wanted], missed: &Missed) {
+    fn catch_up(&self, session: &Rc<Session>, member: &Member, known: (&[Wanted], &[Wanted]), missed: &Missed) {
         let app = self.hub.app(member.app);
         let Some(recovery) = &app.recovery else { return };
         let variant = Variant::of_member(session, member);
         for (position, publication) in missed {
-            if is_for(publication, member, wanted, *position) {
+            if is_for(publication, member, known, *position) {
                 let mark = recovery.log.mark(*position);
                 self.metrics.sent(app.id, 1);
                 self.queue_dirty(session, variant.publication(&member.namespace, None, publication, Some(mark)));
@@ -462,34 +463,34 @@ impl Shard {
     /// Remembers a member that was cut off.
     pub(crate) fn remember(&self, app: &App, member: &Member) {
         let (Some(trail), Some(recovery)) = (&member.trail, &app.recovery) else { return };
-        if !trail.is_settled() {
+        if !trail.can_return() {
             // It would come back without some of its channels, and without word of what it missed.
             return;
         }
         let names = member.channels.borrow().names();
-        let at = |channel: Arc<str>| Wanted { since: trail.since(&channel), channel };
+        let at = |channel: Arc<str>| {
+            let since = trail.since(&channel);
+            Wanted::after(channel, since)
+        };
         let channels = names.into_iter().map(at).collect();
         let (identity, policy) = trail.decided();
         let left_at = recovery.log.last();
         let (confirmed, showed, anew) = (trail.confirmed(), trail.showed(), trail.anew());
-        let ghost = Ghost { identity, policy, channels, confirmed, left_at, showed, anew };
+        let ghost = Ghost { identity, policy, channels, left: trail.before(), confirmed, left_at, showed, anew };
         recovery.ghosts.keep(member.known_as, ghost, recovery.window, Instant::now());
     }
 }
 
-/// Whether a member would have heard it.
-fn is_for(publication: &Publication, member: &Member, wanted: &[Wanted], position: u64) -> bool {
-    let known = |channel: &Arc<str>| wanted.iter().find(|known| known.channel == *channel);
+/// Whether a member would have heard it that wants this, and was in channels when `stays` says.
+fn is_for(publication: &Publication, member: &Member, (wanted, stays): (&[Wanted], &[Wanted]), position: u64) -> bool {
     let identity = member.identity.borrow();
     let hears = |heard: &Heard| {
-        let misses = known(&heard.channel).is_some_and(|known| known.since < position);
-        misses && heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights))
+        is_in(wanted, &heard.channel, position)
+            && heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights))
     };
-    // Nearly everything is for all: the name is written only where somebody is left out.
-    let left_out = |name: &Arc<str>| known(name).is_some() || **name == *member.known_as.encode();
     let is_meant = match &publication.to {
         Target::Socket(name) => *name == member.known_as,
         Target::Channels(heard) => heard.iter().any(hears),
     };
-    is_meant && !publication.except.iter().any(left_out)
+    is_meant && !leaves_out(publication, member.known_as, stays, position)
 }

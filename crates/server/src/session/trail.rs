@@ -6,6 +6,10 @@ use std::sync::Arc;
 use oyez_hub::policy::{Identity, Policy};
 use oyez_hub::recovery::{Anew, Mark, Wanted};
 
+/// Channels that a member may leave between two signs that it has heard what was said, and still come back if it is cut off
+/// then: who leaves more, with something said in between each time, begins anew.
+const LEFT: usize = 256;
+
 /// How far a member has come in its app's log, and by what its channels were decided.
 #[derive(Debug)]
 pub(crate) struct Trail {
@@ -20,9 +24,13 @@ pub(crate) struct Trail {
     asked: Cell<u64>,
     /// Channels that it has joined since then, each with what was said before.
     joined: RefCell<Vec<Wanted>>,
+    /// Channels that it has left since then.
+    left: RefCell<Vec<Wanted>>,
+    /// Up to here it has left more than those.
+    restless: Cell<u64>,
     /// The place that its client showed when it came from another node.
     showed: Option<Mark>,
-    /// It is in its own channels, or in those that it had: one that was cut off before cannot come back.
+    /// It is in its own channels, or in those that it had.
     settled: Cell<bool>,
     /// That it began anew, once it was told so.
     anew: RefCell<Option<Box<Anew>>>,
@@ -37,6 +45,8 @@ impl Trail {
             confirmed: Cell::new(position),
             asked: Cell::new(position),
             joined: RefCell::default(),
+            left: RefCell::default(),
+            restless: Cell::new(0),
             showed: None,
             settled: Cell::new(false),
             anew: RefCell::default(),
@@ -53,9 +63,9 @@ impl Trail {
         self.settled.set(true);
     }
 
-    /// Whether it is.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled.get()
+    /// Whether it is, and all is known of where it was: one that was cut off before cannot come back.
+    pub(crate) fn can_return(&self) -> bool {
+        self.settled.get() && self.restless.get() <= self.confirmed()
     }
 
     /// It was told there that it began anew.
@@ -102,29 +112,44 @@ impl Trail {
     /// All up to that position has arrived.
     pub(crate) fn arrived(&self, position: u64) {
         self.confirmed.set(self.confirmed.get().max(position));
-        let mut joined = self.joined.borrow_mut();
-        joined.retain(|channel| channel.since > self.confirmed.get());
-        if joined.is_empty() {
-            *joined = Vec::new();
-        }
+        let confirmed = self.confirmed.get();
+        keep(&mut self.joined.borrow_mut(), |known| known.since > confirmed);
+        keep(&mut self.left.borrow_mut(), |known| known.until > confirmed);
     }
 
     /// A channel was joined after that position.
     pub(crate) fn joined(&self, channel: &Arc<str>, position: u64) {
         if position > self.confirmed.get() {
-            self.joined.borrow_mut().push(Wanted { channel: Arc::clone(channel), since: position });
+            self.joined.borrow_mut().push(Wanted::after(Arc::clone(channel), position));
         }
     }
 
-    /// What is not missed in the channels of one that has come back, now that it has joined them again.
-    pub(crate) fn resume(&self, wanted: &[Wanted]) {
-        let later = wanted.iter().filter(|known| known.since > self.confirmed.get());
-        *self.joined.borrow_mut() = later.cloned().collect();
+    /// What is not missed in the channels of one that has come back, now that it has joined them again, and where it was before.
+    pub(crate) fn resume(&self, channels: &[Wanted], left: Vec<Wanted>) {
+        let confirmed = self.confirmed();
+        *self.joined.borrow_mut() = channels.iter().filter(|known| known.since > confirmed).cloned().collect();
+        *self.left.borrow_mut() = left;
+        keep(&mut self.left.borrow_mut(), |known| known.until > confirmed);
     }
 
-    /// A channel was left.
-    pub(crate) fn left(&self, channel: &str) {
-        self.joined.borrow_mut().retain(|known| *known.channel != *channel);
+    /// A channel was left after that position.
+    pub(crate) fn left(&self, channel: &Arc<str>, position: u64) {
+        let since = self.since(channel);
+        keep(&mut self.joined.borrow_mut(), |known| known.channel != *channel);
+        if position <= since {
+            return;
+        }
+        let mut left = self.left.borrow_mut();
+        if left.len() < LEFT {
+            left.push(Wanted { channel: Arc::clone(channel), since, until: position });
+        } else {
+            self.restless.set(position);
+        }
+    }
+
+    /// Where it was before, as far as something of that may have to be said again.
+    pub(crate) fn before(&self) -> Vec<Wanted> {
+        self.left.borrow().clone()
     }
 
     /// All up to here has reached it.
@@ -136,5 +161,13 @@ impl Trail {
     pub(crate) fn since(&self, channel: &str) -> u64 {
         let joined = self.joined.borrow();
         joined.iter().find(|known| *known.channel == *channel).map_or(self.confirmed(), |known| known.since)
+    }
+}
+
+/// Forgets the others, and the room that they had if nothing is left.
+fn keep(known: &mut Vec<Wanted>, is_kept: impl Fn(&Wanted) -> bool) {
+    known.retain(is_kept);
+    if known.is_empty() {
+        *known = Vec::new();
     }
 }

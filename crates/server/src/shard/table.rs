@@ -160,7 +160,8 @@ impl Shard {
         let Some(place) = member.channels.borrow_mut().remove(channel) else { return false };
         self.hub.channels().leave(channel, self.id);
         if let Some(trail) = &member.trail {
-            trail.left(channel.name);
+            let position = self.mark(member.app).map_or(0, |mark| mark.position);
+            trail.left(channel.name, position);
         }
         if let Some(inbox) = member.inbox.as_ref().filter(|_| is_roster(channel.name)) {
             inbox.turn();
