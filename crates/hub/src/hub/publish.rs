@@ -219,8 +219,8 @@ impl Hub {
         let ruled = |at: &usize| class(rules[*at]) == Some(Class::Durable);
         let durable: Vec<usize> = match promise.class {
             Some(Class::Durable) => (0..heard.len()).filter(|at| *at < named.len() || ruled(at)).collect(),
-            None if !asks => (0..heard.len()).filter(ruled).collect(),
-            Some(Class::Live | Class::Recoverable) | None => Vec::new(),
+            None => (0..heard.len()).filter(ruled).collect(),
+            Some(Class::Live | Class::Recoverable) => Vec::new(),
         };
         if promise.class == Some(Class::Recoverable) {
             let forgets = |heard: &&Heard| app.recovery.is_none() || app.policy.history(&heard.channel).is_none();
@@ -274,6 +274,9 @@ fn promised(publish: &Publish, nothing_durable: bool, asks: bool, to_session: bo
         }
         Some(Class::Durable | Class::Recoverable) if asks => {
             "`ack` waits for those who are connected: leave it out, and ask for `receipts` of a durable publication"
+        }
+        None if asks && !nothing_durable => {
+            "`ack` waits for those who are connected, and the event's rule is durable: leave it out and ask for `receipts`, or add \"delivery\": \"live\""
         }
         Some(Class::Recoverable) if publish.volatile => "`volatile` and `recoverable` contradict each other",
         _ if nothing_durable && wants_store => {

@@ -189,7 +189,7 @@ static KEY: Section = Section {
         need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself, of at least 32 bytes (`openssl rand -hex 32`; `oyez dev` takes any); several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
         or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
-        or("channels", Texts, r#"["*"]"#, "the channels that it may publish to, move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
+        or("channels", Texts, r#"["*"]"#, "the channels that it may publish to (and have `receipts` told in), move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
     ],
 };
 

@@ -228,6 +228,9 @@ pub(super) async fn publish(
 pub(super) async fn publish_for(api: &Api, caller: &Caller, body: PublishBody) -> Result<PublishAnswer, ApiError> {
     let app = caller.app(Right::Publish, body.app.as_deref())?;
     caller.may_name(&body.to.0)?;
+    if let Some(Receipts::Channel(channel)) = &body.receipts {
+        caller.may_name([channel])?;
+    }
     let hint = hint(&app, &body.to.0);
     let wait = body.ack.as_ref().map(AckBody::wait).transpose()?;
     let publish = body.publish(&app, &api.user(app.id))?;

@@ -69,6 +69,7 @@ async fn keys_are_scoped_to_channels() {
         ("sites", "publish", json!({"to": ["site:1", "news"], "event": "x"}), None),
         ("sites", "publish", json!({"to": ["site:1", "user:7"], "event": "x"}), refused),
         ("sites", "publish", json!({"to": "news2", "event": "x"}), refused),
+        ("sites", "publish", json!({"to": "news", "event": "x", "receipts": {"channel": "user:7"}}), refused),
         ("sites", "publish", everybody.clone(), refused),
         ("any", "publish", everybody, refused),
         ("any", "publish", json!({"to": "user:7", "event": "x"}), None),
