@@ -8,7 +8,7 @@ use oyez_hub::command::Command;
 use oyez_hub::policy::fetch::Fetch;
 
 use crate::assemble::{self, AssembleError};
-use crate::config::{AppConfig, Config, ServerConfig, TlsConfig};
+use crate::config::{AppConfig, Config, RecoveryConfig, ServerConfig, TlsConfig};
 use crate::http::api::Access;
 use crate::shard::mailbox::{Letter, Peer};
 
@@ -103,11 +103,13 @@ fn without_restart(old: &Config, new: Config) -> (Config, Vec<String>) {
             continue;
         };
         let new = changed.swap_remove(at);
-        if new.recovery != app.recovery {
-            // Positions of one life of a log mean nothing in another.
+        // Positions of one life of a log mean nothing in another. What is said to everyone is remembered like a channel.
+        let everyone = new.recovery.and_then(|recovery| recovery.everyone);
+        let recovery = app.recovery.map(|old| RecoveryConfig { everyone, ..old });
+        if new.recovery != recovery {
             later.push(format!("app.{}.recovery", app.name));
         }
-        apps.push(AppConfig { recovery: app.recovery, ..new });
+        apps.push(AppConfig { recovery, ..new });
     }
     let ServerConfig { listen, shards, io_uring, report, connections, tls, .. } = old.server.clone();
     let hsts = new.server.tls.as_ref().and_then(|tls| tls.hsts);
@@ -149,6 +151,24 @@ mod tests {
         assert_eq!(merged.server.shutdown.window.as_secs(), 2);
         let apps: Vec<_> = merged.apps.iter().map(|app| (app.name.as_str(), app.origins[0].as_str())).collect();
         assert_eq!(apps, [("b", "http://b"), ("c", "http://d")]);
+    }
+
+    #[test]
+    fn what_is_said_to_everyone_is_remembered_from_a_reload_on() {
+        let with = |everyone: &str| {
+            config(
+                &[
+                    app("a", "http://a"),
+                    format!("[app.a.recovery]\n{everyone}\n[[app.a.channel]]\nname = \"news\"\nhistory = 1\n"),
+                ]
+                .concat(),
+            )
+        };
+        for (was, is) in [("", "everyone = 5"), ("everyone = 5", ""), ("everyone = 5", "everyone = 9")] {
+            let new = with(is);
+            let (merged, later) = without_restart(&with(was), new.clone());
+            assert_eq!((merged.apps[0].recovery, later), (new.apps[0].recovery, Vec::new()), "{was} {is}");
+        }
     }
 
     #[test]
