@@ -118,6 +118,19 @@ test('what is said by any node while a client is away reaches it on any other, a
   await gone;
 });
 
+test('what is lost in a channel that the client may not hear any more is no gap for it', async (t) => {
+  const { nodes } = await feed(t, 2);
+  const ann = await client(t, nodes, 'ann');
+  assert.deepEqual(await ann.socket.emitWithAck('join', ['room:a']), { joined: ['room:a'] });
+  ann.socket.auth = { token: user('ann') };
+  await away(ann, async () => {
+    for (let n = 0; n <= 100; n += 1) await nodes[0].publish('room:a', 'item', { n: 'not for her' });
+    await nodes[0].publish('news', 'item', { n: 1 });
+  });
+  await ann.heard.take('item', ({ n }) => n === 1);
+  assert.deepEqual([ann.socket.recovered, ann.heard.all('item').length, ann.heard.all('gap')], [true, 1, []]);
+});
+
 test('what is said to everyone while a client is away reaches it on any node, once', async (t) => {
   const { nodes } = await feed(t, 3, { recovery: `${RECOVERY}everyone = 100\n` });
   const ann = await client(t, nodes, 'ann');

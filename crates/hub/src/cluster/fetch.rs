@@ -37,6 +37,8 @@ pub struct Afar {
     node: u16,
     /// Where it was; into those of which that is true it could not get by itself.
     pub channels: Vec<(Arc<str>, bool)>,
+    /// Where it was, too, and may not be any more.
+    pub without: Vec<Arc<str>>,
 }
 
 /// What was said in a channel after a place of another node's log.
@@ -84,7 +86,7 @@ impl Hub {
     pub async fn seek(&self, app: &App, name: Address, user: &Arc<str>) -> Option<Afar> {
         let is_it = |answer: &Answer| matches!(answer, Answer::Remembered(_));
         match self.cluster()?.find(app, Question::Seek(name, Arc::clone(user)), is_it).await? {
-            (node, Answer::Remembered(channels)) => Some(Afar { name, node, channels }),
+            (node, Answer::Remembered(channels)) => Some(Afar { name, node, channels, without: Vec::new() }),
             _ => None,
         }
     }
@@ -97,7 +99,7 @@ impl Hub {
     pub async fn fetch(
         &self,
         app: &Arc<App>,
-        afar: Afar,
+        mut afar: Afar,
         identity: &Arc<Identity>,
         shown: Option<Mark>,
         budget: usize,
@@ -105,7 +107,8 @@ impl Hub {
         let (hub, app, identity) = (self.clone(), Arc::clone(app), Arc::clone(identity));
         let (sender, done) = oneshot::channel();
         self.spawn(async move {
-            let fetch = Fetch { node: afar.node, name: afar.name, shown, budget };
+            let without = std::mem::take(&mut afar.without);
+            let fetch = Fetch { node: afar.node, name: afar.name, shown, budget, without };
             let _ = sender.send(hub.take_session_over(&app, afar, identity, fetch).await);
         });
         done.await.unwrap_or_else(|_| Err(Lost::new()))
@@ -187,7 +190,8 @@ impl Hub {
         if recovery.ghosts.claim(name, now).is_none() {
             return Answer::Done;
         }
-        let Some(ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
+        let Some(mut ghost) = recovery.ghosts.settle(name) else { return Answer::Done };
+        ghost.leave(&fetch.without, recovery.log.last());
         let heard = ghost.heard(fetch.shown, recovery.log.mark(0));
         if let Some(lost) = ghost.unheard(name, heard) {
             return Answer::Lost(recovery.log.missing(lost, now));

@@ -69,6 +69,10 @@ mod tests {
         }
     }
 
+    fn fetch() -> Fetch {
+        Fetch { node: 300, name: SESSION, shown: Some(MARK), budget: 1_000, without: vec!["room:2".into()] }
+    }
+
     fn fetched() -> Fetched {
         Fetched {
             app: "app".to_owned(),
@@ -133,7 +137,7 @@ mod tests {
             ("ask_revoke", ask(Question::Revoke(revoked))),
             ("ask_seat", ask(Question::Seat("room".into(), vec!["ann".into()], true))),
             ("ask_seek", ask(Question::Seek(SESSION, "ann".into()))),
-            ("ask_fetch", ask(Question::Fetch(Fetch { node: 300, name: SESSION, shown: Some(MARK), budget: 1_000 }))),
+            ("ask_fetch", ask(Question::Fetch(fetch()))),
             ("ask_since", ask(Question::Since("room".into(), MARK, 1_000, SESSION))),
             ("ask_devices", ask(Question::Devices("ann".into(), "id".into()))),
             ("answer_done", answer(Answer::Done)),

@@ -110,6 +110,8 @@ pub struct Fetch {
     pub(super) shown: Option<Mark>,
     /// Bytes on the wire that it takes at most.
     pub(super) budget: usize,
+    /// Channels that its client may not hear any more.
+    pub(super) without: Vec<Arc<str>>,
 }
 
 /// A session that is handed over, or what it has missed in one channel.

@@ -157,6 +157,8 @@ impl Shard {
             // One that it could not join by itself, a backend has put it into; there it stays.
             if put || self.permit(app, identity, Action::Subscribe, &channel).await.is_ok() {
                 afar.channels.push((channel, put));
+            } else {
+                afar.without.push(channel);
             }
         }
         let at = |(channel, _): &(Arc<str>, bool)| Wanted::after(Arc::clone(channel), since);
