@@ -178,6 +178,9 @@ describe('an inbox', () => {
     const refused = next(one.socket, 'error');
     one.socket.emit('notification:ack', { id: 5 });
     assert.equal((await refused)[0].code, 400);
+    const unclear = next(one.socket, 'error');
+    one.socket.emit('notification:ack', { id: ids[6], ids: [ids[7]], state: 'archived' });
+    assert.match((await unclear)[0].message, /exactly one of data\.id, data\.ids/);
   });
 
   test('tells other devices what was read, and all how much is unread', async () => {
