@@ -175,9 +175,9 @@ describe('an inbox', () => {
     const { n } = await device(stage, ann);
     assert.deepEqual(n(), [6, 7]);
     assert.equal((await say('notification:ack', { all: true, state: 'read' })).changed.length, 6);
-    const refused = next(one.socket, 'error');
-    one.socket.emit('notification:ack', { id: 5 });
-    assert.equal((await refused)[0].code, 400);
+    const refused = async (data) => { const said = next(one.socket, 'error'); one.socket.emit('notification:ack', data); return (await said)[0]; };
+    assert.equal((await refused({ id: 5 })).code, 400);
+    assert.match((await refused({ id: ids[6], ids: [ids[7]] })).message, /exactly one of data\.id, data\.ids/);
   });
 
   test('tells other devices what was read, and all how much is unread', async () => {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { join } from 'node:path';
 import connectOld from 'socket.io-client-v2';
-import { API_KEY, connect, connected, fence, serve, token } from './harness.mjs';
+import { API_KEY, SECRET, connect, connected, fence, serve, token } from './harness.mjs';
 import { folder, raw, run, serving } from './stage.mjs';
 import { Inbox, eventually } from './waiting.mjs';
 
@@ -307,7 +307,7 @@ describe('readiness', () => {
 
 test('a configuration that reports too often is refused', async (t) => {
   const files = folder(t, { 'oyez.toml': CONFIG.replace('report = "1s"', 'report = "10ms"') });
-  const { code, stderr } = await run(['check', join(files, 'oyez.toml')], { JWT_SECRET: 'x'.repeat(40), OYEZ_API_KEY: API_KEY });
+  const { code, stderr } = await run(['check', join(files, 'oyez.toml')], { JWT_SECRET: SECRET, OYEZ_API_KEY: API_KEY });
   assert.equal(code, 1);
   assert.match(stderr, /server\.report is shorter than a second\n {4}help: write a time such as "1m"\n1 mistake/);
 });

@@ -276,14 +276,34 @@ delivery = "durable"
 
     test('wrong credentials', (t) => told(t, at(stage.broker.url.replace('guest:guest', 'guest:hidden')), 'credentials', 'correct the user'));
     test('a virtual host that is not there', (t) => told(t, at(`${stage.broker.url}/nowhere`), 'missing', 'add_vhost nowhere && rabbitmqctl set_permissions'));
-    test('a virtual host that lets nobody in, until it does', async (t) => {
-      const [vhost, queue] = [unique('closed'), unique('inside')];
+    test('a slash behind the port', (t) => told(t, at(`${stage.broker.url}/`), 'missing', 'drop the slash, or write /%2F'));
+    test('a queue that belongs to another connection', async (t) => {
+      const queue = unique('held');
+      const theirs = await stage.broker.connect();
+      await theirs.channel.assertQueue(queue, { exclusive: true });
+      const { server, source } = await told(t, { more: `queue = "${queue}"\nqueue_type = "classic"` }, 'conflict', 'it belongs to another connection');
+      await theirs.connection.close();
+      await working(server, source);
+    });
+    test('a virtual host with as many queues as it may have, until it may have more', async (t) => {
+      const vhost = unique('full');
       await stage.broker.ctl('add_vhost', vhost);
-      await stage.broker.ctl('add_user', `${vhost}-user`, 'hidden');
-      const url = `${stage.broker.url.replace('guest:guest', `${vhost}-user:hidden`)}/${vhost}`;
-      const { server, source } = await told(t, { ...at(url), more: `queue = "${queue}"` }, 'forbidden', `set_permissions -p ${vhost} ${vhost}-user '`);
       await stage.broker.ctl('set_permissions', '-p', vhost, 'guest', '.*', '.*', '.*');
       await (await stage.broker.connect(`/${vhost}`)).channel.assertExchange(EXCHANGE, 'topic', { durable: true });
+      await stage.broker.ctl('set_vhost_limits', '-p', vhost, '{"max-queues": 1}');
+      const { server, source } = await told(t, at(`${stage.broker.url}/${vhost}`), 'other', 'is reached', `set_vhost_limits -p ${vhost}`);
+      assert.match(await stage.broker.ctl('list_vhost_limits', '-p', vhost), /max-queues/);
+      await stage.broker.ctl('set_vhost_limits', '-p', vhost, '{"max-queues": 2}');
+      await working(server, source);
+    });
+    test('a virtual host that lets nobody in, until it does', async (t) => {
+      const [vhost, queue] = [unique('closed off'), unique('inside')];
+      await stage.broker.ctl('add_vhost', vhost);
+      await stage.broker.ctl('add_user', `${vhost}-user`, 'hidden');
+      const url = `${stage.broker.url.replace('guest:guest', `${encodeURI(vhost)}-user:hidden`)}/${encodeURI(vhost)}`;
+      const { server, source } = await told(t, { ...at(url), more: `queue = "${queue}"` }, 'forbidden', `set_permissions -p '${vhost}' '${vhost}-user' '`);
+      await stage.broker.ctl('set_permissions', '-p', vhost, 'guest', '.*', '.*', '.*');
+      await (await stage.broker.connect(`/${encodeURI(vhost)}`)).channel.assertExchange(EXCHANGE, 'topic', { durable: true });
       await follow(server, 'forbidden');
       await working(server, source);
     });

@@ -118,6 +118,9 @@ test('what nobody has signed, or not lately, or not like this, is refused, and h
     assert.equal(status, 401, JSON.stringify([how, json]));
     assert.match(json.error.message, /webhook-|Authorization/);
   }
+  const denied = server.logs.filter((line) => line.includes('api_denied')).map((line) => JSON.parse(line));
+  assert.equal(denied.length, wrong.length);
+  for (const line of denied) assert.ok(line.path === '/api/v1/source/shop' && !('key' in line), JSON.stringify(line));
   // Without a secret, nobody's signature is good, also not one by an empty secret.
   assert.equal((await push(server, 'watch', body)).status, 401);
   assert.equal((await push(server, 'nothing', body)).status, 404);

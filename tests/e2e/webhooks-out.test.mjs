@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { Webhook } from 'standardwebhooks';
-import { ROOT, connect, connected, next, serve, token } from './harness.mjs';
+import { API_KEY, ROOT, SECRET as JWT_SECRET, connect, connected, next, serve, token } from './harness.mjs';
 import { cluster, figure, until } from './company.mjs';
 import { folder, raw, run, service, serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
@@ -481,7 +481,7 @@ forward = { url = "${url}/broken", timeout = "400ms", private = true }`;
 
 test('a file whose backend is inside must say that this is meant', async (t) => {
   const path = join(folder(t, { 'oyez.toml': CONFIG('http://127.0.0.1:1').replace('private = true\n', '') }), 'oyez.toml');
-  const { code, stderr } = await run(['check', path], { JWT_SECRET: 'x'.repeat(32), OYEZ_API_KEY: 'y'.repeat(64), WEBHOOK_SECRET: SECRET });
+  const { code, stderr } = await run(['check', path], { JWT_SECRET, OYEZ_API_KEY: API_KEY, WEBHOOK_SECRET: SECRET });
   assert.notEqual(code, 0);
   assert.match(stderr, /app\.desk\.webhook\.url is no public address/);
   assert.match(stderr, /private = true/);

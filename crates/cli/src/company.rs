@@ -44,9 +44,9 @@ pub(crate) struct Company {
     /// with TLS
     #[arg(long, value_name = "URL", env = "OYEZ_BROKER", hide_env_values = true)]
     broker: Option<String>,
-    /// How Socket.IO servers of Node on the same Redis speak: this node is a member of their cluster
-    #[arg(long, value_name = "ADAPTER", env = "OYEZ_CLUSTER", value_enum, default_value_t)]
-    cluster: Cluster,
+    /// How Socket.IO servers of Node on the same Redis speak: this node is a member of their cluster. Without it, classic
+    #[arg(long, value_name = "ADAPTER", env = "OYEZ_CLUSTER", value_enum)]
+    cluster: Option<Cluster>,
     /// Where other nodes of the broker reach this one; 0.0.0.0 is the address by which it reaches the broker. Without it,
     /// that one and any free port
     #[arg(long, value_name = "IP:PORT", env = "OYEZ_NODE_LISTEN")]
@@ -83,7 +83,7 @@ impl Company {
     pub(crate) fn broker(&self, runtime: &Handle) -> Result<Option<Joined>, Failure> {
         // A mistake is told also where it does no harm yet.
         let wanted = self.node_listen()?;
-        let Some(engine) = self.engine()? else { return Ok(None) };
+        let Some(engine) = self.engine()? else { return self.alone(wanted).map(|()| None) };
         let cannot = |error: io::Error| {
             let at = wanted.map_or_else(String::new, |wanted| format!("--node-listen: {wanted}: "));
             Failure::new(format!("{at}cannot listen for other nodes: {error}")).help(LISTEN_HELP)
@@ -98,9 +98,22 @@ impl Company {
         Ok(Some(Joined { broker, inlet, listener, door: Door { address, secret: rand::random() } }))
     }
 
+    /// Who is without others wants nothing of them: a node that was to be one of several would not be missed by them.
+    fn alone(&self, wanted: Option<SocketAddr>) -> Result<(), Failure> {
+        let asked = match self.cluster {
+            Some(Cluster::Classic | Cluster::Sharded | Cluster::Streams) => "--cluster (OYEZ_CLUSTER)",
+            _ if wanted.is_some() => "--node-listen (OYEZ_NODE_LISTEN)",
+            _ => return Ok(()),
+        };
+        let reason = format!("{asked} is about other nodes, and no --broker (OYEZ_BROKER) says how they are reached");
+        Err(Failure::usage(reason).help(format!("{HELP}; or leave it out")))
+    }
+
     /// Becomes a member of the cluster of Socket.IO servers on the broker's Redis.
     pub(crate) fn join_neighbours(&self, hub: &Hub, runtime: &Handle) -> Result<(), Failure> {
-        let (Some(adapter), Some(Engine::Redis(place, _))) = (self.cluster.adapter(), self.engine()?) else {
+        let (Some(adapter), Some(Engine::Redis(place, _))) =
+            (self.cluster.unwrap_or_default().adapter(), self.engine()?)
+        else {
             return Ok(());
         };
         if adapter == Adapter::Sharded && place.is_cluster() {

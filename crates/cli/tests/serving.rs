@@ -105,6 +105,20 @@ fn it_refuses_to_listen_for_other_nodes_nowhere() {
 }
 
 #[test]
+fn it_refuses_what_is_about_other_nodes_where_there_are_none() {
+    let say = "and no --broker (OYEZ_BROKER) says how they are reached\n    help: write it as in --broker redis://";
+    for (args, what) in [
+        (["--node-listen", "0.0.0.0:7000"], "--node-listen (OYEZ_NODE_LISTEN) is about other nodes"),
+        (["--cluster", "streams"], "--cluster (OYEZ_CLUSTER) is about other nodes"),
+        (["--cluster", "classic"], "--cluster (OYEZ_CLUSTER) is about other nodes"),
+    ] {
+        run(&mut serve(&args)).expect(2, &[], &[what, say]);
+        run(serve(&args).env("OYEZ_BROKER", "")).expect(2, &[], &[what]);
+    }
+    run(serve(&[]).env("OYEZ_NODE_LISTEN", "127.0.0.1:0")).expect(2, &[], &["--node-listen", say]);
+}
+
+#[test]
 fn it_refuses_to_start_without_origins() {
     let directory = tempfile::tempdir().expect("a directory");
     let text = std::fs::read_to_string(Path::new(program::ROOT).join(TICKETING)).expect("the example");

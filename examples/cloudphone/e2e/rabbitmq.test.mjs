@@ -123,6 +123,34 @@ describe('every event of the platform, from RabbitMQ', () => {
     assert.deepEqual(site.inbox.all('notification').map((data) => data.title), ['设备已启动', '设备已停止']);
   });
 
+  test('events of the same thing are different events, and each that is repeated is one', async () => {
+    const [user, other] = [newUser(), newUser()];
+    const thing = newUser();
+    const events = [
+      ['app.install_failed', { userId: user, installationId: thing, reason: 'no space' }],
+      ['app.installed', { userId: user, installationId: thing }],
+      ['app.updated', { userId: user, installationId: thing, updatedAt: AT }],
+      ['app.updated', { userId: user, installationId: thing, updatedAt: '2026-11-22T02:00:00.000Z' }],
+      ['billing.payment_success', { userId: user, paymentId: thing, amount: 1 }],
+      ['billing.invoice_generated', { userId: user, paymentId: thing, invoiceId: `v-${thing}` }],
+      ['billing.invoice_generated', { userId: user, paymentId: thing, invoiceId: `w-${thing}` }],
+      ['media.file_uploaded', { userId: user, fileId: thing }],
+      ['user.profile_updated', { userId: user }, { messageId: thing }],
+      ['notification.send', { userId: user, title: '账单' }, { messageId: thing }],
+      ['app.installed', { userId: other, installationId: thing }],
+      ['media.file_uploaded', { userId: other, fileId: thing }],
+      ['media.file_uploaded', { userId: other, fileId: 7 }],
+      ['device.started', { userId: other, deviceId: 7, startedAt: 1 }],
+    ];
+    const nameless = ['app.updated', { userId: other, installationId: null }];
+    const before = await figure('duplicates_total');
+    for (let time = 0; time < 2; time++) for (const event of [nameless, ...events]) await send(...event);
+    const kept = async (of) => (await server.api(`/api/v1/inbox?order=oldest&user=${of}`)).json.messages.map(({ data }) => data.title);
+    await eventually(async () => await figure('duplicates_total') === before + events.length, 'each is heard of twice');
+    assert.deepEqual(await kept(user), ['应用安装失败', '应用安装成功', '应用已更新', '应用已更新', '支付成功', '账单已生成', '账单已生成', '文件上传完成', '资料已更新', '账单']);
+    assert.deepEqual(await kept(other), ['应用已更新', '应用安装成功', '文件上传完成', '文件上传完成', '设备已启动', '应用已更新']);
+  });
+
   test('what nobody asked for is taken, and nothing went to the dead letters', async () => {
     const before = await figure('unmatched_total');
     await send('scheduler.task_completed', { taskId: 't' });

@@ -37,7 +37,10 @@ pub(super) fn by_event(cx: &Cx<'_>) -> Plan {
     let data = inner.unwrap_or(&data);
     let understood = state(data).ok_or_else(|| Fault::Unfit("data.state is delivered, seen, read or archived".into()));
     let understood = understood.and_then(|state| {
-        let fault = || Fault::Missing("data.id, data.ids (at most 1000), data.upTo or data.all".into());
+        let fault = || match namings(data) {
+            0 | 1 => Fault::Missing("data.id, data.ids (at most 1000), data.upTo or data.all".into()),
+            _ => Fault::Unfit("which messages? Give exactly one of data.id, data.ids, data.upTo and data.all".into()),
+        };
         Ok(Step::Mark(which(data).ok_or_else(fault)?, state))
     });
     match understood {
@@ -53,10 +56,22 @@ fn state(data: &Value) -> Option<State> {
     }
 }
 
+/// In how many ways messages are named. With several, some would be left out without a word. The `id` of a frame may be
+/// a number, and then names none.
+fn namings(data: &Value) -> usize {
+    let names = |value: &Value| matches!(value, Value::String(_) | Value::Array(_) | Value::Bool(true));
+    let is_given = |name: &&str| data.get(name).is_some_and(names);
+    ["id", "ids", "upTo", "up_to", "all"].iter().filter(|name| is_given(name)).count()
+}
+
 fn which(data: &Value) -> Option<Which> {
-    if let Some(named) = data.get("ids").or_else(|| data.get("id")) {
+    if namings(data) > 1 {
+        return None;
+    }
+    let given = |name: &str| data.get(name).filter(|value| !value.is_null());
+    if let Some(named) = given("ids").or_else(|| given("id")) {
         ids(named)
-    } else if let Some(last) = data.get("upTo").or_else(|| data.get("up_to")) {
+    } else if let Some(last) = given("upTo").or_else(|| given("up_to")) {
         Some(Which::UpTo(last.as_str()?.into()))
     } else if data.get("all") == Some(&Value::Bool(true)) {
         Some(Which::All)
@@ -95,6 +110,8 @@ mod tests {
         check(&json!({"ids": ["a"], "state": "archived"}), Some(&(ids(&["a"]), State::Archived)));
         check(&json!({"upTo": "a", "state": "seen"}), Some(&(Which::UpTo("a".into()), State::Seen)));
         check(&json!({"all": true, "state": null}), Some(&(Which::All, State::Delivered)));
+        check(&json!({"id": "a", "ids": null, "upTo": null, "all": false}), Some(&(ids(&["a"]), State::Delivered)));
+        check(&json!({"id": 7, "ids": ["a"]}), Some(&(ids(&["a"]), State::Delivered)));
         for bad in [
             json!(null),
             json!({}),
@@ -104,6 +121,9 @@ mod tests {
             json!({"ids": vec!["a"; 1_001]}),
             json!({"id": "a", "state": "pending"}),
             json!({"id": "a", "state": "eaten"}),
+            json!({"id": "a", "ids": ["b"]}),
+            json!({"id": "a", "upTo": "b"}),
+            json!({"ids": ["a"], "all": true}),
         ] {
             check(&bad, None);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oyez_hub::policy::token::{Algorithm, least_secret_bytes};
 
+use super::key::guessable;
 use super::reader::Node;
 use super::rules;
 
@@ -127,11 +128,7 @@ pub(super) fn auth(node: &Node<'_>) -> AuthConfig {
     let config = AuthConfig {
         from: sources(node),
         jwt: node.child("jwt").map(|node| jwt(&node)),
-        authjs: node.child("authjs").map(|node| AuthJsConfig {
-            secrets: node.secrets("secret"),
-            cookies: node.plain_texts("cookie"),
-            leeway: node.duration("leeway"),
-        }),
+        authjs: node.child("authjs").map(|node| authjs(&node)),
         introspection: node.child("introspection").and_then(|node| introspection(&node)),
         messages: AuthMessages {
             missing: message("missing"),
@@ -177,6 +174,18 @@ fn sources(node: &Node<'_>) -> Vec<TokenSource> {
     sources
 }
 
+fn authjs(node: &Node<'_>) -> AuthJsConfig {
+    let config = AuthJsConfig {
+        secrets: node.secrets("secret"),
+        cookies: node.plain_texts("cookie"),
+        leeway: node.duration("leeway"),
+    };
+    if node.doc.inputs.is_some_and(|inputs| !inputs.dev) {
+        check_guessable(node, &config.secrets);
+    }
+    config
+}
+
 fn jwt(node: &Node<'_>) -> JwtConfig {
     let config = JwtConfig {
         algorithms: node.plain_texts("algorithms"),
@@ -205,6 +214,7 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
     }
     if node.doc.inputs.is_some_and(|inputs| !inputs.dev) {
         check_lengths(node, &config);
+        check_guessable(node, &config.secrets);
     }
     config
 }
@@ -226,6 +236,15 @@ fn check_lengths(node: &Node<'_>, config: &JwtConfig) {
             format!("{key} has {bytes} bytes, and {algorithm} needs {least}: who has a token could find it by trying"),
             Some(help.to_owned()),
         );
+    }
+}
+
+/// Who guesses the secret is whoever they like, as who guesses an API key is.
+fn check_guessable(node: &Node<'_>, secrets: &[String]) {
+    let place = node.value("secret").map_or_else(|| node.span.clone(), |(_, span)| span);
+    for why in secrets.iter().filter_map(|secret| guessable(secret)) {
+        let help = "make another, for here and for whoever signs: openssl rand -hex 32 (`oyez dev` takes any)";
+        node.doc.problem(place.start, format!("{} {why}", node.full("secret")), Some(help.to_owned()));
     }
 }
 

@@ -10,7 +10,7 @@ use super::reader::{Located, Node};
 /// The fewest bytes of a key: 128 random bits, written as hexadecimal digits.
 const LEAST_BYTES: usize = 32;
 
-/// The fewest different characters of a key. Of 32 random hexadecimal digits fewer are a matter of one in millions.
+/// The fewest different characters of a secret. Of 32 random hexadecimal digits fewer are a matter of one in millions.
 const LEAST_DISTINCT: usize = 8;
 
 /// What stands in documentation to be replaced; no random key contains any of them.
@@ -49,10 +49,16 @@ fn refuse_weak(node: &Node<'_>, secrets: &[String]) {
 }
 
 fn weakness(secret: &str) -> Option<String> {
-    let (bytes, lower) = (secret.len(), secret.to_ascii_lowercase());
+    let bytes = secret.len();
     if bytes < LEAST_BYTES {
         return Some(format!("has {bytes} bytes, and a key needs {LEAST_BYTES}: anybody could find it by trying"));
     }
+    guessable(secret)
+}
+
+/// Why a secret that is long enough is none, be it a key or what tokens are signed with.
+pub(super) fn guessable(secret: &str) -> Option<String> {
+    let lower = secret.to_ascii_lowercase();
     if let Some(word) = WELL_KNOWN.into_iter().find(|word| lower.contains(word)) {
         return Some(format!("contains `{word}`, as what is to be replaced does: anybody could guess it"));
     }

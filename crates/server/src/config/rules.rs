@@ -90,8 +90,13 @@ fn describe(channel: &str) -> String {
 
 fn channel(app: &Node<'_>, node: &Node<'_>, user: &Kind) -> Option<ChannelRule> {
     let name = node.text("name")?;
-    let help = || Some("a name is text with {captures}, as in \"site:{siteId}\" or \"alarms\"".to_owned());
-    let wrong = |fault| node.doc.problem(name.span.start, fault, help());
+    let help = match &*name.text {
+        "*" => {
+            "everyone hears what is published to \"*\", which needs no description; for every other name write \"{room}\""
+        }
+        _ => "a name is text with {captures}, as in \"site:{siteId}\" or \"alarms\"",
+    };
+    let wrong = |fault| node.doc.problem(name.span.start, fault, Some(help.to_owned()));
     let pattern = Pattern::compile(&name.text).map_err(wrong).ok()?;
     let captures = pattern.names().map(|name| (name, Kind::Text));
     let names = Names::default().with(captures.chain([("user", user.clone())]));

@@ -186,7 +186,7 @@ static KEY: Section = Section {
     path: "key.NAME",
     doc: "A key that a backend shows as `Authorization: Bearer …`.",
     keys: &[
-        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself, of at least 32 bytes (`openssl rand -hex 32`; `oyez dev` takes any); several while one is being replaced"),
+        need("secret", Secrets, r#"{ env = "OYEZ_API_KEY" }"#, "the key itself, of at least 32 bytes and 8 different characters, and no placeholder such as `changeme` (`openssl rand -hex 32`; `oyez dev` takes any); several while one is being replaced"),
         or("apps", Texts, r#"["*"]"#, "the apps it is for"),
         or("rights", Choices(&["*", "publish", "read", "disconnect", "revoke", "reload"]), r#"["*"]"#, "what it may do there"),
         or("channels", Texts, r#"["*"]"#, "the channels that it may publish to (and have `receipts` told in), move sessions into and out of, and read: names and patterns such as `site:{id}`. What is about users and connections is ruled by `rights` alone"),
@@ -274,7 +274,7 @@ static JWT: Section = Section {
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
         need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
-        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), but for `oyez dev`; several while one is being replaced"),
+        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), of 8 different characters, and no placeholder such as `changeme`, but for `oyez dev`; several while one is being replaced"),
         may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
         may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
         may("jwks_keys", Secrets, r#"{ file = "jwks.json" }"#, "a key set given here"),

@@ -273,7 +273,7 @@ fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
     let with = |algorithms: &str, bytes: usize, dev: bool| {
         let source = GOOD
             .replace("[\"HS256\"]", algorithms)
-            .replace("{ env = \"JWT_SECRET\" }", &format!("\"{}\"", "x".repeat(bytes)));
+            .replace("{ env = \"JWT_SECRET\" }", &format!("\"{}\"", &"0123456789abcdef".repeat(4)[..bytes]));
         let inputs = Inputs { env: &|_| None, file: &|_| Err(String::new()), dev };
         load("oyez.toml", &source, inputs).err().map(|problems| problems.to_string()).unwrap_or_default()
     };
@@ -285,8 +285,43 @@ fn a_secret_that_can_be_found_by_trying_is_for_development_only() {
         let said = with(algorithms, least - 1, false);
         let place = format!("oyez.toml:6:10: app.desk.auth.jwt.secret has {} bytes", least - 1);
         assert!(said.contains(&place) && said.contains("openssl rand -hex 32"), "{said}");
-        assert!(!said.contains("xxxx"), "{said}");
+        assert!(!said.contains("0123"), "{said}");
     }
+}
+
+#[test]
+fn a_secret_that_anybody_could_guess_is_for_development_only() {
+    let with = |secret: &str, dev: bool| {
+        let source = GOOD.replace("{ env = \"JWT_SECRET\" }", &format!("\"{secret}\""));
+        let source = source + &format!("[app.desk.auth.authjs]\nsecret = \"{secret}\"\n");
+        let inputs = Inputs { env: &|_| None, file: &|_| Err(String::new()), dev };
+        load("oyez.toml", &source, inputs).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    for (secret, why) in [
+        ("q".repeat(64).as_str(), "consists of 1 different characters only"),
+        (&"1234567".repeat(5), "consists of 7 different characters only"),
+        ("ChangeMe-to-something-long-and-random", "contains `changeme`"),
+    ] {
+        let said = with(secret, false);
+        assert!(said.contains(&format!("oyez.toml:6:10: app.desk.auth.jwt.secret {why}")), "{said}");
+        assert!(said.contains(&format!("app.desk.auth.authjs.secret {why}")), "{said}");
+        assert!(said.contains("whoever signs: openssl rand -hex 32") && !said.contains(secret), "{said}");
+        assert_eq!(with(secret, true), "");
+    }
+    assert_eq!(with("0123456789abcdef0123456789abcdef", false), "");
+}
+
+#[test]
+fn everyone_is_no_channel() {
+    for (name, why) in
+        [("*", "may not contain *"), ("a{b", "without its `}`"), ("a}b", "without its `{`"), ("{}", "use a word")]
+    {
+        check("name = \"site:{siteId}\"", &format!("name = \"{name}\""), &["oyez.toml:13:8: ", why, "    help: "]);
+    }
+    check("name = \"site:{siteId}\"", "name = \"\"", &["oyez.toml:13:8: a channel needs a name"]);
+    let help =
+        "everyone hears what is published to \"*\", which needs no description; for every other name write \"{room}\"";
+    check("name = \"site:{siteId}\"", "name = \"*\"", &[help]);
 }
 
 #[test]

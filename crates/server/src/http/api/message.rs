@@ -87,8 +87,6 @@ enum Verdict {
     Dropped,
     /// It was acknowledged long ago.
     Trimmed,
-    /// It came again, at a later place.
-    Resent,
     /// The user may not hear it.
     Withheld,
     /// Connected sessions were handed it, and have not acknowledged it.
@@ -171,32 +169,32 @@ impl TraceAnswer {
             silent: devices.silent,
             sent: trace.sent.map(|(first_at, times)| SentInfo { first_at, times }),
             withheld: trace.withheld.map(|(reason, at)| Withheld { reason, at }),
-            gone: trace.gone.map(|(why, at)| GoneInfo { why: why.into(), at }),
+            gone: trace.gone.and_then(|(why, at)| Some(GoneInfo { why: left(why)?, at })),
         }
     }
 }
 
-impl From<Gone> for Verdict {
-    fn from(gone: Gone) -> Self {
-        match gone {
-            Gone::Deleted => Self::Deleted,
-            Gone::Expired => Self::Expired,
-            Gone::Dropped => Self::Dropped,
-            Gone::Trimmed => Self::Trimmed,
-            Gone::Resent => Self::Resent,
-        }
+/// Of what is sent again the later place is traced, where it is.
+fn left(gone: Gone) -> Option<Verdict> {
+    match gone {
+        Gone::Deleted => Some(Verdict::Deleted),
+        Gone::Expired => Some(Verdict::Expired),
+        Gone::Dropped => Some(Verdict::Dropped),
+        Gone::Trimmed => Some(Verdict::Trimmed),
+        Gone::Resent => None,
     }
 }
 
 /// The first that holds explains the rest.
 fn verdict(trace: &store::Trace, devices: &Devices) -> Verdict {
-    match trace {
-        store::Trace { scheduled_for: Some(_), .. } => Verdict::Scheduled,
-        store::Trace { place: None, .. } => Verdict::NotAddressed,
-        store::Trace { gone: Some((why, _)), .. } => (*why).into(),
-        store::Trace { state, .. } if *state > Reached::Pending => Verdict::Acknowledged,
+    let gone = trace.gone.and_then(|(why, _)| left(why));
+    match (trace, gone) {
+        (store::Trace { scheduled_for: Some(_), .. }, _) => Verdict::Scheduled,
+        (store::Trace { place: None, .. }, _) => Verdict::NotAddressed,
+        (_, Some(gone)) => gone,
+        (store::Trace { state, .. }, None) if *state > Reached::Pending => Verdict::Acknowledged,
         _ if devices.handed > 0 => Verdict::Unacknowledged,
-        store::Trace { withheld: Some(_), .. } => Verdict::Withheld,
+        (store::Trace { withheld: Some(_), .. }, None) => Verdict::Withheld,
         _ if devices.connected > 0 => Verdict::NotHanded,
         _ => Verdict::NotConnected,
     }
@@ -228,7 +226,6 @@ impl Verdict {
                 format!("It was dropped from {place} at {gone}, to make room for newer ones; before, {got}.")
             }
             Self::Trimmed => format!("It was acknowledged long ago, and trimmed from {place} at {gone}: {got}."),
-            Self::Resent => format!("It was sent again, at {gone}."),
             Self::Withheld => {
                 let (reason, at) = trace.withheld.clone().unwrap_or_default();
                 format!(

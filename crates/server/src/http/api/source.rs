@@ -147,7 +147,8 @@ impl Door {
 
     fn refused(&self, why: Unsigned) -> ApiError {
         let said = why.to_string();
-        event::api_denied(&format!("/api/v1/source/{}", self.source.name), Some(&self.app.name), &said);
+        // No key was shown: nothing is called one.
+        event::api_denied(&format!("/api/v1/source/{}", self.source.name), None, &said);
         if why == Unsigned::Full { ApiError::new(Code::LimitReached, said) } else { unauthorized(said) }
     }
 }
