@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oyez_hub::policy::token::{Algorithm, least_secret_bytes};
 
-use super::key::guessable;
+use super::key::monotonous;
 use super::reader::Node;
 use super::rules;
 
@@ -181,7 +181,7 @@ fn authjs(node: &Node<'_>) -> AuthJsConfig {
         leeway: node.duration("leeway"),
     };
     if node.doc.inputs.is_some_and(|inputs| !inputs.dev) {
-        check_guessable(node, &config.secrets);
+        refuse_monotonous(node, &config.secrets);
     }
     config
 }
@@ -214,7 +214,7 @@ fn jwt(node: &Node<'_>) -> JwtConfig {
     }
     if node.doc.inputs.is_some_and(|inputs| !inputs.dev) {
         check_lengths(node, &config);
-        check_guessable(node, &config.secrets);
+        refuse_monotonous(node, &config.secrets);
     }
     config
 }
@@ -239,10 +239,10 @@ fn check_lengths(node: &Node<'_>, config: &JwtConfig) {
     }
 }
 
-/// Who guesses the secret is whoever they like, as who guesses an API key is.
-fn check_guessable(node: &Node<'_>, secrets: &[String]) {
+/// Who guesses the secret is whoever they like. (Which words are in it is not looked at, as in a key: it is that of a backend which runs.)
+fn refuse_monotonous(node: &Node<'_>, secrets: &[String]) {
     let place = node.value("secret").map_or_else(|| node.span.clone(), |(_, span)| span);
-    for why in secrets.iter().filter_map(|secret| guessable(secret)) {
+    for why in secrets.iter().filter_map(|secret| monotonous(secret)) {
         let help = "make another, for here and for whoever signs: openssl rand -hex 32 (`oyez dev` takes any)";
         node.doc.problem(place.start, format!("{} {why}", node.full("secret")), Some(help.to_owned()));
     }

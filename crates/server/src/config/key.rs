@@ -53,15 +53,15 @@ fn weakness(secret: &str) -> Option<String> {
     if bytes < LEAST_BYTES {
         return Some(format!("has {bytes} bytes, and a key needs {LEAST_BYTES}: anybody could find it by trying"));
     }
-    guessable(secret)
-}
-
-/// Why a secret that is long enough is none, be it a key or what tokens are signed with.
-pub(super) fn guessable(secret: &str) -> Option<String> {
     let lower = secret.to_ascii_lowercase();
     if let Some(word) = WELL_KNOWN.into_iter().find(|word| lower.contains(word)) {
         return Some(format!("contains `{word}`, as what is to be replaced does: anybody could guess it"));
     }
+    monotonous(secret)
+}
+
+/// Why a secret that is long enough is none, be it a key or what tokens are signed with.
+pub(super) fn monotonous(secret: &str) -> Option<String> {
     let distinct = secret.bytes().collect::<BTreeSet<_>>().len();
     (distinct < LEAST_DISTINCT)
         .then(|| format!("consists of {distinct} different characters only: anybody could find it by trying"))

@@ -274,7 +274,7 @@ static JWT: Section = Section {
     doc: "JSON Web Tokens. One of `secret`, `public_key` and `jwks` must be there.",
     keys: &[
         need("algorithms", Choices(&["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]), r#"["HS256"]"#, "the only ones that are accepted"),
-        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), of 8 different characters, and no placeholder such as `changeme`, but for `oyez dev`; several while one is being replaced"),
+        may("secret", Secrets, r#"{ env = "JWT_SECRET" }"#, "secrets for HS, of 32 bytes at least (48 where only HS384, 64 where only HS512 is allowed), of 8 different characters, but for `oyez dev`; several while one is being replaced"),
         may("public_key", Secrets, r#"{ file = "jwt.pem" }"#, "PEM keys for RS, PS, ES and EdDSA"),
         may("jwks", Text, r#""https://login.example.com/jwks.json""#, "a key set by URL, cached and refreshed"),
         may("jwks_keys", Secrets, r#"{ file = "jwks.json" }"#, "a key set given here"),
