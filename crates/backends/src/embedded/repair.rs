@@ -10,7 +10,7 @@ use oyez_hub::store::{Engine as _, StoreError, View as _, mend};
 use tokio::runtime::Handle;
 
 use super::journal::{self, Found};
-use super::open::{engine, lock, open_engine};
+use super::open::{engine, lock, logs_are_gone, open_engine};
 use super::view::Now;
 use super::{Embedded, Options, Shared, error};
 
@@ -19,6 +19,8 @@ use super::{Embedded, Options, Shared, error};
 pub struct Repaired {
     /// Bytes of the log that could not be read.
     pub log_bytes: u64,
+    /// Whether there was no log any more.
+    pub log_gone: bool,
     /// Whether tables could not be read everywhere.
     pub tables: bool,
     /// Records that were written anew or taken away so that all agree again.
@@ -40,6 +42,7 @@ pub async fn repair(
     let mut repaired = Repaired::default();
     let held = lock(dir)?;
     let aside = aside(dir)?;
+    repaired.log_gone = logs_are_gone(dir).map_err(|problem| error::io(dir, &problem))?;
     repair_logs(dir, &aside, &mut repaired).map_err(|problem| error::io(dir, &problem))?;
     let shared = open_engine(dir, options, held)?;
     let whole = whole(&shared, progress);
