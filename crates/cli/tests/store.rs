@@ -65,6 +65,7 @@ async fn a_store_is_looked_after() {
     assert!(!good && said.contains("oyez store repair --data-dir"), "{said}");
     let (good, said) = store("repair", &data, None);
     assert!(good && said.contains("is good now") && data.join("damaged-1").is_dir(), "{said}");
+    assert!(said.contains("of the log could not be read") && said.contains("messages that are lost: 0"), "{said}");
     assert!(store("verify", &data, None).0);
     assert_eq!(members(&data).await, 49, "one batch was damaged");
 

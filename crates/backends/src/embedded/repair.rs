@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fjall::PersistMode;
 use oyez_hub::command::Level;
-use oyez_hub::store::{Engine as _, StoreError, View as _, mend};
+use oyez_hub::store::{Engine as _, Mended, StoreError, View as _, mend};
 use tokio::runtime::Handle;
 
 use super::journal::{self, Found};
@@ -23,10 +23,19 @@ pub struct Repaired {
     pub log_gone: bool,
     /// Whether tables could not be read everywhere.
     pub tables: bool,
-    /// Records that were written anew or taken away so that all agree again.
-    pub mended: usize,
+    /// How all was made to agree again, and how many messages there are.
+    pub mended: Mended,
     /// Where what was replaced is kept, if anything was.
     pub kept: Option<PathBuf>,
+}
+
+impl Repaired {
+    /// Whether there was nothing to repair.
+    #[must_use]
+    pub fn was_good(&self) -> bool {
+        let Mended { messages, .. } = self.mended;
+        *self == Self { mended: Mended { messages, ..Mended::default() }, ..Self::default() }
+    }
 }
 
 /// Repairs the store in `dir`; `progress` hears what is being done, and how much of it is.

@@ -236,10 +236,17 @@ fn repair(dir: &Path) -> Result<(), Failure> {
         }
         error => refused(&error),
     })?;
-    if done == embedded::Repaired::default() {
+    if done.was_good() {
         say::line(format_args!("{} was good.", dir.display()));
         return Ok(());
     }
+    tell_repaired(&done);
+    say::line(format_args!("{} is good now.", dir.display()));
+    Ok(())
+}
+
+/// What was wrong, and what it has cost.
+fn tell_repaired(done: &embedded::Repaired) {
     if done.log_gone {
         say::line("the log is gone, with what no table had yet");
     }
@@ -249,14 +256,21 @@ fn repair(dir: &Path) -> Result<(), Failure> {
     if done.tables {
         say::line("tables could not be read everywhere; what could is in new ones");
     }
-    if done.mended > 0 {
-        say::line(format_args!("records written anew, or taken away because they led nowhere: {}", done.mended));
+    let mended = &done.mended;
+    if mended.written + mended.removed > 0 {
+        say::line(format_args!("records written anew: {}", mended.written));
+        say::line(format_args!("records taken away, unreadable or leading nowhere: {}", mended.removed));
     }
-    if let Some(kept) = done.kept {
+    say::line(format_args!("messages in inboxes and channels: {} are there", mended.messages));
+    if !done.log_gone || mended.lost > 0 {
+        say::line(format_args!(
+            "messages that are lost: {}, as far as what is left tells; there may be more of which nothing is left",
+            mended.lost
+        ));
+    }
+    if let Some(kept) = &done.kept {
         say::line(format_args!("what was replaced is in {}", kept.display()));
     }
-    say::line(format_args!("{} is good now.", dir.display()));
-    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<u64, Failure> {
