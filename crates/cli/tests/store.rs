@@ -47,14 +47,25 @@ async fn a_store_is_looked_after() {
     let (good, said) = store("backup", &data, Some(&copy));
     assert!(!good && said.contains("is not empty"), "{said}");
 
+    let (good, said) = store("backup", &data, Some(&data.join("in")));
+    assert!(!good && said.contains("name a directory outside it"), "{said}");
+
     let log = data.join("engine/0.jnl");
     let mut bytes = fs::read(&log).unwrap();
+    let torn = dirs.path().join("torn");
+    assert!(store("restore", &torn, Some(&copy)).0);
+    fs::write(torn.join("engine/0.jnl"), &bytes[..2_000]).unwrap();
+    let (good, said) = store("verify", &torn, None);
+    assert!(good && said.contains(" bytes of a torn end were cut off") && said.contains("torn is good"), "{said}");
+    let (good, said) = store("stats", &torn, None);
+    assert!(good && !said.contains("torn end"), "it is whole now: {said}");
     bytes[1_000] ^= 1;
     fs::write(&log, bytes).unwrap();
     let (good, said) = store("verify", &data, None);
     assert!(!good && said.contains("oyez store repair --data-dir"), "{said}");
     let (good, said) = store("repair", &data, None);
     assert!(good && said.contains("is good now") && data.join("damaged-1").is_dir(), "{said}");
+    assert!(said.contains("of the log could not be read") && said.contains("messages that are lost: 0"), "{said}");
     assert!(store("verify", &data, None).0);
     assert_eq!(members(&data).await, 49, "one batch was damaged");
 

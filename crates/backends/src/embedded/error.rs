@@ -12,6 +12,9 @@ pub(super) fn of(dir: &Path, error: fjall::Error) -> StoreError {
         fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => io(dir, &error),
         fjall::Error::Locked => StoreError::Locked { dir: dir.display().to_string() },
         fjall::Error::Poisoned => StoreError::Failed("an earlier write failed".to_owned()),
+        fjall::Error::Storage(LsmError::Unrecoverable) => {
+            damaged(dir, "a table is gone, or the list of tables cannot be read", "engine/keyspaces")
+        }
         fjall::Error::Storage(error) => damaged(dir, format!("{error:?}"), "a table"),
         fjall::Error::JournalRecovery(error) => damaged(dir, format!("{error:?}"), "the log"),
         other => damaged(dir, format!("{other:?}"), "the engine"),
@@ -39,9 +42,27 @@ pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
     }
 }
 
+/// The system's error, where a directory is to be made: until it is there, nothing in it can be damaged.
+pub(super) fn unmade(dir: &Path, error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            StoreError::NoDirectory { dir: dir.display().to_string(), reason: error.to_string() }
+        }
+        _ => io(dir, error),
+    }
+}
+
 /// Damage in a directory.
 pub(super) fn damaged(dir: &Path, what: impl Into<String>, place: impl Into<String>) -> StoreError {
     StoreError::Damaged { what: what.into(), place: place.into(), dir: dir.display().to_string() }
+}
+
+/// Damage that nothing can repair.
+pub(super) fn broken(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged { what, place, dir } => StoreError::Broken { what, place, dir },
+        other => other,
+    }
 }
 
 /// The directory's name in errors of records, which do not know it.

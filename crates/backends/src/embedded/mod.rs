@@ -30,8 +30,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::unconstrained;
 
-pub use self::backup::{copy, exists, verify};
+pub use self::backup::{Heard, copy, exists, verify};
 use self::open::Inode;
+pub use self::open::Torn;
 pub use self::repair::{Repaired, repair};
 use self::view::Now;
 use self::writer::{Job, QUEUE, Writer};
@@ -88,6 +89,7 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 pub struct Embedded {
     shared: Arc<Shared>,
+    torn: Option<Torn>,
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
@@ -102,12 +104,13 @@ impl Embedded {
     /// What is wrong with the directory. The end of a log that was being written when the machine stopped is cut off;
     /// other damage is not touched.
     pub fn open(dir: &Path, options: Options, runtime: Handle) -> Result<Self, StoreError> {
-        let shared = Arc::new(open::open(dir, options)?);
+        let mut torn = None;
+        let shared = Arc::new(open::open(dir, options, &mut |end| torn = Some(end))?);
         let counters = Counters::load(&Now(&shared), &shared.dir.display().to_string())?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let writer = Writer::new(Arc::clone(&shared), counters, jobs, options.keep_free).start()?;
         let readers = Arc::new(Semaphore::new(READERS));
-        Ok(Self { shared, queue: Some(queue), writer: Some(writer), readers, runtime })
+        Ok(Self { shared, torn, queue: Some(queue), writer: Some(writer), readers, runtime })
     }
 
     /// The same as a store.
@@ -121,6 +124,11 @@ impl Embedded {
         runtime: Handle,
     ) -> Result<EmbeddedStore, StoreError> {
         Ok(Ledger::new(Self::open(dir, options, runtime)?, settings))
+    }
+
+    /// The end of the log that was cut off when it was opened, if it was torn.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
     }
 
     /// Rewrites all tables, so that the disk holds nothing that is gone. Takes long.

@@ -1,7 +1,8 @@
 //! Opening a data directory: one process at a time, and only what is whole.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -57,27 +58,44 @@ pub(super) fn make(dir: &Path) -> io::Result<()> {
 
 /// Takes the directory for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    // Where it cannot be made there is nothing yet that could be damaged.
-    let failed = |problem: &io::Error| match problem.kind() {
-        ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
-            StoreError::NoDirectory { dir: dir.display().to_string(), reason: problem.to_string() }
-        }
-        _ => error::io(dir, problem),
-    };
-    make(dir).map_err(|problem| failed(&problem))?;
+    make(dir).map_err(|problem| error::unmade(dir, &problem))?;
     finished(dir)?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
-    let file = file.map_err(|problem| failed(&problem))?;
+    let file = file.map_err(|problem| error::unmade(dir, &problem))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.display().to_string() }),
-        Err(TryLockError::Error(problem)) => Err(failed(&problem)),
+        Err(TryLockError::Error(problem)) => Err(error::unmade(dir, &problem)),
     }
 }
 
-pub(super) fn open(dir: &Path, options: Options) -> Result<Shared, StoreError> {
+/// The end of a log that was cut off, because it was being written when the machine stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The log.
+    pub log: PathBuf,
+    /// Where it ends now.
+    pub at: u64,
+    /// How many bytes of the unfinished write there were.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, at, bytes } = self;
+        write!(
+            f,
+            "{bytes} bytes of a torn end were cut off {}, which ends at byte {at} now; what was not answered as stored \
+             may be in it. If no machine stopped while it wrote, something else has cut the log, and more is missing",
+            log.display()
+        )
+    }
+}
+
+/// Opens the store; `torn` hears of an end of the log that was cut off, also when the store does not open then.
+pub(super) fn open(dir: &Path, options: Options, torn: &mut dyn FnMut(Torn)) -> Result<Shared, StoreError> {
     let lock = lock(dir)?;
-    whole_logs(dir)?;
+    whole_logs(dir, torn)?;
     open_engine(dir, options, lock)
 }
 
@@ -105,16 +123,29 @@ pub(super) fn open_engine(dir: &Path, options: Options, lock: File) -> Result<Sh
     };
     // The engine panics on some damage of its own files.
     let opened = catch_unwind(AssertUnwindSafe(open));
-    let opened = opened
-        .map_err(|_| error::damaged(dir, "the engine cannot read its files", engine(dir).display().to_string()))?;
-    let (database, keyspace) = opened.map_err(|problem| error::of(dir, problem))?;
+    let opened =
+        opened.map_err(|_| error::damaged(dir, "the engine cannot read its files", engine(dir).display().to_string()));
+    // To repair it begins with opening it, so what does not open now is beyond that.
+    let (database, keyspace) =
+        opened.and_then(|opened| opened.map_err(|problem| error::of(dir, problem))).map_err(error::broken)?;
     let opened = inodes(dir).map_err(|problem| error::io(dir, &problem))?;
     Ok(Shared { keyspace, database, dir: dir.to_owned(), opened, _lock: lock })
 }
 
+/// Whether the engine's logs are gone. It has one on the disk before it makes the place of tables, and it removes none before
+/// there is the next: so somebody else did, and it would begin a new one without a word.
+pub(super) fn logs_are_gone(dir: &Path) -> io::Result<bool> {
+    let tables = engine(dir).join("keyspaces").join("1").join("current");
+    Ok(journal::files(&engine(dir))?.is_empty() && tables.try_exists()?)
+}
+
 /// Looks at the engine's logs before it does: it would cut one off at the first byte that it does not understand, with
 /// all that follows. A torn end is cut off here; anything else is damage.
-fn whole_logs(dir: &Path) -> Result<(), StoreError> {
+fn whole_logs(dir: &Path, torn: &mut dyn FnMut(Torn)) -> Result<(), StoreError> {
+    if logs_are_gone(dir).map_err(|problem| error::io(dir, &problem))? {
+        let what = "the log is gone, with what no table has yet; put it back, or a backup, before anything else";
+        return Err(error::damaged(dir, what, engine(dir).join("*.jnl").display().to_string()));
+    }
     let logs = journal::files(&engine(dir)).map_err(|problem| error::io(dir, &problem))?;
     for (index, log) in logs.iter().enumerate() {
         let found = journal::check(log).map_err(|problem| error::io(dir, &problem))?;
@@ -124,6 +155,7 @@ fn whole_logs(dir: &Path) -> Result<(), StoreError> {
             Found::Torn { at, bytes } if index + 1 == logs.len() => {
                 warn!(event = "store_torn", log = %log.display(), at, bytes, "cut off the unfinished end of the log");
                 journal::cut(log, at).map_err(|problem| error::io(dir, &problem))?;
+                torn(Torn { log: log.clone(), at, bytes });
             }
             // The engine had synced this log before it began the next.
             Found::Torn { at, .. } => return Err(error::damaged(dir, "a finished log has a damaged end", place(at))),

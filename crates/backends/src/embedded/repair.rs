@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use fjall::PersistMode;
 use oyez_hub::command::Level;
-use oyez_hub::store::{Engine as _, StoreError, View as _, mend};
+use oyez_hub::store::{Engine as _, Mended, StoreError, View as _, mend};
 use tokio::runtime::Handle;
 
 use super::journal::{self, Found};
-use super::open::{engine, lock, open_engine};
+use super::open::{engine, lock, logs_are_gone, open_engine};
 use super::view::Now;
 use super::{Embedded, Options, Shared, error};
 
@@ -19,12 +19,23 @@ use super::{Embedded, Options, Shared, error};
 pub struct Repaired {
     /// Bytes of the log that could not be read.
     pub log_bytes: u64,
+    /// Whether there was no log any more.
+    pub log_gone: bool,
     /// Whether tables could not be read everywhere.
     pub tables: bool,
-    /// Records that were written anew or taken away so that all agree again.
-    pub mended: usize,
+    /// How all was made to agree again, and how many messages there are.
+    pub mended: Mended,
     /// Where what was replaced is kept, if anything was.
     pub kept: Option<PathBuf>,
+}
+
+impl Repaired {
+    /// Whether there was nothing to repair.
+    #[must_use]
+    pub fn was_good(&self) -> bool {
+        let Mended { messages, .. } = self.mended;
+        *self == Self { mended: Mended { messages, ..Mended::default() }, ..Self::default() }
+    }
 }
 
 /// Repairs the store in `dir`; `progress` hears what is being done, and how much of it is.
@@ -40,6 +51,7 @@ pub async fn repair(
     let mut repaired = Repaired::default();
     let held = lock(dir)?;
     let aside = aside(dir)?;
+    repaired.log_gone = logs_are_gone(dir).map_err(|problem| error::io(dir, &problem))?;
     repair_logs(dir, &aside, &mut repaired).map_err(|problem| error::io(dir, &problem))?;
     let shared = open_engine(dir, options, held)?;
     let whole = whole(&shared, progress);

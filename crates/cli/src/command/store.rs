@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use oyez_backends::embedded::{self, Embedded, Options as Engine};
+use oyez_backends::embedded::{self, Embedded, Heard, Options as Engine, Torn};
 use oyez_hub::store::{Settings, Store, StoreError};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -65,14 +65,14 @@ enum Command {
     Stats {
         #[command(flatten)]
         place: Place,
-        /// Answer with one JSON object: {"records", "bytes", "window_ms", "id_bytes", "last"}
+        /// Answer with one JSON object: {"records", "bytes", "window_ms", "id_bytes", "last", "torn_bytes"}
         #[arg(long)]
         json: bool,
     },
     /// Read everything, and say what is damaged
     ///
     /// Every record's checksum is checked, and whether records agree with each other. Nothing is changed, but that a torn
-    /// end of the log is cut off, as at every start. Example: oyez store verify --data-dir /var/lib/oyez
+    /// end of the log is cut off, as at every start, and that is said. Example: oyez store verify --data-dir /var/lib/oyez
     Verify {
         #[command(flatten)]
         place: Place,
@@ -143,28 +143,36 @@ fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::new(format!("cannot start threads: {error}")))
 }
 
-fn open(place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Failure> {
+/// Says that the end of a log was cut off. That is no error: a server starts by itself then, too.
+fn tell_torn(torn: &Torn) {
+    say::problem(format_args!("{torn}."));
+}
+
+/// Opens the store, and says how much of its log was cut off, if its end was torn.
+fn open(place: &Place, runtime: &Runtime) -> Result<(Box<dyn Store>, u64), Failure> {
     if let (None, Some(Kind::Redis(url))) = (&place.data_dir, &place.store) {
         let store = keeping::redis(url, Settings::default(), runtime.handle())?;
         runtime.block_on(store.begun()).map_err(|error| refused(&error))?;
-        return Ok(Box::new(store));
+        return Ok((Box::new(store), 0));
     }
     let dir = place.dir("")?;
     embedded::exists(dir).map_err(|error| refused(&error))?;
     let store = Embedded::store(dir, Engine::default(), Settings::default(), runtime.handle().clone());
-    Ok(Box::new(store.map_err(|error| refused(&error))?))
+    let store = store.map_err(|error| refused(&error))?;
+    let torn = store.engine().torn().inspect(|torn| tell_torn(torn)).map_or(0, |torn| torn.bytes);
+    Ok((Box::new(store), torn))
 }
 
 fn stats(place: &Place, as_json: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let store = open(place, &runtime)?;
+    let (store, torn) = open(place, &runtime)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let stats = runtime.block_on(store.stats(now)).map_err(|error| refused(&error))?;
     if as_json {
         say::line(json!({
             "records": stats.records, "bytes": stats.bytes, "window_ms": stats.window, "id_bytes": stats.id_bytes,
-            "last": stats.last,
+            "last": stats.last, "torn_bytes": torn,
         }));
         return Ok(());
     }
@@ -189,9 +197,13 @@ fn verify(dir: &Path) -> Result<(), Failure> {
 fn read_all(dir: &Path, help: fmt::Arguments<'_>) -> Result<(), Failure> {
     let mut progress = Progress::new(true);
     let mut read = 0;
-    let damage = embedded::verify(dir, Engine::default(), &mut |records| {
-        read = records;
-        progress.show(|| format!("read {records} records"));
+    let damage = embedded::verify(dir, Engine::default(), &mut |heard| match heard {
+        Heard::Torn(torn) => tell_torn(&torn),
+        Heard::Records(records) => {
+            read = records;
+            progress.show(|| format!("read {records} records"));
+        }
+        Heard::Bytes(_) => {}
     });
     progress.clear();
     let damage = damage.map_err(|error| refused(&error))?;
@@ -224,9 +236,19 @@ fn repair(dir: &Path) -> Result<(), Failure> {
         }
         error => refused(&error),
     })?;
-    if done == embedded::Repaired::default() {
+    if done.was_good() {
         say::line(format_args!("{} was good.", dir.display()));
         return Ok(());
+    }
+    tell_repaired(&done);
+    say::line(format_args!("{} is good now.", dir.display()));
+    Ok(())
+}
+
+/// What was wrong, and what it has cost.
+fn tell_repaired(done: &embedded::Repaired) {
+    if done.log_gone {
+        say::line("the log is gone, with what no table had yet");
     }
     if done.log_bytes > 0 {
         say::line(format_args!("{} of the log could not be read", size(done.log_bytes)));
@@ -234,20 +256,29 @@ fn repair(dir: &Path) -> Result<(), Failure> {
     if done.tables {
         say::line("tables could not be read everywhere; what could is in new ones");
     }
-    if done.mended > 0 {
-        say::line(format_args!("records written anew, or taken away because they led nowhere: {}", done.mended));
+    let mended = &done.mended;
+    if mended.written + mended.removed > 0 {
+        say::line(format_args!("records written anew: {}", mended.written));
+        say::line(format_args!("records taken away, unreadable or leading nowhere: {}", mended.removed));
     }
-    if let Some(kept) = done.kept {
+    say::line(format_args!("messages in inboxes and channels: {} are there", mended.messages));
+    if !done.log_gone || mended.lost > 0 {
+        say::line(format_args!(
+            "messages that are lost: {}, as far as what is left tells; there may be more of which nothing is left",
+            mended.lost
+        ));
+    }
+    if let Some(kept) = &done.kept {
         say::line(format_args!("what was replaced is in {}", kept.display()));
     }
-    say::line(format_args!("{} is good now.", dir.display()));
-    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<u64, Failure> {
     let mut progress = Progress::new(true);
-    let copied = embedded::copy(from, to, Engine::default(), &mut |bytes| {
-        progress.show(|| format!("copied {}", size(bytes)));
+    let copied = embedded::copy(from, to, Engine::default(), &mut |heard| match heard {
+        Heard::Torn(torn) => tell_torn(&torn),
+        Heard::Bytes(bytes) => progress.show(|| format!("copied {}", size(bytes))),
+        Heard::Records(_) => {}
     });
     progress.clear();
     let to_shown = to.display();

@@ -182,6 +182,11 @@ impl<'a> Transaction<'a> {
         self.writes.len()
     }
 
+    /// How many records it removes.
+    pub(crate) fn removals(&self) -> usize {
+        self.writes.values().filter(|written| written.is_none()).count()
+    }
+
     /// Gives no place up to `last` again.
     pub(crate) fn reserve(&mut self, last: Seq) {
         if self.counters.next < last {

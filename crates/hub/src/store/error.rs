@@ -88,6 +88,14 @@ pub enum StoreError {
         /// The directory.
         dir: String,
     },
+    /// A place for a copy that is within what is to be copied.
+    #[error("{dir} is in {of}, which is to be copied; name a directory outside it, best on another disk")]
+    Inside {
+        /// The directory.
+        dir: String,
+        /// The one that it is in.
+        of: String,
+    },
     /// Another process has it.
     #[error("{dir} is in use by another process; stop that one, or choose another --data-dir")]
     Locked {
@@ -112,6 +120,19 @@ pub enum StoreError {
     /// Bytes are not what was written.
     #[error("the store is damaged: {what} ({place}); stop the server and run: oyez store repair --data-dir {dir}")]
     Damaged {
+        /// What is wrong.
+        what: String,
+        /// Where.
+        place: String,
+        /// The data directory.
+        dir: String,
+    },
+    /// The engine cannot open its files, which is where mending would begin.
+    #[error(
+        "the store is damaged: {what} ({place}), which nothing can repair; move {dir} away, and bring back a backup: \
+         oyez store restore --data-dir {dir} BACKUP"
+    )]
+    Broken {
         /// What is wrong.
         what: String,
         /// Where.
@@ -165,10 +186,11 @@ impl StoreError {
             Self::Missing { .. } => "missing",
             Self::Unfinished { .. } => "unfinished",
             Self::NotEmpty { .. } => "not_empty",
+            Self::Inside { .. } => "inside",
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer_version",
             Self::Unmended => "unmended",
-            Self::Damaged { .. } => "damaged",
+            Self::Damaged { .. } | Self::Broken { .. } => "damaged",
             Self::Failed(_) => "failed",
             Self::Server { word, .. } => word,
             Self::ServerFull { .. } => "server_full",

@@ -42,6 +42,21 @@ pub fn is_head(key: &[u8]) -> bool {
 }
 
 impl Table {
+    /// What its records are, for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Meta => "accounts",
+            Self::Entry => "messages",
+            Self::Head => "heads of inboxes and channels",
+            Self::Id => "ids",
+            Self::Receipt => "receipts",
+            Self::Member => "members of channels",
+            Self::Joined => "channels of users",
+            Self::Scheduled => "messages that are not due yet",
+            Self::Expiry => "expiries",
+        }
+    }
+
     pub(crate) const ALL: [Self; 9] = [
         Self::Meta,
         Self::Entry,
@@ -222,7 +237,7 @@ impl<'a> Parts<'a> {
     }
 
     fn damaged(&self) -> StoreError {
-        StoreError::damaged("a key that cannot be read", show(self.whole))
+        StoreError::damaged("a key that cannot be read", raw(self.whole))
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], StoreError> {
@@ -255,7 +270,77 @@ impl<'a> Parts<'a> {
 
 /// A key for people.
 pub(crate) fn show(key: &[u8]) -> String {
+    words(key).unwrap_or_else(|_| raw(key))
+}
+
+/// A key that cannot be read.
+fn raw(key: &[u8]) -> String {
+    format!("record {}", key.escape_ascii())
+}
+
+/// What a key names.
+fn words(key: &[u8]) -> Result<String, StoreError> {
+    let mut parts = Parts::of(key);
     let table = key.first().and_then(|byte| Table::ALL.into_iter().find(|table| *table as u8 == *byte));
-    let rest = key.get(1..).unwrap_or_default().escape_ascii();
-    table.map_or_else(|| format!("record {}", key.escape_ascii()), |table| format!("{table:?} {rest}"))
+    Ok(match table.ok_or_else(|| parts.damaged())? {
+        Table::Meta => format!("account {}", parts.name()?),
+        Table::Entry => {
+            let (app, target) = (parts.name()?, parts.target()?);
+            format!("message {} of {target} (app {app})", parts.number()?)
+        }
+        Table::Head => {
+            let (app, target) = (parts.name()?, parts.target()?);
+            format!("head of {target} (app {app})")
+        }
+        Table::Id => {
+            let app = parts.name()?;
+            format!("id {} (app {app})", parts.name()?)
+        }
+        Table::Receipt => {
+            let (app, target, seq) = (parts.name()?, parts.target()?, parts.number()?);
+            format!("receipt of message {seq} of {target} by user {} (app {app})", parts.name()?)
+        }
+        Table::Member => {
+            let (app, channel) = (parts.name()?, parts.name()?);
+            format!("member {} of channel {channel} (app {app})", parts.name()?)
+        }
+        Table::Joined => {
+            let (app, user) = (parts.name()?, parts.name()?);
+            format!("channel {} of user {user} (app {app})", parts.name()?)
+        }
+        Table::Scheduled => format!("message {1} that is due at {0} ms", parts.number()?, parts.number()?),
+        Table::Expiry => {
+            let (at, app, target) = (parts.number()?, parts.name()?, parts.target()?);
+            format!("expiry at {at} ms of message {} of {target} (app {app})", parts.number()?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, entry, expiry, id, joined, receipt, scheduled, show};
+
+    #[test]
+    fn keys_are_told_in_words() {
+        let ann = Target::User("ann".into());
+        assert_eq!(show(entry("desk", &ann, 7).bytes()), "message 7 of user ann (app desk)");
+        assert_eq!(show(id("desk", "m-1").bytes()), "id m-1 (app desk)");
+        let seventh = "0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_eq!(show(id("desk", seventh).bytes()), format!("id {seventh} (app desk)"));
+        let ops = Target::Channel("ops".into());
+        let read = receipt("desk", &ops, 7, "bob");
+        assert_eq!(show(read.bytes()), "receipt of message 7 of channel ops by user bob (app desk)");
+        assert_eq!(show(joined("desk", "bob", "ops").bytes()), "channel ops of user bob (app desk)");
+        assert_eq!(show(scheduled(5, 7).bytes()), "message 7 that is due at 5 ms");
+        assert_eq!(show(expiry(5, "desk", &ann, 7).bytes()), "expiry at 5 ms of message 7 of user ann (app desk)");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_told_as_it_is() {
+        let whole = entry("desk", &Target::User("ann".into()), 7);
+        let cut = &whole.bytes()[..6];
+        assert!(show(cut).starts_with("record \\x02"), "{}", show(cut));
+        assert_eq!(show(b""), "record ");
+        assert_eq!(show(b"\xff"), "record \\xff");
+    }
 }

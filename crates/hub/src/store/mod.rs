@@ -32,7 +32,7 @@ pub use chronicle::{Chronicle, Recalled, Saying};
 pub use engine::{Counters, Each, Engine, Size, Transaction, View, Writes};
 pub use error::StoreError;
 pub use key::{check as check_name, is_head};
-pub use ledger::{Ledger, Settings, mend, verify};
+pub use ledger::{Ledger, Mended, Settings, mend, verify};
 pub use memory::Memory;
 pub use message::{
     Audience, Bound, Change, Damage, Deleted, Found, Gone, Item, Marked, Message, Outcome, Owner, Page, Put, Query,

@@ -118,13 +118,28 @@ async fn what_is_lost_is_told_and_mended() {
     lose.await.unwrap();
     assert!(store.verify().await.unwrap().len() >= 4);
     let (mended, _) = store.engine().write(Level::Stored, mend).await.unwrap();
-    assert_eq!(mended, 4);
+    assert_eq!((mended.written, mended.removed, mended.messages, mended.lost), (4, 0, 3, 0));
     assert_eq!(store.verify().await.unwrap(), []);
     assert_eq!(waiting(&store, &ann(), NOW).await, "1 3");
     assert_eq!(store.put(put("1", &[user("ann")]), NOW).await.unwrap().outcome, Outcome::Duplicate);
     store.mark(&ann(), Which::Ids(vec!["1".into()]), State::Delivered, NOW).await.unwrap();
     assert_eq!(store.release(9, NOW + 1).await.unwrap().len(), 1);
     assert_eq!(waiting(&store, &ann(), NOW + 1).await, "3 4");
+}
+
+#[tokio::test]
+async fn messages_that_are_lost_are_counted() {
+    let store = MemoryStore::default();
+    give(&store, &["1", "2", "3"]).await;
+    let lose = store.engine().write(Level::Stored, |transaction| {
+        transaction.remove(key::entry("app", &user("ann"), 2));
+        Ok(())
+    });
+    lose.await.unwrap();
+    let told: Vec<String> = store.verify().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["head of user ann (app app): 2 entries are there, 3 should be"]);
+    let (mended, _) = store.engine().write(Level::Stored, mend).await.unwrap();
+    assert_eq!((mended.messages, mended.lost), (2, 1));
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Copies, and where there is nothing to copy.
 
 use std::fs;
+use std::path::Path;
 
 use oyez_hub::store::{Settings, StoreError};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::damage::{fill, read};
-use crate::embedded::{Embedded, Options, copy, exists, repair, verify};
+use crate::embedded::{Embedded, Heard, Options, copy, exists, repair, verify};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_as_good() {
@@ -17,9 +18,9 @@ async fn a_copy_is_as_good() {
     let whole = read(&store).await.unwrap();
     assert!(matches!(copy(&first, &second, Options::default(), &mut |_| {}), Err(StoreError::Locked { .. })));
     drop(store);
-    let mut heard = 0;
-    let bytes = copy(&first, &second, Options::default(), &mut |bytes| heard = bytes).unwrap();
-    assert!(bytes > 0 && heard == bytes);
+    let mut heard = None;
+    let bytes = copy(&first, &second, Options::default(), &mut |now| heard = Some(now)).unwrap();
+    assert!(bytes > 0 && heard == Some(Heard::Bytes(bytes)));
     assert_eq!(verify(&second, Options::default(), &mut |_| {}).unwrap(), []);
     let store = Embedded::store(&second, Options::default(), Settings::default(), Handle::current()).unwrap();
     assert_eq!(read(&store).await.unwrap(), whole);
@@ -40,7 +41,11 @@ async fn a_copy_that_was_not_finished_is_no_store() {
     // Nothing can be read there, so that the copy ends in the middle.
     let trap = whole.join("engine").join("trap");
     std::os::unix::fs::symlink("nowhere", &trap).unwrap();
-    copy(&whole, &half, Options::default(), &mut |_| {}).unwrap_err();
+    let ended = copy(&whole, &half, Options::default(), &mut |_| {});
+    assert!(
+        ended.unwrap_err().to_string().contains(whole.to_str().unwrap()),
+        "the one that could not be read is named"
+    );
     fs::remove_file(&trap).unwrap();
     let unfinished =
         |said: Result<(), StoreError>| assert!(matches!(said, Err(StoreError::Unfinished { .. })), "{said:?}");
@@ -53,6 +58,29 @@ async fn a_copy_that_was_not_finished_is_no_store() {
     fs::remove_dir_all(&half).unwrap();
     copy(&whole, &half, Options::default(), &mut |_| {}).unwrap();
     assert_eq!(verify(&half, Options::default(), &mut |_| {}).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_made_outside_and_where_it_can_be() {
+    let dirs = TempDir::new().unwrap();
+    let (store, file) = (dirs.path().join("store"), dirs.path().join("file"));
+    drop(fill(&store).await);
+    fs::write(&file, "").unwrap();
+    let copy = |to: &Path| copy(&store, to, Options::default(), &mut |_| {});
+    for inside in ["", "in", "engine/in/deeper", "../store/in", "new/../in"] {
+        let said = copy(&store.join(inside));
+        assert!(matches!(said, Err(StoreError::Inside { .. })), "{inside}: {said:?}");
+    }
+    assert!(!fs::exists(store.join("in")).unwrap() && !fs::exists(store.join("new")).unwrap(), "nothing is made there");
+    let nowhere = Path::new("/proc/nowhere/below");
+    for place in [nowhere, &file, &file.join("below")] {
+        let said = copy(place);
+        assert!(matches!(said, Err(StoreError::NoDirectory { .. })), "{}: {said:?}", place.display());
+        let served = Embedded::store(place, Options::default(), Settings::default(), Handle::current());
+        assert!(matches!(served, Err(StoreError::NoDirectory { .. })), "as the server says it");
+    }
+    assert_eq!(verify(&store, Options::default(), &mut |_| {}).unwrap(), []);
+    copy(&dirs.path().join("store-2")).unwrap();
 }
 
 #[cfg(unix)]

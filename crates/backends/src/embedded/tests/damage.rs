@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use crate::embedded::journal::{Found, check, files};
-use crate::embedded::{Embedded, EmbeddedStore, Options, repair};
+use crate::embedded::{Embedded, EmbeddedStore, Heard, Options, repair, verify};
 
 const NOW: u64 = 1_700_000_000_000;
 const MESSAGES: usize = 60;
@@ -114,6 +114,75 @@ async fn a_torn_end_starts_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_torn_end_is_told_by_whoever_cuts_it_off() {
+    let (dir, bytes) = in_the_log().await;
+    let half = &bytes[..bytes.len() / 2];
+    let torn = || {
+        let torn = TempDir::new().unwrap();
+        copy(dir.path(), torn.path());
+        fs::write(log_of(torn.path()), half).unwrap();
+        torn
+    };
+    let serves = torn();
+    let store = open(serves.path()).unwrap();
+    let told = store.engine().torn().cloned().unwrap();
+    assert_eq!(told.at + told.bytes, half.len() as u64);
+    drop(store);
+    let mut heard = Vec::new();
+    let mut hear = |now| {
+        if let Heard::Torn(torn) = now {
+            heard.push((torn.at, torn.bytes));
+        }
+    };
+    let (checked, copied, to) = (torn(), torn(), TempDir::new().unwrap());
+    assert_eq!(verify(checked.path(), Options::default(), &mut hear).unwrap(), []);
+    crate::embedded::copy(copied.path(), to.path(), Options::default(), &mut hear).unwrap();
+    assert_eq!(verify(to.path(), Options::default(), &mut hear).unwrap(), []);
+    assert_eq!(heard, [(told.at, told.bytes); 2], "each once, and of the copy nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_gone_is_told_and_only_repair_goes_on_without() {
+    let dir = TempDir::new().unwrap();
+    drop(open(dir.path()).unwrap());
+    drop(open(dir.path()).expect("a store that nothing was put into is not taken for one"));
+    drop(fill(dir.path()).await);
+    let log = log_of(dir.path());
+    let aside = dir.path().join("aside");
+    fs::rename(&log, &aside).unwrap();
+    let told = |said: Result<(), StoreError>| {
+        let error = said.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }) && error.to_string().contains("log is gone"), "{error}");
+    };
+    told(open(dir.path()).map(drop));
+    told(verify(dir.path(), Options::default(), &mut |_| {}).map(drop));
+    fs::rename(&aside, &log).unwrap();
+    assert_eq!(read(&open(dir.path()).unwrap()).await.unwrap().len(), MESSAGES, "nothing was touched");
+    fs::remove_file(&log).unwrap();
+    let done = repair(dir.path(), Options::default(), Handle::current(), &mut |_, _| {}).await.unwrap();
+    assert!(done.log_gone, "{done:?}");
+    assert!(read(&open(dir.path()).unwrap()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_gone_is_beyond_repair() {
+    let dir = TempDir::new().unwrap();
+    let store = fill(dir.path()).await;
+    store.engine().compact().unwrap();
+    drop(store);
+    fs::remove_file(tables(dir.path()).pop().unwrap()).unwrap();
+    let beyond = |said: Result<(), StoreError>| {
+        let error = said.unwrap_err();
+        assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("oyez store restore") && !said.contains("oyez store repair"), "{said}");
+    };
+    beyond(open(dir.path()).map(drop));
+    beyond(verify(dir.path(), Options::default(), &mut |_| {}).map(drop));
+    beyond(repair(dir.path(), Options::default(), Handle::current(), &mut |_, _| {}).await.map(drop));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_in_the_log_is_told_and_the_rest_is_saved() {
     let (dir, bytes) = in_the_log().await;
     let (mut told, mut torn) = (0, 0);
@@ -187,7 +256,7 @@ async fn a_flipped_byte_in_a_table_is_told_and_the_rest_is_saved() {
                 assert!(found.is_err() || !damage.is_empty() || found.unwrap() == whole, "byte {at}: silently other");
                 !damage.is_empty()
             }
-            Err(StoreError::Damaged { .. }) => true,
+            Err(StoreError::Damaged { .. } | StoreError::Broken { .. }) => true,
             Err(error) => panic!("byte {at}: {error}"),
         };
         told += usize::from(damage);

@@ -10,15 +10,28 @@ use crate::store::key::{self, Key, Parts, Table};
 use crate::store::message::{Message, Seq, Target};
 use crate::store::record::{Head, IdRecord, Progress, Receipt, Waiting, decode_owned, read_message};
 
-/// Mends all records; returns how many were changed.
+/// What was mended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Records that were written anew.
+    pub written: usize,
+    /// Records that went, since they could not be read or led nowhere.
+    pub removed: usize,
+    /// Messages that are there, one for each inbox or channel that it is in.
+    pub messages: u64,
+    /// Messages that are not there, though their inbox or channel counts them.
+    pub lost: u64,
+}
+
+/// Mends all records.
 ///
 /// A member of whom only the roster is left gets all of their channel's messages again: too many rather than too few.
 ///
 /// # Errors
 /// What the engine says.
-pub fn mend(transaction: &mut Transaction<'_>) -> Result<usize, StoreError> {
+pub fn mend(transaction: &mut Transaction<'_>) -> Result<Mended, StoreError> {
     let view = transaction.before();
-    let mut mend = Mend { transaction, last: 0, current: None };
+    let mut mend = Mend { transaction, last: 0, current: None, mended: Mended::default() };
     for table in Table::ALL {
         view.walk(&Key::of(table).below(), false, &mut |key, bytes| {
             if mend.record(table, key, bytes).is_err() {
@@ -28,9 +41,11 @@ pub fn mend(transaction: &mut Transaction<'_>) -> Result<usize, StoreError> {
         })?;
         mend.end_of_target()?;
     }
-    let last = mend.last;
+    let (last, mut mended) = (mend.last, mend.mended);
     transaction.reserve(last);
-    Ok(transaction.changes())
+    mended.removed = transaction.removals();
+    mended.written = transaction.changes() - mended.removed;
+    Ok(mended)
 }
 
 struct Mend<'t, 'v> {
@@ -39,6 +54,7 @@ struct Mend<'t, 'v> {
     last: Seq,
     /// The target whose entries are being read.
     current: Option<Run>,
+    mended: Mended,
 }
 
 struct Run {
@@ -60,6 +76,7 @@ impl Mend<'_, '_> {
                 let mut head: Head = decode_owned(key, bytes)?;
                 let (app, target) = (parts.name()?, parts.target()?);
                 if head.count > 0 && self.is_empty(app, &target)? {
+                    self.mended.lost += u64::from(head.count);
                     head.count = 0;
                     self.transaction.put(key::head(app, &target), &head);
                 }
@@ -158,6 +175,8 @@ impl Mend<'_, '_> {
         let Some(Run { app, target, first, last, count }) = self.current.take() else { return Ok(()) };
         let key = key::head(&app, &target);
         let known: Option<Head> = get(self.transaction, &key).ok().flatten();
+        self.mended.messages += u64::from(count);
+        self.mended.lost += u64::from(known.map_or(0, |head| head.count.saturating_sub(count)));
         if known.is_some_and(|head| head.count == count && head.first <= first && head.last >= last) {
             return Ok(());
         }

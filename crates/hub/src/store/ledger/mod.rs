@@ -23,7 +23,7 @@ use super::message::{
 };
 use crate::command::Level;
 
-pub use mend::mend;
+pub use mend::{Mended, mend};
 pub use verify::verify;
 
 /// What is the same for all apps of a store.

@@ -12,7 +12,7 @@ use crate::store::record::{Head, IdRecord, Progress, Receipt, Waiting, decode_ow
 /// So many are told; more tell nothing new.
 const TOLD: usize = 1_000;
 
-/// Reads every record; `progress` hears after each thousand how many were read.
+/// Reads every record; `progress` hears after each thousand, and at the end, how many were read.
 ///
 /// # Errors
 /// None but what cannot be told as damage.
@@ -23,7 +23,16 @@ pub fn verify(view: &dyn View, progress: &mut dyn FnMut(u64)) -> Result<Vec<Dama
         check.table(table, &range, progress);
         check.end_of_target();
     }
+    progress(check.read);
     Ok(check.damage)
+}
+
+/// What is wrong, without what to do: that is said once, behind all.
+fn said(error: StoreError) -> String {
+    match error {
+        StoreError::Damaged { what, .. } => what,
+        other => other.to_string(),
+    }
 }
 
 struct Check<'a> {
@@ -49,12 +58,14 @@ impl Check<'_> {
                 progress(self.read);
             }
             if let Err(error) = self.record(table, key, bytes) {
-                self.tell(show(key), error.to_string());
+                self.tell(show(key), said(error));
             }
             Ok(ControlFlow::Continue(()))
         });
         if let Err(error) = walked {
-            self.tell(format!("{table:?}"), error.to_string());
+            // How many entries it has behind that nobody knows.
+            self.current = None;
+            self.tell(table.words(), format!("not all can be read: {}", said(error)));
         }
     }
 
@@ -131,7 +142,7 @@ impl Check<'_> {
                 let known = head.map_or(0, |head| head.count);
                 self.tell(show(key.bytes()), format!("{count} entries are there, {known} should be"));
             }
-            Err(error) => self.tell(show(key.bytes()), error.to_string()),
+            Err(error) => self.tell(show(key.bytes()), said(error)),
         }
     }
 
