@@ -6,7 +6,7 @@ use std::path::{self, Path};
 
 use oyez_hub::store::{Damage, StoreError, verify as verify_records};
 
-use super::open::{Torn, UNFINISHED, engine, finished, lock, make, open};
+use super::open::{Torn, UNFINISHED, engine, finished, lock, make, open, replacement};
 use super::view::Moment;
 use super::{Options, error};
 
@@ -76,6 +76,7 @@ pub fn exists(dir: &Path) -> Result<(), StoreError> {
     finished(dir)?;
     match fs::metadata(engine(dir)) {
         Ok(found) if found.is_dir() => Ok(()),
+        _ if replacement(dir).is_some() => Ok(()),
         // It is the server's user's own: nobody else can tell what is in it.
         Err(problem) if problem.kind() == io::ErrorKind::PermissionDenied => Err(error::io(dir, &problem)),
         _ => Err(StoreError::Missing { dir: dir.display().to_string() }),

@@ -33,6 +33,26 @@ pub(super) fn finished(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// What a repair has saved is in here until it takes the engine's place.
+pub(super) const FRESH: &str = "engine.new";
+
+/// It is in there once all is saved.
+pub(super) const WHOLE: &str = "whole";
+
+/// What a repair has saved, if it was ended when that was about to take the engine's place.
+pub(super) fn replacement(dir: &Path) -> Option<PathBuf> {
+    let fresh = dir.join(FRESH);
+    let is_next = !engine(dir).exists() && fresh.join(WHOLE).exists() && engine(&fresh).exists();
+    is_next.then_some(fresh)
+}
+
+/// What a repair has saved takes the engine's place, which is free.
+pub(super) fn replace(dir: &Path, fresh: &Path) -> io::Result<()> {
+    fs::rename(engine(fresh), engine(dir))?;
+    File::open(dir)?.sync_all()?;
+    fs::remove_dir_all(fresh)
+}
+
 /// A file or a directory, whatever it is called: the device and the number there.
 pub(super) type Inode = (u64, u64);
 
@@ -63,7 +83,10 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
     let file = file.map_err(|problem| error::unmade(dir, &problem))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            let done = replacement(dir).map_or(Ok(()), |fresh| replace(dir, &fresh));
+            done.map(|()| file).map_err(|problem| error::io(dir, &problem))
+        }
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.display().to_string() }),
         Err(TryLockError::Error(problem)) => Err(error::unmade(dir, &problem)),
     }

@@ -1,6 +1,6 @@
 //! Saving what can be read of a damaged store. What is replaced stays beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use oyez_hub::store::{Engine as _, Mended, StoreError, View as _, mend};
 use tokio::runtime::Handle;
 
 use super::journal::{self, Found};
-use super::open::{engine, lock, logs_are_gone, open_engine};
+use super::open::{FRESH, WHOLE, engine, lock, logs_are_gone, open_engine, replace};
 use super::view::Now;
 use super::{Embedded, Options, Shared, error};
 
@@ -57,14 +57,17 @@ pub async fn repair(
     let whole = whole(&shared, progress);
     if !whole {
         repaired.tables = true;
-        let fresh = dir.join("engine.new");
+        let fresh = dir.join(FRESH);
         let shared = salvage(shared, &fresh, options, progress)?;
         drop(shared);
         let _lock = lock(dir)?;
-        let moved = fs::create_dir_all(&aside)
+        // Should this end between two steps, whoever opens the directory next takes the last one.
+        let moved = File::create(fresh.join(WHOLE))
+            .and_then(|whole| whole.sync_all())
+            .and_then(|()| File::open(&fresh)?.sync_all())
+            .and_then(|()| fs::create_dir_all(&aside))
             .and_then(|()| fs::rename(engine(dir), aside.join("engine")))
-            .and_then(|()| fs::rename(engine(&fresh), engine(dir)))
-            .and_then(|()| fs::remove_dir_all(&fresh));
+            .and_then(|()| replace(dir, &fresh));
         moved.map_err(|problem| error::io(dir, &problem))?;
     } else {
         drop(shared);
@@ -93,7 +96,9 @@ fn repair_logs(dir: &Path, aside: &Path, repaired: &mut Repaired) -> std::io::Re
         let saved = log.with_extension("saved");
         repaired.log_bytes += journal::save(&log, &saved)?;
         let name = log.file_name().unwrap_or_default();
-        fs::rename(&log, aside.join(name))?;
+        // So that there is one whenever this ends. Not every file system has two names for a file.
+        let kept = aside.join(name);
+        fs::hard_link(&log, &kept).or_else(|_| fs::copy(&log, &kept).map(drop))?;
         fs::rename(&saved, &log)?;
     }
     Ok(())

@@ -183,6 +183,21 @@ async fn a_table_that_is_gone_is_beyond_repair() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_was_ended_at_its_last_step_takes_it_when_the_store_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let all = read(&fill(dir.path()).await).await.unwrap();
+    let (engine, fresh) = (dir.path().join("engine"), dir.path().join("engine.new"));
+    fs::create_dir(&fresh).unwrap();
+    fs::rename(&engine, fresh.join("engine")).unwrap();
+    let missing = |said: Result<_, StoreError>| assert!(matches!(said, Err(StoreError::Missing { .. })), "{said:?}");
+    missing(verify(dir.path(), Options::default(), &mut |_| {}));
+    fs::write(fresh.join("whole"), "").unwrap();
+    assert_eq!(verify(dir.path(), Options::default(), &mut |_| {}), Ok(Vec::new()));
+    assert!(engine.exists() && !fresh.exists());
+    assert_eq!(read(&open(dir.path()).unwrap()).await.unwrap(), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_in_the_log_is_told_and_the_rest_is_saved() {
     let (dir, bytes) = in_the_log().await;
     let (mut told, mut torn) = (0, 0);
