@@ -155,10 +155,11 @@ impl Shard {
         new
     }
 
-    /// Takes a member out of a channel; returns whether it was there.
+    /// Takes a member that stays out of a channel; returns whether it was there.
     pub(crate) fn leave(&self, member: &Member, channel: Key<'_>) -> bool {
-        let Some(place) = member.channels.borrow_mut().remove(channel) else { return false };
-        self.hub.channels().leave(channel, self.id);
+        if !self.part(member, channel) {
+            return false;
+        }
         if let Some(trail) = &member.trail {
             let position = self.mark(member.app).map_or(0, |mark| mark.position);
             trail.left(channel.name, position);
@@ -166,6 +167,13 @@ impl Shard {
         if let Some(inbox) = member.inbox.as_ref().filter(|_| is_roster(channel.name)) {
             inbox.turn();
         }
+        true
+    }
+
+    /// Takes a member out of a channel, with nothing noted for it; returns whether it was there.
+    fn part(&self, member: &Member, channel: Key<'_>) -> bool {
+        let Some(place) = member.channels.borrow_mut().remove(channel) else { return false };
+        self.hub.channels().leave(channel, self.id);
         let moved = self.rooms.borrow_mut().remove(channel, place);
         if let Some(other) = moved.and_then(|slot| self.member_at(slot)) {
             other.channels.borrow_mut().moved(channel, place);
@@ -189,7 +197,7 @@ impl Shard {
         }
         let channels = member.channels.borrow().names();
         for name in &channels {
-            self.leave(member, self.key(member.app, name));
+            self.part(member, self.key(member.app, name));
         }
         member.forgive();
         self.close_inbox(&app, member);
