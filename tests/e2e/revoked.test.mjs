@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { connect, connected, serve, token } from './harness.mjs';
 import { directory } from './keeping.mjs';
 import { redis } from './redis.mjs';
+import { now } from './stage.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
 
@@ -29,15 +30,14 @@ for (const [name, store] of Object.entries(STORES)) {
     const start = () => serve(CONFIG, { args });
     let server = await start();
     t.after(() => server.stop());
-    const now = Math.floor(Date.now() / 1000);
-    const revoke = async (what, until = now + 3_600) => {
+    const revoke = async (what, until = now() + 3_600) => {
       const { status, text } = await server.api('/api/v1/revoke', { body: { ...what, until } });
       assert.equal(status, 200, text);
     };
     await revoke({ token_id: 'stolen' });
     await revoke({ user: 'eve' });
-    await revoke({ user: 'bob', issued_before: now + 60 });
-    await revoke({ user: 'tim' }, now + 1);
+    await revoke({ user: 'bob', issued_before: now() + 60 });
+    await revoke({ user: 'tim' }, now() + 2); // at least a whole second to come
     server.child.kill('SIGKILL');
     await server.exited;
     server = await start();
