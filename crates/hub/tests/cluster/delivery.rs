@@ -1,96 +1,25 @@
-//! Two nodes on one bus, each with a shard that the test plays.
-
-#![allow(clippy::panic, reason = "a test")]
-
-mod common;
+//! What one node says is heard, asked and told on another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use oyez_protocol::message::Args;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use oyez_hub::Hub;
 use oyez_hub::address::Address;
-use oyez_hub::app::App;
-use oyez_hub::broker::{Broker, Bus, Said, Seat};
+use oyez_hub::broker::{Broker, Said};
 use oyez_hub::command::{Acked, Command, Control, Mail, Outcome, Publish, Select, SocketInfo};
 use oyez_hub::delivery::AckReport;
 use oyez_hub::policy::Identity;
 use oyez_hub::recovery::{Ghost, Mark, Wanted};
 
-use common::{APP, remembering};
-
-struct Node {
-    hub: Hub,
-    mail: mpsc::UnboundedReceiver<Mail>,
-    seat: Arc<Seat>,
-}
-
-impl Node {
-    async fn serving(app: App, bus: &Bus) -> Self {
-        let (sender, mail) = mpsc::unbounded_channel();
-        let hub = Hub::new(vec![app], vec![sender], Handle::current());
-        let (seat, inlet) = bus.join();
-        let broker: Arc<dyn Broker> = seat.clone();
-        hub.join_cluster(&broker, inlet, None);
-        Self { hub, mail, seat }
-    }
-
-    async fn join(&self, channel: &str) {
-        self.hub.channels().join(self.hub.channels().key(APP, &channel.into()), 0);
-        self.hub.reach().await;
-    }
-
-    fn leave(&self, channel: &str) {
-        self.hub.channels().leave(self.hub.channels().key(APP, &channel.into()), 0);
-    }
-
-    async fn publish(&self, to: &[&str], event: &str) {
-        let publish = Publish::new(to.iter().map(ToString::to_string).collect(), event, Args::one(&event));
-        self.hub.execute(APP, Command::Publish(publish)).await.expect("published");
-    }
-
-    async fn mail(&mut self) -> Mail {
-        timeout(Duration::from_secs(10), self.mail.recv()).await.expect("in time").expect("a hub")
-    }
-
-    /// The event of the next delivery; what it says is the event's name.
-    async fn heard(&mut self) -> String {
-        let Mail::Deliver(delivery) = self.mail().await else { panic!("a control") };
-        assert_eq!(delivery.args.text(), format!("{:?}", &*delivery.event));
-        delivery.event.to_string()
-    }
-
-    /// Waits until it knows so many others.
-    async fn knows(&self, count: usize) {
-        let known = async {
-            while self.hub.cluster().expect("a cluster").others() != count {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), known).await.expect("in time");
-    }
-}
-
-async fn two() -> (Node, Node) {
-    two_of(|| App::embedded(APP, "app", "/")).await
-}
-
-async fn two_of(app: impl Fn() -> App) -> (Node, Node) {
-    let bus = Bus::default();
-    let (a, b) = (Node::serving(app(), &bus).await, Node::serving(app(), &bus).await);
-    a.knows(1).await;
-    b.knows(1).await;
-    (a, b)
-}
+use crate::node::{APP, Node, plain, remembering};
 
 #[tokio::test]
 async fn what_one_node_says_the_members_of_the_others_hear_once_and_in_order() {
-    let (mut a, mut b) = two().await;
+    let (mut a, mut b) = Node::two(plain).await;
     a.join("room").await;
     b.join("room").await;
     b.join("hall").await;
@@ -115,7 +44,7 @@ async fn what_one_node_says_the_members_of_the_others_hear_once_and_in_order() {
 
 #[tokio::test]
 async fn everybody_is_told_everywhere() {
-    let (a, mut b) = two().await;
+    let (a, mut b) = Node::two(plain).await;
     b.join("*").await;
     a.publish(&["*"], "all").await;
     assert_eq!(b.heard().await, "all");
@@ -123,7 +52,7 @@ async fn everybody_is_told_everywhere() {
 
 #[tokio::test]
 async fn acknowledgements_come_from_all_nodes() {
-    let (mut a, mut b) = two().await;
+    let (mut a, mut b) = Node::two(plain).await;
     a.join("room").await;
     b.join("room").await;
     let asking = a.hub.clone();
@@ -161,7 +90,7 @@ async fn describes(node: &mut Node, id: &str) {
 
 #[tokio::test]
 async fn all_nodes_are_asked_and_the_answer_says_who_is_where() {
-    let (mut a, mut b) = two().await;
+    let (mut a, mut b) = Node::two(plain).await;
     let asking = a.hub.clone();
     let asked = tokio::spawn(async move { asking.execute(APP, Command::Describe(Select::Everyone)).await });
     describes(&mut a, "one").await;
@@ -175,7 +104,7 @@ async fn all_nodes_are_asked_and_the_answer_says_who_is_where() {
 
 #[tokio::test]
 async fn a_session_is_reached_by_its_id_wherever_it_lives() {
-    let (a, mut b) = two().await;
+    let (a, mut b) = Node::two(plain).await;
     let id = Address { node: b.hub.node(), shard: 0, slot: 1, nonce: 2 }.encode();
     a.publish(&[&id], "to one").await;
     assert_eq!(b.heard().await, "to one");
@@ -183,7 +112,7 @@ async fn a_session_is_reached_by_its_id_wherever_it_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_cut_off_is_forgotten_and_delivers_what_is_its_own() {
-    let (mut a, mut b) = two().await;
+    let (mut a, mut b) = Node::two(plain).await;
     a.join("room").await;
     b.join("room").await;
     b.seat.cut(true);
@@ -203,7 +132,7 @@ async fn a_node_that_is_cut_off_is_forgotten_and_delivers_what_is_its_own() {
 
 #[tokio::test]
 async fn letters_of_other_arrangements_and_damaged_ones_are_counted_and_passed_over() {
-    let (a, mut b) = two().await;
+    let (a, mut b) = Node::two(plain).await;
     b.join("room").await;
     let said = |payload: &[u8]| Said { topic: "app#room".into(), payload: payload.to_vec().into() };
     let letters = [said(b""), said(b"\x01older"), said(b"\x02\xff\xff\xff\xff"), said(&[2; 1_000])];
@@ -262,7 +191,7 @@ async fn comes_back(a: &mut Node, b: &mut Node, name: Address, turns: usize) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_session_that_comes_back_to_another_node_hears_all_once_and_in_order_whenever_that_is() {
     for turns in (0..TALK * 3).step_by(13) {
-        let (mut a, mut b) = two_of(remembering).await;
+        let (mut a, mut b) = Node::two(remembering).await;
         a.join("room").await;
         let name = Address { node: a.hub.node(), shard: 0, slot: 1, nonce: 2 };
         let recovery = a.hub.app(APP).recovery.clone().expect("it has one");
@@ -288,7 +217,7 @@ async fn a_session_that_comes_back_to_another_node_hears_all_once_and_in_order_w
 
 #[tokio::test]
 async fn what_was_not_heard_is_told_before_what_comes_after_it() {
-    let (mut a, mut b) = two_of(remembering).await;
+    let (mut a, mut b) = Node::two(remembering).await;
     a.join("room").await;
     b.join("room").await;
     let log = |node: &Node| node.hub.app(APP).recovery.clone().expect("it has one");

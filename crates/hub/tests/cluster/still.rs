@@ -1,16 +1,11 @@
 //! A node whose broker stands still: it takes what it is told and answers nothing, until it goes on.
 
-#![allow(clippy::panic, reason = "a test")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use oyez_protocol::message::Args;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -19,7 +14,7 @@ use oyez_hub::broker::{Broker, Bus, Said, Seat, Unreached};
 use oyez_hub::cluster::Figures;
 use oyez_hub::command::{Command, Control, Mail, Publish};
 
-use common::{APP, remembering};
+use crate::node::{APP, alone, remembering, until};
 
 /// More than this is not on its way at once.
 const PERMITS: usize = oyez_hub::admission::PERMITS;
@@ -65,8 +60,7 @@ impl Node {
     async fn two() -> (Self, Self) {
         let bus = Bus::default();
         let mut nodes = [(); 2].map(|()| {
-            let (sender, mail) = mpsc::unbounded_channel();
-            let hub = Hub::new(vec![remembering()], vec![sender], Handle::current());
+            let (hub, mail) = alone(remembering());
             let (seat, inlet) = bus.join();
             let gate = Arc::new(Gate { seat, still: watch::Sender::new(false) });
             let broker: Arc<dyn Broker> = gate.clone();
@@ -113,15 +107,6 @@ impl Node {
 enum Heard {
     Number(usize),
     Missed,
-}
-
-async fn until(is_so: impl Fn() -> bool) {
-    let becomes_so = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), becomes_so).await.expect("in time");
 }
 
 #[tokio::test]

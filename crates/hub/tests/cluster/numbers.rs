@@ -1,100 +1,21 @@
-//! Nodes that have drawn the same number, and what other nodes cannot be told: on one bus, each with a shard that the test
-//! plays.
-
-#![allow(clippy::panic, reason = "a test")]
+//! Nodes that have drawn the same number, and what other nodes cannot be told.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use oyez_protocol::message::Args;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-
-use oyez_hub::Hub;
-use oyez_hub::address::{Address, AppId};
-use oyez_hub::app::App;
-use oyez_hub::broker::{Broker, Bus, Seat};
+use oyez_hub::address::Address;
+use oyez_hub::broker::Bus;
 use oyez_hub::command::{Command, Mail, Publish};
+use oyez_protocol::message::Args;
 
-const APP: AppId = AppId(0);
-
-/// A node, its shard's mailbox and its seat at the bus.
-struct Node {
-    hub: Hub,
-    mail: mpsc::UnboundedReceiver<Mail>,
-    seat: Arc<Seat>,
-}
-
-impl Node {
-    async fn on(bus: &Bus) -> Self {
-        Self::joins(bus, alone(), false)
-    }
-
-    /// A hub joins the others; `cut`: when it is connected again.
-    fn joins(bus: &Bus, (hub, mail): Alone, cut: bool) -> Self {
-        let (seat, inlet) = bus.join();
-        seat.cut(cut);
-        let broker: Arc<dyn Broker> = seat.clone();
-        hub.join_cluster(&broker, inlet, None);
-        Self { hub, mail, seat }
-    }
-
-    async fn settle(&self) {
-        self.hub.cluster().expect("a cluster").settle().await;
-    }
-
-    async fn join(&self, channel: &str) {
-        self.hub.channels().join(self.hub.channels().key(APP, &channel.into()), 0);
-        self.hub.reach().await;
-    }
-
-    fn leave(&self, channel: &str) {
-        self.hub.channels().leave(self.hub.channels().key(APP, &channel.into()), 0);
-    }
-
-    async fn publish(&self, to: &[&str], event: &str) {
-        let publish = Publish::new(to.iter().map(ToString::to_string).collect(), event, Args::one(&event));
-        self.hub.execute(APP, Command::Publish(publish)).await.expect("published");
-    }
-
-    async fn mail(&mut self) -> Mail {
-        timeout(Duration::from_secs(10), self.mail.recv()).await.expect("in time").expect("a hub")
-    }
-
-    /// The event of the next delivery; what it says is the event's name.
-    async fn heard(&mut self) -> String {
-        let Mail::Deliver(delivery) = self.mail().await else { panic!("a control") };
-        assert_eq!(delivery.args.text(), format!("{:?}", &*delivery.event));
-        delivery.event.to_string()
-    }
-
-    /// Waits until it knows so many others.
-    async fn knows(&self, count: usize) {
-        let known = async {
-            while self.hub.cluster().expect("a cluster").others() != count {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), known).await.expect("in time");
-    }
-}
-
-/// A hub, and what its shard gets.
-type Alone = (Hub, mpsc::UnboundedReceiver<Mail>);
-
-fn alone() -> Alone {
-    let (sender, mail) = mpsc::unbounded_channel();
-    (Hub::new(vec![App::embedded(APP, "app", "/")], vec![sender], Handle::current()), mail)
-}
+use crate::node::{APP, Alone, Node, alone, plain};
 
 /// Two hubs that have drawn the same number, as happens.
 fn twins() -> (Alone, Alone) {
     let mut drawn: HashMap<u16, Alone> = HashMap::new();
     loop {
-        let new = alone();
+        let new = alone(plain());
         let number = new.0.node();
         if let Some(twin) = drawn.remove(&number) {
             return (twin, new);
@@ -103,17 +24,9 @@ fn twins() -> (Alone, Alone) {
     }
 }
 
-async fn two() -> (Node, Node) {
-    let bus = Bus::default();
-    let (a, b) = (Node::on(&bus).await, Node::on(&bus).await);
-    a.knows(1).await;
-    b.knows(1).await;
-    (a, b)
-}
-
 #[tokio::test]
 async fn what_is_too_large_for_others_is_heard_here_and_counted() {
-    let (mut a, mut b) = two().await;
+    let (mut a, mut b) = Node::two(plain).await;
     a.join("room").await;
     b.join("room").await;
     let large = Publish::new(vec!["room".to_owned()], "large", Args::one(&"x".repeat(17 << 20)));
@@ -164,7 +77,7 @@ async fn find_each_other_late(held: bool) {
     let number = first.0.node();
     let mut a = Node::joins(&bus, first, false);
     a.settle().await;
-    let mut c = Node::on(&bus).await;
+    let mut c = Node::joins(&bus, alone(plain()), false);
     c.settle().await;
     c.knows(1).await;
     a.seat.cut(held);
