@@ -1,7 +1,11 @@
 // Nodes that share a broker behave as one server: with Debian's redis-server and nats-server, and stock clients.
+import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import net from 'node:net';
+import { once } from 'node:events';
 import { connect, connected, next, serve, token } from './harness.mjs';
-import { figure, onEachBroker, until } from './company.mjs';
+import { begun, figure, onEachBroker, until } from './company.mjs';
+import { redis } from './redis.mjs';
 
 const CONFIG = 'examples/ticketing/oyez.toml';
 const TICKETING = { config: CONFIG };
@@ -19,6 +23,20 @@ async function enter(t, node, claims, channels = [], options = {}) {
     assert.deepEqual((await joined)[0].channels, channels);
   }
   return socket;
+}
+
+/** A port by which what is said to another one gets there so many milliseconds later. */
+async function faraway(t, port, ms) {
+  const server = net.createServer((near) => {
+    const far = net.connect(port, '127.0.0.1');
+    near.on('data', (bytes) => setTimeout(() => far.write(bytes), ms));
+    far.pipe(near);
+    for (const end of [near, far]) end.on('error', () => {}).on('close', () => { near.destroy(); far.destroy(); });
+  });
+  t.after(() => server.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server.address().port;
 }
 
 const told = (socket, event) => socket.heard.filter(([name]) => name === event).map(([, said]) => said.payload);
@@ -52,6 +70,22 @@ onEachBroker('who has just joined hears what another node says next', async (t, 
   }
   await hears(socket, 'ticket_updated', 50);
   assert.deepEqual(told(socket, 'ticket_updated'), Array.from({ length: 50 }, (_, n) => n));
+});
+
+test('who is connected hears what another node says next, however far its node is from the broker', async (t) => {
+  const engine = await begun(redis)(t);
+  const args = (port) => ({ args: ['--broker', `redis://127.0.0.1:${port}`, '--store', 'memory'] });
+  const a = await serve(CONFIG, args(engine.port));
+  t.after(() => a.stop());
+  const b = await serve(CONFIG, args(await faraway(t, engine.port, 200)));
+  t.after(() => b.stop());
+  for (const node of [a, b]) await until(async () => await figure(node, 'oyez_cluster_others') === 1, 'they know each other');
+  for (const transport of ['websocket', 'polling']) {
+    const userId = `user-${transport}`;
+    const socket = await enter(t, b, { userId }, [], { transports: [transport] });
+    await a.publish(`user:${userId}`, 'ticket_updated', 1);
+    await hears(socket, 'ticket_updated', 1);
+  }
 });
 
 onEachBroker('a session is reached by its id, left out by it, described, moved and sent away from any node', async (t, cluster) => {

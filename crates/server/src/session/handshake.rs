@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use oyez_hub::address::{Address, AppId};
 use oyez_hub::app::App;
+use oyez_hub::cluster::Hold;
+use oyez_hub::dialect::Step;
 use oyez_hub::handler::{ConnectError, Handshake, Happening};
-use oyez_hub::policy::Identity;
 use oyez_hub::policy::limits::Limit;
+use oyez_hub::policy::{Identity, Verdict};
 use oyez_hub::socket::{Socket, open_lane};
 use oyez_protocol::code::Code;
 use oyez_protocol::engineio::open::Open;
@@ -28,6 +30,7 @@ use crate::observe::event;
 use crate::seats::Seat;
 use crate::session::codec::Variant;
 use crate::session::comeback::Return;
+use crate::session::rules::Facts;
 use crate::session::trail::Trail;
 use crate::session::{Chatter, Dialog, Fault, Link, Member, Parser, Pulse, Reason, Session, token};
 use crate::settings::Front;
@@ -309,12 +312,21 @@ impl Shard {
                 recovered => recovered,
             },
         };
-        let (member, is_new, lost) = match recovered {
-            Ok(Some(member)) => (member, false, None),
+        let (member, is_new, lost, _listening) = match recovered {
+            Ok(Some(member)) => (member, false, None, None),
             other => {
+                let listening = match self.hub.cluster() {
+                    Some(_) => Box::pin(self.listen_ahead(session, &guest)).await,
+                    None => None,
+                };
+                if session.closed.get().is_some() || session.member(&guest.namespace).is_some() {
+                    // It went away meanwhile, or its second CONNECT, after an upgrade, was faster.
+                    self.withdraw(&guest.app, &guest.identity, session.request.peer);
+                    return;
+                }
                 let member = self.make_member(session, &guest, None);
                 self.confirm(session, &member);
-                (member, true, other.err())
+                (member, true, other.err(), listening)
             }
         };
         if self.end_if_revoked(session, &member) {
@@ -335,6 +347,25 @@ impl Shard {
         }
         self.tell_online(session, &member, guest.count);
         self.schedule(session);
+    }
+
+    /// Has what other nodes say in a client's own channels heard here, for as long as the answer is there: a client that is
+    /// answered to its CONNECT misses nothing that is said after that. What it may not hear it does not join.
+    async fn listen_ahead(&self, session: &Session, guest: &Guest) -> Option<Hold> {
+        if session.dialog == Dialog::Native {
+            return None;
+        }
+        let facts = Facts::of_guest(session, &guest.identity);
+        let plan = guest.app.dialect.as_ref()?.on_connect(&facts.cx("", RawValue::NULL));
+        let joined = plan.steps.into_iter().filter_map(|step| match step {
+            Step::Join(channel) => Some(channel),
+            _ => None,
+        });
+        let may_hear = |channel: &String| {
+            let verdict = guest.app.policy.subscribe(&guest.identity, channel);
+            !matches!(verdict, Verdict::Deny { .. })
+        };
+        self.hub.listen(guest.app.id, joined.filter(may_hear).map(Arc::from)).await
     }
 
     /// Enters a client among the members. `before`: the name that it had, and how far it has heard.

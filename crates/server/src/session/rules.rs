@@ -63,9 +63,15 @@ impl fmt::Display for Peer {
 impl Facts {
     /// Who speaks, on which session, and when.
     pub(crate) fn of(session: &Session, member: &Member) -> Self {
+        let facts = Self::of_guest(session, &member.identity.borrow());
+        Self { session: member.wire_address(session), ..facts }
+    }
+
+    /// The same of a client that is not a member yet, and has no name of its own.
+    pub(crate) fn of_guest(session: &Session, identity: &Arc<Identity>) -> Self {
         Self {
-            identity: Arc::clone(&member.identity.borrow()),
-            session: member.wire_address(session),
+            identity: Arc::clone(identity),
+            session: session.address,
             peer: Peer(session.request.peer),
             transport: session.transport(),
             id: Fresh::default(),
