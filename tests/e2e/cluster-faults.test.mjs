@@ -7,6 +7,7 @@ import { balancer, lives } from './balancer.mjs';
 import { cluster, figure, onEachBroker, until } from './company.mjs';
 import { client, desk, doubled, nothingLost, publishing, users } from './faults.mjs';
 import { next } from './harness.mjs';
+import { standstill } from './waiting.mjs';
 
 const ROUNDS = 3;
 const shared = (at, { url }) => ['--store', url];
@@ -79,7 +80,7 @@ test('a node that stands still for 10 s is forgotten, keeps nobody waiting, and 
   for (let round = 0; round < ROUNDS; round += 1) {
     await until(async () => (await users(a, 'bob')).online, 'bob is online');
     const sid = JSON.parse((await (await fetch(`${b.url}/socket.io/?EIO=4&transport=polling`)).text()).slice(1)).sid;
-    b.child.kill('SIGSTOP');
+    await standstill(b.child);
     const stopped = Date.now();
     const elapsed = () => Date.now() - stopped;
     // These wait while the others do their work.
@@ -124,7 +125,7 @@ const TROUBLES = {
   'kills its listeners': { hurt: (engine) => engine.ask('CLIENT', 'KILL', 'TYPE', 'pubsub'), heal: () => {} },
   'restarts': { hurt: (engine) => engine.stop(), heal: (engine) => engine.start() },
   'answers nobody for 8 s': { hurt: async (engine) => { await engine.ask('CLIENT', 'PAUSE', '8000'); await passed(8000); }, heal: () => {} },
-  'stands still for 8 s': { hurt: async (engine) => { engine.signal('SIGSTOP'); await passed(8000); }, heal: (engine) => engine.signal('SIGCONT') },
+  'stands still for 8 s': { hurt: async (engine) => { await engine.standstill(); await passed(8000); }, heal: (engine) => engine.goOn() },
 };
 
 for (const [what, { hurt, heal }] of Object.entries(TROUBLES)) {
@@ -174,7 +175,7 @@ onEachBroker('a broker that stands still holds up nobody: own clients hear all a
   missed = n - bob.heard.tick.length;
   for (const isNoticed of [false, true, false]) {
     const before = await lost();
-    engine.signal('SIGSTOP');
+    await engine.standstill();
     // Three times as many as may be on their way at once.
     await publish(100);
     await until(() => ann.heard.news.length + ann.heard.tick.length === 2 * n, 'they are heard');
@@ -185,7 +186,7 @@ onEachBroker('a broker that stands still holds up nobody: own clients hear all a
       await until(() => ann.heard.news.length + ann.heard.tick.length === 2 * n, 'they are heard');
     }
     for (const event of ['news', 'tick']) assert.deepEqual(ann.heard[event], range(n), 'each once, in order');
-    engine.signal('SIGCONT');
+    engine.goOn();
     const healed = Date.now();
     const since = n;
     await until(async () => { await publish(1); return hears(since); }, 'the other node hears it again');

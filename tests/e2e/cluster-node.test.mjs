@@ -416,12 +416,12 @@ for (const adapter of Object.keys(ADAPTERS)) {
     const { a, node, engine } = await cluster(t, adapter);
     const [own, theirs] = [await enter(t, a, 'own', ['1']), await enter(t, node, 'theirs', ['1'])];
     const lost = await figure(a, 'oyez_neighbours_lost');
-    engine.signal('SIGSTOP');
+    await engine.standstill();
     // Several times as many as may be on their way at once.
     for (let n = 0; n < 300; n += 1) await a.publish('room:1', 'still', n);
     await hears(own, 'still', 300);
     assert.equal(await figure(a, 'oyez_neighbours_lost'), lost, 'before anybody has noticed');
-    engine.signal('SIGCONT');
+    engine.goOn();
     await until(async () => { await a.publish('room:1', 'again', 0); return told(theirs, 'again').length; }, 'they hear again');
     const [here, there] = [own, theirs].map((socket) => told(socket, 'still').map(([n]) => n));
     assert.deepEqual(here, Array.from({ length: 300 }, (_, n) => n));

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { connect, connected, next, token } from './harness.mjs';
 import { cluster, until } from './company.mjs';
+import { standstill } from './waiting.mjs';
 
 const FILE = `
 [server]
@@ -169,7 +170,7 @@ test('users of a node that was only away come back with it', async (t) => {
   const told = () => watcher.heard.filter(([, user]) => user === 'bob').map(([event]) => event);
   await enter(t, b, { sub: 'bob' });
   await until(() => told().length === 1, 'he came');
-  b.child.kill('SIGSTOP');
+  await standstill(b.child);
   await until(() => told().length === 2, 'he went');
   b.child.kill('SIGCONT');
   await until(() => told().length === 3, 'he came again');

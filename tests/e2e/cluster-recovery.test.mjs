@@ -9,7 +9,7 @@ import { ROOT, connect, connected, next } from './harness.mjs';
 import { cluster, until } from './company.mjs';
 import { CONFIG, RECOVERY, range, user } from './remembering.mjs';
 import { folder } from './stage.mjs';
-import { Inbox } from './waiting.mjs';
+import { Inbox, standstill } from './waiting.mjs';
 
 const feed = (t, count, { recovery = RECOVERY, ...options } = {}) => {
   const config = relative(ROOT, join(folder(t, { 'oyez.toml': CONFIG(recovery) }), 'oyez.toml'));
@@ -224,7 +224,7 @@ test('an owner that has died is a gap, and so is one that does not answer', asyn
   const { id } = bob.socket;
   await away(bob, async () => {
     await nodes[2].publish('news', 'item', { n: 1 });
-    b.child.kill('SIGSTOP');
+    await standstill(b.child);
   });
   assert.equal(bob.socket.recovered, false);
   assert.notEqual(bob.socket.id, id);

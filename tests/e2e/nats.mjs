@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from './redis.mjs';
+import { standstill } from './waiting.mjs';
 
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -34,7 +35,8 @@ export async function nats(t, settings = '', { jetstream = true } = {}) {
       child.kill('SIGKILL');
       await gone;
     },
-    signal(name) { child.kill(name); },
+    standstill: () => standstill(child),
+    goOn() { child.kill('SIGCONT'); },
   };
   const keeps = jetstream ? `jetstream { store_dir: ${JSON.stringify(home)} }` : '';
   writeFileSync(file, `max_payload: 8MB\n${keeps}\n${settings}\n`);

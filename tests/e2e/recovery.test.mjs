@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { connect, connected, next } from './harness.mjs';
 import { CONFIG, RECOVERY, range, say, user } from './remembering.mjs';
 import { serving } from './stage.mjs';
-import { Inbox } from './waiting.mjs';
+import { Inbox, eventually } from './waiting.mjs';
 
 /** A network between one client and the server, which can be cut and mended. */
 async function network(stage) {
@@ -208,15 +208,17 @@ describe('recovery', () => {
     t.after(() => limited.bare.forEach((ws) => ws.terminate()));
     const first = await bare(limited, { token: user('one') });
     const { sid, pid } = JSON.parse(await first.hears('40'));
-    first.ws.terminate();
-    await first.heard.take('close');
+    const leaves = async ({ ws }) => {
+      ws.terminate();
+      await eventually(async () => (await limited.server.api('/api/v1/connections?user=one')).json.total === 0, 'it has gone');
+    };
+    await leaves(first);
     const other = await bare(limited, { token: user('one') });
     await other.hears('40');
     await limited.server.publish('user:one', 'item', { n: 1 });
     const refused = await bare(limited, { token: user('one'), pid });
     assert.match(await refused.hears('44'), /Too many connections/);
-    other.ws.terminate();
-    await other.heard.take('close');
+    await leaves(other);
     const back = await bare(limited, { token: user('one'), pid });
     assert.match(await back.hears('42'), /^\["item",\{"n":1\}/);
     assert.equal(JSON.parse(await back.hears('40')).sid, sid);

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { eventually } from './waiting.mjs';
+import { eventually, standstill } from './waiting.mjs';
 
 const exec = promisify(execFile);
 const running = new Set();
@@ -77,7 +77,8 @@ async function server(t, args) {
       child.kill('SIGKILL');
       await gone;
     },
-    signal(name) { child.kill(name); },
+    standstill: () => standstill(child),
+    goOn() { child.kill('SIGCONT'); },
     /** `redis-cli ARGS`; gives what it prints. */
     async ask(...command) { return (await exec('redis-cli', ['-p', port, ...command])).stdout.trim(); },
   };

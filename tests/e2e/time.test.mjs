@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Bare, BareWebSocket } from './bare.mjs';
 import { API_KEY, SECRET, attach, binary, connect, connected, next, token } from './harness.mjs';
 import { folder, raw, service, serving } from './stage.mjs';
-import { eventually } from './waiting.mjs';
+import { eventually, standstill } from './waiting.mjs';
 
 const HEADER_MS = 700;
 const IDLE_MS = 1500;
@@ -368,7 +368,7 @@ test('a server that was stopped gives up nobody who is still there, and everybod
   await engine.message((text) => text === '2');
 
   dead.answers = false;
-  quick.child.kill('SIGSTOP');
+  await standstill(quick.child);
   await delay(2500);
   quick.child.kill('SIGCONT');
 

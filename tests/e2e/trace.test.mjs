@@ -8,7 +8,7 @@ import { CONFIG, ENV, device, directory, user } from './keeping.mjs';
 import { redis } from './redis.mjs';
 import { folder, run, serving } from './stage.mjs';
 import { drop, unique } from './steps.mjs';
-import { eventually } from './waiting.mjs';
+import { eventually, standstill } from './waiting.mjs';
 
 const within = (ms) => new Date(Date.now() + ms).toISOString();
 const traced = async (server, id, who) => (await server.api(`/api/v1/messages/${encodeURIComponent(id)}/trace?app=desk&user=${who}`)).json;
@@ -214,7 +214,7 @@ test('a trace counts the devices on every node, says which were handed it, and w
   for (const node of [a, b]) assert.deepEqual(counted(await traced(node, id, 'ann')), ['unacknowledged', 2, 2, undefined]);
   assert.match((await cli(a, 'trace', id, '--user', 'ann')).stdout, /handed to 2 of 2 connected[^]*\n {2}connected {2}2, handed to 2\n/);
 
-  b.child.kill('SIGSTOP');
+  await standstill(b.child);
   const without = await traced(a, id, 'ann');
   b.child.kill('SIGCONT');
   assert.deepEqual(counted(without), ['unacknowledged', 1, 1, 1]);

@@ -1,6 +1,6 @@
 // Waiting for what happens: an inbox that loses nothing between two awaits, a bounded poll for what has no event, and
 // examples started with one key of their configuration changed.
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -58,6 +58,15 @@ export async function eventually(look, what = 'the expected state', ms = 5000) {
     if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
     await delay(20);
   }
+}
+
+/** Stops a process until it gets SIGCONT; returns when every thread of it stands still, which on a busy machine is not at once. */
+export async function standstill(child) {
+  const { pid } = child;
+  child.kill('SIGSTOP');
+  const tasks = `/proc/${pid}/task`;
+  const still = (task) => / T /.test(readFileSync(`${tasks}/${task}/stat`, 'latin1').replace(/^.*\)/, ''));
+  await eventually(() => readdirSync(tasks).every(still), `process ${pid} stands still`);
 }
 
 /**

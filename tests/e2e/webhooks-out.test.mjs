@@ -9,7 +9,7 @@ import { Webhook } from 'standardwebhooks';
 import { API_KEY, ROOT, SECRET as JWT_SECRET, connect, connected, next, serve, token } from './harness.mjs';
 import { cluster, figure, until } from './company.mjs';
 import { folder, raw, run, service, serving } from './stage.mjs';
-import { eventually } from './waiting.mjs';
+import { eventually, standstill } from './waiting.mjs';
 
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const GRACE = 3_000;
@@ -367,7 +367,7 @@ test('a node that was paused does not tell what another has told meanwhile', asy
   for (const socket of [ann, bob]) await socket.emitWithAck('join', 'room:1');
   await told(state, 'bob', 'online');
   await told(state, 'room:1', 'occupied');
-  eldest.child.kill('SIGSTOP');
+  await standstill(eldest.child);
   bob.disconnect();
   await told(state, 'bob', 'online offline', 25_000);
   await told(state, 'ann', 'online offline', 25_000);
