@@ -40,7 +40,10 @@ class Server:
 
     def __init__(self):
         self.child = subprocess.Popen(
-            [binary(), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [binary(), "--listen", "127.0.0.1:0", "--ping-timeout", "5000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.lines = []
         for line in self.child.stdout:

@@ -18,6 +18,6 @@ export function conformanceBinary() {
 
 /** Runs it on a random loopback port and waits until it listens; see `attach` for what comes back. */
 export function serveConformance() {
-  const child = spawn(conformanceBinary(), ['--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(conformanceBinary(), ['--listen', '127.0.0.1:0', '--ping-timeout', '5000'], { stdio: ['ignore', 'pipe', 'pipe'] });
   return attach(child);
 }

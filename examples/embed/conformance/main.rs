@@ -1,7 +1,8 @@
 //! A server that behaves as the official Engine.IO and Socket.IO test suites expect: it echoes.
 //!
-//! `conformance [--listen] [ADDRESS]` serves Socket.IO on `/socket.io/` and bare Engine.IO on `/engine.io/` (an
-//! Engine.IO message is echoed there). With port 0 the system chooses one; the first line of output says which.
+//! `conformance [--listen] [ADDRESS] [--ping-timeout MS]` serves Socket.IO on `/socket.io/` and bare Engine.IO on
+//! `/engine.io/` (an Engine.IO message is echoed there). With port 0 the system chooses one; the first line of output says
+//! which. The suites count on a ping timeout of 200 ms; others give a busy machine more.
 
 #![expect(clippy::print_stdout, reason = "the first line says where it listens")]
 
@@ -11,10 +12,10 @@ use std::time::Duration;
 use oyez_server::settings::{AppLimits, Engine, Heartbeat, Origins};
 use oyez_server::{CancellationToken, Event, Namespace, Server, Socket};
 
-/// The times on which the suites count.
-fn engine() -> Engine {
+/// The times on which the suites count, except for this one.
+fn engine(ping_timeout: Duration) -> Engine {
     Engine {
-        heartbeat: Heartbeat { interval: Duration::from_millis(300), timeout: Duration::from_millis(200) },
+        heartbeat: Heartbeat { interval: Duration::from_millis(300), timeout: ping_timeout },
         // Three heartbeats of a client that joins nothing fit in, also on a busy machine.
         connect_timeout: Duration::from_secs(3),
         max_payload: 1_000_000,
@@ -32,10 +33,18 @@ fn echo(namespace: &Namespace) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().skip(1).find(|argument| argument != "--listen");
+    let (mut address, mut ping_timeout) = (None, 200);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--listen" => {}
+            "--ping-timeout" => ping_timeout = arguments.next().ok_or("--ping-timeout: how many ms?")?.parse()?,
+            _ => address = Some(argument),
+        }
+    }
     let server = Server::builder()
         .namespace("/custom")
-        .engine(engine())
+        .engine(engine(Duration::from_millis(ping_timeout)))
         .engine_io("/engine.io/", "engine")
         .origins(Origins::Any)
         // The suites come from one address, quickly, and break every rule.
