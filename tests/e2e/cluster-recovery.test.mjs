@@ -173,6 +173,68 @@ test('who was in a channel when something was said except there does not hear it
   }
 });
 
+/** A client of the bare protocol, which shows what it likes: {heard, hears, goes}. */
+async function bare(t, node, auth) {
+  const ws = new WebSocket(`${node.ws}/socket.io/?EIO=4&transport=websocket`);
+  t.after(() => ws.terminate());
+  const heard = new Inbox();
+  ws.on('message', (data) => {
+    const [, type, text] = /^([0-9]+)(.*)$/.exec(data);
+    if (type === '2') ws.send('3');
+    else heard.put(type, JSON.parse(text));
+  });
+  await heard.take('0');
+  ws.send(`40${JSON.stringify(auth)}`);
+  const item = async (n) => (await heard.take('42', ([event, said]) => event === 'item' && said.n === n));
+  const items = () => heard.all('42').filter(([event]) => event !== 'welcome').map(([event, said]) => said.n ?? event);
+  return { ws, heard, item, items, opened: heard.take('40') };
+}
+
+const TAKEN_OUT = {
+  'is taken out': { then: ['out'], hears: [2, 9] },
+  'loses the right': { then: ['token'], hears: [2, 9] },
+  'is taken out and put in again': { then: ['out', 'in'], hears: [1, 2, 3, 9] },
+  'was taken out before, and is put in again': { first: ['out'], then: ['in'], hears: [1, 2, 3, 9] },
+  'was taken out before': { first: ['out'], then: [], hears: [2, 9] },
+};
+
+for (const [what, { first = [], then, hears }] of Object.entries(TAKEN_OUT)) {
+  test(`a session is taken along twice; of a channel its client ${what}: as on one node`, async (t) => {
+    const { nodes: [a, b, c] } = await feed(t, 3);
+    for (const [last, who] of [[b, 'twice'], [c, 'thrice']]) {
+      let rooms = ['a', 'b'];
+      const steps = {
+        out: () => a.api('/api/v1/unsubscribe', { body: { user: who, channels: ['room:a'] } }),
+        in: async () => {
+          await a.api('/api/v1/subscribe', { body: { user: who, channels: ['room:a'] } });
+          await a.publish('room:a', 'item', { n: 3 });
+        },
+        token: () => { rooms = ['b']; },
+      };
+      const one = await bare(t, a, { token: user(who, rooms) });
+      const { pid } = await one.opened;
+      one.ws.send('421["join",["room:a","room:b"]]');
+      await one.heard.take('431');
+      await a.publish('news', 'item', { n: 0 });
+      const [, , offset] = await one.item(0);
+      one.ws.terminate();
+      await a.publish('room:a', 'item', { n: 1 });
+      await a.publish('room:b', 'item', { n: 2 });
+      for (const step of first) await steps[step]();
+      // What it is sent there never reaches it.
+      const two = await bare(t, b, { token: user(who, rooms), pid, offset });
+      await two.item(2);
+      two.ws.terminate();
+      for (const step of then) await steps[step]();
+      const three = await bare(t, last, { token: user(who, rooms), pid, offset });
+      assert.equal((await three.opened).pid, pid);
+      await last.publish('news', 'item', { n: 9 });
+      await three.item(9);
+      assert.deepEqual(three.items(), hears, `${who} ${what}`);
+    }
+  });
+}
+
 /** A plain WebSocket that watches room a. */
 async function watcher(t, node, since = null) {
   const socket = new WebSocket(`${node.ws}/ws?token=${user('raw', ['a'])}`);

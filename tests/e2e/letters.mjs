@@ -1,7 +1,7 @@
 // The broker's channels as somebody sees them who may read and write there: letters of nodes, recorded, changed and made up.
 import { Redis } from 'ioredis';
 
-const FORMAT = 5;
+const FORMAT = 6;
 /** Kinds of words, in their order. */
 export const KINDS = ['beat', 'leave', 'hello', 'rows', 'unsaid', 'buried', 'revoked', 'relay', 'release', 'ask', 'answer', 'claim', 'taken', 'unrecorded', 'recount', 'named'];
 

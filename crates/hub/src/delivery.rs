@@ -124,6 +124,17 @@ pub enum Target {
     Socket(Address),
 }
 
+impl Target {
+    /// The channels.
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
+        let heard = match self {
+            Self::Channels(heard) => &heard[..],
+            Self::Socket(_) => &[],
+        };
+        heard.iter().map(|heard| &heard.channel)
+    }
+}
+
 /// Bytes of a packet beside its event's name and what it says, about: its position and its namespace, brackets and quotes.
 const FRAMING: usize = 64;
 

@@ -196,12 +196,18 @@ impl Hub {
         if let Some(lost) = ghost.unheard(name, heard) {
             return Answer::Lost(recovery.log.missing(lost, now));
         }
-        let (wanted, stays) = (ghost.wanted(name, heard.position), ghost.stays());
         let from = Mark { position: ghost.left_at, ..heard };
-        let (missed, numbers) = match recovery.log.hand_over(from, &wanted, fetch.budget, is_kept(app), now) {
-            Ok(handed) => handed,
+        let look = |wanted: Vec<Wanted>| {
+            let handed = recovery.log.hand_over(from, &wanted, fetch.budget, is_kept(app), now)?;
+            Ok::<_, Gap>((handed, wanted))
+        };
+        // What is lost of where it was before is no reason to begin anew.
+        let looked = look(ghost.may_want(name, heard.position)).or_else(|_| look(ghost.wanted(name, heard.position)));
+        let ((missed, numbers), wanted) = match looked {
+            Ok(found) => found,
             Err(Gap { channels, .. }) => return Answer::Lost(channels),
         };
+        let stays = ghost.stays();
         let own = |publication: &Publication, position| share(publication, name, &wanted, &stays, position);
         let missed = missed.iter().filter_map(|(position, publication)| own(publication, *position));
         let missed = missed.map(|publication| Relay::of(app, &publication)).collect();
@@ -243,36 +249,32 @@ fn wanted(channels: &[Arc<str>], since: u64) -> Vec<Wanted> {
 }
 
 /// Makes a session that was handed over one of this node. `listened`: its channels, as far as it may hear them; what was said
-/// in them on this node after `since` may not be among what it has missed.
+/// in them on this node after `since` may not be among what it has missed. What it has missed keeps its channels: whether it
+/// may hear that is decided when its client is there.
 fn settle(app: &App, recovery: &Recovery, fetched: Fetched, listened: &[Arc<str>], since: u64) -> Result<(), Lost> {
     let Fetched { name, channels, missed, numbers, .. } = fetched;
     let now = Instant::now();
     let left: HashSet<Arc<str>> = channels.into_iter().chain([EVERYONE.into()]).collect();
     let stays: Vec<Arc<str>> = listened.iter().filter(|channel| left.contains(*channel)).cloned().collect();
-    let identity = recovery.ghosts.identity(name).ok_or_else(Lost::new)?;
-    let hears = |publication: &Publication| match &publication.to {
-        Target::Socket(_) => true,
-        Target::Channels(heard) => heard.iter().any(|heard| {
-            let admitted = heard.audience.as_ref().is_none_or(|audience| audience.admits(&identity.rights));
-            admitted && stays.contains(&heard.channel)
-        }),
-    };
-    let missed = missed.into_iter().filter_map(|relay| relay.publication(app)).filter(hears);
-    let missed = missed.map(|publication| told(publication, name)).collect();
+    let missed: Vec<Publication> = missed.into_iter().filter_map(|relay| relay.publication(app)).collect();
+    let mut told: BTreeSet<Arc<str>> = stays.iter().cloned().collect();
+    told.extend(missed.iter().flat_map(|publication| publication.to.channels()).cloned());
     let mut wanted = wanted(&stays, since);
     wanted.push(Wanted::after(direct(name), since));
-    let later = |publication: &Publication, position| {
-        let own = share(publication, name, &wanted, &wanted, position)?;
-        hears(&own).then(|| told(own, name))
-    };
+    let later = |publication: &Publication, position| share(publication, name, &wanted, &wanted, position);
     let stand = recovery.log.take_over(name, missed, &numbers, &wanted, later, now)?;
     let complete = |expected: Ghost| {
         let stays = |known: &Wanted| !listened.contains(&known.channel) || left.contains(&known.channel);
+        // As if it had been in them here while that was said.
         let at = |known: Wanted| {
-            if listened.contains(&known.channel) { Wanted { since: stand.until, ..known } } else { known }
+            if listened.contains(&known.channel) { Wanted { since: stand.before, ..known } } else { known }
         };
-        let channels = expected.channels.iter().filter(|known| stays(known)).cloned().map(at).collect();
-        Ghost { channels, confirmed: stand.before, left_at: stand.until, ..expected }
+        let channels: Vec<_> = expected.channels.iter().filter(|known| stays(known)).cloned().map(at).collect();
+        let is_in = |channel: &Arc<str>| channels.iter().any(|known| known.channel == *channel);
+        let before = told.into_iter().filter(|channel| !is_in(channel));
+        let before = before.map(|channel| Wanted { channel, since: stand.before, until: stand.until });
+        let left = expected.left.iter().cloned().chain(before).collect();
+        Ghost { channels, left, confirmed: stand.before, left_at: stand.until, ..expected }
     };
     let arrived = recovery.ghosts.arrive(name, complete, recovery.window, now);
     if arrived { Ok(()) } else { Err(Lost::new()) }
@@ -299,9 +301,4 @@ pub(crate) fn share(
         }
     };
     Some(Publication { to, except: SmallVec::new(), ..publication.clone() })
-}
-
-/// A publication as something that the session alone is told.
-fn told(publication: Publication, name: Address) -> Publication {
-    Publication { to: Target::Socket(name), except: SmallVec::new(), ..publication }
 }

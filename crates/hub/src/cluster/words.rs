@@ -23,7 +23,7 @@ const POLLING: &str = "polling";
 const WEBSOCKET: &str = "websocket";
 
 /// The arrangement of what follows; any change of it is another number.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// Bytes of one letter: Redis cuts off listeners for whom it would have to keep 32 MiB. What becomes of them in memory may be
 /// twenty times as much, for a moment.

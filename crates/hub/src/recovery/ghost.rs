@@ -67,8 +67,18 @@ impl Ghost {
     /// that it was taken out of, and put into again, it missed both what was said before and what was afterwards.
     #[must_use]
     pub fn wanted(&self, name: Address, heard: u64) -> Vec<Wanted> {
+        self.missed(name, heard, |known| self.is_in(&known.channel))
+    }
+
+    /// The same, with what it would miss besides if it were put again where it was before.
+    #[must_use]
+    pub(crate) fn may_want(&self, name: Address, heard: u64) -> Vec<Wanted> {
+        self.missed(name, heard, |_| true)
+    }
+
+    fn missed(&self, name: Address, heard: u64, and: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
         let since = self.confirmed.max(heard);
-        let before = self.left.iter().filter(|known| known.until > since && self.is_in(&known.channel));
+        let before = self.left.iter().filter(|known| known.until > since && and(known));
         let wanted = |known: &Wanted| Wanted { since: known.since.max(since), ..known.clone() };
         self.channels.iter().chain(before).map(wanted).chain([Wanted::after(direct(name), since)]).collect()
     }
@@ -260,11 +270,6 @@ impl Ghosts {
         }
         state.insert(name, ghost, now, true);
         true
-    }
-
-    /// Whose a session is.
-    pub(crate) fn identity(&self, name: Address) -> Option<Arc<Identity>> {
-        self.state.lock().ghosts.get(&name).map(|kept| Arc::clone(&kept.ghost.identity))
     }
 
     /// The session that was expected is here: `complete` makes it of what commands have left of what was expected. False if

@@ -71,6 +71,12 @@ impl Wanted {
         Self { channel, since, until: u64::MAX }
     }
 
+    /// Whether it has no end. A stay that has ended was listened to while it lasted.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.until == u64::MAX
+    }
+
     /// Whether what is at that position in the channel is wanted.
     #[must_use]
     pub fn covers(&self, position: u64) -> bool {

@@ -192,7 +192,8 @@ impl State {
     /// certainly been in the channel, so that this node was listening to it all the while.
     pub(super) fn has_lost(&mut self, wanted: &Wanted, there: u64, now: Instant) -> bool {
         let since = wanted.since;
-        if since < self.missed || self.ears.get(&wanted.channel).is_some_and(|began| since.max(there) < *began) {
+        let unheard = |began: &u64| wanted.lasts() && since.max(there) < *began;
+        if since < self.missed || self.ears.get(&wanted.channel).is_some_and(unheard) {
             return true;
         }
         let Some(ring) = self.rings.get_mut(&wanted.channel) else { return since < self.forgotten };

@@ -112,7 +112,8 @@ impl Log {
         now: Instant,
     ) -> Result<(Missed, Numbers), Gap> {
         let mut state = self.state.lock();
-        let is_deaf = |wanted: &&Wanted| is_kept(&wanted.channel) && !state.ears.contains_key(&wanted.channel);
+        let is_deaf =
+            |wanted: &&Wanted| wanted.lasts() && is_kept(&wanted.channel) && !state.ears.contains_key(&wanted.channel);
         let deaf = wanted.iter().filter(is_deaf).map(|wanted| Arc::clone(&wanted.channel));
         let doubtful: Vec<_> = deaf.chain(state.blurred(wanted, now)).collect();
         if !doubtful.is_empty() {
