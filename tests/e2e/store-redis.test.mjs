@@ -23,6 +23,12 @@ const logged = (server, after, ...parts) => eventually(
 /** Publishes, whatever comes of it: the answer's status and words. */
 const attempt = (server, body) => server.api('/api/v1/publish', { body: { event: 'notice', app: 'desk', ...body } }).catch((error) => ({ status: 0, text: String(error) }));
 
+/** Whether it has WAITAOF. */
+async function canWait(shared) {
+  const [, version] = /redis_version:(\d+\.\d+)/.exec(await shared.ask('INFO', 'server'));
+  return Number(version) >= 7.2;
+}
+
 async function two(t, ...options) {
   const shared = await redis(t, ...options);
   await shared.start();
@@ -73,18 +79,32 @@ test('what a node has scheduled that is gone is released by the other', async (t
   assert.deepEqual(await ann.heard.take('notice', () => true, 15_000), { n: 1 });
 });
 
+test('who may not write, or not ask whether Redis syncs, is told the right that is missing', async (t) => {
+  const shared = await redis(t, ...SYNCS);
+  await shared.start();
+  const rights = async (...given) => shared.ask('ACL', 'SETUSER', 'desk', 'reset', 'on', '>hidden', '~oyez:*', ...given);
+  await rights('+@all', '-@dangerous', '+info', '+config|get');
+  const server = await node(t, shared.url.replace('//', '//desk:hidden@'));
+  await rights('+@read', '+@connection', '+@scripting', '+info', '+config|get');
+  const { status, text } = await attempt(server, { to: 'user:ann', data: 1 });
+  assert.equal(status, 503);
+  assert.match(text, /ACL SETUSER NAME ~oyez:\* /);
+  await rights('+@all', '-@dangerous', '+info', ...(await canWait(shared) ? ['-waitaof'] : []));
+  await eventually(async () => (await attempt(server, { to: 'user:ann', data: 2, level: 'synced' })).json?.level === 'stored', 'it is stored', 15_000);
+  await logged(server, 0, 'store_not_synced', 'ACL SETUSER NAME +config|get');
+});
+
 test('`synced` is said where Redis syncs, and only there', async (t) => {
   const shared = await redis(t, ...SYNCS);
   await shared.start();
   const server = await node(t, shared.url);
   assert.equal((await notice(server, 'ann', 1, { level: 'synced' })).level, 'synced');
   await shared.ask('CONFIG', 'SET', 'appendfsync', 'everysec');
-  const [, version] = /redis_version:(\d+\.\d+)/.exec(await shared.ask('INFO', 'server'));
-  const canWait = Number(version) >= 7.2;
-  assert.equal((await notice(server, 'ann', 2, { level: 'synced' })).level, canWait ? 'synced' : 'stored');
+  const waits = await canWait(shared);
+  assert.equal((await notice(server, 'ann', 2, { level: 'synced' })).level, waits ? 'synced' : 'stored');
   await shared.ask('CONFIG', 'SET', 'appendonly', 'no');
   assert.equal((await notice(server, 'ann', 2, { level: 'synced' })).level, 'stored');
-  await logged(server, 0, 'store_not_synced', canWait ? 'appendonly is disabled' : 'appendfsync is everysec', 'CONFIG SET appendonly yes');
+  await logged(server, 0, 'store_not_synced', waits ? 'appendonly is disabled' : 'appendfsync is everysec', 'CONFIG SET appendonly yes');
   await shared.ask('CONFIG', 'SET', 'appendonly', 'yes');
   await shared.ask('CONFIG', 'SET', 'appendfsync', 'always');
   assert.equal((await notice(server, 'ann', 3, { level: 'synced' })).level, 'synced');

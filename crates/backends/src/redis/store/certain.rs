@@ -16,6 +16,10 @@ pub(super) struct Certainty {
     short: Option<String>,
 }
 
+/// What helps where Redis does not sync what it answers, or may not be asked whether it does.
+const SET: &str = "CONFIG SET appendonly yes, and appendfsync always, or Redis 7.2 or later, which can be waited for";
+const ASK: &str = "let the user ask: ACL SETUSER NAME +config|get, from Redis 7.2 on also +waitaof";
+
 impl Certainty {
     /// What a group ends with in which somebody wants to be sure. A write of its own comes first, since a message may have
     /// been there already, from another node: what is on the disk up to this write is all that came before.
@@ -40,12 +44,12 @@ impl Certainty {
             }
             Some(why) => {
                 if self.short.as_ref() != Some(&why) {
+                    let help = if why.contains("permission") { ASK } else { SET };
                     warn!(
                         event = "store_not_synced",
                         place,
                         reason = why,
-                        "`synced` is not reached, and publishers are answered `stored`: CONFIG SET appendonly yes, and \
-                         appendfsync always, or Redis 7.2 or later, which can be waited for"
+                        "`synced` is not reached, and publishers are answered `stored`: {help}"
                     );
                     self.short = Some(why);
                 }

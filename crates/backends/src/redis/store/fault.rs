@@ -17,6 +17,10 @@ pub(super) fn of(error: &RedisError, place: &str) -> StoreError {
     let said = error.to_string();
     let code = match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) => "WRONGPASS",
+        // What a script may not do has another code than what a command may not.
+        _ if ["The user executing the script can't", "ACL failure in script"].iter().any(|why| said.contains(why)) => {
+            "NOPERM"
+        }
         (_, Some(code)) => code,
         (ErrorKind::Io, None) => return unreachable(place, said),
         (_, None) => "",
