@@ -211,20 +211,24 @@ for (const [what, { first = [], then, hears }] of Object.entries(TAKEN_OUT)) {
         },
         token: () => { rooms = ['b']; },
       };
+      const goes = async ({ ws }) => {
+        ws.terminate();
+        await until(async () => (await a.api(`/api/v1/connections?user=${who}`)).json.total === 0, 'it has gone');
+      };
       const one = await bare(t, a, { token: user(who, rooms) });
       const { pid } = await one.opened;
       one.ws.send('421["join",["room:a","room:b"]]');
       await one.heard.take('431');
       await a.publish('news', 'item', { n: 0 });
       const [, , offset] = await one.item(0);
-      one.ws.terminate();
+      await goes(one);
       await a.publish('room:a', 'item', { n: 1 });
       await a.publish('room:b', 'item', { n: 2 });
       for (const step of first) await steps[step]();
       // What it is sent there never reaches it.
       const two = await bare(t, b, { token: user(who, rooms), pid, offset });
       await two.item(2);
-      two.ws.terminate();
+      await goes(two);
       for (const step of then) await steps[step]();
       const three = await bare(t, last, { token: user(who, rooms), pid, offset });
       assert.equal((await three.opened).pid, pid);
