@@ -7,9 +7,9 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { connect, connected, next } from './harness.mjs';
 import { CONFIG, ENV, device, directory, user } from './keeping.mjs';
-import { apart, apartFails } from './namespaces.mjs';
+import { VARIABLES, apart, apartFails, starting } from './namespaces.mjs';
 import { range } from './remembering.mjs';
-import { serving } from './stage.mjs';
+import { run, serving } from './stage.mjs';
 import { eventually } from './waiting.mjs';
 
 const publish = (server, data, more = {}) => server.api('/api/v1/publish', { body: { app: 'desk', to: 'user:ann', event: 'notice', data, ...more } });
@@ -108,8 +108,14 @@ for (const what of ['', 'engine']) {
     const phone = await device(t, server, 'ann');
     for (const name of what ? [what] : readdirSync(dir)) rmSync(join(dir, name), { recursive: true });
     await refuses(t, server, phone, /is not there any more, or .*; put it back/, range(0, 20));
-    // What is gone is gone; a restart begins anew, and says nothing of what it does not know.
+    // What is gone is gone; a restart begins anew, and says nothing of what it does not know. What it knows of it says.
     assert.equal(await server.stop(), 0);
+    if (what) {
+      const { code, stderr } = await run(starting(t, dir, CONFIG()), VARIABLES);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /a part of the store is missing: .*engine; .*move .* away/);
+      for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true });
+    }
     const again = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
     assert.deepEqual(await kept(again), []);
     assert.equal((await publish(again, 'new')).json.level, 'stored');

@@ -1,6 +1,6 @@
 // A data directory that cannot be used, and a disk that is full: what the server says, and what goes on all the same.
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -75,6 +75,28 @@ test('a damaged log is told, left as it is, and repaired by the command that is 
   const server = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
   const { messages } = (await server.api('/api/v1/inbox?order=oldest', { token: user('ann') })).json;
   assert.deepEqual(messages.map(({ data }) => data.n), Array.from({ length: 20 }, (_, n) => n).filter((n) => n !== 9));
+});
+
+test('a store of which a part is missing is refused, and nothing of the rest is touched', async (t) => {
+  const dir = await used(t);
+  const away = join(directory(t), 'away');
+  for (const part of ['engine/version', 'engine/keyspaces/0/current', 'engine/keyspaces', 'engine']) {
+    const path = join(dir, part);
+    renameSync(path, away);
+    const before = contents(dir);
+    const missing = new RegExp(`a part of the store is missing: ${path}.*put it back`);
+    await refused(t, dir, missing, /oyez store restore --data-dir /);
+    for (const command of ['verify', 'stats', 'repair']) {
+      const { code, stderr } = await run(['store', command, '--data-dir', dir]);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, missing);
+    }
+    assert.deepEqual(contents(dir), before);
+    renameSync(away, path);
+  }
+  const server = await serving(t, CONFIG(), { env: ENV, args: ['--data-dir', dir] });
+  const { messages } = (await server.api('/api/v1/inbox', { token: user('ann') })).json;
+  assert.equal(messages.length, 20, 'put back, all is there');
 });
 
 test('a path that is no directory is told', async (t) => {

@@ -6,7 +6,8 @@ use std::path::{self, Path};
 
 use oyez_hub::store::{Damage, StoreError, verify as verify_records};
 
-use super::open::{Torn, UNFINISHED, engine, finished, lock, make, open, replacement};
+use super::open::{Torn, lock, open};
+use super::place::{UNFINISHED, engine, finished, is_new, make, replacement};
 use super::view::Moment;
 use super::{Options, error};
 
@@ -71,7 +72,7 @@ fn outside(from: &Path, to: &Path) -> Result<(), StoreError> {
 /// Refuses a directory that holds no store: it is not made into one by looking at it.
 ///
 /// # Errors
-/// [`StoreError::Missing`], [`StoreError::ReadOnly`], [`StoreError::Unfinished`].
+/// [`StoreError::Missing`], [`StoreError::Incomplete`], [`StoreError::ReadOnly`], [`StoreError::Unfinished`].
 pub fn exists(dir: &Path) -> Result<(), StoreError> {
     finished(dir)?;
     match fs::metadata(engine(dir)) {
@@ -79,7 +80,11 @@ pub fn exists(dir: &Path) -> Result<(), StoreError> {
         _ if replacement(dir).is_some() => Ok(()),
         // It is the server's user's own: nobody else can tell what is in it.
         Err(problem) if problem.kind() == io::ErrorKind::PermissionDenied => Err(error::io(dir, &problem)),
-        _ => Err(StoreError::Missing { dir: dir.display().to_string() }),
+        Err(problem) if problem.kind() == io::ErrorKind::NotADirectory => {
+            Err(StoreError::Missing { dir: dir.display().to_string() })
+        }
+        _ if is_new(dir)? => Err(StoreError::Missing { dir: dir.display().to_string() }),
+        _ => Err(error::missing(dir, &engine(dir))),
     }
 }
 

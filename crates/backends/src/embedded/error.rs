@@ -34,10 +34,12 @@ pub(super) fn io(dir: &Path, error: &io::Error) -> StoreError {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             StoreError::DiskFull { dir: dir_shown, free: 0, needed: 1 }
         }
-        // A damaged table sends the engine to places that no file has.
-        ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-            damaged(dir, error.to_string(), "a file of the engine")
-        }
+        // A damaged table sends the engine to places that no file has, and a directory may be where a file was.
+        ErrorKind::NotFound
+        | ErrorKind::UnexpectedEof
+        | ErrorKind::InvalidData
+        | ErrorKind::InvalidInput
+        | ErrorKind::IsADirectory => damaged(dir, error.to_string(), "a file of the engine"),
         _ => StoreError::Failed(error.to_string()),
     }
 }
@@ -55,6 +57,11 @@ pub(super) fn unmade(dir: &Path, error: &io::Error) -> StoreError {
 /// Damage in a directory.
 pub(super) fn damaged(dir: &Path, what: impl Into<String>, place: impl Into<String>) -> StoreError {
     StoreError::Damaged { what: what.into(), place: place.into(), dir: dir.display().to_string() }
+}
+
+/// A part of the store that is not there, or not as it was.
+pub(super) fn missing(dir: &Path, part: &Path) -> StoreError {
+    StoreError::Incomplete { part: part.display().to_string(), dir: dir.display().to_string() }
 }
 
 /// Damage that nothing can repair.

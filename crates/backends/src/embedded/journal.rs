@@ -4,7 +4,7 @@
 //! (tag 2, lengths, key, value) or clearings (tag 4), and an end (tag 3, the xxh3 of the items, the engine's mark).
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,7 +16,10 @@ const MARK: &[u8] = b"FJL\x03";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// Every batch is whole.
-    Whole,
+    Whole {
+        /// Where they end.
+        at: u64,
+    },
     /// The end was being written when the machine stopped.
     Torn {
         /// Where the whole batches end.
@@ -60,7 +63,7 @@ fn examine(bytes: &[u8]) -> Found {
     }
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     if written <= at {
-        return Found::Whole;
+        return Found::Whole { at: at as u64 };
     }
     match next_batch(&bytes[at..written]) {
         Some(_) => Found::Damaged { at: at as u64 },
@@ -73,11 +76,32 @@ fn next_batch(bytes: &[u8]) -> Option<usize> {
     (1..bytes.len()).find(|at| bytes[*at] == 1 && batch(&bytes[*at..]).is_some())
 }
 
-/// Cuts a log off, for good.
+/// Cuts a log off, for good. If nothing is in it then, it begins with a batch of nothing: the engine would make it an empty
+/// file, which could not be told from one of which a copy has no more than the name.
 pub(super) fn cut(log: &Path, at: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(log)?;
-    file.set_len(at)?;
+    let mut file = OpenOptions::new().write(true).open(log)?;
+    let nothing = nothing();
+    if at == 0 {
+        file.write_all(&nothing)?;
+    }
+    file.set_len(at.max(nothing.len() as u64))?;
     file.sync_all()
+}
+
+/// A batch of nothing.
+fn nothing() -> Vec<u8> {
+    let start = [[1].as_slice(), &0_u32.to_le_bytes(), &0_u64.to_le_bytes()].concat();
+    [start.as_slice(), &[3], &xxh3_64(&[]).to_le_bytes(), MARK].concat()
+}
+
+/// Whether no log has anything in it. The engine removes none before there is the next, so somebody else did.
+pub(super) fn are_gone(logs: &[PathBuf]) -> io::Result<bool> {
+    for log in logs {
+        if fs::metadata(log)?.len() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes a log anew with its whole batches only; returns the bytes that are left out.
@@ -98,7 +122,8 @@ pub(super) fn save(log: &Path, to: &Path) -> io::Result<u64> {
             }
         }
     }
-    fs::write(to, &whole)?;
+    let is_empty = whole.is_empty();
+    fs::write(to, if is_empty { nothing() } else { whole })?;
     File::open(to)?.sync_all()?;
     Ok(lost)
 }

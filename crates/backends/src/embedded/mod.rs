@@ -4,12 +4,14 @@
 //! syncs that if anybody waits for it, and answers; meanwhile the next group gathers. Readers have snapshots and run beside
 //! the shards. Nobody sees what is not as certain yet as its publisher will be told.
 //!
-//! The directory holds `oyez.lock`, which one process at a time has, and `engine/`, which belongs to fjall.
+//! The directory holds `oyez.lock`, which one process at a time has and which says once there is a store, and `engine/`,
+//! which belongs to fjall.
 
 mod backup;
 mod error;
 mod journal;
 mod open;
+mod place;
 mod repair;
 mod view;
 mod writer;
@@ -31,8 +33,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::unconstrained;
 
 pub use self::backup::{Heard, copy, exists, verify};
-use self::open::Inode;
 pub use self::open::Torn;
+use self::place::Inode;
 pub use self::repair::{Repaired, repair};
 use self::view::Now;
 use self::writer::{Job, QUEUE, Writer};
@@ -69,13 +71,13 @@ struct Shared {
     dir: PathBuf,
     /// What was opened, to know it again.
     opened: [Inode; 2],
-    _lock: File,
+    lock: File,
 }
 
 impl Shared {
     /// Whether what was opened is where it was.
     fn is_in_place(&self) -> bool {
-        open::inodes(&self.dir).is_ok_and(|found| found == self.opened)
+        place::inodes(&self.dir).is_ok_and(|found| found == self.opened)
     }
 }
 

@@ -10,7 +10,8 @@ use oyez_hub::store::{Engine as _, Mended, StoreError, View as _, mend};
 use tokio::runtime::Handle;
 
 use super::journal::{self, Found};
-use super::open::{FRESH, WHOLE, engine, lock, logs_are_gone, open_engine, replace};
+use super::open::{lock, open_engine};
+use super::place::{FRESH, WHOLE, aside, clear, engine, parts, replace};
 use super::view::Now;
 use super::{Embedded, Options, Shared, error};
 
@@ -51,8 +52,9 @@ pub async fn repair(
     let mut repaired = Repaired::default();
     let held = lock(dir)?;
     let aside = aside(dir)?;
-    repaired.log_gone = logs_are_gone(dir).map_err(|problem| error::io(dir, &problem))?;
-    repair_logs(dir, &aside, &mut repaired).map_err(|problem| error::io(dir, &problem))?;
+    let logs = parts(dir)?;
+    repaired.log_gone = journal::are_gone(&logs).map_err(|problem| error::io(dir, &problem))?;
+    repair_logs(&logs, &aside, &mut repaired).map_err(|problem| error::io(dir, &problem))?;
     let shared = open_engine(dir, options, held)?;
     let whole = whole(&shared, progress);
     if !whole {
@@ -79,29 +81,28 @@ pub async fn repair(
     Ok(repaired)
 }
 
-/// A name for what is replaced that is not taken.
-fn aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let names = (1..).map(|number: u32| dir.join(format!("damaged-{number}")));
-    let mut free = names.filter(|name| !name.exists());
-    free.next().ok_or(StoreError::Closed)
-}
-
 /// Logs with their whole batches only.
-fn repair_logs(dir: &Path, aside: &Path, repaired: &mut Repaired) -> std::io::Result<()> {
-    for log in journal::files(&engine(dir))? {
-        if journal::check(&log)? == Found::Whole {
-            continue;
+fn repair_logs(logs: &[PathBuf], aside: &Path, repaired: &mut Repaired) -> std::io::Result<()> {
+    for log in logs {
+        match journal::check(log)? {
+            Found::Whole { at: 0 } => journal::cut(log, 0)?,
+            Found::Whole { .. } => {}
+            Found::Torn { .. } | Found::Damaged { .. } => repair_log(log, aside, repaired)?,
         }
-        fs::create_dir_all(aside)?;
-        let saved = log.with_extension("saved");
-        repaired.log_bytes += journal::save(&log, &saved)?;
-        let name = log.file_name().unwrap_or_default();
-        // So that there is one whenever this ends. Not every file system has two names for a file.
-        let kept = aside.join(name);
-        fs::hard_link(&log, &kept).or_else(|_| fs::copy(&log, &kept).map(drop))?;
-        fs::rename(&saved, &log)?;
     }
     Ok(())
+}
+
+/// One log with its whole batches only.
+fn repair_log(log: &Path, aside: &Path, repaired: &mut Repaired) -> std::io::Result<()> {
+    fs::create_dir_all(aside)?;
+    let saved = log.with_extension("saved");
+    repaired.log_bytes += journal::save(log, &saved)?;
+    let name = log.file_name().unwrap_or_default();
+    // So that there is one whenever this ends. Not every file system has two names for a file.
+    let kept = aside.join(name);
+    fs::hard_link(log, &kept).or_else(|_| fs::copy(log, &kept).map(drop))?;
+    fs::rename(&saved, log)
 }
 
 fn everything() -> Range<Vec<u8>> {
@@ -128,9 +129,7 @@ fn salvage(
     options: Options,
     progress: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Shared, StoreError> {
-    if fresh.exists() {
-        fs::remove_dir_all(fresh).map_err(|problem| error::io(fresh, &problem))?;
-    }
+    clear(fresh).map_err(|problem| error::io(fresh, &problem))?;
     let new = open_engine(fresh, options, lock(fresh)?)?;
     let mut copied = 0;
     let mut copy = |key: &[u8], value: &[u8]| {

@@ -140,6 +140,17 @@ pub enum StoreError {
         /// The data directory.
         dir: String,
     },
+    /// A part of the store is not there, or something else is in its place.
+    #[error(
+        "a part of the store is missing: {part}; nothing was changed: put it back as it was, or move {dir} away, and bring \
+         back a backup: oyez store restore --data-dir {dir} BACKUP"
+    )]
+    Incomplete {
+        /// What is missing.
+        part: String,
+        /// The data directory.
+        dir: String,
+    },
     /// The disk failed while something was written: nothing more is, so that nothing is built on what may be lost.
     #[error(
         "the store failed while writing ({0}); nothing that was acknowledged is lost: look at the disk, then restart"
@@ -190,7 +201,7 @@ impl StoreError {
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer_version",
             Self::Unmended => "unmended",
-            Self::Damaged { .. } | Self::Broken { .. } => "damaged",
+            Self::Damaged { .. } | Self::Broken { .. } | Self::Incomplete { .. } => "damaged",
             Self::Failed(_) => "failed",
             Self::Server { word, .. } => word,
             Self::ServerFull { .. } => "server_full",

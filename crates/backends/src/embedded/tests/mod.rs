@@ -3,4 +3,5 @@
 mod backup;
 mod conformance;
 mod damage;
+mod parts;
 mod random;
