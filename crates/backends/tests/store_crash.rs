@@ -1,4 +1,4 @@
-//! What is acknowledged is there after `kill -9`, and `synced` is never said before its `fdatasync`. Each test runs this
+//! What is acknowledged is there after `kill -9`, which hinders no start, and `synced` is never said before its `fdatasync`. Each test runs this
 //! binary once more as the publisher that is killed, or watched.
 
 #![cfg(feature = "embedded")]
@@ -129,6 +129,28 @@ async fn all(store: &EmbeddedStore) -> BTreeSet<String> {
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_is_ended_at_any_call_hinders_none_after_it() {
+    const CALLS: &str = "?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,ftruncate,fsync,fdatasync";
+    let itself = std::env::current_exe().unwrap();
+    for number in 1.. {
+        let dirs = TempDir::new().unwrap();
+        let dir = dirs.path().join("store");
+        let mut strace = Command::new("strace");
+        let inject = format!("inject={CALLS}:signal=KILL:when={number}");
+        strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={CALLS}"), "-e", &inject]).arg(&itself);
+        let ended = publisher(&mut strace, &dir, "ended", 0).wait().unwrap();
+        for _ in 0..2 {
+            let opened = Embedded::store(&dir, Options::default(), Settings::default(), Handle::current());
+            drop(opened.unwrap_or_else(|error| panic!("ended at call {number}: {error}")));
+        }
+        if ended.success() {
+            assert!(number > 30, "it makes more calls than {number}");
+            break;
+        }
+    }
 }
 
 #[test]
