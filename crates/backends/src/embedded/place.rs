@@ -149,8 +149,9 @@ pub(super) fn parts(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
         is_there(dir, &engine.join(part), fs::Metadata::is_file)?;
     }
     let logs = journal::files(&engine).map_err(|problem| error::io(dir, &problem))?;
-    for log in &logs {
-        is_there(dir, log, fs::Metadata::is_file)?;
+    let tables = tables(&engine).map_err(|problem| error::io(dir, &problem))?;
+    for file in logs.iter().chain(&tables) {
+        is_there(dir, file, fs::Metadata::is_file)?;
     }
     // Nothing is in it, so that it is made again, which the engine does only for a new store.
     let lock = engine.join("lock");
@@ -159,6 +160,20 @@ pub(super) fn parts(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
         made => drop(made.map_err(|problem| error::io(dir, &problem))?),
     }
     Ok(logs)
+}
+
+/// The tables that are there. Which ones must be the engine knows; but it aborts the process where one is no file.
+fn tables(engine: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut tables = Vec::new();
+    for keyspace in ["0", "1"] {
+        let below = engine.join("keyspaces").join(keyspace).join("tables");
+        if below.try_exists()? {
+            for table in fs::read_dir(below)? {
+                tables.push(table?.path());
+            }
+        }
+    }
+    Ok(tables)
 }
 
 fn is_there(dir: &Path, part: &Path, as_it_was: fn(&fs::Metadata) -> bool) -> Result<(), StoreError> {

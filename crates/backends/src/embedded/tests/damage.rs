@@ -235,7 +235,7 @@ async fn a_flipped_byte_in_the_log_is_told_and_the_rest_is_saved() {
     assert!(told > 20 && torn < told / 4, "{told} told, {torn} at the end");
 }
 
-fn tables(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn tables(dir: &Path) -> Vec<PathBuf> {
     let mut tables = Vec::new();
     for entry in fs::read_dir(dir.join("engine/keyspaces")).unwrap().map(Result::unwrap) {
         let folder = entry.path().join("tables");

@@ -139,6 +139,17 @@ async fn an_empty_log_is_known_from_one_that_nothing_is_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_place_of_a_table_is_named() {
+    let dir = with_tables().await;
+    let table = super::damage::tables(dir.path()).pop().unwrap();
+    fs::remove_file(&table).unwrap();
+    fs::create_dir(&table).unwrap();
+    for said in all_say(dir.path()).await {
+        assert!(matches!(said, Some(StoreError::Incomplete { .. })), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_engines_lock_is_made_again() {
     let dir = with_tables().await;
     let lock = dir.path().join("engine/lock");
